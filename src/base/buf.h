@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A byte buffer that grows up to a maximum set when it is made.
+ *
+ * Every buffer that a stranger can fill is one of these, so none can take
+ * more memory than its owner said.  Appending past the maximum changes
+ * nothing but sets @full; the owner looks once, at the end.
+ * Out of memory aborts the process: the maxima are small against the machine. */
+#ifndef HATCHERY_BASE_BUF_H
+#define HATCHERY_BASE_BUF_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+struct buf {
+    char *data; /* NULL until the first append; not NUL-terminated */
+    size_t len; /* bytes in use */
+    size_t cap; /* bytes allocated */
+    size_t max; /* bytes it may ever hold */
+    bool full;  /* an append was refused */
+};
+
+/* An empty buffer for at most @max bytes.  Allocates nothing. */
+void buf_init(struct buf *b, size_t max);
+
+/* Release the memory; the buffer is empty and usable again. NULL is fine. */
+void buf_free(struct buf *b);
+
+/* Forget the content, keep the memory, clear @full. */
+void buf_reset(struct buf *b);
+
+/* Make room for @n more bytes and return where to write them; commit with
+ * b->len += written.  NULL and @full set when @n would pass the maximum. */
+char *buf_room(struct buf *b, size_t n);
+
+/* Append.  Return 0, or -ENOBUFS with the content unchanged and @full set. */
+int buf_add(struct buf *b, const void *p, size_t n);
+int buf_adds(struct buf *b, const char *s);
+int buf_addc(struct buf *b, char c);
+int buf_addf(struct buf *b, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+
+/* Drop the first @n bytes (n <= len). */
+void buf_consume(struct buf *b, size_t n);
+
+/* malloc and friends that abort instead of failing. */
+void *xmalloc(size_t n);
+void *xcalloc(size_t n, size_t size);
+void *xrealloc(void *p, size_t n);
+char *xstrdup(const char *s);
+
+#endif

@@ -1,0 +1,66 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The configuration: one table of keys (conf.def), one struct, one loader.
+ *
+ * Read by the command only; other processes receive what they need of it.
+ * Precedence: defaults < file < environment < command line (the caller's). */
+#ifndef HATCHERY_BASE_CONF_H
+#define HATCHERY_BASE_CONF_H
+
+#include "buf.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+enum conf_type { CONF_STRING, CONF_SECRET, CONF_COUNT, CONF_BYTES, CONF_TIME, CONF_BOOL };
+
+#define CONF_C_STRING char *
+#define CONF_C_SECRET char *
+#define CONF_C_COUNT  int64_t
+#define CONF_C_BYTES  int64_t
+#define CONF_C_TIME   int64_t
+#define CONF_C_BOOL   bool
+
+/* Fields are called section_key: conf->limits_memory. */
+struct conf {
+#define CONF(section, key, type, def, min, max, doc) CONF_C_##type section##_##key;
+#include "conf.def"
+#undef CONF
+};
+
+struct conf_key {
+    const char *section, *key;
+    enum conf_type type;
+    const char *def;
+    int64_t min, max;
+    const char *doc;
+    size_t offset; /* of its field in struct conf */
+};
+
+/* The table, ended by an entry with section == NULL. */
+extern const struct conf_key conf_keys[];
+
+/* Fill @conf with the defaults.  conf_free() releases the strings. */
+void conf_init(struct conf *conf);
+void conf_free(struct conf *conf);
+
+/* Set one key from text.  Returns 0, -ENOENT (no such key) or -EINVAL; @error then
+ * holds one sentence with the key and the rule: "limits.memory: 12X is no size (a number
+ * with an optional K, M or G)".  A value that breaks its bounds is named with them. */
+int conf_set(struct conf *conf, const char *section, const char *key, const char *value, struct buf *error);
+
+/* Read an INI file (libinih).  Unknown keys, bad values, keys outside a section and lines that are
+ * no INI are errors: -EINVAL and "FILE:LINE: sentence" in @error; an unknown key's sentence suggests
+ * the nearest known one.  -errno when the file can't be read, with a sentence too. */
+int conf_read(struct conf *conf, const char *path, struct buf *error);
+
+/* Apply the environment: HATCHERY_SECTION_KEY for every key (and HATCHERY_SECTION_KEY_FILE for secrets),
+ * API_KEY, API_KEY_FILE, MAX_QUEUE_LENGTH.  An unknown variable that begins with HATCHERY_ is an
+ * error that names it and the nearest known one. */
+int conf_environ(struct conf *conf, char *const *envp, struct buf *error);
+
+/* After all sources: resolve server.api_key_file into server.api_key (first line, white space at its end
+ * removed), check what spans several keys (timeout_default <= timeout_max, limits.code * 6 + 64 KiB <= server.max_body,
+ * listen's syntax, isolation.cgroup / log.format / log.level's words).  Same errors. */
+int conf_finish(struct conf *conf, struct buf *error);
+
+#endif

@@ -1,0 +1,42 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* File descriptors: closing them by scope, passing them in messages, small files.
+ * Every descriptor made here is close-on-exec.  Functions return -errno on failure. */
+#ifndef HATCHERY_BASE_FD_H
+#define HATCHERY_BASE_FD_H
+
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/socket.h>
+#include <sys/types.h>
+
+/* Close *@fd unless negative and set it to -1; keeps errno. */
+void fd_close(int *fd);
+
+/* Declares an int that is closed at the end of its scope. */
+#define _cleanup_fd_ __attribute__((cleanup(fd_close)))
+
+/* The value of *@fd, whose owner is now the caller; *@fd becomes -1. */
+int fd_steal(int *fd);
+
+/* Send one message with up to FD_PASS_MAX descriptors (unix(7), SCM_RIGHTS) on a
+ * SOCK_SEQPACKET socket.  The descriptors stay open here.  Returns 0 or -errno. */
+enum { FD_PASS_MAX = 8 };
+int fd_send(int sock, const void *msg, size_t size, const int *fds, unsigned n_fds);
+
+/* Receive one message into @msg.  Descriptors that came with it are put into @fds,
+ * the unused rest of which is set to -1; more than @max_fds make the message an error and are closed.
+ * @ret_cred, where not NULL, receives the sender's ids as the kernel translates them
+ * (SO_PASSCRED must be on).  Returns the message's size, 0 at the end of the stream, or -errno
+ * (-EMSGSIZE: larger than @size, -EPROTO: wrong number of descriptors). */
+ssize_t fd_recv(int sock, void *msg, size_t size, int *fds, unsigned max_fds, struct ucred *ret_cred);
+
+/* Write @text to the existing file @name below @dir_fd (AT_FDCWD: a path). 0 or -errno. */
+int fd_write_file(int dir_fd, const char *name, const char *text);
+
+/* Read at most @size - 1 bytes of @name and end them with NUL. Returns the length or -errno. */
+ssize_t fd_read_file(int dir_fd, const char *name, char *buf, size_t size);
+
+/* The monotonic clock in microseconds (clock_gettime(2), CLOCK_MONOTONIC). */
+int64_t now_us(void);
+
+#endif

@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* JSON text (RFC 8259): writing it, and checking what came out of a box.
+ *
+ * Requests are parsed with jansson.  What a box returns is only checked and
+ * then copied: a tree would lose the digits of 10**30. */
+#ifndef HATCHERY_BASE_JSON_H
+#define HATCHERY_BASE_JSON_H
+
+#include "buf.h"
+
+#include <stddef.h>
+#include <stdint.h>
+
+/* Is @p[0..n) exactly one JSON value, valid UTF-8, nested at most @max_depth
+ * arrays and objects deep?  White space around it is allowed; escapes of lone
+ * surrogates are (RFC 8259 section 8.2), raw ones are not.  Uses memory
+ * proportional to @max_depth / 8 only and does not recurse.
+ * Returns 0, -EINVAL (no JSON) or -E2BIG (too deep). */
+int json_check(const char *p, size_t n, unsigned max_depth);
+
+/* Append @p[0..n) as a quoted JSON string.  Control characters are escaped,
+ * each maximal invalid UTF-8 subpart becomes one U+FFFD (Unicode 3.9, W3C
+ * practice, the same as Python's errors="replace").  Errors are in b->full. */
+void json_add_string(struct buf *b, const char *p, size_t n);
+
+/* Append a NUL-terminated string, or null for NULL. */
+void json_add_cstring(struct buf *b, const char *s);
+
+/* Append @us microseconds as decimal seconds with six digits: 1.000250. */
+void json_add_seconds(struct buf *b, int64_t us);
+
+#endif

@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The log: one line an event on stderr, JSON or (on a terminal) text.
+ *
+ * Never code, output or keys of a program or a client.  Each line is written
+ * with one write(2), so lines of several processes do not mix.  Not for use
+ * between fork and the jail's last step. */
+#ifndef HATCHERY_BASE_LOG_H
+#define HATCHERY_BASE_LOG_H
+
+#include <stdint.h>
+
+enum log_level { LOG_DEBUG, LOG_INFO, LOG_WARN, LOG_ERROR };
+enum log_format { LOG_AUTO, LOG_JSON, LOG_TEXT };
+
+enum log_type { LOG_T_END, LOG_T_STRING, LOG_T_INT, LOG_T_SECONDS };
+
+struct log_field {
+    const char *name;
+    enum log_type type;
+    const char *s; /* LOG_T_STRING; NULL is written as null */
+    int64_t i;     /* LOG_T_INT, or microseconds for LOG_T_SECONDS */
+};
+
+#define LOG_S(name, value)  { (name), LOG_T_STRING, (value), 0 },
+#define LOG_I(name, value)  { (name), LOG_T_INT, 0, (int64_t) (value) },
+#define LOG_US(name, value) { (name), LOG_T_SECONDS, 0, (int64_t) (value) },
+
+/* log_info("run finished", LOG_S("job_id", id) LOG_I("exit_code", 0)); */
+#define log_debug(msg, ...) log_write(LOG_DEBUG, msg, (const struct log_field[]){ __VA_ARGS__ { 0 } })
+#define log_info(msg, ...)  log_write(LOG_INFO, msg, (const struct log_field[]){ __VA_ARGS__ { 0 } })
+#define log_warn(msg, ...)  log_write(LOG_WARN, msg, (const struct log_field[]){ __VA_ARGS__ { 0 } })
+#define log_error(msg, ...) log_write(LOG_ERROR, msg, (const struct log_field[]){ __VA_ARGS__ { 0 } })
+
+/* @logger names the process: "supervisor", "server", "zygote".  LOG_AUTO is
+ * text on a terminal and JSON elsewhere; JSON lines get journald's priority
+ * prefix never, text lines get it ("<6>") when JOURNAL_STREAM is set. */
+void log_init(const char *logger, enum log_format format, enum log_level level);
+
+/* Members of a JSON line: ts (RFC 3339, ms, UTC), level, logger, msg, then @fields
+ * up to the one of type LOG_T_END.  A line longer than 16 KiB is cut validly. */
+void log_write(enum log_level level, const char *msg, const struct log_field *fields);
+
+#endif

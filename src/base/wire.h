@@ -1,0 +1,112 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What the processes say to each other: one SOCK_SEQPACKET socketpair an edge,
+ * one fixed-size struct a message, numbers and descriptors only.
+ *
+ *   supervisor -> server   WIRE_SERVER_CONF [listener], WIRE_ZYGOTE [socket], WIRE_USAGE, WIRE_DRAIN
+ *   server -> supervisor   WIRE_READY, WIRE_USAGE_GET
+ *   supervisor -> zygote   struct wire_zygote_conf, once, as its first message
+ *   server -> zygote       WIRE_SPAWN
+ *   zygote -> server       WIRE_BOX [control, stdout, stderr, life], WIRE_EXITED, WIRE_WARM
+ *   box -> supervisor      struct wire_join [ack], before anything of the program exists
+ *   server -> box          struct wire_run, then the source in pieces
+ *   box -> server          WIRE_BOX_READY or WIRE_BOX_FAILED once; then the outcome in pieces
+ *
+ * Both ends are built together; nothing here is an ABI. */
+#ifndef HATCHERY_BASE_WIRE_H
+#define HATCHERY_BASE_WIRE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+enum wire_type {
+    WIRE_SERVER_CONF = 1,
+    WIRE_ZYGOTE,
+    WIRE_DRAIN,
+    WIRE_READY,
+    WIRE_USAGE_GET,
+    WIRE_USAGE,
+    WIRE_WARM,
+    WIRE_SPAWN,
+    WIRE_BOX,
+    WIRE_EXITED,
+};
+
+/* How many boxes may exist at once, whatever is configured. */
+enum { WIRE_SLOTS_MAX = 4096 };
+
+struct wire_limits {
+    int64_t timeout_default_ms, timeout_max_ms;
+    int64_t memory_bytes, scratch_bytes, output_bytes, code_bytes, result_bytes;
+    int64_t processes, cpu_percent, scratch_files, open_files;
+};
+
+/* The server's slice of the configuration. */
+struct wire_server_conf {
+    enum wire_type type;
+    unsigned char key_hash[32]; /* BLAKE2b-256 of the key: the key itself stays with the supervisor */
+    bool one_run;               /* `hatchery run`: no listener; descriptors 0, 1, 2 are the run's */
+    unsigned n_slots, pool_size, max_runs;
+    int64_t queue_max; /* 0: unlimited */
+    unsigned max_connections, max_connections_per_address;
+    unsigned head_timeout_ms, body_timeout_ms, idle_timeout_ms, write_timeout_ms;
+    int64_t max_body;
+    int log_format, log_level;
+    struct wire_limits limits;
+};
+
+struct wire_zygote_conf {
+    struct wire_limits limits;
+    unsigned n_slots;
+    bool ids;     /* slots have ids of their own (started by root) */
+    bool cgroups; /* boxes must join one */
+    bool mdwe;
+    int log_format, log_level;
+    char imports[4096];
+};
+
+/* Any message between supervisor, server and zygote but the two above. */
+struct wire_msg {
+    enum wire_type type;
+    uint32_t slot;
+    uint32_t serial; /* counts the boxes of a server's life: slots are used again */
+    int32_t status;  /* WIRE_EXITED: as waitpid(2) gives it */
+    int64_t user_us, system_us, peak_bytes; /* WIRE_EXITED */
+    int64_t oom_kills, pid_refusals;        /* WIRE_USAGE: since the slot's box joined */
+};
+
+struct wire_join {
+    uint32_t slot, serial;
+};
+
+/* To a box: what to run.  The source follows in packets of at most WIRE_PIECE bytes. */
+struct wire_run {
+    unsigned char token[16]; /* every packet of the outcome begins with it */
+    int64_t code_len;
+    int64_t timeout_ms;
+};
+
+enum { WIRE_PIECE = 65536 };
+
+/* From a box before its run: which step of the jail failed, or none. */
+struct wire_box_state {
+    int32_t step; /* enum box_step; 0: ready */
+    int32_t error; /* errno */
+};
+
+enum outcome_kind {
+    OUTCOME_OK = 1,    /* ended with exit code 0 */
+    OUTCOME_EXCEPTION,
+    OUTCOME_SYNTAX,
+    OUTCOME_EXIT,      /* SystemExit with a code that is not 0 */
+    OUTCOME_RESULT,    /* the returned value is no JSON */
+};
+
+/* From a box, once: the first packet carries this after the token, then every
+ * packet carries more of result and error, in this order. */
+struct wire_outcome {
+    int32_t kind;
+    int32_t exit_code;
+    int64_t result_len, error_len;
+};
+
+#endif

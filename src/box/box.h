@@ -1,0 +1,74 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The jail of one run, as a list of steps (box.def).
+ *
+ * The zygote prepares once what all boxes share; the child it forks then walks
+ * through box_enter(), which is the security policy of the product: nothing of
+ * the program exists before it has returned BOX_READY. */
+#ifndef HATCHERY_BOX_BOX_H
+#define HATCHERY_BOX_BOX_H
+
+#include "../base/wire.h"
+
+#include <linux/filter.h>
+#include <stddef.h>
+
+enum box_step {
+    BOX_READY = 0,
+#define STEP(name, word, hint) BOX_##name,
+#include "box.def"
+#undef STEP
+    BOX_STEPS
+};
+
+/* The outcome socket's number in a box: above every descriptor a program can
+ * open, and guarded by the filter (seccomp.c) against close, dup2 and write. */
+enum { BOX_CONTROL_FD = 65535 };
+
+/* First host-side-mapped id inside the zygote's user namespace: slot n is BOX_ID_BASE + n. */
+enum { BOX_ID_BASE = 1000 };
+
+/* Where things are inside. */
+#define SCRATCH_DIR "/run/box"
+#define BOX_HOME    SCRATCH_DIR "/work"
+
+/* What all boxes of a zygote share, made before the first fork. */
+struct box {
+    const struct wire_zygote_conf *conf;
+    struct sock_fprog filter;
+    int landlock_fd;
+    char scratch_options[128];
+};
+
+/* Compile the filter and the Landlock ruleset.  Called in the zygote, inside the
+ * root that box_root_build() made.  Returns BOX_READY, or the step that can't be
+ * had with errno in @ret_error. */
+enum box_step box_prepare(struct box *box, const struct wire_zygote_conf *conf, int *ret_error);
+
+/* One box's own things. */
+struct box_slot {
+    uint32_t slot, serial;
+    int control_fd, stdout_fd, stderr_fd; /* become BOX_CONTROL_FD, 1 and 2 */
+    int join_fd;                          /* to the supervisor; closed on the way */
+};
+
+/* Become the box: called in the forked child, single-threaded, as root of the zygote's
+ * user namespace and already in the box's pid namespace.  Allocates nothing; every step's
+ * failure is final: the caller reports it and exits.  On BOX_READY all layers are on. */
+enum box_step box_enter(const struct box *box, const struct box_slot *slot, int *ret_error);
+
+/* The word and the hint of a step; "?" for numbers outside the table. */
+const char *box_step_word(int step);
+const char *box_step_hint(int step);
+
+/* Build the root file system that the zygote and all boxes see, and pivot into it.
+ * Called in the supervisor's child after clone(2) with all namespaces and written id maps.
+ * On failure returns -errno and what was being done in @ret_what (a static string). */
+int box_root_build(const char **ret_what);
+
+/* seccomp.c: the program's filter from seccomp.def, as malloc()ed BPF. 0 or -errno. */
+int box_seccomp_compile(struct sock_fprog *ret_filter);
+
+/* landlock.c: a ruleset for the root made by box_root_build(). A descriptor or -errno. */
+int box_landlock_prepare(void);
+
+#endif

@@ -1,0 +1,209 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* box_enter(): the walk of a forked child into its jail.
+ *
+ * Called by the zygote's spawn.c between fork and the first byte of a program.
+ * This function is the security policy: read it top to bottom.  What must never
+ * happen here: going on after a step that failed, allocating, logging. */
+#include "box.h"
+#include "kernel.h"
+
+#include "../base/fd.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <grp.h>
+#include <linux/capability.h>
+#include <linux/securebits.h>
+#include <linux/seccomp.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <sys/mount.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+/* The cgroup holds before anything of the program can run or allocate: ask the
+ * supervisor, who alone sees the hierarchy, and wait for its word. */
+static int join_cgroup(const struct box *box, const struct box_slot *slot)
+{
+    const struct wire_join join = { .slot = slot->slot, .serial = slot->serial };
+    _cleanup_fd_ int reader = -1;
+    _cleanup_fd_ int writer = -1;
+    int answer = -1;
+    int p[2];
+
+    if (!box->conf->cgroups)
+        return 0;
+    if (pipe2(p, O_CLOEXEC) < 0)
+        return -1;
+    reader = p[0];
+    writer = p[1];
+    int err = fd_send(slot->join_fd, &join, sizeof(join), &writer, 1);
+    if (err < 0) {
+        errno = -err;
+        return -1;
+    }
+    fd_close(&writer);
+    ssize_t n = read(reader, &answer, sizeof(answer));
+    errno = n == sizeof(answer) ? answer : EPIPE;
+    return n == sizeof(answer) && answer == 0 ? 0 : -1;
+}
+
+/* Limits on size and inodes are the scratch's; no program in it can be started. */
+static int mount_scratch(const struct box *box, const struct box_slot *slot)
+{
+    uid_t id = box->conf->ids ? BOX_ID_BASE + slot->slot : 0;
+
+    if (mount("scratch", SCRATCH_DIR, "tmpfs", MS_NOSUID | MS_NODEV | MS_NOEXEC, box->scratch_options) < 0)
+        return -1;
+    static const char *const dirs[] = { HOME_DIR, SCRATCH_DIR "/tmp", SCRATCH_DIR "/shm" };
+    for (size_t i = 0; i < sizeof(dirs) / sizeof(*dirs); i++)
+        if (mkdir(dirs[i], 0700) < 0 || chown(dirs[i], id, id) < 0)
+            return -1;
+    return chdir(HOME_DIR);
+}
+
+/* Only 0, 1, 2 and the outcome socket are left.  The socket's number is above the limit that set_limits() sets. */
+static int arrange_fds(const struct box_slot *slot)
+{
+    struct rlimit room = { BOX_CONTROL_FD + 1, BOX_CONTROL_FD + 1 };
+
+    if (setrlimit(RLIMIT_NOFILE, &room) < 0 && errno != EPERM)
+        return -1;
+    if (dup2(slot->stdout_fd, 1) < 0 || dup2(slot->stderr_fd, 2) < 0)
+        return -1;
+    if (dup3(slot->control_fd, BOX_CONTROL_FD, O_CLOEXEC) < 0)
+        return -1;
+    if (kernel_close_range(3, BOX_CONTROL_FD - 1, 0) < 0)
+        return -1;
+    return kernel_close_range(BOX_CONTROL_FD + 1, ~0U, 0);
+}
+
+/* Bounding set and securebits while there is still the capability to set them. */
+static int lock_capabilities(void)
+{
+    for (unsigned long cap = 0; cap < 64; cap++)
+        if (prctl(PR_CAPBSET_DROP, cap, 0, 0, 0) < 0 && errno != EINVAL)
+            return -1;
+    if (prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0) < 0)
+        return -1;
+    return prctl(PR_SET_SECUREBITS,
+                 SECBIT_NOROOT | SECBIT_NOROOT_LOCKED | SECBIT_NO_SETUID_FIXUP_LOCKED | SECBIT_KEEP_CAPS_LOCKED
+                     | SECBIT_NO_CAP_AMBIENT_RAISE | SECBIT_NO_CAP_AMBIENT_RAISE_LOCKED,
+                 0, 0, 0);
+}
+
+static int become_slot(const struct box *box, const struct box_slot *slot)
+{
+    struct __user_cap_header_struct header = { .version = _LINUX_CAPABILITY_VERSION_3 };
+    struct __user_cap_data_struct none[2] = { { 0 } };
+
+    if (box->conf->ids) {
+        gid_t id = BOX_ID_BASE + slot->slot;
+        if (setgroups(0, NULL) < 0 || setresgid(id, id, id) < 0 || setresuid(id, id, id) < 0)
+            return -1;
+    }
+    if (syscall(SYS_capset, &header, none) < 0)
+        return -1;
+    return prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
+}
+
+static int set_limit(int resource, rlim_t soft, rlim_t hard)
+{
+    struct rlimit limit = { soft, hard };
+    return setrlimit(resource, &limit);
+}
+
+static int set_limits(const struct box *box)
+{
+    const struct wire_limits *l = &box->conf->limits;
+    rlim_t files = (rlim_t) l->open_files;
+    rlim_t scratch = (rlim_t) l->scratch_bytes;
+
+    if (set_limit(RLIMIT_CORE, 0, 0) < 0 || set_limit(RLIMIT_NOFILE, files, files) < 0
+        || set_limit(RLIMIT_FSIZE, scratch, scratch) < 0 || set_limit(RLIMIT_MEMLOCK, 0, 0) < 0
+        || set_limit(RLIMIT_MSGQUEUE, 0, 0) < 0 || set_limit(RLIMIT_SIGPENDING, 256, 256) < 0
+        || set_limit(RLIMIT_STACK, 8 << 20, 8 << 20) < 0 || set_limit(RLIMIT_RTPRIO, 0, 0) < 0
+        || set_limit(RLIMIT_NICE, 0, 0) < 0)
+        return -1;
+    /* Counted for each user id: without one of its own a box would count its neighbours. */
+    if (box->conf->ids && set_limit(RLIMIT_NPROC, (rlim_t) l->processes, (rlim_t) l->processes) < 0)
+        return -1;
+    /* Without a memory cgroup this is what stands in: each process, not the run. */
+    if (!box->conf->cgroups && set_limit(RLIMIT_DATA, (rlim_t) l->memory_bytes, (rlim_t) l->memory_bytes) < 0)
+        return -1;
+    return 0;
+}
+
+enum box_step box_enter(const struct box *box, const struct box_slot *slot, int *ret_error)
+{
+    enum box_step step = BOX_READY;
+
+    if (setsid() < 0)
+        step = BOX_SESSION;
+    else if (join_cgroup(box, slot) < 0)
+        step = BOX_CGROUP;
+    else if (unshare(CLONE_NEWNS | CLONE_NEWIPC | CLONE_NEWUTS | CLONE_NEWCGROUP) < 0)
+        step = BOX_NAMESPACES;
+    else if (mount_scratch(box, slot) < 0)
+        step = BOX_SCRATCH;
+    else if (sethostname("box", 3) < 0)
+        step = BOX_HOSTNAME;
+    else if (lock_capabilities() < 0)
+        step = BOX_CAPABILITIES;
+    else if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
+        step = BOX_NO_NEW_PRIVS;
+    else if (kernel_landlock_restrict_self(box->landlock_fd) < 0)
+        step = BOX_LANDLOCK;
+    else if (arrange_fds(slot) < 0)
+        step = BOX_DESCRIPTORS;
+    else if (become_slot(box, slot) < 0)
+        step = BOX_IDS;
+    else if (box->conf->mdwe && prctl(PR_SET_MDWE, PR_MDWE_REFUSE_EXEC_GAIN, 0, 0, 0) < 0)
+        step = BOX_MDWE;
+    else if (set_limits(box) < 0)
+        step = BOX_LIMITS;
+    else if (syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, SECCOMP_FILTER_FLAG_TSYNC, &box->filter) != 0)
+        step = BOX_SECCOMP;
+    *ret_error = step == BOX_READY ? 0 : errno;
+    return step;
+}
+
+enum box_step box_prepare(struct box *box, const struct wire_zygote_conf *conf, int *ret_error)
+{
+    int err = box_seccomp_compile(&box->filter);
+
+    box->conf = conf;
+    snprintf(box->scratch_options, sizeof(box->scratch_options), "mode=0711,size=%lld,nr_inodes=%lld",
+             (long long) conf->limits.scratch_bytes, (long long) conf->limits.scratch_files + 4);
+    if (err < 0) {
+        *ret_error = -err;
+        return BOX_SECCOMP;
+    }
+    box->landlock_fd = box_landlock_prepare();
+    if (box->landlock_fd < 0) {
+        *ret_error = -box->landlock_fd;
+        return BOX_LANDLOCK;
+    }
+    return BOX_READY;
+}
+
+static const struct {
+    const char *word, *hint;
+} steps[BOX_STEPS] = {
+    [BOX_READY] = { "ready", "" },
+#define STEP(name, word, hint) [BOX_##name] = { word, hint },
+#include "box.def"
+#undef STEP
+};
+
+const char *box_step_word(int step)
+{
+    return step >= 0 && step < BOX_STEPS ? steps[step].word : "?";
+}
+
+const char *box_step_hint(int step)
+{
+    return step >= 0 && step < BOX_STEPS ? steps[step].hint : "";
+}

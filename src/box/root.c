@@ -1,0 +1,164 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The root file system of the jail: a read-only tmpfs with read-only binds of
+ * what Python needs, five device nodes, an empty place for each box's scratch.
+ *
+ * Built once for each zygote, in the namespaces that its boxes inherit; each
+ * box's own mount namespace is then a cheap copy with one tmpfs more.
+ * No /proc, no /sys, no cgroupfs: /proc would bring /proc/self/mem, which
+ * ignores page protections, and every process's memory maps. */
+#include "box.h"
+#include "kernel.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+/* Every kernel has it, and nothing below it is needed any more. */
+#define STAGE "/tmp"
+
+static const char *const binds[] = {
+    "/usr/lib",
+    "/usr/lib64",
+    "/usr/bin",
+    "/usr/share/zoneinfo",
+    "/usr/share/python3",
+    "/usr/share/matplotlib",
+    "/usr/share/fonts",
+    "/etc/alternatives", /* libblas.so.3 and liblapack.so.3 go through it */
+    "/etc/ld.so.cache",
+    "/etc/matplotlibrc",
+    "/etc/mime.types",
+    "/dev/null",
+    "/dev/zero",
+    "/dev/full",
+    "/dev/random",
+    "/dev/urandom",
+};
+
+static const struct {
+    const char *target, *path;
+} links[] = {
+    { "usr/bin", "/bin" },          { "usr/lib", "/lib" },          { "usr/lib64", "/lib64" },
+    { "run/box/tmp", "/tmp" },      { "/run/box/shm", "/dev/shm" },
+};
+
+static const struct {
+    const char *path, *text;
+} files[] = {
+    { "/etc/passwd", "root:x:0:0:root:/:/usr/sbin/nologin\nbox:x:1000:1000:box:/run/box/work:/bin/sh\n" },
+    { "/etc/group", "root:x:0:\nbox:x:1000:\n" },
+    { "/etc/hosts", "127.0.0.1 localhost box\n" },
+    { "/etc/nsswitch.conf", "passwd: files\ngroup: files\nhosts: files\n" },
+};
+
+static int in_stage(char *buf, size_t size, const char *path)
+{
+    int n = snprintf(buf, size, STAGE "%s", path);
+    return n > 0 && (size_t) n < size ? 0 : -ENAMETOOLONG;
+}
+
+/* mkdir -p for the directories above @path, which is below STAGE. */
+static int make_parents(char *path)
+{
+    for (char *p = path + strlen(STAGE) + 1; (p = strchr(p, '/')); p++) {
+        *p = '\0';
+        int failed = mkdir(path, 0755) < 0 && errno != EEXIST;
+        *p = '/';
+        if (failed)
+            return -errno;
+    }
+    return 0;
+}
+
+static int bind_one(const char *path)
+{
+    struct mount_attr attr = { .attr_set = MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV };
+    char target[256];
+    struct stat st;
+
+    if (lstat(path, &st) < 0 || S_ISLNK(st.st_mode))
+        return 0; /* not on this host: nothing to show */
+    int err = in_stage(target, sizeof(target), path);
+    if (!err)
+        err = make_parents(target);
+    if (err < 0)
+        return err;
+    if (S_ISDIR(st.st_mode) ? mkdir(target, 0755) < 0 : mknod(target, S_IFREG | 0644, 0) < 0)
+        return -errno;
+    if (mount(path, target, NULL, MS_BIND | MS_REC, NULL) < 0)
+        return -errno;
+    if (S_ISCHR(st.st_mode))
+        attr.attr_set = MOUNT_ATTR_NOSUID | MOUNT_ATTR_NOEXEC;
+    return kernel_mount_setattr(AT_FDCWD, target, AT_RECURSIVE, &attr) < 0 ? -errno : 0;
+}
+
+static int write_one(const char *path, const char *text)
+{
+    char target[256];
+    int err = in_stage(target, sizeof(target), path);
+    if (!err)
+        err = make_parents(target);
+    if (err < 0)
+        return err;
+    int fd = open(target, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
+    if (fd < 0)
+        return -errno;
+    ssize_t n = write(fd, text, strlen(text));
+    close(fd);
+    return n == (ssize_t) strlen(text) ? 0 : -EIO;
+}
+
+static int fill_stage(const char **ret_what)
+{
+    char path[256];
+    int err = 0;
+
+    for (size_t i = 0; i < sizeof(binds) / sizeof(*binds) && !err; i++) {
+        *ret_what = binds[i];
+        err = bind_one(binds[i]);
+    }
+    for (size_t i = 0; i < sizeof(links) / sizeof(*links) && !err; i++) {
+        *ret_what = links[i].path;
+        err = in_stage(path, sizeof(path), links[i].path);
+        if (!err && symlink(links[i].target, path) < 0)
+            err = -errno;
+    }
+    for (size_t i = 0; i < sizeof(files) / sizeof(*files) && !err; i++) {
+        *ret_what = files[i].path;
+        err = write_one(files[i].path, files[i].text);
+    }
+    if (!err && (mkdir(STAGE "/run", 0755) < 0 || mkdir(STAGE "/run/box", 0755) < 0)) {
+        *ret_what = "/run/box";
+        err = -errno;
+    }
+    return err;
+}
+
+/* pivot_root(2), "pivot_root(".", ".")": the old root is stacked on the new one and detached. */
+static int enter_stage(const char **ret_what)
+{
+    *ret_what = "pivot_root";
+    if (chdir(STAGE) < 0 || kernel_pivot_root(".", ".") < 0 || umount2(".", MNT_DETACH) < 0 || chdir("/") < 0)
+        return -errno;
+    *ret_what = "read-only root";
+    if (mount(NULL, "/", NULL, MS_REMOUNT | MS_BIND | MS_RDONLY | MS_NOSUID | MS_NODEV, NULL) < 0)
+        return -errno;
+    return 0;
+}
+
+int box_root_build(const char **ret_what)
+{
+    umask(022);
+    *ret_what = "private mounts";
+    if (mount(NULL, "/", NULL, MS_PRIVATE | MS_REC, NULL) < 0)
+        return -errno;
+    *ret_what = "tmpfs for the root";
+    if (mount("root", STAGE, "tmpfs", MS_NOSUID | MS_NODEV, "mode=0755,size=1m") < 0)
+        return -errno;
+    int err = fill_stage(ret_what);
+    return err < 0 ? err : enter_stage(ret_what);
+}

@@ -1,0 +1,194 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The program's system-call filter: seccomp.def plus the rules on arguments.
+ *
+ * Called once by the zygote, before any fork; libseccomp compiles to BPF, a
+ * binary tree because a linear filter of this size costs three times as much a
+ * call.  What must never happen here: a 64-bit compare of an argument that the
+ * kernel reads as 32 bits (CVE-2019-10063): ioctl, prctl and the like are
+ * compared under a 32-bit mask. */
+#include "box.h"
+#include "kernel.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sched.h>
+#include <seccomp.h>
+#include <stdlib.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define LOW32 0xffffffffULL
+
+struct call {
+    const char *name;
+    uint32_t action;
+};
+
+static const struct call calls[] = {
+#define ALLOW(name) { #name, SCMP_ACT_ALLOW },
+#define ANSWER(name, error) { #name, SCMP_ACT_ERRNO(error) },
+#include "seccomp.def"
+#undef ALLOW
+#undef ANSWER
+};
+
+/* Calls whose first argument is a descriptor, refused on the outcome socket only. */
+static const struct {
+    const char *name;
+    unsigned arg;
+    int error;
+} guarded[] = {
+    { "close", 0, EBADF },   { "dup2", 1, EBADF },     { "dup3", 1, EBADF },     { "write", 0, EBADF },
+    { "writev", 0, EBADF },  { "pwrite64", 0, EBADF }, { "pwritev", 0, EBADF },  { "pwritev2", 0, EBADF },
+    { "shutdown", 0, EBADF },
+};
+
+/* Values one argument may have; all else is refused with the last column. */
+struct words {
+    const char *name;
+    unsigned arg;
+    int error;
+    const uint64_t *allowed;
+    size_t n;
+};
+
+static const uint64_t ioctls[] = { TCGETS, TIOCGWINSZ, FIONREAD, FIONBIO, FIONCLEX, FIOCLEX };
+static const uint64_t fcntls[] = { F_DUPFD,        F_GETFD, F_SETFD, F_GETFL, F_SETFL, F_GETLK, F_SETLK, F_SETLKW,
+                                   F_DUPFD_CLOEXEC, F_GETPIPE_SZ };
+static const uint64_t prctls[] = { PR_SET_PDEATHSIG, PR_GET_PDEATHSIG, PR_GET_DUMPABLE,      PR_SET_NAME,
+                                   PR_GET_NAME,      PR_CAPBSET_READ,  PR_GET_NO_NEW_PRIVS, 0x53564d41 /* PR_SET_VMA */ };
+static const uint64_t arch_prctls[] = { 0x1002 /* ARCH_SET_FS */, 0x1003 /* ARCH_GET_FS */, 0x1021, 0x1022, 0x1023 /* XCOMP: AMX */ };
+static const uint64_t madvises[] = { MADV_NORMAL, MADV_RANDOM,   MADV_SEQUENTIAL,  MADV_WILLNEED, MADV_DONTNEED, MADV_FREE,
+                                     MADV_DONTFORK, MADV_DOFORK, MADV_HUGEPAGE,    MADV_NOHUGEPAGE, MADV_DONTDUMP,
+                                     MADV_DODUMP, MADV_WIPEONFORK, MADV_KEEPONFORK, MADV_COLD,     MADV_PAGEOUT };
+
+#define WORDS(name, arg, error, list) { name, arg, error, list, sizeof(list) / sizeof(*(list)) }
+static const struct words words[] = {
+    WORDS("ioctl", 1, ENOTTY, ioctls),       WORDS("fcntl", 1, EPERM, fcntls),     WORDS("prctl", 0, EPERM, prctls),
+    WORDS("arch_prctl", 0, EPERM, arch_prctls), WORDS("madvise", 2, EINVAL, madvises),
+};
+
+static int add(scmp_filter_ctx ctx, uint32_t action, const char *name, unsigned n, const struct scmp_arg_cmp *cmp)
+{
+    int nr = seccomp_syscall_resolve_name(name);
+    if (nr == __NR_SCMP_ERROR || nr < 0)
+        return 0; /* not on this architecture */
+    return seccomp_rule_add_array(ctx, action, nr, n, cmp);
+}
+
+static int add_words(scmp_filter_ctx ctx, const struct words *w)
+{
+    int nr = seccomp_syscall_resolve_name(w->name);
+    int err = 0;
+
+    if (nr < 0)
+        return 0;
+    for (size_t i = 0; i < w->n && !err; i++) {
+        struct scmp_arg_cmp is = SCMP_CMP64(w->arg, SCMP_CMP_MASKED_EQ, LOW32, w->allowed[i]);
+        err = seccomp_rule_add_array(ctx, SCMP_ACT_ALLOW, nr, 1, &is);
+    }
+    return err;
+}
+
+/* No namespaces, no tracing of the child (threats: flags of clone(2)). */
+static int add_clone(scmp_filter_ctx ctx)
+{
+    uint64_t forbidden = CLONE_NEWNS | CLONE_NEWCGROUP | CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWUSER | CLONE_NEWPID
+                         | CLONE_NEWNET | CLONE_PTRACE | CLONE_UNTRACED | 0x80 /* CLONE_NEWTIME */;
+    struct scmp_arg_cmp none = SCMP_CMP64(0, SCMP_CMP_MASKED_EQ, forbidden, 0);
+    return add(ctx, SCMP_ACT_ALLOW, "clone", 1, &none);
+}
+
+/* No socket of any family but a socketpair of AF_UNIX; nothing out of band on it. */
+static int add_sockets(scmp_filter_ctx ctx)
+{
+    struct scmp_arg_cmp is_unix = SCMP_CMP64(0, SCMP_CMP_MASKED_EQ, LOW32, AF_UNIX);
+    struct scmp_arg_cmp plain = SCMP_CMP64(3, SCMP_CMP_MASKED_EQ, MSG_OOB | MSG_ERRQUEUE, 0);
+    struct scmp_arg_cmp self = SCMP_CMP64(0, SCMP_CMP_MASKED_EQ, LOW32, 0);
+    int err = add(ctx, SCMP_ACT_ERRNO(EAFNOSUPPORT), "socket", 0, NULL);
+
+    if (!err)
+        err = add(ctx, SCMP_ACT_ALLOW, "socketpair", 1, &is_unix);
+    if (!err)
+        err = add(ctx, SCMP_ACT_ALLOW, "sendto", 1, &plain);
+    if (!err)
+        err = add(ctx, SCMP_ACT_ALLOW, "recvfrom", 1, &plain);
+    if (!err)
+        err = add(ctx, SCMP_ACT_ALLOW, "prlimit64", 1, &self);
+    return err;
+}
+
+/* A program that closes or overwrites every descriptor must not lose its own outcome.  close_range
+ * gets ENOSYS so that callers close one by one; libseccomp can't say "all but one value" together with
+ * another rule for that value, hence two half-open ranges. */
+static int add_guards(scmp_filter_ctx ctx)
+{
+    int err = add(ctx, SCMP_ACT_ERRNO(ENOSYS), "close_range", 0, NULL);
+
+    for (size_t i = 0; i < sizeof(guarded) / sizeof(*guarded) && !err; i++) {
+        struct scmp_arg_cmp other = SCMP_CMP32(guarded[i].arg, SCMP_CMP_NE, BOX_CONTROL_FD);
+        struct scmp_arg_cmp ours = SCMP_CMP32(guarded[i].arg, SCMP_CMP_EQ, BOX_CONTROL_FD);
+        err = add(ctx, SCMP_ACT_ALLOW, guarded[i].name, 1, &other);
+        if (!err)
+            err = add(ctx, SCMP_ACT_ERRNO((uint32_t) guarded[i].error), guarded[i].name, 1, &ours);
+    }
+    return err;
+}
+
+/* libseccomp writes BPF to a descriptor only. */
+static int export(scmp_filter_ctx ctx, struct sock_fprog *ret_filter)
+{
+    struct stat st;
+    int fd = memfd_create("filter", MFD_CLOEXEC);
+    int err = fd < 0 ? -errno : seccomp_export_bpf(ctx, fd);
+
+    if (!err && fstat(fd, &st) < 0)
+        err = -errno;
+    if (!err) {
+        struct sock_filter *code = malloc((size_t) st.st_size);
+        if (!code)
+            err = -ENOMEM;
+        else if (pread(fd, code, (size_t) st.st_size, 0) != st.st_size) {
+            free(code);
+            err = -EIO;
+        } else {
+            ret_filter->filter = code;
+            ret_filter->len = (unsigned short) ((size_t) st.st_size / sizeof(*code));
+        }
+    }
+    if (fd >= 0)
+        close(fd);
+    return err;
+}
+
+int box_seccomp_compile(struct sock_fprog *ret_filter)
+{
+    scmp_filter_ctx ctx = seccomp_init(SCMP_ACT_ERRNO(EPERM));
+    int err = ctx ? 0 : -ENOMEM;
+
+    if (!err)
+        err = seccomp_attr_set(ctx, SCMP_FLTATR_ACT_BADARCH, SCMP_ACT_KILL_PROCESS);
+    if (!err)
+        err = seccomp_attr_set(ctx, SCMP_FLTATR_CTL_OPTIMIZE, 2);
+    for (size_t i = 0; i < sizeof(calls) / sizeof(*calls) && !err; i++)
+        err = add(ctx, calls[i].action, calls[i].name, 0, NULL);
+    if (!err)
+        err = add_clone(ctx);
+    if (!err)
+        err = add_sockets(ctx);
+    for (size_t i = 0; i < sizeof(words) / sizeof(*words) && !err; i++)
+        err = add_words(ctx, &words[i]);
+    /* mmap: any; executable and writable together is refused by PR_SET_MDWE. */
+    if (!err)
+        err = add(ctx, SCMP_ACT_ALLOW, "mmap", 0, NULL);
+    if (!err)
+        err = add_guards(ctx);
+    if (!err)
+        err = export(ctx, ret_filter);
+    if (ctx)
+        seccomp_release(ctx);
+    return err;
+}

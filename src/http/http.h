@@ -1,0 +1,75 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* HTTP/1.1 on libuv and llhttp: bytes to a request, a reply to bytes.
+ *
+ * The rest of the server sees this header only.  One loop, one thread; nothing
+ * here blocks.  A request belongs to its connection; a handler answers it
+ * exactly once, now or later, or learns that its client is gone. */
+#ifndef HATCHERY_HTTP_HTTP_H
+#define HATCHERY_HTTP_HTTP_H
+
+#include "../base/buf.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <uv.h>
+
+struct request;
+struct http;
+
+/* What is configured; all times in milliseconds, all sizes in bytes. */
+struct http_conf {
+    unsigned max_connections, max_connections_per_address;
+    unsigned head_timeout_ms, body_timeout_ms, idle_timeout_ms, write_timeout_ms;
+    size_t max_body;
+    /* Is this the key?  NULL when the request has no x-api-key header.  Called before the
+     * body is read; must take the same time for every wrong key. */
+    bool (*key_ok)(void *data, const char *key, size_t len);
+    void *data;
+};
+
+enum { ROUTE_KEY = 1, ROUTE_JSON = 2 }; /* needs the key; needs a JSON body (415 else) */
+
+struct route {
+    const char *method; /* "GET" (answers HEAD too), "POST", "DELETE" */
+    const char *path;   /* exact */
+    unsigned flags;
+    /* Called once the body is complete.  Must lead to exactly one reply_*() call, unless on_gone is called first. */
+    void (*on_request)(struct request *req, void *data);
+};
+
+/* @routes ends with an entry whose method is NULL and must outlive the server.
+ * @data is passed to every handler. */
+struct http *http_new(uv_loop_t *loop, const struct http_conf *conf, const struct route *routes, void *data);
+
+/* Accept connections on @fd, a listening stream socket (TCP or unix), whose ownership passes.
+ * Returns 0 or -errno. */
+int http_listen(struct http *http, int fd);
+
+/* No new connections; idle ones are closed; those with a request in hand finish it with Connection: close.
+ * @on_drained is called once when none is left. */
+void http_drain(struct http *http, void (*on_drained)(void *), void *data);
+
+/* Close everything at once; requests in hand get on_gone. Frees after the loop has run the close callbacks. */
+void http_free(struct http *http);
+
+/* The request's body: valid until the reply or on_gone. Not NUL-terminated. */
+const char *request_body(const struct request *req, size_t *ret_len);
+
+/* A header's value by its lower-case name, NUL-terminated, or NULL. Valid as long as the body. */
+const char *request_header(const struct request *req, const char *name);
+
+/* uv_hrtime() / 1000 when the request's first byte was read. */
+uint64_t request_start_us(const struct request *req);
+
+/* Have @on_gone called if the client goes away before the reply (reset, close or half-close of its connection,
+ * or http_free).  After it the request must not be touched. NULL to unset. */
+void request_on_gone(struct request *req, void (*on_gone)(struct request *, void *), void *data);
+
+/* Answer with a JSON @body (copied).  @retry_after_s > 0 adds Retry-After.  The request is gone after it. */
+void reply_json(struct request *req, int status, const struct buf *body, unsigned retry_after_s);
+
+/* Answer {"code": status, "error": error, "message": error}.  Logs nothing. */
+void reply_error(struct request *req, int status, const char *error, unsigned retry_after_s);
+
+#endif
