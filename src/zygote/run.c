@@ -1,0 +1,416 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* One program in one box: compile, run, end as Python ends, report.
+ *
+ * The program shares this address space.  What it can break is only its own
+ * reply: the token keeps blind writes out of the outcome, the result is encoded
+ * without asking the program's objects, and what the server can know by itself
+ * (exit status, time, output) it does not take from here.  What must never
+ * happen: a child that the program forked reporting in its parent's place. */
+#include "run.h"
+
+#include "encode.h"
+#include "prelude.h"
+
+#include "../box/box.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+enum { ERROR_MAX = 65536, REASON_MAX = 512 };
+
+static struct {
+    PyObject *compile_program, *format_error; /* the prelude's */
+    PyObject *threading_shutdown, *run_exitfuncs, *excepthook;
+    PyObject *main_dict;
+    const struct wire_limits *limits;
+} py;
+
+/* What is known about the end of a program. */
+struct ending {
+    enum outcome_kind kind;
+    int exit_code;
+    struct buf result, error;
+};
+
+static PyObject *attribute(const char *module, const char *name)
+{
+    PyObject *m = PyImport_ImportModule(module);
+    PyObject *value = m ? PyObject_GetAttrString(m, name) : NULL;
+    Py_XDECREF(m);
+    return value;
+}
+
+static int load_prelude(void)
+{
+    PyObject *space = PyDict_New();
+    PyObject *code = Py_CompileString(PRELUDE, "<hatchery>", Py_file_input);
+    PyObject *done = NULL;
+
+    if (space && code && PyDict_SetItemString(space, "__builtins__", PyEval_GetBuiltins()) == 0)
+        done = PyEval_EvalCode(code, space, space);
+    Py_XDECREF(code);
+    if (!done)
+        return -1;
+    Py_DECREF(done);
+    py.compile_program = PyDict_GetItemString(space, "compile_program");
+    py.format_error = PyDict_GetItemString(space, "format_error");
+    Py_INCREF(py.compile_program);
+    Py_INCREF(py.format_error);
+    return 0; /* @space lives as long as its functions do */
+}
+
+/* __main__ as `python3 main.py` has it. */
+static int prepare_main(void)
+{
+    PyObject *module = PyImport_AddModule("__main__");
+    py.main_dict = module ? PyModule_GetDict(module) : NULL;
+    if (!py.main_dict)
+        return -1;
+    PyObject *file = PyUnicode_FromString("main.py");
+    int failed = !file || PyDict_SetItemString(py.main_dict, "__file__", file) < 0
+                 || PyDict_SetItemString(py.main_dict, "__cached__", Py_None) < 0;
+    Py_XDECREF(file);
+    return failed ? -1 : 0;
+}
+
+/* Encode @text for the reply; long ones keep their beginning and their end. */
+static void add_text(struct buf *out, PyObject *text)
+{
+    PyObject *bytes = text ? PyUnicode_AsEncodedString(text, "utf-8", "backslashreplace") : NULL;
+    if (bytes) {
+        size_t n = (size_t) PyBytes_GET_SIZE(bytes);
+        const char *p = PyBytes_AS_STRING(bytes);
+        if (n <= ERROR_MAX - 1)
+            buf_add(out, p, n);
+        else {
+            buf_add(out, p, ERROR_MAX / 2);
+            buf_adds(out, "\n[...]\n");
+            buf_add(out, p + n - (ERROR_MAX / 2 - 16), ERROR_MAX / 2 - 16);
+        }
+        Py_DECREF(bytes);
+    }
+    PyErr_Clear();
+}
+
+static void print_stderr(PyObject *text)
+{
+    PyObject *file = PySys_GetObject("stderr");
+    if (file && file != Py_None && PyFile_WriteObject(text, file, Py_PRINT_RAW) < 0)
+        PyErr_Clear();
+}
+
+/* The exception's text, whatever the program did to the modules that word it. */
+static PyObject *exception_text(PyObject *type, PyObject *value, PyObject *tb)
+{
+    PyObject *text = PyObject_CallFunctionObjArgs(py.format_error, type, value, tb ? tb : Py_None, NULL);
+    if (text && PyUnicode_Check(text))
+        return text;
+    Py_XDECREF(text);
+    PyErr_Clear();
+    PyObject *string = PyObject_Str(value);
+    if (!string)
+        PyErr_Clear();
+    text = PyUnicode_FromFormat("%s: %V\n", ((PyTypeObject *) type)->tp_name, string, "<exception str() failed>");
+    Py_XDECREF(string);
+    return text;
+}
+
+/* As _PyErr_PrintEx does: the program's own sys.excepthook, else the text on stderr. */
+static void show_exception(PyObject *type, PyObject *value, PyObject *tb, PyObject *text)
+{
+    PyObject *hook = PySys_GetObject("excepthook");
+    if (hook && hook != py.excepthook) {
+        PyObject *done = PyObject_CallFunctionObjArgs(hook, type, value, tb ? tb : Py_None, NULL);
+        if (done) {
+            Py_DECREF(done);
+            return;
+        }
+        PyErr_Clear();
+    }
+    if (text)
+        print_stderr(text);
+}
+
+/* sys.exit(value): an int is the exit code, None is 0, anything else is printed and 1. */
+static void end_by_exit(struct ending *end, PyObject *value)
+{
+    PyObject *code = PyObject_GetAttrString(value, "code");
+    end->kind = OUTCOME_OK;
+    end->exit_code = 0;
+    if (!code)
+        PyErr_Clear();
+    if (code && PyLong_Check(code)) {
+        end->exit_code = (int) PyLong_AsLong(code) & 0xff;
+        PyErr_Clear();
+    } else if (code && code != Py_None) {
+        PyObject *text = PyObject_Str(code);
+        if (!text)
+            PyErr_Clear();
+        add_text(&end->error, text);
+        if (text) {
+            PyObject *line = PyUnicode_FromFormat("%U\n", text);
+            if (line)
+                print_stderr(line);
+            Py_XDECREF(line);
+            Py_DECREF(text);
+        }
+        end->exit_code = 1;
+    }
+    if (end->exit_code)
+        end->kind = OUTCOME_EXIT;
+    Py_XDECREF(code);
+}
+
+/* The pending exception is the end of the program. */
+static void end_by_exception(struct ending *end, bool compiling)
+{
+    PyObject *type, *value, *tb;
+    PyErr_Fetch(&type, &value, &tb);
+    PyErr_NormalizeException(&type, &value, &tb);
+    if (tb && !compiling)
+        PyException_SetTraceback(value, tb);
+    if (!compiling && PyErr_GivenExceptionMatches(type, PyExc_SystemExit))
+        end_by_exit(end, value);
+    else {
+        bool interrupt = PyErr_GivenExceptionMatches(type, PyExc_KeyboardInterrupt);
+        end->kind = compiling && PyErr_GivenExceptionMatches(type, PyExc_SyntaxError) ? OUTCOME_SYNTAX : OUTCOME_EXCEPTION;
+        end->exit_code = interrupt ? 130 : 1; /* python3 ends itself with SIGINT */
+        PyObject *text = exception_text(type, value, compiling ? NULL : tb);
+        add_text(&end->error, text);
+        PySys_SetObject("last_type", type);
+        PySys_SetObject("last_value", value);
+        PySys_SetObject("last_traceback", tb ? tb : Py_None);
+        show_exception(type, value, compiling ? NULL : tb, text);
+        Py_XDECREF(text);
+    }
+    Py_XDECREF(type);
+    Py_XDECREF(value);
+    Py_XDECREF(tb);
+    PyErr_Clear();
+}
+
+static int flush_std(const char *name)
+{
+    PyObject *file = PySys_GetObject(name);
+    if (!file || file == Py_None)
+        return 0;
+    PyObject *done = PyObject_CallMethod(file, "flush", NULL);
+    if (!done) {
+        PyErr_WriteUnraisable(file);
+        return -1;
+    }
+    Py_DECREF(done);
+    return 0;
+}
+
+static void call_quietly(PyObject *function)
+{
+    PyObject *done = PyObject_CallNoArgs(function);
+    if (!done)
+        PyErr_WriteUnraisable(function);
+    Py_XDECREF(done);
+}
+
+/* What Py_FinalizeEx() does that a program can see: threads are joined, atexit runs, streams
+ * are flushed, the module's objects are dropped (their __del__ may print). */
+static void finish(struct ending *end)
+{
+    call_quietly(py.threading_shutdown);
+    call_quietly(py.run_exitfuncs);
+    if ((flush_std("stdout") < 0) | (flush_std("stderr") < 0) && end->kind == OUTCOME_OK) {
+        end->kind = OUTCOME_EXIT;
+        end->exit_code = 120;
+    }
+    _PyModule_ClearDict(py.main_dict);
+    PyGC_Collect();
+    flush_std("stdout");
+    flush_std("stderr");
+    PyErr_Clear();
+    fflush(NULL);
+}
+
+static void end_by_return(struct ending *end, PyObject *value)
+{
+    char reason[REASON_MAX] = "";
+
+    end->kind = OUTCOME_OK;
+    end->exit_code = 0;
+    if (encode_value(&end->result, value, reason, sizeof(reason)) < 0) {
+        end->kind = OUTCOME_RESULT;
+        buf_reset(&end->result);
+        buf_adds(&end->error, reason);
+    }
+}
+
+/* Run @source as the module with @space as its globals. */
+static void execute(struct ending *end, PyObject *source, PyObject *space)
+{
+    PyObject *pair = source ? PyObject_CallOneArg(py.compile_program, source) : NULL;
+    if (!pair) {
+        end_by_exception(end, true);
+        return;
+    }
+    PyDict_Update(space, PyTuple_GET_ITEM(pair, 1));
+    PyObject *code = PyTuple_GET_ITEM(pair, 0);
+    PyObject *value = PyEval_EvalCode(code, space, space);
+    Py_DECREF(pair);
+    if (value)
+        end_by_return(end, value);
+    else
+        end_by_exception(end, false);
+    Py_XDECREF(value);
+}
+
+static void ending_init(struct ending *end)
+{
+    memset(end, 0, sizeof(*end));
+    buf_init(&end->result, (size_t) py.limits->result_bytes);
+    buf_init(&end->error, ERROR_MAX);
+}
+
+/* A small program through the real path, so that a caller does not pay for the page
+ * faults after the fork and the interpreter's first times. */
+static void rehearse(void)
+{
+    struct ending end;
+    PyObject *space = PyDict_Copy(py.main_dict);
+    PyObject *source = PyUnicode_FromString("import sys\nclass A:\n  def f(self, x=1):\n    return [x]\nprint('', end='')\n"
+                                            "try:\n  A().f()[1]\nexcept IndexError as e:\n  pass\n");
+    ending_init(&end);
+    if (space && source)
+        execute(&end, source, space);
+    buf_free(&end.result);
+    buf_free(&end.error);
+    Py_XDECREF(space);
+    Py_XDECREF(source);
+    PyErr_Clear();
+}
+
+/* The program may have made the socket non-blocking. */
+static int wait_for(short events)
+{
+    struct pollfd p = { .fd = BOX_CONTROL_FD, .events = events };
+    return poll(&p, 1, -1);
+}
+
+static ssize_t send_packet(const struct iovec *iov, int n)
+{
+    char packet[WIRE_PIECE + 256];
+    size_t size = 0;
+    ssize_t sent;
+
+    for (int i = 0; i < n; i++) {
+        memcpy(packet + size, iov[i].iov_base, iov[i].iov_len);
+        size += iov[i].iov_len;
+    }
+    do
+        sent = send(BOX_CONTROL_FD, packet, size, MSG_NOSIGNAL);
+    while (sent < 0 && (errno == EINTR || (errno == EAGAIN && wait_for(POLLOUT) >= 0)));
+    return sent;
+}
+
+static void report(const unsigned char *token, struct ending *end)
+{
+    struct wire_outcome head = { .kind = end->kind,
+                                 .exit_code = end->exit_code,
+                                 .result_len = (int64_t) end->result.len,
+                                 .error_len = (int64_t) end->error.len };
+    struct buf body;
+    size_t at = 0;
+
+    buf_init(&body, end->result.len + end->error.len);
+    buf_add(&body, end->result.data, end->result.len);
+    buf_add(&body, end->error.data, end->error.len);
+    do {
+        size_t n = body.len - at < WIRE_PIECE ? body.len - at : WIRE_PIECE;
+        struct iovec iov[3] = { { (void *) (uintptr_t) token, sizeof(((struct wire_run *) 0)->token) },
+                                { &head, at ? 0 : sizeof(head) },
+                                { body.data + at, n } };
+        if (send_packet(iov, 3) < 0)
+            break;
+        at += n;
+    } while (at < body.len);
+}
+
+static ssize_t receive(void *p, size_t size)
+{
+    ssize_t n;
+    do
+        n = recv(BOX_CONTROL_FD, p, size, 0);
+    while (n < 0 && errno == EINTR);
+    return n;
+}
+
+/* Wait for the order and the source; the box is not needed when the server lets go of it. */
+static PyObject *receive_program(struct wire_run *run)
+{
+    if (receive(run, sizeof(*run)) != (ssize_t) sizeof(*run) || run->code_len < 0 || run->code_len > py.limits->code_bytes)
+        _exit(0);
+    struct buf code;
+    buf_init(&code, (size_t) run->code_len + WIRE_PIECE);
+    while (code.len < (size_t) run->code_len) {
+        char *room = buf_room(&code, WIRE_PIECE);
+        ssize_t n = room ? receive(room, WIRE_PIECE) : -1;
+        if (n <= 0)
+            _exit(0);
+        code.len += (size_t) n;
+    }
+    PyObject *source = PyUnicode_DecodeUTF8(code.data ? code.data : "", (Py_ssize_t) code.len, "strict");
+    buf_free(&code);
+    return source;
+}
+
+/* A second line behind the server's wall clock. */
+static void limit_cpu(int64_t timeout_ms)
+{
+    rlim_t cores = (rlim_t) (py.limits->cpu_percent + 99) / 100;
+    rlim_t seconds = ((rlim_t) timeout_ms + 999) / 1000;
+    struct rlimit limit = { seconds * cores + 2, seconds * cores + 3 };
+    setrlimit(RLIMIT_CPU, &limit);
+}
+
+_Noreturn void run_box(void)
+{
+    const struct wire_box_state ready = { .step = BOX_READY };
+    struct wire_run run;
+    struct ending end;
+    char byte;
+
+    rehearse();
+    ending_init(&end);
+    if (send(BOX_CONTROL_FD, &ready, sizeof(ready), MSG_NOSIGNAL) < 0)
+        _exit(0);
+    pid_t self = getpid();
+    PyObject *source = receive_program(&run);
+    limit_cpu(run.timeout_ms);
+    execute(&end, source, py.main_dict);
+    finish(&end);
+    if (getpid() != self)
+        _exit(end.exit_code); /* a child that the program forked came out here too */
+    report(run.token, &end);
+    /* The server replies first and kills then: dying here would compete with the reply for a core. */
+    while (receive(&byte, 1) > 0)
+        ;
+    _exit(end.exit_code);
+}
+
+int run_prepare(const struct wire_limits *limits)
+{
+    py.limits = limits;
+    if (load_prelude() < 0 || prepare_main() < 0)
+        return -1;
+    py.threading_shutdown = attribute("threading", "_shutdown");
+    py.run_exitfuncs = attribute("atexit", "_run_exitfuncs");
+    py.excepthook = attribute("sys", "excepthook");
+    if (!py.threading_shutdown || !py.run_exitfuncs || !py.excepthook)
+        return -1;
+    rehearse();
+    rehearse();
+    return 0;
+}

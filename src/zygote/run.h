@@ -1,0 +1,17 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* One program in one box: compile, run, end as Python ends, report. */
+#ifndef HATCHERY_ZYGOTE_RUN_H
+#define HATCHERY_ZYGOTE_RUN_H
+
+#include "../base/wire.h"
+
+/* Load the prelude and everything else that a run needs, and run a first program to
+ * warm the paths.  In the zygote, once, the interpreter initialised.  0, or -1 with
+ * a Python exception set. */
+int run_prepare(const struct wire_limits *limits);
+
+/* The life of a box after box_enter(): touch the pages a run will touch, say BOX_READY on
+ * BOX_CONTROL_FD, wait for a program, run it, report.  Never returns. */
+_Noreturn void run_box(void);
+
+#endif
