@@ -9,7 +9,9 @@
 #include "buf.h"
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 
 enum conf_type { CONF_STRING, CONF_SECRET, CONF_COUNT, CONF_BYTES, CONF_TIME, CONF_BOOL };
 
@@ -39,28 +41,47 @@ struct conf_key {
 /* The table, ended by an entry with section == NULL. */
 extern const struct conf_key conf_keys[];
 
-/* Fill @conf with the defaults.  conf_free() releases the strings. */
+/* The entry of a key, or NULL. */
+const struct conf_key *conf_find(const char *section, const char *key);
+
+/* The name of its environment variable: HATCHERY_LIMITS_MEMORY. */
+enum { CONF_ENV_NAME_MAX = 64 };
+void conf_env_name(const struct conf_key *key, char ret_name[CONF_ENV_NAME_MAX]);
+
+/* Fill @conf with the defaults.  conf_free() releases the strings, and wipes secrets. */
 void conf_init(struct conf *conf);
 void conf_free(struct conf *conf);
 
 /* Set one key from text.  Returns 0, -ENOENT (no such key) or -EINVAL; @error then
- * holds one sentence with the key and the rule: "limits.memory: 12X is no size (a number
- * with an optional K, M or G)".  A value that breaks its bounds is named with them. */
+ * holds one sentence with the key and the rule: "limits.memory: '12X' is no size (a number
+ * with an optional K, M or G)".  A value that breaks its bounds is named with them, a secret never.
+ * What concerns one key alone is checked here: type, bounds, the words of isolation.cgroup, log.format and
+ * log.level, listen's syntax, a key's characters (printable ASCII without spaces).
+ * Setting one of server.api_key and server.api_key_file, not to nothing, forgets the other: the later source wins.
+ * On failure @conf is untouched. */
 int conf_set(struct conf *conf, const char *section, const char *key, const char *value, struct buf *error);
 
-/* Read an INI file (libinih).  Unknown keys, bad values, keys outside a section and lines that are
- * no INI are errors: -EINVAL and "FILE:LINE: sentence" in @error; an unknown key's sentence suggests
- * the nearest known one.  -errno when the file can't be read, with a sentence too. */
+/* Read an INI file (libinih).  Lines are empty, comments (after ; or #), [section] or key = value; an indented line
+ * without "=" goes on with the value above it, after a space.  A line has at most about 200 bytes (libinih's limit).
+ * Unknown keys, bad values, keys outside a section and lines that are no INI are errors: -EINVAL and
+ * "FILE:LINE: sentence" in @error; an unknown key's sentence suggests the nearest known one.
+ * -errno when the file can't be read, with a sentence too.  May block. */
 int conf_read(struct conf *conf, const char *path, struct buf *error);
 
-/* Apply the environment: HATCHERY_SECTION_KEY for every key (and HATCHERY_SECTION_KEY_FILE for secrets),
- * API_KEY, API_KEY_FILE, MAX_QUEUE_LENGTH.  An unknown variable that begins with HATCHERY_ is an
- * error that names it and the nearest known one. */
+/* The same from an open stream, which stays the caller's; @name stands for FILE. */
+int conf_read_stream(struct conf *conf, FILE *stream, const char *name, struct buf *error);
+
+/* Apply the environment: HATCHERY_SECTION_KEY for every key, API_KEY, API_KEY_FILE, MAX_QUEUE_LENGTH (the longer name
+ * wins).  A key and a key file at once are an error.  Empty variables of these three, and of the key, count as unset.
+ * An unknown variable that begins with HATCHERY_ is an error that names it and the nearest known one; ignored are
+ * HATCHERY_CONFIG (the command's) and what Kubernetes sets for a service called hatchery (HATCHERY_PORT,
+ * HATCHERY_SERVICE_HOST ...).  -EINVAL; @error begins with the variable's name. */
 int conf_environ(struct conf *conf, char *const *envp, struct buf *error);
 
 /* After all sources: resolve server.api_key_file into server.api_key (first line, white space at its end
- * removed), check what spans several keys (timeout_default <= timeout_max, limits.code * 6 + 64 KiB <= server.max_body,
- * listen's syntax, isolation.cgroup / log.format / log.level's words).  Same errors. */
+ * removed), check what spans several keys (timeout_default <= timeout_max, limits.code * 6 + 64 KiB <= server.max_body).
+ * No key at all is no error here: only serving needs one.  Same errors, -errno where the key file
+ * can't be read.  May block. */
 int conf_finish(struct conf *conf, struct buf *error);
 
 #endif

@@ -6,9 +6,9 @@
  *   server -> supervisor   WIRE_READY, WIRE_USAGE_GET
  *   supervisor -> zygote   struct wire_zygote_conf, once, as its first message
  *   server -> zygote       WIRE_SPAWN
- *   zygote -> server       WIRE_BOX [control, stdout, stderr, life], WIRE_EXITED, WIRE_WARM
+ *   zygote -> server       WIRE_WARM, WIRE_BOX [control, stdout, stderr, life], WIRE_EXITED, WIRE_GONE
  *   box -> supervisor      struct wire_join [ack], before anything of the program exists
- *   server -> box          struct wire_run, then the source in pieces
+ *   server -> box          struct wire_run with the source, in pieces
  *   box -> server          WIRE_BOX_READY or WIRE_BOX_FAILED once; then the outcome in pieces
  *
  * Both ends are built together; nothing here is an ABI. */
@@ -29,6 +29,7 @@ enum wire_type {
     WIRE_SPAWN,
     WIRE_BOX,
     WIRE_EXITED,
+    WIRE_GONE,
 };
 
 /* How many boxes may exist at once, whatever is configured. */
@@ -69,7 +70,7 @@ struct wire_msg {
     enum wire_type type;
     uint32_t slot;
     uint32_t serial; /* counts the boxes of a server's life: slots are used again */
-    int32_t status;  /* WIRE_EXITED: as waitpid(2) gives it */
+    int32_t status;  /* WIRE_EXITED: as waitpid(2) gives it; WIRE_GONE: -errno where no box could be made, else 0 */
     int64_t user_us, system_us, peak_bytes; /* WIRE_EXITED */
     int64_t oom_kills, pid_refusals;        /* WIRE_USAGE: since the slot's box joined */
 };
@@ -78,7 +79,8 @@ struct wire_join {
     uint32_t slot, serial;
 };
 
-/* To a box: what to run.  The source follows in packets of at most WIRE_PIECE bytes. */
+/* To a box: what to run.  The first piece of the source is in the same packet; the others follow
+ * in packets of at most WIRE_PIECE bytes. */
 struct wire_run {
     unsigned char token[16]; /* every packet of the outcome begins with it */
     int64_t code_len;
@@ -94,11 +96,10 @@ struct wire_box_state {
 };
 
 enum outcome_kind {
-    OUTCOME_OK = 1,    /* ended with exit code 0 */
-    OUTCOME_EXCEPTION,
-    OUTCOME_SYNTAX,
-    OUTCOME_EXIT,      /* SystemExit with a code that is not 0 */
-    OUTCOME_RESULT,    /* the returned value is no JSON */
+    OUTCOME_NONE,
+#define OUTCOME(name, status, reason) OUTCOME_##name,
+#include "outcome.def"
+#undef OUTCOME
 };
 
 /* From a box, once: the first packet carries this after the token, then every

@@ -22,7 +22,7 @@ enum box_step {
 
 /* The outcome socket's number in a box: above every descriptor a program can
  * open, and guarded by the filter (seccomp.c) against close, dup2 and write. */
-enum { BOX_CONTROL_FD = 65535 };
+enum { BOX_CONTROL_FD = 1023 };
 
 /* First host-side-mapped id inside the zygote's user namespace: slot n is BOX_ID_BASE + n. */
 enum { BOX_ID_BASE = 1000 };

@@ -13,6 +13,8 @@
 #include <linux/prctl.h>
 
 #if defined(__x86_64__)
+/* The kernel enters with an aligned stack, a function expects it to hold a return address. */
+#define ENTRY __attribute__((noreturn, force_align_arg_pointer))
 static long call5(long nr, long a, long b, long c, long d, long e)
 {
     register long r10 __asm__("r10") = d;
@@ -25,6 +27,7 @@ static long call5(long nr, long a, long b, long c, long d, long e)
     return ret;
 }
 #elif defined(__aarch64__)
+#define ENTRY __attribute__((noreturn))
 static long call5(long nr, long a, long b, long c, long d, long e)
 {
     register long x8 __asm__("x8") = nr;
@@ -47,7 +50,7 @@ struct kernel_sigaction {
     unsigned long handler, flags, restorer, mask;
 };
 
-void _start(void) __attribute__((noreturn));
+void _start(void) ENTRY;
 void _start(void)
 {
     struct __user_cap_header_struct header = { _LINUX_CAPABILITY_VERSION_3, 0 };

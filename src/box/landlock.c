@@ -23,6 +23,7 @@ static const struct {
     const char *path;
     __u64 access;
 } rules[] = {
+    { "/", KERNEL_FS_READ_DIR },
     { "/usr/lib", FS_RUN },     { "/usr/lib64", FS_RUN },     { "/usr/bin", FS_RUN }, { "/usr/share", FS_READ },
     { "/etc", FS_READ },        { "/dev/null", FS_DEVICE },   { "/dev/zero", FS_DEVICE },
     { "/dev/full", FS_DEVICE }, { "/dev/random", FS_DEVICE }, { "/dev/urandom", FS_DEVICE },

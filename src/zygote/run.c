@@ -350,16 +350,27 @@ static ssize_t receive(void *p, size_t size)
 /* Wait for the order and the source; the box is not needed when the server lets go of it. */
 static PyObject *receive_program(struct wire_run *run)
 {
-    if (receive(run, sizeof(*run)) != (ssize_t) sizeof(*run) || run->code_len < 0 || run->code_len > py.limits->code_bytes)
-        _exit(0);
+    static char packet[sizeof(*run) + WIRE_PIECE];
+    ssize_t n = receive(packet, sizeof(packet));
     struct buf code;
-    buf_init(&code, (size_t) run->code_len + WIRE_PIECE);
-    while (code.len < (size_t) run->code_len) {
-        char *room = buf_room(&code, WIRE_PIECE);
-        ssize_t n = room ? receive(room, WIRE_PIECE) : -1;
+
+    if (n < (ssize_t) sizeof(*run))
+        _exit(0);
+    memcpy(run, packet, sizeof(*run));
+    if (run->code_len < 0 || run->code_len > py.limits->code_bytes)
+        _exit(0);
+    buf_init(&code, (size_t) run->code_len);
+    n -= (ssize_t) sizeof(*run);
+    const char *piece = packet + sizeof(*run);
+    for (;;) {
+        if (buf_add(&code, piece, (size_t) n) < 0)
+            _exit(0);
+        if (code.len == (size_t) run->code_len)
+            break;
+        n = receive(packet, WIRE_PIECE);
         if (n <= 0)
             _exit(0);
-        code.len += (size_t) n;
+        piece = packet;
     }
     PyObject *source = PyUnicode_DecodeUTF8(code.data ? code.data : "", (Py_ssize_t) code.len, "strict");
     buf_free(&code);

@@ -1,0 +1,78 @@
+# SPDX-License-Identifier: Apache-2.0
+# The front door: `make run` and `make test` do all that a fresh Debian 12 needs. Meson and Ninja do the work.
+
+PREFIX ?= /usr/local
+LISTEN ?= 127.0.0.1:8080
+BUILD := build
+
+BUILD_PACKAGES := gcc meson ninja-build pkg-config libc6-dev libuv1-dev libjansson-dev libsodium-dev libseccomp-dev \
+	libinih-dev libpython3.11-dev python3 node-llhttp
+TEST_PACKAGES := libcmocka-dev python3-pytest curl clang-14 libclang-rt-14-dev clang-format-14 clang-tidy-14
+
+# Root installs what is missing; others need sudo. Nothing is asked of apt when nothing is missing.
+SUDO := $(shell [ "$$(id -u)" = 0 ] || command -v sudo)
+
+.PHONY: run build test unit e2e sanitize fuzz bench lint format install clean packages test-packages
+
+run: build
+	@if [ "$$(id -u)" = 0 ]; then run=; else run="sudo -E"; \
+	command -v sudo >/dev/null || { echo "Not root and no sudo: the server starts with what an ordinary user can have." >&2; run=; }; fi; \
+	exec $$run $(BUILD)/hatchery serve --listen $(LISTEN) $$([ -n "$$API_KEY$$API_KEY_FILE" ] || echo --generate-key)
+
+define need
+	@missing=$$(dpkg-query -W -f '$${Package} $${Status}\n' $(1) 2>/dev/null | grep ' installed$$' | cut -d' ' -f1 | \
+		sort > /tmp/hatchery-have.$$$$; printf '%s\n' $(1) | sort | comm -13 /tmp/hatchery-have.$$$$ -; rm -f /tmp/hatchery-have.$$$$); \
+	if [ -n "$$missing" ]; then \
+		if [ "$$(id -u)" = 0 ] || [ -n "$(SUDO)" ]; then \
+			$(SUDO) apt-get update -q && $(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends $$missing; \
+		else echo "Missing packages; as root: apt-get install" $$missing >&2; exit 1; fi; \
+	fi
+endef
+
+packages:
+	$(call need,$(BUILD_PACKAGES))
+
+test-packages: packages
+	$(call need,$(TEST_PACKAGES))
+
+$(BUILD)/build.ninja: | packages
+	meson setup $(BUILD) --prefix=$(PREFIX)
+
+build: packages $(BUILD)/build.ninja
+	ninja -C $(BUILD)
+
+test: test-packages build sanitize fuzz e2e
+
+# Unit tests with AddressSanitizer and UndefinedBehaviorSanitizer.
+sanitize: test-packages
+	[ -f $(BUILD)-asan/build.ninja ] || meson setup $(BUILD)-asan -Dtests=true -Db_sanitize=address,undefined -Db_lundef=false
+	ninja -C $(BUILD)-asan
+	meson test -C $(BUILD)-asan --print-errorlogs
+
+# Every fuzzer over its corpus and for a few seconds more; FUZZ_SECONDS=600 for longer.
+FUZZ_SECONDS ?= 5
+fuzz: test-packages
+	[ -f $(BUILD)-fuzz/build.ninja ] || CC=clang-14 meson setup $(BUILD)-fuzz -Dtests=true -Dfuzz=true \
+		-Db_sanitize=address,undefined -Db_lundef=false
+	ninja -C $(BUILD)-fuzz
+	tests/fuzz/run $(BUILD)-fuzz $(FUZZ_SECONDS)
+
+e2e: test-packages build
+	/usr/bin/python3 -m pytest -q -p no:cacheprovider tests/unit tests/e2e $(PYTEST_ARGS)
+
+bench: build
+	/usr/bin/python3 bench/bench.py $(BENCH_ARGS)
+
+lint: test-packages build
+	clang-format-14 --dry-run --Werror $$(git ls-files 'src/*.[ch]' 'tests/*.c' 'bench/*.[ch]')
+	clang-tidy-14 --quiet -p $(BUILD) $$(git ls-files 'src/*.c')
+
+format: test-packages
+	clang-format-14 -i $$(git ls-files 'src/*.[ch]' 'tests/*.c' 'bench/*.[ch]')
+
+install: build
+	meson configure $(BUILD) --prefix=$(PREFIX)
+	meson install -C $(BUILD)
+
+clean:
+	rm -rf $(BUILD) $(BUILD)-asan $(BUILD)-fuzz

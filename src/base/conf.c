@@ -1,0 +1,279 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The configuration: the table, the struct it makes, one key at a time.
+ *
+ * The command loads it once, from the sources in conf_source.c; what the other
+ * processes need of it they are sent.  What must never happen here: a value
+ * that is not what was written, a key of the server in a message, or a default
+ * that its own bounds refuse. */
+#include "conf.h"
+
+#include "conf_value.h"
+#include "fd.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+
+const struct conf_key conf_keys[] = {
+#define CONF(section, key, type, def, min, max, doc) \
+    { #section, #key, CONF_##type, def, min, max, doc, offsetof(struct conf, section##_##key) },
+#include "conf.def"
+#undef CONF
+    { 0 },
+};
+
+/* Strings that are one of a few words. */
+static const struct choice {
+    size_t offset;
+    const char *words[5];
+} choices[] = {
+    { offsetof(struct conf, isolation_cgroup), { "auto", "v1", "v2", "none" } },
+    { offsetof(struct conf, log_format), { "auto", "json", "text" } },
+    { offsetof(struct conf, log_level), { "debug", "info", "warn", "error" } },
+};
+
+static bool is_text(const struct conf_key *key)
+{
+    return key->type == CONF_STRING || key->type == CONF_SECRET;
+}
+
+static char **text_field(struct conf *conf, const struct conf_key *key)
+{
+    return (char **) ((char *) conf + key->offset);
+}
+
+const struct conf_key *conf_find(const char *section, const char *key)
+{
+    for (const struct conf_key *k = conf_keys; k->section; k++)
+        if (strcmp(k->section, section) == 0 && strcmp(k->key, key) == 0)
+            return k;
+    return NULL;
+}
+
+void conf_env_name(const struct conf_key *key, char ret_name[CONF_ENV_NAME_MAX])
+{
+    snprintf(ret_name, CONF_ENV_NAME_MAX, "HATCHERY_%s_%s", key->section, key->key);
+    for (char *p = ret_name; *p; p++)
+        if (*p >= 'a' && *p <= 'z')
+            *p = (char) (*p - 'a' + 'A');
+}
+
+/* A key in the wrong section is as near as one with two slips. */
+static int refuse_unknown(const char *section, const char *key, struct buf *error)
+{
+    const struct conf_key *nearest = conf_keys;
+    unsigned least = 1000;
+
+    for (const struct conf_key *k = conf_keys; k->section; k++) {
+        unsigned far = conf_value_distance(section, k->section);
+        unsigned distance = (far < 2 ? far : 2) + conf_value_distance(key, k->key);
+        if (distance < least) {
+            least = distance;
+            nearest = k;
+        }
+    }
+    buf_addf(error, "%.64s.%.64s: there is no such key; the nearest is %s.%s", section, key, nearest->section, nearest->key);
+    return -ENOENT;
+}
+
+/* Begin the sentence about @value; of a secret it says nothing. */
+static void begin_refusal(const struct conf_key *key, const char *value, struct buf *error)
+{
+    buf_addf(error, "%s.%s: ", key->section, key->key);
+    if (key->type == CONF_SECRET)
+        buf_adds(error, "the value");
+    else
+        conf_value_add_shown(error, value);
+}
+
+static int refuse(const struct conf_key *key, const char *value, const char *rule, struct buf *error)
+{
+    begin_refusal(key, value, error);
+    buf_adds(error, rule);
+    return -EINVAL;
+}
+
+static int refuse_bounds(const struct conf_key *key, const char *value, struct buf *error)
+{
+    begin_refusal(key, value, error);
+    buf_adds(error, " is out of bounds (");
+    conf_value_add_number(error, key->type, key->min);
+    buf_adds(error, " to ");
+    conf_value_add_number(error, key->type, key->max);
+    buf_adds(error, is_text(key) ? " bytes)" : ")");
+    return -EINVAL;
+}
+
+/* The key travels in a header, where a space or a control character would end it or be stripped. */
+static int check_secret(const struct conf_key *key, const char *value, struct buf *error)
+{
+    for (const char *p = value; *p; p++)
+        if (*p <= ' ' || *p >= 0x7f)
+            return refuse(key, value, " has a character that is a space or no printable ASCII", error);
+    return 0;
+}
+
+static int check_choice(const struct conf_key *key, const struct choice *choice, const char *value, struct buf *error)
+{
+    for (const char *const *word = choice->words; *word; word++)
+        if (strcmp(*word, value) == 0)
+            return 0;
+    begin_refusal(key, value, error);
+    buf_adds(error, " is none of");
+    for (const char *const *word = choice->words; *word; word++)
+        buf_addf(error, "%s %s", word == choice->words ? "" : ",", *word);
+    return -EINVAL;
+}
+
+static int check_text(const struct conf_key *key, const char *value, struct buf *error)
+{
+    int64_t len = (int64_t) strlen(value);
+
+    for (size_t i = 0; i < sizeof(choices) / sizeof(*choices); i++)
+        if (key->offset == choices[i].offset)
+            return check_choice(key, &choices[i], value, error);
+    if (len < key->min || len > key->max)
+        return refuse_bounds(key, value, error);
+    if (key->type == CONF_SECRET)
+        return check_secret(key, value, error);
+    for (const char *p = value; *p; p++)
+        if ((unsigned char) *p < ' ' || *p == 0x7f)
+            return refuse(key, value, " has a control character", error);
+    if (key->offset == offsetof(struct conf, server_listen) && !conf_value_is_listen(value))
+        return refuse(key, value, " is not ADDRESS:PORT, [IPV6]:PORT or unix:PATH", error);
+    return 0;
+}
+
+/* Secrets do not stay in freed memory. */
+static void put_text(struct conf *conf, const struct conf_key *key, const char *value)
+{
+    char **field = text_field(conf, key), *old = *field;
+
+    *field = value ? xstrdup(value) : NULL;
+    if (old && key->type == CONF_SECRET)
+        explicit_bzero(old, strlen(old));
+    free(old);
+}
+
+static int set_text(struct conf *conf, const struct conf_key *key, const char *value, struct buf *error)
+{
+    const struct conf_key *api_key = conf_find("server", "api_key"), *api_key_file = conf_find("server", "api_key_file");
+    int err = check_text(key, value, error);
+
+    if (err)
+        return err;
+    put_text(conf, key, value);
+    if (key == api_key && *value)
+        put_text(conf, api_key_file, "");
+    if (key == api_key_file && *value)
+        put_text(conf, api_key, "");
+    return 0;
+}
+
+static int set_number(struct conf *conf, const struct conf_key *key, const char *value, struct buf *error)
+{
+    static const char *const rules[] = {
+        [CONF_COUNT] = " is no number",
+        [CONF_BYTES] = " is no size (a number with an optional K, M or G)",
+        [CONF_TIME] = " is no time (a number of seconds, or with ms, s, min or h)",
+        [CONF_BOOL] = " is neither yes nor no",
+    };
+    void *field = (char *) conf + key->offset;
+    int64_t number;
+
+    if (conf_value_number(key->type, value, &number) < 0)
+        return refuse(key, value, rules[key->type], error);
+    if (number < key->min || number > key->max)
+        return refuse_bounds(key, value, error);
+    if (key->type == CONF_BOOL)
+        *(bool *) field = number;
+    else
+        *(int64_t *) field = number;
+    return 0;
+}
+
+int conf_set(struct conf *conf, const char *section, const char *key, const char *value, struct buf *error)
+{
+    const struct conf_key *k = conf_find(section, key);
+
+    if (!k)
+        return refuse_unknown(section, key, error);
+    return is_text(k) ? set_text(conf, k, value, error) : set_number(conf, k, value, error);
+}
+
+void conf_init(struct conf *conf)
+{
+    struct buf error;
+
+    memset(conf, 0, sizeof(*conf));
+    buf_init(&error, 256);
+    for (const struct conf_key *k = conf_keys; k->section; k++)
+        if (conf_set(conf, k->section, k->key, k->def, &error) < 0)
+            abort(); /* conf.def contradicts itself */
+    buf_free(&error);
+}
+
+void conf_free(struct conf *conf)
+{
+    if (!conf)
+        return;
+    for (const struct conf_key *k = conf_keys; k->section; k++)
+        if (is_text(k))
+            put_text(conf, k, NULL);
+}
+
+/* The first line of the key file, ended by NUL, without the white space at its end. */
+static int cut_first_line(char *text, size_t n)
+{
+    char *end = memchr(text, '\n', n);
+    size_t len = end ? (size_t) (end - text) : n;
+
+    while (len && strchr(" \t\r", text[len - 1]) && text[len - 1])
+        len--;
+    text[len] = '\0';
+    return strlen(text) == len && len ? 0 : -EINVAL;
+}
+
+static int read_key_file(struct conf *conf, struct buf *error)
+{
+    const struct conf_key *api_key = conf_find("server", "api_key");
+    const char *path = conf->server_api_key_file;
+    char text[1024]; /* more than a key may have: what is cut off here is refused for its length */
+    ssize_t n = fd_read_file(AT_FDCWD, path, text, sizeof(text));
+    int err = n < 0 ? (int) n : cut_first_line(text, (size_t) n);
+
+    if (n < 0)
+        buf_addf(error, "server.api_key_file: cannot read %s: %s", path, strerror((int) -n));
+    else if (err)
+        buf_addf(error, "server.api_key_file: the first line of %s is no key: it is empty or has a NUL byte", path);
+    else {
+        size_t mark = error->len;
+        buf_addf(error, "the first line of %s: ", path);
+        err = check_text(api_key, text, error);
+        if (!err) {
+            put_text(conf, api_key, text);
+            error->len = mark;
+        }
+    }
+    explicit_bzero(text, sizeof(text));
+    return err;
+}
+
+int conf_finish(struct conf *conf, struct buf *error)
+{
+    if (conf->limits_timeout_default > conf->limits_timeout_max) {
+        buf_adds(error, "limits.timeout_default: it is longer than limits.timeout_max (");
+        conf_value_add_number(error, CONF_TIME, conf->limits_timeout_max);
+        buf_addc(error, ')');
+        return -EINVAL;
+    }
+    /* JSON may write each byte of a program as six: \u0041. */
+    if (conf->limits_code * 6 + 65536 > conf->server_max_body) {
+        buf_adds(error, "server.max_body: a program of limits.code needs ");
+        conf_value_add_number(error, CONF_BYTES, conf->limits_code * 6 + 65536);
+        buf_adds(error, " in JSON");
+        return -EINVAL;
+    }
+    return conf->server_api_key_file && *conf->server_api_key_file ? read_key_file(conf, error) : 0;
+}

@@ -1,0 +1,259 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Where the configuration comes from: an INI file, the environment.
+ *
+ * Called once by the command, file first.  libinih splits the lines; what it
+ * would pass over in silence (a line cut at its limit, a NUL byte) ends the
+ * reading here.  What must never happen: a line or a variable that is meant for
+ * us and is ignored. */
+#include "conf.h"
+
+#include "conf_value.h"
+
+#include <errno.h>
+#include <ini.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct reading {
+    struct conf *conf;
+    FILE *stream;
+    const char *name;
+    struct buf *error;
+    unsigned line;
+    int err;                 /* the first refusal; the rest of the file is not read */
+    const struct conf_key *last; /* and its value, which an indented line goes on with */
+    struct buf value;
+    bool goes_on; /* the current line is such a line */
+};
+
+/* Begin the sentence about the current line. */
+static int refuse_line(struct reading *r, const char *sentence)
+{
+    if (!r->err)
+        buf_addf(r->error, "%s:%u: %s", r->name, r->line, sentence);
+    r->err = -EINVAL;
+    return -EINVAL;
+}
+
+/* One line without what ends it, into @line. 1, 0 at the end of the file, or a refusal. */
+static int read_line(struct reading *r, char *line, int size)
+{
+    int n = 0;
+    int c;
+
+    r->line++;
+    while ((c = getc(r->stream)) != EOF && c != '\n') {
+        if (c == '\0')
+            return refuse_line(r, "the line has a NUL byte");
+        if (n == size - 4) {
+            char sentence[96];
+            snprintf(sentence, sizeof(sentence), "the line is longer than %d bytes; go on in an indented line below it", n);
+            return refuse_line(r, sentence);
+        }
+        line[n++] = (char) c;
+    }
+    line[n] = '\0';
+    return c == EOF && n == 0 ? 0 : 1;
+}
+
+/* Only a line that is no "key = value" goes on with the one above: libinih would take any indented one for that. */
+static char *next_line(char *line, int size, void *data)
+{
+    struct reading *r = data;
+
+    if (r->err || read_line(r, line, size) <= 0)
+        return NULL;
+    size_t indent = strspn(line, " \t");
+    r->goes_on = indent && line[indent] && !strchr(";#[", line[indent]) && !strchr(line, '=');
+    if (indent && !r->goes_on)
+        memmove(line, line + indent, strlen(line + indent) + 1);
+    if (r->goes_on && !r->last) {
+        refuse_line(r, "an indented line goes on with the value above it, and there is none");
+        return NULL;
+    }
+    return line;
+}
+
+static int on_value(void *data, const char *section, const char *key, const char *value)
+{
+    struct reading *r = data;
+    size_t mark = r->error->len;
+
+    if (!section[0])
+        return refuse_line(r, "the key stands before the first [section]"), 0;
+    if (r->goes_on)
+        buf_addc(&r->value, ' ');
+    else
+        buf_reset(&r->value);
+    buf_adds(&r->value, value);
+    char *text = xmalloc(r->value.len + 1);
+    memcpy(text, r->value.data ? r->value.data : "", r->value.len);
+    text[r->value.len] = '\0';
+    buf_addf(r->error, "%s:%u: ", r->name, r->line);
+    if (r->value.full)
+        buf_addf(r->error, "%s.%s: the value is too long", section, key);
+    r->err = r->value.full ? -EINVAL : conf_set(r->conf, section, key, text, r->error);
+    explicit_bzero(text, r->value.len);
+    free(text);
+    if (r->err)
+        return 0;
+    r->error->len = mark;
+    r->last = conf_find(section, key);
+    return 1;
+}
+
+int conf_read_stream(struct conf *conf, FILE *stream, const char *name, struct buf *error)
+{
+    struct reading r = { .conf = conf, .stream = stream, .name = name, .error = error };
+
+    buf_init(&r.value, 8192);
+    int bad_line = ini_parse_stream(next_line, &r, on_value, &r);
+    if (!r.err && ferror(stream)) {
+        buf_addf(error, "%s: cannot be read: %s", name, strerror(errno ? errno : EIO));
+        r.err = -EIO;
+    }
+    if (!r.err && bad_line) {
+        r.line = (unsigned) bad_line;
+        refuse_line(&r, "the line is neither [section] nor key = value nor a comment (; or #)");
+    }
+    if (r.value.data)
+        explicit_bzero(r.value.data, r.value.len);
+    buf_free(&r.value);
+    return r.err == -ENOENT ? -EINVAL : r.err;
+}
+
+int conf_read(struct conf *conf, const char *path, struct buf *error)
+{
+    FILE *stream = fopen(path, "re");
+
+    if (!stream) {
+        int err = -errno;
+        buf_addf(error, "%s: cannot be opened: %s", path, strerror(-err));
+        return err;
+    }
+    int err = conf_read_stream(conf, stream, path, error);
+    fclose(stream);
+    return err;
+}
+
+/* Names of others for keys of ours; the longer name wins. */
+static const struct {
+    const char *name, *section, *key;
+} aliases[] = {
+    { "API_KEY", "server", "api_key" },
+    { "API_KEY_FILE", "server", "api_key_file" },
+    { "MAX_QUEUE_LENGTH", "queue", "max_length" },
+};
+
+/* What begins with our prefix and is no key. */
+static bool is_foreign(const char *name)
+{
+    static const char *const prefixes[] = { "HATCHERY_SERVICE_HOST", "HATCHERY_SERVICE_PORT", "HATCHERY_PORT" };
+
+    if (strcmp(name, "HATCHERY_CONFIG") == 0)
+        return true;
+    for (size_t i = 0; i < sizeof(prefixes) / sizeof(*prefixes); i++) {
+        size_t n = strlen(prefixes[i]);
+        if (strncmp(name, prefixes[i], n) == 0 && (!name[n] || name[n] == '_'))
+            return true;
+    }
+    return false;
+}
+
+static const char *environment_value(char *const *envp, const char *name)
+{
+    size_t n = strlen(name);
+
+    for (; *envp; envp++)
+        if (strncmp(*envp, name, n) == 0 && (*envp)[n] == '=')
+            return *envp + n + 1;
+    return NULL;
+}
+
+static const char *alias_of(const struct conf_key *key)
+{
+    for (size_t i = 0; i < sizeof(aliases) / sizeof(*aliases); i++)
+        if (strcmp(key->section, aliases[i].section) == 0 && strcmp(key->key, aliases[i].key) == 0)
+            return aliases[i].name;
+    return NULL;
+}
+
+/* The variable that sets @key and its value, or NULL.  An empty one of those that stand in for others is not set. */
+static const char *variable_of(const struct conf_key *key, char *const *envp, char name[CONF_ENV_NAME_MAX])
+{
+    const char *alias = alias_of(key);
+
+    conf_env_name(key, name);
+    const char *value = environment_value(envp, name);
+    if (value && (*value || !alias))
+        return value;
+    value = alias ? environment_value(envp, alias) : NULL;
+    if (!value || !*value)
+        return NULL;
+    snprintf(name, CONF_ENV_NAME_MAX, "%s", alias);
+    return value;
+}
+
+static int refuse_unknown(const char *name, struct buf *error)
+{
+    char candidate[CONF_ENV_NAME_MAX], nearest[CONF_ENV_NAME_MAX] = "";
+    unsigned least = 1000;
+
+    for (const struct conf_key *key = conf_keys; key->section; key++) {
+        conf_env_name(key, candidate);
+        unsigned distance = conf_value_distance(name, candidate);
+        if (distance < least) {
+            least = distance;
+            memcpy(nearest, candidate, sizeof(nearest));
+        }
+    }
+    buf_addf(error, "%.128s: there is no such variable; the nearest is %s", name, nearest);
+    return -EINVAL;
+}
+
+/* Every variable with our prefix must be one that is read. */
+static int check_names(char *const *envp, struct buf *error)
+{
+    static const char prefix[] = "HATCHERY_";
+
+    for (; *envp; envp++) {
+        char name[256], known[CONF_ENV_NAME_MAX];
+        bool found = false;
+        if (strncmp(*envp, prefix, sizeof(prefix) - 1) != 0)
+            continue;
+        snprintf(name, sizeof(name), "%.*s", (int) strcspn(*envp, "="), *envp);
+        for (const struct conf_key *key = conf_keys; key->section && !found; key++) {
+            conf_env_name(key, known);
+            found = strcmp(known, name) == 0;
+        }
+        if (!found && !is_foreign(name))
+            return refuse_unknown(name, error);
+    }
+    return 0;
+}
+
+int conf_environ(struct conf *conf, char *const *envp, struct buf *error)
+{
+    char name[CONF_ENV_NAME_MAX], other[CONF_ENV_NAME_MAX];
+    int err = check_names(envp, error);
+
+    if (err)
+        return err;
+    const char *api_key = variable_of(conf_find("server", "api_key"), envp, name);
+    const char *api_key_file = variable_of(conf_find("server", "api_key_file"), envp, other);
+    if (api_key && api_key_file) {
+        buf_addf(error, "%s and %s are both set: which of the two is the key? Unset one", name, other);
+        return -EINVAL;
+    }
+    for (const struct conf_key *key = conf_keys; key->section && !err; key++) {
+        const char *value = variable_of(key, envp, name);
+        size_t mark = error->len;
+        if (!value)
+            continue;
+        buf_addf(error, "%s: ", name);
+        err = conf_set(conf, key->section, key->key, value, error);
+        if (!err)
+            error->len = mark;
+    }
+    return err;
+}

@@ -1,0 +1,280 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* JSON text: the strict check of what a box returned, and the writing of strings.
+ *
+ * The checker reads bytes a hostile program chose, before they are copied into
+ * a reply; the writers quote whatever the program printed.  Called by the
+ * server and, for log lines, by every process.  What must never happen here:
+ * recursion (depth is the attacker's), a read past the end, or text accepted
+ * that another parser would take for something else. */
+#include "json.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* What may stand at the next byte that is no white space. */
+enum expect { VALUE, VALUE_OR_END, NAME, NAME_OR_END, AFTER };
+
+struct check {
+    const unsigned char *p, *end;
+    enum expect expect;
+    unsigned char *is_object; /* a bit for each open array or object, outermost first */
+    size_t depth, max_depth;
+};
+
+/* The length of the UTF-8 sequence at @p (Unicode 15, table 3-7: no overlong forms, no
+ * surrogates, nothing above U+10FFFF), or minus the length of the maximal invalid subpart. */
+static int utf8_sequence(const unsigned char *p, size_t n)
+{
+    unsigned char low = 0x80, high = 0xbf;
+    int need = p[0] < 0xe0 ? 1 : p[0] < 0xf0 ? 2 : 3;
+
+    if (p[0] < 0x80)
+        return 1;
+    if (p[0] < 0xc2 || p[0] > 0xf4)
+        return -1;
+    if (p[0] == 0xe0)
+        low = 0xa0;
+    if (p[0] == 0xed)
+        high = 0x9f;
+    if (p[0] == 0xf0)
+        low = 0x90;
+    if (p[0] == 0xf4)
+        high = 0x8f;
+    for (int i = 1; i <= need; i++) {
+        if ((size_t) i >= n || p[i] < low || p[i] > high)
+            return -i;
+        low = 0x80;
+        high = 0xbf;
+    }
+    return need + 1;
+}
+
+static bool is_digit(const struct check *c)
+{
+    return c->p < c->end && *c->p >= '0' && *c->p <= '9';
+}
+
+static bool take(struct check *c, char wanted)
+{
+    if (c->p == c->end || *c->p != (unsigned char) wanted)
+        return false;
+    c->p++;
+    return true;
+}
+
+static int take_word(struct check *c, const char *word)
+{
+    size_t n = strlen(word);
+
+    if ((size_t) (c->end - c->p) < n || memcmp(c->p, word, n) != 0)
+        return -EINVAL;
+    c->p += n;
+    return 0;
+}
+
+static int take_digits(struct check *c)
+{
+    if (!is_digit(c))
+        return -EINVAL;
+    while (is_digit(c))
+        c->p++;
+    return 0;
+}
+
+/* A second digit after a leading zero is left for the caller, who expects no digit there. */
+static int take_number(struct check *c)
+{
+    take(c, '-');
+    if (!take(c, '0') && take_digits(c) < 0)
+        return -EINVAL;
+    if (take(c, '.') && take_digits(c) < 0)
+        return -EINVAL;
+    if (!take(c, 'e') && !take(c, 'E'))
+        return 0;
+    if (!take(c, '+'))
+        take(c, '-');
+    return take_digits(c);
+}
+
+static bool is_hex(unsigned char ch)
+{
+    return (ch >= '0' && ch <= '9') || (ch >= 'a' && ch <= 'f') || (ch >= 'A' && ch <= 'F');
+}
+
+/* What follows a backslash. */
+static int take_escape(struct check *c)
+{
+    if (c->p == c->end)
+        return -EINVAL;
+    unsigned char ch = *c->p++;
+    if (ch != 'u')
+        return ch && strchr("\"\\/bfnrt", ch) ? 0 : -EINVAL;
+    for (int i = 0; i < 4; i++)
+        if (c->p == c->end || !is_hex(*c->p++))
+            return -EINVAL;
+    return 0;
+}
+
+static int take_string(struct check *c)
+{
+    if (!take(c, '"'))
+        return -EINVAL;
+    while (c->p < c->end) {
+        if (take(c, '"'))
+            return 0;
+        if (take(c, '\\')) {
+            if (take_escape(c) < 0)
+                return -EINVAL;
+            continue;
+        }
+        int n = *c->p < 0x20 ? -1 : utf8_sequence(c->p, (size_t) (c->end - c->p));
+        if (n < 0)
+            return -EINVAL;
+        c->p += n;
+    }
+    return -EINVAL;
+}
+
+static void skip_space(struct check *c)
+{
+    while (c->p < c->end && (*c->p == ' ' || *c->p == '\t' || *c->p == '\n' || *c->p == '\r'))
+        c->p++;
+}
+
+static bool in_object(const struct check *c)
+{
+    return c->is_object[(c->depth - 1) / 8] >> ((c->depth - 1) % 8) & 1;
+}
+
+static int open_container(struct check *c, bool object)
+{
+    unsigned char bit = (unsigned char) (1u << (c->depth % 8));
+
+    if (c->depth == c->max_depth)
+        return -E2BIG;
+    unsigned char *bits = &c->is_object[c->depth++ / 8];
+    *bits = object ? *bits | bit : *bits & (unsigned char) ~bit;
+    c->expect = object ? NAME_OR_END : VALUE_OR_END;
+    c->p++;
+    return 0;
+}
+
+static int take_value(struct check *c)
+{
+    c->expect = AFTER;
+    switch (*c->p) {
+    case '{': return open_container(c, true);
+    case '[': return open_container(c, false);
+    case '"': return take_string(c);
+    case 't': return take_word(c, "true");
+    case 'f': return take_word(c, "false");
+    case 'n': return take_word(c, "null");
+    default: return take_number(c);
+    }
+}
+
+static int take_name(struct check *c)
+{
+    if (take_string(c) < 0)
+        return -EINVAL;
+    skip_space(c);
+    c->expect = VALUE;
+    return take(c, ':') ? 0 : -EINVAL;
+}
+
+/* The end of the innermost array or object, where one may stand. */
+static bool take_end(struct check *c)
+{
+    if (!c->depth || c->expect == VALUE || c->expect == NAME || !take(c, in_object(c) ? '}' : ']'))
+        return false;
+    c->depth--;
+    c->expect = AFTER;
+    return true;
+}
+
+static int take_next(struct check *c)
+{
+    if (take_end(c))
+        return 0;
+    if (c->expect == NAME || c->expect == NAME_OR_END)
+        return take_name(c);
+    if (c->expect == VALUE || c->expect == VALUE_OR_END)
+        return take_value(c);
+    c->expect = c->depth && in_object(c) ? NAME : VALUE;
+    return c->depth && take(c, ',') ? 0 : -EINVAL;
+}
+
+int json_check(const char *p, size_t n, unsigned max_depth)
+{
+    const unsigned char *bytes = (const unsigned char *) p;
+    struct check c = { .p = bytes, .end = n ? bytes + n : bytes, .max_depth = max_depth };
+    int err = 0;
+
+    /* No text of n bytes is nested deeper than n. */
+    c.is_object = xcalloc((max_depth < n ? max_depth : n) / 8 + 1, 1);
+    for (skip_space(&c); !err && c.p < c.end; skip_space(&c))
+        err = take_next(&c);
+    free(c.is_object);
+    if (err)
+        return err;
+    return c.depth == 0 && c.expect == AFTER ? 0 : -EINVAL;
+}
+
+/* DEL and U+0080 to U+009F are control characters as well: some terminals obey them. */
+static bool is_control(const unsigned char *p, int len)
+{
+    return (len == 1 && (p[0] < 0x20 || p[0] == 0x7f)) || (len == 2 && p[0] == 0xc2 && p[1] < 0xa0);
+}
+
+static int add_escape(struct buf *b, const unsigned char *p, int len)
+{
+    static const char letters[] = "btnfr", named[] = "\b\t\n\f\r";
+    unsigned char ch = p[len - 1];
+    const char *at = len == 1 && ch ? strchr(named, ch) : NULL;
+
+    if (len == 1 && (ch == '"' || ch == '\\'))
+        return buf_addf(b, "\\%c", ch);
+    if (at)
+        return buf_addf(b, "\\%c", letters[at - named]);
+    return buf_addf(b, "\\u%04x", ch);
+}
+
+void json_add_string(struct buf *b, const char *p, size_t n)
+{
+    const unsigned char *at = (const unsigned char *) p, *end = n ? at + n : at, *copied = at;
+
+    buf_addc(b, '"');
+    while (at < end && !b->full) {
+        int len = utf8_sequence(at, (size_t) (end - at));
+        if (len > 0 && *at != '"' && *at != '\\' && !is_control(at, len)) {
+            at += len;
+            continue;
+        }
+        buf_add(b, copied, (size_t) (at - copied));
+        if (len < 0)
+            buf_adds(b, "\xef\xbf\xbd"); /* U+FFFD */
+        else
+            add_escape(b, at, len);
+        at += len < 0 ? -len : len;
+        copied = at;
+    }
+    buf_add(b, copied, (size_t) (at - copied));
+    buf_addc(b, '"');
+}
+
+void json_add_cstring(struct buf *b, const char *s)
+{
+    if (s)
+        json_add_string(b, s, strlen(s));
+    else
+        buf_adds(b, "null");
+}
+
+void json_add_seconds(struct buf *b, int64_t us)
+{
+    uint64_t magnitude = us < 0 ? 0 - (uint64_t) us : (uint64_t) us;
+
+    buf_addf(b, "%s%" PRIu64 ".%06" PRIu64, us < 0 ? "-" : "", magnitude / 1000000, magnitude % 1000000);
+}

@@ -1,0 +1,238 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* hatchery: the command, a table of verbs.
+ *
+ * Reads the command line, the configuration file and the environment, then
+ * becomes the supervisor.  What must never happen here: a start with a key
+ * that nobody chose, or with a setting that was misread. */
+#include "base/conf.h"
+#include "supervisor/supervisor.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <getopt.h>
+#include <sodium.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+extern char **environ;
+
+enum { EXIT_USAGE = 2 };
+
+struct verb {
+    const char *name, *arguments, *sentence;
+    int (*run)(const struct verb *verb, int argc, char **argv);
+};
+
+/* What the options of any verb can say. */
+struct options {
+    const char *config, *listen, *state, *timeout;
+    bool generate_key, help;
+};
+
+static int usage_error(const struct verb *verb)
+{
+    fprintf(stderr, "Usage: hatchery %s %s\n", verb->name, verb->arguments);
+    return EXIT_USAGE;
+}
+
+/* Options stand before or after the arguments; returns the first argument's index, or -1. */
+static int parse_options(const struct verb *verb, int argc, char **argv, struct options *o)
+{
+    static const struct option longs[] = {
+        { "config", required_argument, NULL, 'c' },  { "listen", required_argument, NULL, 'l' },
+        { "state", required_argument, NULL, 's' },   { "timeout", required_argument, NULL, 't' },
+        { "generate-key", no_argument, NULL, 'g' },  { "help", no_argument, NULL, 'h' },
+        { NULL, 0, NULL, 0 },
+    };
+    int c;
+
+    *o = (struct options) { 0 };
+    while ((c = getopt_long(argc, argv, "c:h", longs, NULL)) != -1) {
+        switch (c) {
+        case 'c': o->config = optarg; break;
+        case 'l': o->listen = optarg; break;
+        case 's': o->state = optarg; break;
+        case 't': o->timeout = optarg; break;
+        case 'g': o->generate_key = true; break;
+        case 'h': o->help = true; break;
+        default: return -1;
+        }
+        /* An option that this verb does not list would silently do nothing. */
+        const char *name = longs[0].name;
+        for (size_t i = 0; longs[i].name; i++)
+            if (longs[i].val == c)
+                name = longs[i].name;
+        if (c != 'h' && !strstr(verb->arguments, name)) {
+            fprintf(stderr, "hatchery: '%s' has no option --%s\n", verb->name, name);
+            return -1;
+        }
+    }
+    return optind;
+}
+
+static int set(struct conf *conf, const char *section, const char *key, const char *value, struct buf *error)
+{
+    return value ? conf_set(conf, section, key, value, error) : 0;
+}
+
+/* Defaults, file, environment, command line, in this order. */
+static int load_conf(struct conf *conf, const struct options *o)
+{
+    const char *path = o->config ? o->config : getenv("HATCHERY_CONFIG");
+    struct buf error;
+
+    buf_init(&error, 4096);
+    conf_init(conf);
+    int err = path ? conf_read(conf, path, &error) : 0;
+    if (!err)
+        err = conf_environ(conf, environ, &error);
+    if (!err)
+        err = set(conf, "server", "listen", o->listen, &error);
+    if (!err)
+        err = set(conf, "server", "state", o->state, &error);
+    if (!err && o->timeout)
+        err = set(conf, "limits", "timeout_default", o->timeout, &error);
+    if (!err)
+        err = conf_finish(conf, &error);
+    if (err)
+        fprintf(stderr, "hatchery: %.*s\n", (int) error.len, error.data ? error.data : "");
+    buf_free(&error);
+    if (err)
+        conf_free(conf);
+    return err;
+}
+
+/* The environment's copies of the key are of no more use, and /proc/PID/environ shows them. */
+static void forget_key(void)
+{
+    static const char *const names[] = { "API_KEY=", "HATCHERY_SERVER_API_KEY=" };
+    for (char **p = environ; *p; p++)
+        for (size_t i = 0; i < sizeof(names) / sizeof(*names); i++)
+            if (strncmp(*p, names[i], strlen(names[i])) == 0)
+                sodium_memzero(*p + strlen(names[i]), strlen(*p + strlen(names[i])));
+}
+
+static const char *generate_key(struct conf *conf)
+{
+    static char key[44];
+    unsigned char bytes[24];
+    struct buf error;
+
+    randombytes_buf(bytes, sizeof(bytes));
+    sodium_bin2base64(key, sizeof(key), bytes, sizeof(bytes), sodium_base64_VARIANT_URLSAFE_NO_PADDING);
+    buf_init(&error, 256);
+    conf_set(conf, "server", "api_key", key, &error);
+    buf_free(&error);
+    return key;
+}
+
+static int serve(const struct verb *verb, int argc, char **argv)
+{
+    struct supervisor_options so = { .source_fd = -1 };
+    struct options o;
+    struct conf conf;
+    int first = parse_options(verb, argc, argv, &o);
+
+    if (first != argc || o.help)
+        return usage_error(verb);
+    if (load_conf(&conf, &o) < 0)
+        return EXIT_USAGE;
+    bool has_key = conf.server_api_key && *conf.server_api_key;
+    if (!has_key && !o.generate_key) {
+        fprintf(stderr, "hatchery: there is no API key, and none is made up unasked: set API_KEY or API_KEY_FILE in the "
+                        "environment or api_key_file in [server] of the configuration, or start with --generate-key\n");
+        return EXIT_USAGE;
+    }
+    if (!has_key)
+        so.generated_key = generate_key(&conf);
+    forget_key();
+    so.conf = &conf;
+    int status = supervisor_run(&so);
+    conf_free(&conf);
+    return status;
+}
+
+static int run(const struct verb *verb, int argc, char **argv)
+{
+    struct supervisor_options so = { .source_fd = -1 };
+    struct options o;
+    struct conf conf;
+    int first = parse_options(verb, argc, argv, &o);
+
+    if (first != argc - 1 || o.help)
+        return usage_error(verb);
+    if (load_conf(&conf, &o) < 0)
+        return EXIT_USAGE;
+    so.source_fd = strcmp(argv[first], "-") == 0 ? fcntl(0, F_DUPFD_CLOEXEC, 3) : open(argv[first], O_RDONLY | O_CLOEXEC);
+    if (so.source_fd < 0) {
+        fprintf(stderr, "hatchery: cannot open %s: %s\n", argv[first], strerror(errno));
+        return EXIT_USAGE;
+    }
+    so.conf = &conf;
+    int status = supervisor_run(&so);
+    close(so.source_fd);
+    conf_free(&conf);
+    return status;
+}
+
+static int check_config(const struct verb *verb, int argc, char **argv)
+{
+    struct options o;
+    struct conf conf;
+    int first = parse_options(verb, argc, argv, &o);
+
+    if (first < 0 || o.help || argc - first > 1 || (o.config && first < argc))
+        return usage_error(verb);
+    if (first < argc)
+        o.config = argv[first];
+    if (load_conf(&conf, &o) < 0)
+        return EXIT_FAILURE;
+    printf("The configuration is valid%s\n", conf.server_api_key && *conf.server_api_key ? "." : ", but has no API key yet.");
+    conf_free(&conf);
+    return EXIT_SUCCESS;
+}
+
+static const struct verb verbs[] = {
+    { "serve", "[--listen ADDR:PORT|unix:PATH] [--state DIR] [--config FILE] [--generate-key]",
+      "Run the HTTP server until SIGTERM or Ctrl-C.", serve },
+    { "run", "[--timeout SECONDS] [--config FILE] FILE|-", "Run one program in the same jail; exits with its exit status.", run },
+    { "check-config", "[--config FILE]", "Check the configuration file and the environment, and start nothing.", check_config },
+};
+
+static int help(void)
+{
+    printf("Usage: hatchery VERB [OPTION]...\n\nRuns Python that somebody else wrote, over HTTP, in jails that are warm before the "
+           "request comes.\n\n");
+    for (size_t i = 0; i < sizeof(verbs) / sizeof(*verbs); i++)
+        printf("  hatchery %s %s\n      %s\n", verbs[i].name, verbs[i].arguments, verbs[i].sentence);
+    printf("  hatchery --version\n\nConfiguration keys, each also as the environment variable HATCHERY_SECTION_KEY "
+           "(and API_KEY, API_KEY_FILE, MAX_QUEUE_LENGTH):\n");
+    const char *section = "";
+    for (const struct conf_key *k = conf_keys; k->section; k++) {
+        if (strcmp(section, k->section) != 0)
+            printf("\n  [%s]\n", section = k->section);
+        printf("  %s = %s\n      %s\n", k->key, k->def, k->doc);
+    }
+    return EXIT_SUCCESS;
+}
+
+int main(int argc, char **argv)
+{
+    const char *name = argc > 1 ? argv[1] : "--help";
+
+    if (sodium_init() < 0)
+        return EXIT_FAILURE;
+    if (strcmp(name, "--version") == 0 || strcmp(name, "-V") == 0) {
+        printf("hatchery %s\n", VERSION);
+        return EXIT_SUCCESS;
+    }
+    if (strcmp(name, "--help") == 0 || strcmp(name, "-h") == 0 || strcmp(name, "help") == 0)
+        return argc > 1 ? help() : (help(), EXIT_USAGE);
+    for (size_t i = 0; i < sizeof(verbs) / sizeof(*verbs); i++)
+        if (strcmp(name, verbs[i].name) == 0)
+            return verbs[i].run(&verbs[i], argc - 1, argv + 1);
+    fprintf(stderr, "hatchery: unknown verb '%s'; `hatchery --help` lists them\n", name);
+    return EXIT_USAGE;
+}

@@ -1,0 +1,335 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* One connection: its whole life, in the order in which it is lived.
+ *
+ * listen.c makes it, the loop calls it, http.c's tick looks at its deadline,
+ * reply.c sends through it.  One request at a time: while a handler has it,
+ * and until its reply has left, further bytes wait in @unread, up to a bound.
+ * What must never happen here: a handler called from within another's reply;
+ * a stack that grows with the requests a client has sent ahead; a connection
+ * in a state other than HANDED without a deadline; a struct that is used after
+ * conn_close() by anything but its callbacks and a handler that still has it. */
+#include "conn.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+static void on_alloc(uv_handle_t *handle, size_t hint, uv_buf_t *buf);
+static void on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf);
+static void on_closed(uv_handle_t *handle);
+
+static void set_state(struct conn *conn, enum conn_state state, uint64_t deadline_ms)
+{
+    conn->state = state;
+    conn->deadline_ms = deadline_ms;
+}
+
+static uint64_t from_now(const struct conn *conn, unsigned ms)
+{
+    return uv_now(conn->http->loop) + ms;
+}
+
+static int open_handle(struct conn *conn)
+{
+    uv_loop_t *loop = conn->http->loop;
+    int err = conn->tcp ? uv_tcp_init(loop, &conn->uv.tcp) : uv_pipe_init(loop, &conn->uv.pipe, 0);
+    if (err)
+        return err;
+    return conn->tcp ? uv_tcp_open(&conn->uv.tcp, conn->fd) : uv_pipe_open(&conn->uv.pipe, conn->fd);
+}
+
+void conn_new(struct http *http, int fd, bool tcp, struct peer *peer)
+{
+    struct conn *conn = xcalloc(1, sizeof(*conn));
+
+    conn->http = http;
+    conn->fd = fd;
+    conn->tcp = tcp;
+    conn->peer = peer;
+    conn->refs = 1;
+    buf_init(&conn->unread, UNREAD_MAX);
+    request_init(&conn->req, conn);
+    TAILQ_INSERT_TAIL(&http->conns, conn, all);
+    http->n_conns++;
+    http_ref(http);
+    http_start_tick(http);
+    set_state(conn, CONN_IDLE, from_now(conn, http->conf.idle_timeout_ms));
+    conn->uv.handle.data = conn;
+    int err = open_handle(conn);
+    if (err)
+        close(fd);
+    if (err || uv_read_start(&conn->uv.stream, on_alloc, on_read) != 0)
+        conn_close(conn);
+}
+
+/* Bytes of the next request may be parsed; in the other states they wait or are dropped. */
+static bool may_parse(const struct conn *conn)
+{
+    return conn->state == CONN_IDLE || conn->state == CONN_HEAD || conn->state == CONN_BODY;
+}
+
+static void begin_request(struct conn *conn)
+{
+    request_begin(&conn->req);
+    conn->keep = false; /* until its head has passed */
+    set_state(conn, CONN_HEAD, from_now(conn, conn->http->conf.head_timeout_ms));
+}
+
+/* A body that is small and whose end is known is read and dropped, so that the connection stays.  Never after an
+ * expectation: that client may keep its body to itself, and whatever comes next would be taken for it. */
+static bool can_skip_body(const struct request *req)
+{
+    return req->complete || (!req->head.chunked && req->head.expect == EXPECT_NOTHING && req->left <= SKIP_MAX);
+}
+
+static void refuse(struct conn *conn, int status)
+{
+    if (!conn->req.parsed || conn->state == CONN_BODY || !can_skip_body(&conn->req))
+        conn->keep = false;
+    reply_refusal(&conn->req, status);
+}
+
+static void hand_over(struct conn *conn)
+{
+    set_state(conn, CONN_HANDED, UINT64_MAX);
+    conn->req.route->on_request(&conn->req, conn->http->data);
+}
+
+/* A socket that has no room for these bytes belongs to a client that reads no replies. */
+static int send_continue(struct conn *conn)
+{
+    static char text[] = "HTTP/1.1 100 Continue\r\n\r\n";
+    uv_buf_t buf = uv_buf_init(text, sizeof(text) - 1);
+    return uv_try_write(&conn->uv.stream, &buf, 1) == (int) buf.len ? 0 : -EPIPE;
+}
+
+static void on_head(struct conn *conn)
+{
+    struct request *req = &conn->req;
+
+    conn->keep = !req->wants_close;
+    conn->body_deadline_ms = from_now(conn, conn->http->conf.body_timeout_ms);
+    int status = route_check(req);
+    if (status)
+        refuse(conn, status);
+    else if (req->complete)
+        hand_over(conn);
+    else if (req->head.expect == EXPECT_CONTINUE && send_continue(conn) < 0)
+        conn_close(conn);
+    else
+        set_state(conn, CONN_BODY, conn->body_deadline_ms);
+}
+
+static void next_request(struct conn *conn)
+{
+    set_state(conn, CONN_IDLE, from_now(conn, conn->http->conf.idle_timeout_ms));
+}
+
+static size_t take_head(struct conn *conn, const char *p, size_t n)
+{
+    size_t used;
+    int r = request_take_head(&conn->req, p, n, &used);
+
+    if (r > 0)
+        on_head(conn);
+    else if (r < 0)
+        refuse(conn, -r);
+    return used;
+}
+
+static size_t take_body(struct conn *conn, const char *p, size_t n)
+{
+    size_t used;
+    int r = request_take_body(&conn->req, p, n, &used);
+
+    if (r < 0 && conn->req.skipping)
+        conn_close(conn); /* it has had its reply */
+    else if (r < 0)
+        refuse(conn, -r);
+    else if (r > 0 && conn->req.skipping)
+        next_request(conn);
+    else if (r > 0)
+        hand_over(conn);
+    return used;
+}
+
+/* Parse and serve requests until one is not answered at once, the bytes end or it's others' turn.
+ * Returns how many bytes were used. */
+static size_t run(struct conn *conn, const char *p, size_t n)
+{
+    unsigned n_begun = 0;
+    size_t used = 0;
+
+    conn->running = true;
+    while (used < n && may_parse(conn)) {
+        if (conn->state == CONN_IDLE) {
+            if (n_begun++ == TURN_MAX)
+                break;
+            begin_request(conn);
+        }
+        if (conn->state == CONN_HEAD)
+            used += take_head(conn, p + used, n - used);
+        else
+            used += take_body(conn, p + used, n - used);
+    }
+    conn->running = false;
+    return used;
+}
+
+/* Read on, wait for room or wait for the turn.  Reading goes on while a handler has the request,
+ * or its client could vanish unnoticed. */
+static void settle(struct conn *conn)
+{
+    if (conn->state == CONN_CLOSED)
+        return;
+    if (conn->state == CONN_LINGER)
+        buf_free(&conn->unread);
+    bool waits = conn->unread.len > 0 && may_parse(conn);
+    if (waits)
+        http_make_ready(conn->http, conn);
+    if (conn->unread.len == 0 && conn->unread.cap > KEEP_MAX)
+        buf_free(&conn->unread);
+    if (waits || conn->unread.len == UNREAD_MAX)
+        uv_read_stop(&conn->uv.stream);
+    else if (!conn->ended)
+        uv_read_start(&conn->uv.stream, on_alloc, on_read); /* no matter if it is already */
+}
+
+void conn_resume(struct conn *conn)
+{
+    size_t used = run(conn, conn->unread.data, conn->unread.len);
+    if (conn->state != CONN_CLOSED) {
+        buf_consume(&conn->unread, used);
+        settle(conn);
+    }
+}
+
+static void on_alloc(uv_handle_t *handle, size_t hint, uv_buf_t *buf)
+{
+    struct conn *conn = handle->data;
+    size_t room = conn->state == CONN_LINGER ? READ_MAX : UNREAD_MAX - conn->unread.len;
+
+    (void) hint;
+    *buf = uv_buf_init(conn->http->read_buf, (unsigned) (room < READ_MAX ? room : READ_MAX));
+}
+
+/* The client has closed its side, or its connection broke: a half-close counts as gone.
+ * Only a reply that is already on its way may still leave. */
+static void on_end(struct conn *conn, ssize_t err)
+{
+    if (err != UV_EOF || conn->state != CONN_REPLY) {
+        conn_close(conn);
+        return;
+    }
+    conn->ended = true;
+    conn->keep = false;
+    uv_read_stop(&conn->uv.stream);
+}
+
+static void on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf)
+{
+    struct conn *conn = stream->data;
+    size_t used = 0;
+
+    if (n < 0) {
+        on_end(conn, n);
+        return;
+    }
+    if (conn->state == CONN_LINGER)
+        return;
+    if (may_parse(conn))
+        used = run(conn, buf->base, (size_t) n);
+    if (conn->state == CONN_CLOSED || n == 0)
+        return;
+    if (conn->state != CONN_LINGER)
+        buf_add(&conn->unread, buf->base + used, (size_t) n - used);
+    settle(conn);
+}
+
+/* Close so that a client that is still sending can read what it was told: closing with its bytes unread would
+ * have the kernel answer them with a reset, which destroys the reply on its way (RFC 9112 section 9.6). */
+static void linger(struct conn *conn)
+{
+    if (conn->ended || shutdown(conn->fd, SHUT_WR) < 0)
+        conn_close(conn);
+    else
+        set_state(conn, CONN_LINGER, from_now(conn, LINGER_MS));
+}
+
+void conn_sent(struct conn *conn)
+{
+    struct request *req = &conn->req;
+
+    if (conn->keep && !conn->http->draining) {
+        req->skipping = !req->complete;
+        if (req->skipping)
+            set_state(conn, CONN_BODY, conn->body_deadline_ms);
+        else
+            next_request(conn);
+    } else if (req->complete && conn->unread.len == 0)
+        conn_close(conn);
+    else
+        linger(conn);
+    if (!conn->running)
+        settle(conn);
+}
+
+void conn_expire(struct conn *conn)
+{
+    bool unanswered = conn->state == CONN_HEAD || (conn->state == CONN_BODY && !conn->req.skipping);
+
+    if (unanswered)
+        refuse(conn, 408);
+    else
+        conn_close(conn);
+}
+
+/* A reply that its client did not read in time is reset: closing would leave it to the kernel's buffers
+ * and timers for minutes. */
+static void close_handle(struct conn *conn)
+{
+    bool reset = conn->rest && conn->tcp;
+
+    if (!reset || uv_tcp_close_reset(&conn->uv.tcp, on_closed) != 0)
+        uv_close(&conn->uv.handle, on_closed);
+}
+
+void conn_close(struct conn *conn)
+{
+    struct request *req = &conn->req;
+    bool handed = conn->state == CONN_HANDED;
+
+    if (conn->state == CONN_CLOSED)
+        return;
+    set_state(conn, CONN_CLOSED, UINT64_MAX);
+    http_unmake_ready(conn->http, conn);
+    close_handle(conn);
+    if (handed && !req->on_gone)
+        conn->refs++; /* its handler will reply */
+    else if (handed)
+        req->on_gone(req, req->on_gone_data);
+}
+
+void conn_release(struct conn *conn)
+{
+    if (--conn->refs)
+        return;
+    request_free(&conn->req);
+    buf_free(&conn->unread);
+    free(conn->rest);
+    free(conn);
+}
+
+static void on_closed(uv_handle_t *handle)
+{
+    struct conn *conn = handle->data;
+    struct http *http = conn->http;
+
+    TAILQ_REMOVE(&http->conns, conn, all);
+    http->n_conns--;
+    listen_drop_peer(http, conn->peer);
+    conn->http = NULL;
+    conn_release(conn);
+    http_unref(http);
+}

@@ -1,0 +1,197 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What the files of this room share: the server, a connection, a request.
+ *
+ *   http.c     struct http: made, drained, freed; the tick and the turn that all connections share
+ *   listen.c   accepting: caps, counting by address, no descriptors left
+ *   conn.c     a connection's life, from its descriptor to its last reference
+ *   request.c  bytes to a request: head.c and chunk.c refuse, llhttp parses
+ *   route.c    what a head is refused for that is well-formed
+ *   reply.c    a status and a body to bytes */
+#ifndef HATCHERY_HTTP_CONN_H
+#define HATCHERY_HTTP_CONN_H
+
+#include "chunk.h"
+#include "head.h"
+#include "http.h"
+
+#include <llhttp.h>
+#include <sys/queue.h>
+
+enum {
+    READ_MAX = 65536,   /* one read(2); the buffer is shared by all connections */
+    UNREAD_MAX = 65536, /* bytes a connection may send ahead of their turn */
+    SKIP_MAX = 65536,   /* a refused request's body up to this is read and dropped, so that the connection stays */
+    KEEP_MAX = 16384,   /* a buffer up to this stays allocated between requests */
+    TURN_MAX = 32,      /* requests answered before the other connections have their turn */
+    LINGER_MS = 2000,   /* time for a client to read a last reply while it is still sending */
+};
+
+/* Where in the head's bytes; both fit since a head is at most HEAD_MAX. */
+struct span {
+    uint16_t at, len;
+};
+
+struct field {
+    struct span name, value;
+};
+
+struct request {
+    struct conn *conn;
+    llhttp_t parser;
+    struct head head;
+    struct chunks chunks;
+    struct buf bytes; /* the head; once parsed, each field's value ends with NUL */
+    struct buf body;
+    uint64_t left;     /* of Content-Length */
+    unsigned n_fields; /* in @fields */
+    bool parsed;       /* the head has passed: its method and fields may be looked at */
+    bool complete;     /* so has the body */
+    bool wants_close;  /* the client asks for the connection to end with this request, or must be made to */
+    bool skipping;     /* refused: its body is dropped */
+    const struct route *route;
+    uint64_t start_us;
+    void (*on_gone)(struct request *, void *);
+    void *on_gone_data;
+    struct field fields[HEAD_FIELDS_MAX];
+};
+
+enum conn_state {
+    CONN_IDLE,   /* nothing of the next request has come */
+    CONN_HEAD,   /* a head is arriving */
+    CONN_BODY,   /* a body is arriving; also one that is skipped after its request was refused */
+    CONN_HANDED, /* a handler has the request; further bytes wait in @unread */
+    CONN_REPLY,  /* the reply is on its way out; the same */
+    CONN_LINGER, /* answered for the last time; what still comes is dropped */
+    CONN_CLOSED, /* its socket is closed; the struct waits for its last reference */
+};
+
+struct conn {
+    union {
+        uv_handle_t handle;
+        uv_stream_t stream;
+        uv_tcp_t tcp;
+        uv_pipe_t pipe;
+    } uv;
+    struct http *http;
+    struct peer *peer; /* whom it counts for; NULL on unix sockets */
+    TAILQ_ENTRY(conn) all, ready;
+    enum conn_state state;
+    unsigned refs; /* the handle's, and a handler's that has not replied and set no on_gone */
+    int fd;
+    bool tcp;
+    bool running;  /* conn.c's loop over requests is on the stack */
+    bool is_ready; /* in http->ready */
+    bool keep;     /* another request may follow this one */
+    bool ended;    /* the client has sent all it will */
+    uint64_t deadline_ms; /* uv_now() time; UINT64_MAX: none */
+    uint64_t body_deadline_ms;
+    struct buf unread;
+    uv_write_t write;
+    char *rest; /* of a reply that the socket did not take at once */
+    struct request req;
+};
+
+enum { PEER_BUCKETS = 1024 };
+
+struct peers {
+    uint64_t seed;
+    struct peer *buckets[PEER_BUCKETS];
+};
+
+TAILQ_HEAD(conn_list, conn);
+LIST_HEAD(listener_list, listener);
+
+struct http {
+    uv_loop_t *loop;
+    struct http_conf conf;
+    const struct route *routes;
+    void *data;
+    uv_timer_t tick; /* looks at every deadline; runs while there are connections */
+    uv_idle_t turn;  /* runs while some connection is ready */
+    unsigned tick_ms;
+    unsigned n_handles; /* open in the loop; the struct is freed with the last */
+    unsigned n_conns, n_ready;
+    struct conn_list conns, ready;
+    struct listener_list listeners;
+    struct peers peers;
+    int reserve_fd; /* given up to accept and refuse when there are no descriptors */
+    bool draining;
+    void (*on_drained)(void *);
+    void *on_drained_data;
+    struct buf reply_head, reply_body; /* scratch */
+    char read_buf[READ_MAX];
+};
+
+/* http.c */
+
+/* A handle of @http's was opened; its close callback gives it back. */
+void http_ref(struct http *http);
+void http_unref(struct http *http);
+
+/* See that the tick runs. */
+void http_start_tick(struct http *http);
+
+/* @conn has unread bytes and may parse them: conn_resume() comes in the loop's next iteration, after others. */
+void http_make_ready(struct http *http, struct conn *conn);
+void http_unmake_ready(struct http *http, struct conn *conn);
+
+/* listen.c */
+
+void listen_close_all(struct http *http);
+void listen_retry(struct http *http);    /* accept again where descriptors had run out */
+bool listen_paused(struct http *http);   /* is there such a listener? */
+void listen_drop_peer(struct http *http, struct peer *peer); /* a connection of @peer's has ended; NULL is fine */
+
+/* conn.c */
+
+/* Serve @fd, a connected stream socket that does not block; takes it and @peer's count. */
+void conn_new(struct http *http, int fd, bool tcp, struct peer *peer);
+
+/* Go on with unread bytes. */
+void conn_resume(struct conn *conn);
+
+/* Its deadline has passed. */
+void conn_expire(struct conn *conn);
+
+/* Close the socket; a request in hand learns that its client is gone. */
+void conn_close(struct conn *conn);
+
+/* The reply has left: go on as conn->keep says.  Calls no handler. */
+void conn_sent(struct conn *conn);
+
+/* A handler has replied to a connection that is closed. */
+void conn_release(struct conn *conn);
+
+/* request.c */
+
+void request_init(struct request *req, struct conn *conn);
+void request_free(struct request *req);
+
+/* Begin a request whose first byte has just come. */
+void request_begin(struct request *req);
+
+/* Feed the head, then the body.  @ret_used receives how many of the @n bytes are the request's.
+ * Return 1 at its end, 0 for more, or a negated status that the request must be refused with. */
+int request_take_head(struct request *req, const char *p, size_t n, size_t *ret_used);
+int request_take_body(struct request *req, const char *p, size_t n, size_t *ret_used);
+
+/* Is the method @name?  False while the head is incomplete. */
+bool request_is(const struct request *req, const char *name);
+
+/* route.c */
+
+/* Find the request's route and judge its head by it.  Returns 0 or the status to refuse it with. */
+int route_check(struct request *req);
+
+/* Append the methods of @req's path as the value of Allow. */
+void route_add_allow(const struct request *req, struct buf *b);
+
+/* reply.c */
+
+/* Answer a request that no handler has seen with @status and the sentence for it. */
+void reply_refusal(struct request *req, int status);
+
+/* What a connection beyond the caps is told. */
+extern const char reply_overload[];
+
+#endif

@@ -1,0 +1,169 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A status and a body to bytes, and the bytes to the socket.
+ *
+ * Called by handlers through http.h and by conn.c for what it refuses itself.
+ * A reply is written where it is made, head and body in one system call; only
+ * what the socket does not take is copied and left to the loop.
+ * What must never happen here: a byte of a request in a reply's head. */
+#include "conn.h"
+
+#include "../base/json.h"
+
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* Statuses this room uses, with the sentence for what it refuses itself; handlers may send others. */
+static const struct status {
+    int code;
+    const char *reason;
+    const char *sentence;
+} statuses[] = {
+    { 200, "OK", NULL },
+    { 202, "Accepted", NULL },
+    { 400, "Bad Request", "Malformed HTTP request" },
+    { 401, "Unauthorized", "Unauthorized" },
+    { 404, "Not Found", "Not found" },
+    { 405, "Method Not Allowed", "Method not allowed" },
+    { 408, "Request Timeout", "The request did not arrive in time" },
+    { 409, "Conflict", NULL },
+    { 413, "Content Too Large", "The request body is too large" },
+    { 414, "URI Too Long", "The request target is too long" },
+    { 415, "Unsupported Media Type", "The request body must be application/json" },
+    { 417, "Expectation Failed", "The only expectation known is 100-continue" },
+    { 422, "Unprocessable Content", NULL },
+    { 429, "Too Many Requests", NULL },
+    { 431, "Request Header Fields Too Large", "The request head is too large" },
+    { 500, "Internal Server Error", NULL },
+    { 503, "Service Unavailable", NULL },
+    { 505, "HTTP Version Not Supported", "HTTP/1.1 is spoken here" },
+    { 0, "", "" },
+};
+
+#define OVERLOAD "{\"code\": 503, \"error\": \"Too many connections\", \"message\": \"Too many connections\"}"
+
+const char reply_overload[] = "HTTP/1.1 503 Service Unavailable\r\n"
+                              "Content-Type: application/json\r\n"
+                              "Content-Length: 81\r\n"
+                              "X-Content-Type-Options: nosniff\r\n"
+                              "Retry-After: 1\r\n"
+                              "Connection: close\r\n\r\n" OVERLOAD;
+static_assert(sizeof(OVERLOAD) - 1 == 81, "Content-Length above");
+
+static const struct status *find_status(int code)
+{
+    const struct status *s = statuses;
+    while (s->code && s->code != code)
+        s++;
+    return s;
+}
+
+static void on_written(uv_write_t *write, int status)
+{
+    struct conn *conn = write->data;
+
+    free(conn->rest);
+    conn->rest = NULL;
+    if (status < 0)
+        conn_close(conn);
+    else if (conn->state == CONN_REPLY)
+        conn_sent(conn);
+}
+
+/* The socket took @sent bytes of the reply; the loop writes the others when it takes more. */
+static void send_rest(struct conn *conn, const uv_buf_t bufs[2], size_t sent)
+{
+    size_t head = sent < bufs[0].len ? bufs[0].len - sent : 0;
+    size_t len = bufs[0].len + bufs[1].len - sent;
+
+    conn->rest = xmalloc(len);
+    memcpy(conn->rest, bufs[0].base + bufs[0].len - head, head);
+    if (len > head)
+        memcpy(conn->rest + head, bufs[1].base + bufs[1].len - (len - head), len - head);
+    uv_buf_t rest = uv_buf_init(conn->rest, (unsigned) len);
+    conn->write.data = conn;
+    if (uv_write(&conn->write, &conn->uv.stream, &rest, 1, on_written) != 0)
+        conn_close(conn);
+}
+
+static void send_bytes(struct conn *conn, const struct buf *head, const char *body, size_t body_len)
+{
+    uv_buf_t bufs[2] = {
+        uv_buf_init(head->data, (unsigned) head->len),
+        uv_buf_init((char *) (uintptr_t) body, (unsigned) body_len),
+    };
+
+    conn->state = CONN_REPLY;
+    conn->deadline_ms = uv_now(conn->http->loop) + conn->http->conf.write_timeout_ms;
+    int n = uv_try_write(&conn->uv.stream, bufs, body_len ? 2 : 1);
+    if (n < 0 && n != UV_EAGAIN)
+        conn_close(conn);
+    else if (n >= 0 && (size_t) n == head->len + body_len)
+        conn_sent(conn);
+    else
+        send_rest(conn, bufs, n < 0 ? 0 : (size_t) n);
+}
+
+static void send_reply(struct request *req, int status, const char *body, size_t len, unsigned retry_after_s)
+{
+    struct conn *conn = req->conn;
+    struct buf *head = &conn->http->reply_head;
+
+    conn->keep = conn->keep && !conn->http->draining;
+    buf_reset(head);
+    buf_addf(head, "HTTP/1.1 %d %s\r\n", status, find_status(status)->reason);
+    buf_addf(head, "Content-Type: application/json\r\nContent-Length: %zu\r\n", len);
+    buf_adds(head, "X-Content-Type-Options: nosniff\r\n");
+    if (status == 401)
+        buf_adds(head, "WWW-Authenticate: ApiKey realm=\"hatchery\"\r\n");
+    if (status == 405 && !req->route)
+        route_add_allow(req, head);
+    if (retry_after_s)
+        buf_addf(head, "Retry-After: %u\r\n", retry_after_s);
+    buf_adds(head, conn->keep ? "\r\n" : "Connection: close\r\n\r\n");
+    send_bytes(conn, head, body, request_is(req, "HEAD") ? 0 : len);
+}
+
+static void send_error(struct request *req, int status, const char *error, unsigned retry_after_s)
+{
+    struct buf *body = &req->conn->http->reply_body;
+
+    buf_reset(body);
+    buf_addf(body, "{\"code\": %d, \"error\": ", status);
+    json_add_cstring(body, error);
+    buf_adds(body, ", \"message\": ");
+    json_add_cstring(body, error);
+    buf_addc(body, '}');
+    send_reply(req, status, body->data, body->len, retry_after_s);
+}
+
+void reply_refusal(struct request *req, int status)
+{
+    send_error(req, status, find_status(status)->sentence, 0);
+}
+
+/* Is there still somebody to tell?  A second reply would answer the next request with this one's outcome. */
+static bool has_client(struct request *req)
+{
+    struct conn *conn = req->conn;
+
+    if (conn->state == CONN_CLOSED) {
+        conn_release(conn);
+        return false;
+    }
+    if (conn->state != CONN_HANDED)
+        abort();
+    return true;
+}
+
+void reply_json(struct request *req, int status, const struct buf *body, unsigned retry_after_s)
+{
+    if (has_client(req))
+        send_reply(req, status, body->data, body->len, retry_after_s);
+}
+
+void reply_error(struct request *req, int status, const char *error, unsigned retry_after_s)
+{
+    if (has_client(req))
+        send_error(req, status, error, retry_after_s);
+}

@@ -1,0 +1,30 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* One program to run: what the pool needs to know of it. */
+#ifndef HATCHERY_JOBS_JOB_H
+#define HATCHERY_JOBS_JOB_H
+
+#include "outcome.h"
+#include "uuid.h"
+
+struct run;
+
+struct job {
+    char id[UUID_SIZE];
+    const char *code; /* UTF-8, the owner's, valid until on_done */
+    size_t code_len;
+    int64_t timeout_ms;
+    int64_t queued_us, started_us, ended_us; /* now_us(); set by the pool */
+
+    /* Called exactly once, unless the owner cancels first: the job is the owner's again.
+     * @outcome is valid during the call only. */
+    void (*on_done)(struct job *job, const struct outcome *outcome);
+    /* NULL, or told of every piece of output as it comes; it is then not kept. */
+    void (*on_output)(struct job *job, int fd, const char *p, size_t n);
+    void *owner;
+
+    /* The pool's. */
+    struct job *next, *previous;
+    struct run *run;
+};
+
+#endif

@@ -1,0 +1,244 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* How a run ended, and how that is told to a client.
+ *
+ * Called by run.c, which learns the ending, and by whoever writes a reply.
+ * What comes from a box is hostile: only lengths that were bounded and JSON
+ * that was checked go on from here.  What must never happen: a reply that a
+ * program could make malformed, or a limit that hides behind a bare 137. */
+#include "outcome.h"
+
+#include "../base/json.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/wait.h>
+
+enum { RESULT_DEPTH = 512, ERROR_MAX = 131072, MESSAGE_MAX = 300 };
+
+static const struct {
+    int status;
+    const char *reason;
+} kinds[] = {
+    [OUTCOME_NONE] = { 500, "internal" },
+#define OUTCOME(name, status, reason) [OUTCOME_##name] = { status, reason },
+#include "../base/outcome.def"
+#undef OUTCOME
+};
+
+void outcome_init(struct outcome *outcome, const struct wire_limits *limits)
+{
+    memset(outcome, 0, sizeof(*outcome));
+    buf_init(&outcome->result, (size_t) limits->result_bytes);
+    buf_init(&outcome->error, ERROR_MAX);
+    buf_init(&outcome->out.kept, (size_t) limits->output_bytes);
+    buf_init(&outcome->err.kept, (size_t) limits->output_bytes);
+}
+
+void outcome_free(struct outcome *outcome)
+{
+    buf_free(&outcome->result);
+    buf_free(&outcome->error);
+    buf_free(&outcome->out.kept);
+    buf_free(&outcome->err.kept);
+}
+
+static int broken_report(struct outcome *outcome)
+{
+    outcome->kind = OUTCOME_EXIT;
+    outcome->exit_code = 1;
+    buf_reset(&outcome->result);
+    buf_reset(&outcome->error);
+    buf_adds(&outcome->error, "The program broke the report of its own result");
+    return -EPROTO;
+}
+
+int outcome_take(struct outcome *outcome, const struct wire_outcome *head, const char *body, size_t len)
+{
+    size_t result_len = (size_t) head->result_len;
+
+    if (head->kind < OUTCOME_OK || head->kind > OUTCOME_RESULT || head->exit_code < 0 || head->exit_code > 255
+        || head->result_len < 0 || head->error_len < 0 || result_len > len || (size_t) head->error_len != len - result_len
+        || (head->kind == OUTCOME_OK) != (head->exit_code == 0 && head->kind != OUTCOME_RESULT))
+        return broken_report(outcome);
+    outcome->kind = (enum outcome_kind) head->kind;
+    outcome->exit_code = head->exit_code;
+    if (buf_add(&outcome->result, body, result_len) < 0 || buf_add(&outcome->error, body + result_len, len - result_len) < 0)
+        return broken_report(outcome);
+    if (result_len && json_check(outcome->result.data, result_len, RESULT_DEPTH) < 0)
+        return broken_report(outcome);
+    return 0;
+}
+
+void outcome_from_status(struct outcome *outcome, int status)
+{
+    if (WIFSIGNALED(status)) {
+        outcome->kind = OUTCOME_SIGNAL;
+        outcome->signal = WTERMSIG(status);
+        outcome->exit_code = 128 + WTERMSIG(status);
+        return;
+    }
+    outcome->exit_code = WEXITSTATUS(status);
+    outcome->kind = outcome->exit_code ? OUTCOME_EXIT : OUTCOME_OK;
+}
+
+void outcome_add_usage(struct outcome *outcome, int64_t oom_kills, int64_t pid_refusals)
+{
+    if (oom_kills > 0) {
+        outcome->kind = OUTCOME_MEMORY;
+        outcome->exit_code = 128 + SIGKILL;
+    } else if (pid_refusals > 0)
+        outcome->kind = OUTCOME_PROCESSES;
+}
+
+int outcome_status(const struct outcome *outcome)
+{
+    return kinds[outcome->kind].status;
+}
+
+const char *outcome_reason(const struct outcome *outcome)
+{
+    return kinds[outcome->kind].reason;
+}
+
+static bool blank(const struct buf *b)
+{
+    for (size_t i = 0; i < b->len; i++)
+        if (!strchr(" \t\r\n", b->data[i]))
+            return false;
+    return true;
+}
+
+/* The last line with text in it, cut to a length that fits into one line of a log. */
+static void add_last_line(struct buf *out, const struct buf *text)
+{
+    size_t end = text->len;
+
+    while (end && strchr(" \t\r\n", text->data[end - 1]))
+        end--;
+    size_t begin = end;
+    while (begin && text->data[begin - 1] != '\n')
+        begin--;
+    size_t n = end - begin;
+    buf_add(out, text->data + begin, n < MESSAGE_MAX ? n : MESSAGE_MAX);
+    if (n > MESSAGE_MAX)
+        buf_adds(out, "...");
+}
+
+static void add_bytes(struct buf *out, int64_t bytes)
+{
+    static const char *const units[] = { "bytes", "KiB", "MiB", "GiB" };
+    int unit = 0;
+
+    for (; unit < 3 && bytes % 1024 == 0; unit++)
+        bytes /= 1024;
+    buf_addf(out, "%lld %s", (long long) bytes, units[unit]);
+}
+
+/* What the server itself knows of a failure, or nothing. */
+static void add_own_words(const struct outcome *outcome, const struct wire_limits *limits, struct buf *out)
+{
+    switch (outcome->kind) {
+    case OUTCOME_TIMEOUT:
+        buf_addf(out, "Execution timed out after %lld seconds", (long long) outcome->timeout_ms / 1000);
+        break;
+    case OUTCOME_MEMORY:
+        buf_adds(out, "Memory limit exceeded (");
+        add_bytes(out, limits->memory_bytes);
+        buf_addc(out, ')');
+        break;
+    case OUTCOME_PROCESSES:
+        buf_addf(out, "Too many processes (%lld)", (long long) limits->processes);
+        break;
+    case OUTCOME_SIGNAL: {
+        const char *name = sigabbrev_np(outcome->signal);
+        buf_addf(out, "Killed by signal %d (SIG%s)", outcome->signal, name ? name : "?");
+        break;
+    }
+    case OUTCOME_INTERNAL:
+        buf_adds(out, "The sandbox failed while the program was running, which may have run in part; this is not the program's "
+                      "fault");
+        break;
+    case OUTCOME_RESULT:
+        buf_adds(out, "Failed to parse execution result: ");
+        buf_add(out, outcome->error.data, outcome->error.len);
+        break;
+    case OUTCOME_NONE:
+    case OUTCOME_OK:
+    case OUTCOME_EXCEPTION:
+    case OUTCOME_SYNTAX:
+    case OUTCOME_EXIT:
+        break;
+    }
+}
+
+void outcome_message(const struct outcome *outcome, const struct wire_limits *limits, struct buf *out)
+{
+    size_t before = out->len;
+
+    add_own_words(outcome, limits, out);
+    if (out->len > before)
+        return;
+    if (outcome->kind == OUTCOME_OK)
+        buf_adds(out, "success");
+    else if (!blank(&outcome->error))
+        add_last_line(out, &outcome->error);
+    else
+        buf_addf(out, "Exited with code %d", outcome->exit_code);
+}
+
+/* The text of "error": the box's, else ours, else what the program said before it failed. */
+static void add_error(const struct outcome *outcome, const struct wire_limits *limits, struct buf *out)
+{
+    struct buf own;
+
+    buf_init(&own, ERROR_MAX + 128);
+    add_own_words(outcome, limits, &own);
+    if (outcome->kind == OUTCOME_PROCESSES && !blank(&outcome->error))
+        buf_reset(&own); /* the traceback tells where; the message names the limit */
+    if (own.len)
+        json_add_string(out, own.data, own.len);
+    else if (!blank(&outcome->error))
+        json_add_string(out, outcome->error.data, outcome->error.len);
+    else if (!blank(&outcome->err.kept))
+        json_add_string(out, outcome->err.kept.data, outcome->err.kept.len);
+    else
+        json_add_cstring(out, "Execution failed");
+    buf_free(&own);
+}
+
+static void add_stream(struct buf *out, const char *name, const struct stream *stream)
+{
+    buf_addf(out, ", \"%s\": ", name);
+    json_add_string(out, stream->kept.data, stream->kept.len);
+    if (stream->total > (int64_t) stream->kept.len)
+        buf_addf(out, ", \"%s_truncated\": true", name);
+}
+
+void outcome_add_json(const struct outcome *outcome, const struct wire_limits *limits, struct buf *out)
+{
+    if (outcome->kind == OUTCOME_OK) {
+        buf_adds(out, "\"response\": {\"result\": ");
+        if (outcome->result.len)
+            buf_add(out, outcome->result.data, outcome->result.len);
+        else
+            buf_adds(out, "null");
+        add_stream(out, "stdout", &outcome->out);
+        add_stream(out, "stderr", &outcome->err);
+        buf_adds(out, ", \"exit_code\": 0}, \"message\": \"success\"");
+        return;
+    }
+    struct buf message;
+    buf_init(&message, ERROR_MAX + 128);
+    outcome_message(outcome, limits, &message);
+    buf_adds(out, "\"response\": null, \"message\": ");
+    json_add_string(out, message.data, message.len);
+    buf_free(&message);
+    buf_adds(out, ", \"error\": ");
+    add_error(outcome, limits, out);
+    buf_addf(out, ", \"reason\": \"%s\"", outcome_reason(outcome));
+    add_stream(out, "stdout", &outcome->out);
+    add_stream(out, "stderr", &outcome->err);
+    buf_addf(out, ", \"exit_code\": %d", outcome->exit_code);
+}

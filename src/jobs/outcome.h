@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* How a run ended, and how that is told to a client. */
+#ifndef HATCHERY_JOBS_OUTCOME_H
+#define HATCHERY_JOBS_OUTCOME_H
+
+#include "../base/buf.h"
+#include "../base/wire.h"
+
+/* What a program wrote to one of its descriptors: its beginning. */
+struct stream {
+    struct buf kept;
+    int64_t total; /* bytes written, kept or not */
+};
+
+struct outcome {
+    enum outcome_kind kind;
+    int exit_code;
+    int signal;        /* OUTCOME_SIGNAL and OUTCOME_MEMORY */
+    int64_t timeout_ms; /* OUTCOME_TIMEOUT */
+    struct buf result; /* checked JSON; empty: null */
+    struct buf error;  /* the box's words, any bytes */
+    struct stream out, err;
+};
+
+/* Empty, with the bounds of @limits.  outcome_free() releases the buffers. */
+void outcome_init(struct outcome *outcome, const struct wire_limits *limits);
+void outcome_free(struct outcome *outcome);
+
+/* Take a box's whole report (its head, then result and error) into @outcome.  The report is
+ * the program's: lengths, kind and JSON are checked.  0, or -EPROTO and @outcome is that of a
+ * program that has broken its report. */
+int outcome_take(struct outcome *outcome, const struct wire_outcome *head, const char *body, size_t len);
+
+/* The outcome of a box that ended without a report, from its wait status (waitpid(2)). */
+void outcome_from_status(struct outcome *outcome, int status);
+
+/* What the cgroup says about a run that failed. */
+void outcome_add_usage(struct outcome *outcome, int64_t oom_kills, int64_t pid_refusals);
+
+/* The HTTP status, the word for "reason" ("" for success). */
+int outcome_status(const struct outcome *outcome);
+const char *outcome_reason(const struct outcome *outcome);
+
+/* One line saying what happened ("success" for OUTCOME_OK), appended to @out as plain text. */
+void outcome_message(const struct outcome *outcome, const struct wire_limits *limits, struct buf *out);
+
+/* Append the members "response", "message" and, for failures, "error", "reason", "stdout", "stderr",
+ * "exit_code": no braces, no comma at the ends. */
+void outcome_add_json(const struct outcome *outcome, const struct wire_limits *limits, struct buf *out);
+
+#endif

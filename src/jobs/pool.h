@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The warm boxes, and the jobs that wait for one.
+ *
+ * One loop, one thread; nothing here blocks. */
+#ifndef HATCHERY_JOBS_POOL_H
+#define HATCHERY_JOBS_POOL_H
+
+#include "job.h"
+
+#include <uv.h>
+
+struct pool;
+
+struct pool_hooks {
+    void (*on_ready)(void *data);                    /* the first box ever waits */
+    void (*on_refused)(void *data);                  /* the first box ever could not enter its jail */
+    void (*ask_usage)(void *data, uint32_t slot);    /* send WIRE_USAGE_GET; answer with pool_usage() */
+};
+
+/* An empty pool: boxes come once pool_zygote() has brought a zygote. */
+struct pool *pool_new(uv_loop_t *loop, const struct wire_server_conf *conf, const struct pool_hooks *hooks, void *data);
+
+/* A zygote's socket, which the pool owns from here.  The boxes of the zygote before it are gone with it. */
+void pool_zygote(struct pool *pool, int fd);
+
+/* Run @job in a waiting box, or queue it until one is free; on_done() gives it back exactly once.
+ * 0, or -EAGAIN when the queue is full and -ESHUTDOWN after pool_drain() (the job is untouched). */
+int pool_run(struct pool *pool, struct job *job);
+
+/* The owner has no use for @job any more: take it out of the queue, or kill its box. on_done() is not called. */
+void pool_cancel(struct pool *pool, struct job *job);
+
+/* The supervisor's answer. */
+void pool_usage(struct pool *pool, const struct wire_msg *msg);
+
+/* Take no more jobs; those taken go on. */
+void pool_drain(struct pool *pool);
+
+/* Jobs that wait; whether a job would find a zygote. */
+unsigned pool_queue_length(const struct pool *pool);
+bool pool_is_ready(const struct pool *pool);
+
+#endif

@@ -1,0 +1,426 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The server's end of one box.
+ *
+ * Called by pool.c.  Hands over the source, collects what the program writes,
+ * reads its report, and ends it: by its report, by its exit status, by the
+ * clock.  Everything that is read here is hostile.  What must never happen: a
+ * program that keeps the loop busy (each callback reads a bounded amount), or
+ * an outcome that is told twice. */
+#include "run.h"
+
+#include "../base/fd.h"
+#include "../base/log.h"
+
+#include <errno.h>
+#include <sodium.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+enum { TOKEN_SIZE = sizeof(((struct wire_run *) 0)->token) };
+enum { PACKETS_A_TURN = 32, PACKETS_AT_END = 4096, READS_A_TURN = 16, READS_AT_END = 64 };
+/* Most programs end sooner: their output is read once, at the end, without a wake-up of its own. */
+enum { QUIET_MS = 2 };
+
+static char scratch[TOKEN_SIZE + sizeof(struct wire_outcome) + WIRE_PIECE + 1];
+
+static void on_control(uv_poll_t *handle, int status, int events);
+
+void run_init(struct run *run, uint32_t slot, uv_loop_t *loop, const struct wire_limits *limits,
+              const struct run_hooks *hooks, void *pool)
+{
+    memset(run, 0, sizeof(*run));
+    run->slot = slot;
+    run->loop = loop;
+    run->limits = limits;
+    run->hooks = hooks;
+    run->pool = pool;
+    run->control_fd = run->life_fd = run->output_fds[0] = run->output_fds[1] = -1;
+}
+
+/* --- letting go --- */
+
+static void free_if_over(struct run *run)
+{
+    if (run->state != RUN_DYING || run->open_handles || !run->gone)
+        return;
+    run->state = RUN_FREE;
+    run->hooks->on_free(run);
+}
+
+static void on_closed(uv_handle_t *handle)
+{
+    struct run *run = handle->data;
+    run->open_handles--;
+    free_if_over(run);
+}
+
+static void close_channels(struct run *run)
+{
+    uv_handle_t *handles[] = { (uv_handle_t *) &run->control, (uv_handle_t *) &run->outputs[0],
+                               (uv_handle_t *) &run->outputs[1], (uv_handle_t *) &run->timer };
+    if (run->control_fd < 0)
+        return;
+    for (size_t i = 0; i < sizeof(handles) / sizeof(*handles); i++)
+        uv_close(handles[i], on_closed);
+    fd_close(&run->control_fd);
+    fd_close(&run->output_fds[0]);
+    fd_close(&run->output_fds[1]);
+}
+
+void run_release(struct run *run)
+{
+    if (run->state == RUN_DYING || run->state == RUN_FREE)
+        return;
+    fd_close(&run->life_fd); /* hatchery-init sees it and takes all of the box along */
+    close_channels(run);
+    outcome_free(&run->outcome);
+    buf_free(&run->body);
+    run->job = NULL;
+    run->state = RUN_DYING;
+    free_if_over(run);
+}
+
+/* --- warming --- */
+
+void run_open(struct run *run, const int fds[static 4])
+{
+    run->control_fd = fds[0];
+    run->output_fds[0] = fds[1];
+    run->output_fds[1] = fds[2];
+    run->life_fd = fds[3];
+    uv_poll_init(run->loop, &run->control, run->control_fd);
+    uv_poll_init(run->loop, &run->outputs[0], run->output_fds[0]);
+    uv_poll_init(run->loop, &run->outputs[1], run->output_fds[1]);
+    uv_timer_init(run->loop, &run->timer);
+    run->control.data = run->outputs[0].data = run->outputs[1].data = run->timer.data = run;
+    run->open_handles = 4;
+    run->gone = run->exited = false;
+    run->has_head = false;
+    run->record.job_id[0] = '\0';
+    run->state = RUN_WARMING;
+    outcome_init(&run->outcome, run->limits);
+    buf_init(&run->body, (size_t) run->limits->result_bytes + 131072);
+    uv_poll_start(&run->control, UV_READABLE, on_control);
+}
+
+static void on_first_word(struct run *run)
+{
+    struct wire_box_state state;
+    ssize_t n = recv(run->control_fd, &state, sizeof(state), MSG_DONTWAIT);
+
+    if (n < 0 && errno == EAGAIN)
+        return;
+    if (n == sizeof(state) && state.step == 0) {
+        run->state = RUN_WAITING;
+        run->hooks->on_ready(run);
+        return;
+    }
+    if (n != sizeof(state)) /* it died before it could say why */
+        state = (struct wire_box_state) { .step = -1 };
+    run_release(run);
+    run->hooks->on_failed(run, &state);
+}
+
+/* --- the program's output --- */
+
+static void take_output(struct run *run, int stream, const char *p, size_t n)
+{
+    struct stream *s = stream == 0 ? &run->outcome.out : &run->outcome.err;
+    size_t room = s->kept.max - s->kept.len;
+
+    s->total += (int64_t) n;
+    if (run->job->on_output)
+        run->job->on_output(run->job, stream + 1, p, n);
+    else
+        buf_add(&s->kept, p, n < room ? n : room);
+}
+
+/* Read what is there, at most @turns pieces; false when there is no more to come. */
+static bool read_output(struct run *run, int stream, int turns)
+{
+    while (turns-- > 0) {
+        ssize_t n = read(run->output_fds[stream], scratch, WIRE_PIECE);
+        if (n == 0)
+            return false;
+        if (n < 0)
+            return errno == EAGAIN || errno == EINTR;
+        take_output(run, stream, scratch, (size_t) n);
+        if (n < 4096)
+            break; /* likely all: the next poll tells */
+    }
+    return true;
+}
+
+static void on_output(uv_poll_t *handle, int status, int events)
+{
+    struct run *run = handle->data;
+    int stream = handle == &run->outputs[1];
+
+    (void) events;
+    if (status < 0 || !read_output(run, stream, READS_A_TURN))
+        uv_poll_stop(handle);
+}
+
+/* What was written before the report is in the pipe by now. */
+static void drain_outputs(struct run *run)
+{
+    for (int stream = 0; stream < 2; stream++)
+        for (int i = 0; i < READS_AT_END; i++) {
+            ssize_t n = read(run->output_fds[stream], scratch, WIRE_PIECE);
+            if (n <= 0)
+                break;
+            take_output(run, stream, scratch, (size_t) n);
+        }
+}
+
+/* --- the end of a run --- */
+
+static void record(struct run *run, const char *outcome)
+{
+    const struct job *job = run->job;
+
+    run->record = (struct run_record) { .outcome = outcome,
+                                        .exit_code = run->outcome.exit_code,
+                                        .queue_us = job->started_us - job->queued_us,
+                                        .run_us = job->ended_us - job->started_us,
+                                        .stdout_bytes = run->outcome.out.total,
+                                        .stderr_bytes = run->outcome.err.total };
+    memcpy(run->record.job_id, job->id, sizeof(job->id));
+}
+
+/* Once both are known: how it ended for its client, and what it used. */
+static void log_run(struct run *run)
+{
+    const struct run_record *r = &run->record;
+    const struct wire_msg *used = &run->used;
+
+    if (!r->job_id[0] || !run->exited)
+        return;
+    log_info("run finished",
+             LOG_S("job_id", r->job_id) LOG_S("outcome", r->outcome) LOG_I("exit_code", r->exit_code)
+                 LOG_US("queue_time", r->queue_us) LOG_US("run_time", r->run_us) LOG_US("cpu_user", used->user_us)
+                     LOG_US("cpu_system", used->system_us) LOG_I("peak_memory_bytes", used->peak_bytes)
+                         LOG_I("stdout_bytes", r->stdout_bytes) LOG_I("stderr_bytes", r->stderr_bytes) LOG_I("slot", run->slot));
+    run->record.job_id[0] = '\0';
+}
+
+static void end(struct run *run)
+{
+    drain_outputs(run);
+    run->job->ended_us = now_us();
+    record(run, run->outcome.kind == OUTCOME_OK ? "success" : outcome_reason(&run->outcome));
+    run->hooks->on_outcome(run);
+    log_run(run);
+}
+
+void run_cancel(struct run *run)
+{
+    run->job->ended_us = now_us();
+    record(run, "cancelled");
+    run_release(run);
+}
+
+/* A failure may be a limit's doing, and only the supervisor sees the cgroup. */
+static void end_or_ask(struct run *run)
+{
+    if (run->outcome.kind == OUTCOME_OK || run->outcome.kind == OUTCOME_SYNTAX || run->outcome.kind == OUTCOME_RESULT) {
+        end(run);
+        return;
+    }
+    uv_poll_stop(&run->control);
+    run->state = RUN_ASKING;
+    run->hooks->on_ask(run);
+}
+
+void run_usage(struct run *run, const struct wire_msg *msg)
+{
+    if (run->state != RUN_ASKING)
+        return;
+    outcome_add_usage(&run->outcome, msg->oom_kills, msg->pid_refusals);
+    end(run);
+}
+
+static void on_deadline(uv_timer_t *timer)
+{
+    struct run *run = timer->data;
+
+    if (run->state != RUN_RUNNING && run->state != RUN_ASKING)
+        return;
+    if (run->state == RUN_RUNNING) {
+        buf_reset(&run->outcome.result);
+        buf_reset(&run->outcome.error);
+        run->outcome.kind = OUTCOME_TIMEOUT;
+        run->outcome.exit_code = 137;
+        run->outcome.timeout_ms = run->job->timeout_ms;
+    }
+    end(run);
+}
+
+/* --- the report --- */
+
+/* One packet: token, head in the first, then a piece.  Without the token it is not from our code. */
+static void take_packet(struct run *run, const char *p, size_t n)
+{
+    if (n < TOKEN_SIZE || sodium_memcmp(p, run->token, TOKEN_SIZE) != 0)
+        return;
+    p += TOKEN_SIZE;
+    n -= TOKEN_SIZE;
+    if (!run->has_head) {
+        if (n < sizeof(run->head))
+            return;
+        memcpy(&run->head, p, sizeof(run->head));
+        run->has_head = true;
+        p += sizeof(run->head);
+        n -= sizeof(run->head);
+    }
+    buf_add(&run->body, p, n);
+}
+
+static bool report_complete(const struct run *run)
+{
+    const struct wire_outcome *h = &run->head;
+    if (!run->has_head)
+        return false;
+    return run->body.full || h->result_len < 0 || h->error_len < 0 || h->result_len > (int64_t) run->body.max
+           || h->error_len > (int64_t) run->body.max || (int64_t) run->body.len >= h->result_len + h->error_len;
+}
+
+/* Read packets.  1: the report is complete; 0: more may come; -1: the program has closed its end. */
+static int read_report(struct run *run, int turns)
+{
+    while (turns-- > 0) {
+        ssize_t n = recv(run->control_fd, scratch, sizeof(scratch), MSG_DONTWAIT);
+        if (n == 0 || (n < 0 && errno == ECONNRESET))
+            return -1;
+        if (n < 0)
+            return 0;
+        take_packet(run, scratch, (size_t) n);
+        if (report_complete(run)) {
+            outcome_take(&run->outcome, &run->head, run->body.data, run->body.len);
+            return 1;
+        }
+    }
+    return 0;
+}
+
+/* --- handing over --- */
+
+static void send_source(struct run *run)
+{
+    struct job *job = run->job;
+
+    while (run->sent < job->code_len) {
+        size_t n = job->code_len - run->sent < WIRE_PIECE ? job->code_len - run->sent : WIRE_PIECE;
+        if (send(run->control_fd, job->code + run->sent, n, MSG_NOSIGNAL | MSG_DONTWAIT) < 0) {
+            if (errno == EAGAIN)
+                uv_poll_start(&run->control, UV_READABLE | UV_WRITABLE, on_control);
+            return; /* any other error: the box is dead, and its exit tells */
+        }
+        run->sent += n;
+    }
+    uv_poll_start(&run->control, UV_READABLE, on_control);
+}
+
+static void on_quiet_over(uv_timer_t *timer)
+{
+    struct run *run = timer->data;
+    int64_t left_ms = run->job->timeout_ms - (now_us() - run->job->started_us) / 1000;
+
+    uv_poll_start(&run->outputs[0], UV_READABLE, on_output);
+    uv_poll_start(&run->outputs[1], UV_READABLE, on_output);
+    uv_timer_start(timer, on_deadline, left_ms > 0 ? (uint64_t) left_ms : 0, 0);
+}
+
+void run_start(struct run *run, struct job *job)
+{
+    struct wire_run order = { .code_len = (int64_t) job->code_len, .timeout_ms = job->timeout_ms };
+    size_t first = job->code_len < WIRE_PIECE ? job->code_len : WIRE_PIECE;
+    struct iovec iov[2] = { { &order, sizeof(order) }, { (void *) (uintptr_t) job->code, first } };
+    struct msghdr message = { .msg_iov = iov, .msg_iovlen = 2 };
+
+    randombytes_buf(run->token, sizeof(run->token));
+    memcpy(order.token, run->token, sizeof(order.token));
+    run->job = job;
+    job->run = run;
+    run->state = RUN_RUNNING;
+    run->sent = first;
+    job->started_us = now_us();
+    uv_update_time(run->loop);
+    uv_timer_start(&run->timer, on_quiet_over, QUIET_MS, 0);
+    /* The socket is empty: the first packet always fits.  A dead box is told by its exit. */
+    if (sendmsg(run->control_fd, &message, MSG_NOSIGNAL | MSG_DONTWAIT) > 0 && run->sent < job->code_len)
+        send_source(run);
+}
+
+static void on_control(uv_poll_t *handle, int status, int events)
+{
+    struct run *run = handle->data;
+
+    if (run->state == RUN_WARMING) {
+        on_first_word(run);
+        return;
+    }
+    if (run->state == RUN_WAITING) { /* nothing is to be read from a waiting box but its end */
+        run_release(run);
+        run->hooks->on_lost(run);
+        return;
+    }
+    if (run->state != RUN_RUNNING)
+        return;
+    if (events & UV_WRITABLE)
+        send_source(run);
+    if (status < 0 || (events & (UV_READABLE | UV_DISCONNECT))) {
+        int got = read_report(run, PACKETS_A_TURN);
+        if (got > 0)
+            end_or_ask(run);
+        else if (got < 0)
+            uv_poll_stop(&run->control); /* the exit status is under way */
+    }
+}
+
+/* --- what the zygote says --- */
+
+void run_exited(struct run *run, const struct wire_msg *msg)
+{
+    if (run->state == RUN_RUNNING) {
+        /* It may have reported and then ended. */
+        if (read_report(run, PACKETS_AT_END) <= 0)
+            outcome_from_status(&run->outcome, msg->status);
+        end_or_ask(run);
+    }
+    run->used = *msg;
+    run->exited = true;
+    log_run(run);
+}
+
+void run_gone(struct run *run)
+{
+    run->gone = true;
+    if (run->state == RUN_ORDERED) { /* it could not be made */
+        run->state = RUN_DYING;
+        free_if_over(run);
+    } else if (run->state == RUN_WARMING || run->state == RUN_WAITING) {
+        run_release(run);
+        run->hooks->on_lost(run);
+    } else
+        free_if_over(run);
+}
+
+void run_bereft(struct run *run)
+{
+    if (run->state == RUN_RUNNING) {
+        if (read_report(run, PACKETS_A_TURN) <= 0)
+            run->outcome.kind = OUTCOME_INTERNAL;
+        end(run);
+    }
+    run->gone = true;
+    if (run->state == RUN_ORDERED) {
+        run->state = RUN_DYING;
+        free_if_over(run);
+    } else if (run->state == RUN_WARMING || run->state == RUN_WAITING)
+        run_release(run);
+    else if (run->state == RUN_DYING)
+        free_if_over(run);
+}

@@ -1,0 +1,246 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* hatchery-server: HTTP, the queue and the pool of warm boxes, in one loop.
+ *
+ * Started by the supervisor without privileges, with descriptor 3 as its socket.
+ * With it come the configuration, the listening socket and, one after the other,
+ * the sockets of zygotes.  For `hatchery run` it runs one program instead of
+ * listening.  What must never happen here: a fork, an exec, a file opened by
+ * name, or a wait that blocks the loop. */
+#include "base/fd.h"
+#include "base/log.h"
+#include "http/api.h"
+#include "http/http.h"
+#include "jobs/pool.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <sodium.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <unistd.h>
+
+enum { SUPERVISOR_FD = 3 };
+enum { EXIT_REFUSED = 3, EXIT_TIMEOUT = 124 };
+
+struct server {
+    uv_loop_t *loop;
+    struct wire_server_conf conf;
+    struct pool *pool;
+    struct http *http;
+    struct api api;
+    uv_poll_t supervisor;
+    /* hatchery run */
+    int source_fd;
+    struct buf source;
+    struct job job;
+    int exit_status;
+};
+
+/* --- one run --- */
+
+static void write_all(int fd, const char *p, size_t n)
+{
+    while (n) {
+        ssize_t written = write(fd, p, n);
+        if (written < 0 && errno == EINTR)
+            continue;
+        if (written < 0)
+            return;
+        p += written;
+        n -= (size_t) written;
+    }
+}
+
+static void on_run_output(struct job *job, int fd, const char *p, size_t n)
+{
+    (void) job;
+    write_all(fd, p, n);
+}
+
+static void on_run_done(struct job *job, const struct outcome *outcome)
+{
+    struct server *s = job->owner;
+    struct buf message;
+
+    s->exit_status = outcome->kind == OUTCOME_TIMEOUT ? EXIT_TIMEOUT : outcome->exit_code;
+    buf_init(&message, 200000);
+    if (outcome->kind == OUTCOME_TIMEOUT || outcome->kind == OUTCOME_MEMORY || outcome->kind == OUTCOME_INTERNAL
+        || outcome->kind == OUTCOME_PROCESSES || outcome->kind == OUTCOME_SIGNAL) {
+        buf_adds(&message, "hatchery: ");
+        outcome_message(outcome, &s->conf.limits, &message);
+        buf_addc(&message, '\n');
+        write_all(2, message.data, message.len);
+    }
+    buf_free(&message);
+    uv_stop(s->loop);
+}
+
+static int read_source(struct server *s)
+{
+    buf_init(&s->source, (size_t) s->conf.limits.code_bytes + 1);
+    for (;;) {
+        char *room = buf_room(&s->source, 65536 < s->source.max - s->source.len ? 65536 : s->source.max - s->source.len);
+        ssize_t n = room ? read(s->source_fd, room, s->source.max - s->source.len < 65536 ? s->source.max - s->source.len : 65536) : 0;
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n <= 0)
+            return n < 0 ? -errno : 0;
+        s->source.len += (size_t) n;
+        if (s->source.len > (size_t) s->conf.limits.code_bytes)
+            return -EFBIG;
+    }
+}
+
+static void start_one_run(struct server *s)
+{
+    int err = read_source(s);
+
+    if (!err && s->source.len && memchr(s->source.data, '\0', s->source.len))
+        err = -EILSEQ;
+    if (err) {
+        fprintf(stderr, "hatchery: cannot take the program: %s\n",
+                err == -EFBIG ? "it is larger than limits.code" : err == -EILSEQ ? "it contains NUL" : strerror(-err));
+        s->exit_status = EXIT_FAILURE;
+        uv_stop(s->loop);
+        return;
+    }
+    s->job = (struct job) { .code = s->source.data ? s->source.data : "",
+                            .code_len = s->source.len,
+                            .timeout_ms = s->conf.limits.timeout_default_ms,
+                            .on_done = on_run_done,
+                            .on_output = on_run_output,
+                            .owner = s };
+    uuid_make(s->job.id);
+    pool_run(s->pool, &s->job);
+}
+
+/* --- what the pool says --- */
+
+static void on_ready(void *data)
+{
+    struct server *s = data;
+    const struct wire_msg ready = { .type = WIRE_READY };
+
+    fd_send(SUPERVISOR_FD, &ready, sizeof(ready), NULL, 0);
+    if (s->conf.one_run)
+        start_one_run(s);
+}
+
+static void on_refused(void *data)
+{
+    struct server *s = data;
+    s->exit_status = EXIT_REFUSED;
+    uv_stop(s->loop);
+}
+
+static void ask_usage(void *data, uint32_t slot)
+{
+    const struct wire_msg ask = { .type = WIRE_USAGE_GET, .slot = slot };
+    (void) data;
+    fd_send(SUPERVISOR_FD, &ask, sizeof(ask), NULL, 0);
+}
+
+static const struct pool_hooks pool_hooks = { .on_ready = on_ready, .on_refused = on_refused, .ask_usage = ask_usage };
+
+/* --- what the supervisor says --- */
+
+static void on_drained(void *data)
+{
+    struct server *s = data;
+    log_info("stopped: all requests in hand are answered");
+    uv_stop(s->loop);
+}
+
+static void drain(struct server *s)
+{
+    pool_drain(s->pool);
+    if (s->http)
+        http_drain(s->http, on_drained, s);
+    else
+        uv_stop(s->loop);
+}
+
+static void on_supervisor(uv_poll_t *handle, int status, int events)
+{
+    struct server *s = handle->data;
+    struct wire_msg msg;
+    int fd;
+
+    (void) events;
+    for (;;) {
+        ssize_t n = status < 0 ? 0 : fd_recv(SUPERVISOR_FD, &msg, sizeof(msg), &fd, 1, NULL);
+        if (n == -EAGAIN)
+            return;
+        if (n != sizeof(msg)) { /* nobody could restart a zygote for us: end, and the boxes with us */
+            s->exit_status = EXIT_FAILURE;
+            uv_stop(s->loop);
+            return;
+        }
+        if (msg.type == WIRE_ZYGOTE && fd >= 0)
+            pool_zygote(s->pool, fd);
+        else
+            fd_close(&fd);
+        if (msg.type == WIRE_USAGE)
+            pool_usage(s->pool, &msg);
+        if (msg.type == WIRE_DRAIN)
+            drain(s);
+    }
+}
+
+/* --- start --- */
+
+static int start_http(struct server *s, int listener)
+{
+    const struct http_conf conf = { .max_connections = s->conf.max_connections,
+                                    .max_connections_per_address = s->conf.max_connections_per_address,
+                                    .head_timeout_ms = s->conf.head_timeout_ms,
+                                    .body_timeout_ms = s->conf.body_timeout_ms,
+                                    .idle_timeout_ms = s->conf.idle_timeout_ms,
+                                    .write_timeout_ms = s->conf.write_timeout_ms,
+                                    .max_body = (size_t) s->conf.max_body,
+                                    .key_ok = api_key_ok,
+                                    .data = &s->api };
+    s->http = http_new(s->loop, &conf, api_routes, &s->api);
+    return http_listen(s->http, listener);
+}
+
+static int start(struct server *s, int fd)
+{
+    int err = 0;
+
+    s->loop = uv_default_loop();
+    s->pool = pool_new(s->loop, &s->conf, &pool_hooks, s);
+    s->api = (struct api) { .conf = &s->conf, .pool = s->pool, .queue_id = (int64_t) randombytes_uniform(0x7fffffff) };
+    s->supervisor.data = s;
+    uv_poll_init(s->loop, &s->supervisor, SUPERVISOR_FD);
+    uv_poll_start(&s->supervisor, UV_READABLE, on_supervisor);
+    if (s->conf.one_run)
+        s->source_fd = fd;
+    else
+        err = start_http(s, fd);
+    return err;
+}
+
+int main(void)
+{
+    static struct server server;
+    int fd = -1;
+
+    prctl(PR_SET_NAME, "hatchery-server", 0, 0, 0);
+    prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
+    signal(SIGPIPE, SIG_IGN);
+    if (sodium_init() < 0 || fd_recv(SUPERVISOR_FD, &server.conf, sizeof(server.conf), &fd, 1, NULL) != sizeof(server.conf)) {
+        fprintf(stderr, "hatchery-server is started by `hatchery serve`\n");
+        return EXIT_FAILURE;
+    }
+    log_init("server", (enum log_format) server.conf.log_format, (enum log_level) server.conf.log_level);
+    int err = start(&server, fd);
+    if (err) {
+        log_error("cannot listen", LOG_S("errno", strerrorname_np(-err)));
+        return EXIT_FAILURE;
+    }
+    uv_run(server.loop, UV_RUN_DEFAULT);
+    return server.exit_status;
+}

@@ -1,0 +1,390 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The control groups of the boxes, v1 and v2.
+ *
+ * Called by the supervisor only, which is the one process that sees the
+ * hierarchy.  Groups are made before the first box and used again by every box
+ * of their slot, because making one costs more than a run.  What must never
+ * happen here: a box that is told it has joined and has not. */
+#include "cgroup.h"
+
+#include "../base/fd.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+enum { HIERARCHIES = 3 }; /* v1: one for each controller; v2: only the first is used */
+
+static const char *const controllers[HIERARCHIES] = { "memory", "pids", "cpu" };
+
+struct counters {
+    int64_t oom_kills, pid_refusals;
+};
+
+struct cgroups {
+    int version;
+    unsigned n_hierarchies, n_slots;
+    int dirs[HIERARCHIES]; /* hatchery-PID in each hierarchy */
+    char paths[HIERARCHIES][PATH_MAX];
+    struct counters *at_join;
+};
+
+__attribute__((format(printf, 3, 4))) static int fail(struct buf *error, int err, const char *fmt, ...)
+{
+    char text[512];
+    va_list ap;
+
+    va_start(ap, fmt);
+    vsnprintf(text, sizeof(text), fmt, ap);
+    va_end(ap);
+    buf_addf(error, "%s (%s)", text, strerror(-err));
+    return err;
+}
+
+static bool has_word(const char *list, const char *word)
+{
+    size_t n = strlen(word);
+    for (const char *p = list; (p = strstr(p, word)); p += n)
+        if ((p == list || p[-1] == ',') && (p[n] == '\0' || p[n] == ',' || p[n] == '\n'))
+            return true;
+    return false;
+}
+
+/* Our own group in one hierarchy, from /proc/self/cgroup: "ID:CONTROLLERS:PATH"; v2 has ID 0. */
+static int find_own(const char *controller, char *ret_path, size_t size)
+{
+    char line[PATH_MAX + 256];
+    int err = -ENOENT;
+    FILE *f = fopen("/proc/self/cgroup", "re");
+
+    while (f && err && fgets(line, sizeof(line), f)) {
+        char *list = strchr(line, ':');
+        char *path = list ? strchr(list + 1, ':') : NULL;
+        if (!path)
+            continue;
+        *path++ = '\0';
+        path[strcspn(path, "\n")] = '\0';
+        bool match = controller ? has_word(list + 1, controller) : strncmp(line, "0:", 2) == 0;
+        if (match && snprintf(ret_path, size, "%s", path) < (int) size)
+            err = 0;
+    }
+    if (f)
+        fclose(f);
+    return err;
+}
+
+/* Where a hierarchy is mounted: proc_pid_mountinfo(5).  @ret_root is the group at the mount's root. */
+static int find_mount(const char *controller, char *ret_mount, char *ret_root, size_t size)
+{
+    char line[8192];
+    int err = -ENOENT;
+    FILE *f = fopen("/proc/self/mountinfo", "re");
+
+    while (f && err && fgets(line, sizeof(line), f)) {
+        char root[PATH_MAX], mount[PATH_MAX], type[64], options[512];
+        char *tail = strstr(line, " - ");
+        if (!tail || sscanf(line, "%*d %*d %*s %4095s %4095s", root, mount) != 2
+            || sscanf(tail, " - %63s %*s %511s", type, options) != 2)
+            continue;
+        bool match = controller ? strcmp(type, "cgroup") == 0 && has_word(options, controller) : strcmp(type, "cgroup2") == 0;
+        if (match && strlen(root) < size && strlen(mount) < size) {
+            strcpy(ret_mount, mount);
+            strcpy(ret_root, root);
+            err = 0;
+        }
+    }
+    if (f)
+        fclose(f);
+    return err;
+}
+
+/* The directory of our own group in the hierarchy of @controller (NULL: v2). */
+static int own_directory(const char *controller, char *ret_path, size_t size)
+{
+    char own[PATH_MAX], mount[PATH_MAX], root[PATH_MAX];
+    int err = find_own(controller, own, sizeof(own));
+
+    if (!err)
+        err = find_mount(controller, mount, root, sizeof(mount));
+    if (err)
+        return err;
+    size_t skip = strcmp(root, "/") != 0 && strncmp(own, root, strlen(root)) == 0 ? strlen(root) : 0;
+    const char *below = strcmp(own + skip, "/") == 0 ? "" : own + skip;
+    return snprintf(ret_path, size, "%s%s", mount, below) < (int) size ? 0 : -ENAMETOOLONG;
+}
+
+/* A supervisor that was killed could not tidy up: remove hatchery-PID of processes that are no more. */
+static void remove_stale(const char *parent)
+{
+    DIR *dir = opendir(parent);
+    struct dirent *entry;
+    char path[PATH_MAX + 600];
+
+    while (dir && (entry = readdir(dir))) {
+        int pid, box;
+        char end;
+        if (sscanf(entry->d_name, "hatchery-%d%c", &pid, &end) != 1 || kill(pid, 0) == 0 || errno != ESRCH)
+            continue;
+        snprintf(path, sizeof(path), "%s/%s", parent, entry->d_name);
+        DIR *boxes = opendir(path);
+        struct dirent *child;
+        while (boxes && (child = readdir(boxes)))
+            if (sscanf(child->d_name, "box-%d%c", &box, &end) == 1)
+                unlinkat(dirfd(boxes), child->d_name, AT_REMOVEDIR);
+        if (boxes)
+            closedir(boxes);
+        rmdir(path);
+    }
+    if (dir)
+        closedir(dir);
+}
+
+/* Make and open hatchery-PID below @parent. */
+static int make_base(struct cgroups *groups, unsigned i, const char *parent)
+{
+    char *path = groups->paths[i];
+
+    remove_stale(parent);
+    if (snprintf(path, PATH_MAX, "%s/hatchery-%d", parent, (int) getpid()) >= PATH_MAX)
+        return -ENAMETOOLONG;
+    if (mkdir(path, 0755) < 0 && errno != EEXIST)
+        return -errno;
+    groups->dirs[i] = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (groups->dirs[i] < 0)
+        return -errno;
+    groups->n_hierarchies = i + 1;
+    return 0;
+}
+
+static int make_v1(struct cgroups *groups, struct buf *error)
+{
+    char parent[PATH_MAX];
+
+    groups->version = 1;
+    for (unsigned i = 0; i < HIERARCHIES; i++) {
+        int err = own_directory(controllers[i], parent, sizeof(parent));
+        if (err)
+            return fail(error, err, "no cgroup v1 hierarchy with the controller %s is mounted", controllers[i]);
+        err = make_base(groups, i, parent);
+        if (err)
+            return fail(error, err, "cannot make a cgroup below %s", parent);
+    }
+    return 0;
+}
+
+/* v2 lets a group have either processes or controllers for its children (cgroups(7), "no internal
+ * processes"): unless it is the root, step down into a leaf first. */
+static int delegate(const char *own)
+{
+    char path[PATH_MAX], pid[24];
+    int dir = open(own, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (dir < 0)
+        return -errno;
+    int err = fd_write_file(dir, "cgroup.subtree_control", "+memory +pids +cpu");
+    if (err == -EBUSY) {
+        snprintf(path, sizeof(path), "supervisor/cgroup.procs");
+        snprintf(pid, sizeof(pid), "%d", (int) getpid());
+        err = mkdirat(dir, "supervisor", 0755) < 0 && errno != EEXIST ? -errno : fd_write_file(dir, path, pid);
+        if (!err)
+            err = fd_write_file(dir, "cgroup.subtree_control", "+memory +pids +cpu");
+    }
+    close(dir);
+    return err;
+}
+
+/* Our own group if it is delegated to us alone, else (root only) the root of the hierarchy. */
+static int make_v2(struct cgroups *groups, struct buf *error)
+{
+    char own[PATH_MAX], mount[PATH_MAX], root[PATH_MAX];
+    int err = own_directory(NULL, own, sizeof(own));
+
+    groups->version = 2;
+    if (err || find_mount(NULL, mount, root, sizeof(mount)) < 0)
+        return fail(error, err ? err : -ENOENT, "no cgroup v2 hierarchy is mounted");
+    err = delegate(own);
+    if (!err)
+        err = make_base(groups, 0, own);
+    if (err && geteuid() == 0 && strcmp(own, mount) != 0) {
+        err = delegate(mount);
+        if (!err)
+            err = make_base(groups, 0, mount);
+    }
+    if (!err)
+        err = fd_write_file(groups->dirs[0], "cgroup.subtree_control", "+memory +pids +cpu");
+    if (err)
+        return fail(error, err, "the cgroup %s is not ours to divide: start under systemd with Delegate=yes, for example "
+                                "`systemd-run --scope -p Delegate=yes hatchery serve`", own);
+    return 0;
+}
+
+/* Write one limit; files that this kernel was built without (swap) are not missed. */
+static int set_limit(struct cgroups *groups, unsigned hierarchy, unsigned slot, const char *file, bool optional,
+                     const char *value)
+{
+    char path[96];
+    snprintf(path, sizeof(path), "box-%u/%s", slot, file);
+    int err = fd_write_file(groups->dirs[hierarchy], path, value);
+    return err == -ENOENT && optional ? 0 : err;
+}
+
+static int set_limits(struct cgroups *groups, unsigned slot, const struct wire_limits *limits)
+{
+    char memory[24], pids[24], quota[24], max[48];
+
+    snprintf(memory, sizeof(memory), "%lld", (long long) limits->memory_bytes);
+    snprintf(pids, sizeof(pids), "%lld", (long long) limits->processes);
+    snprintf(quota, sizeof(quota), "%lld", (long long) limits->cpu_percent * 1000);
+    snprintf(max, sizeof(max), "%s 100000", quota);
+    const struct {
+        int version;
+        unsigned hierarchy;
+        const char *file, *value;
+        bool optional;
+    } values[] = {
+        { 1, 0, "memory.limit_in_bytes", memory, false }, { 1, 0, "memory.memsw.limit_in_bytes", memory, true },
+        { 1, 0, "memory.swappiness", "0", true },         { 1, 1, "pids.max", pids, false },
+        { 1, 2, "cpu.cfs_period_us", "100000", false },   { 1, 2, "cpu.cfs_quota_us", quota, false },
+        { 2, 0, "memory.max", memory, false },            { 2, 0, "memory.swap.max", "0", true },
+        { 2, 0, "memory.oom.group", "1", true },          { 2, 0, "pids.max", pids, false },
+        { 2, 0, "cpu.max", max, false },
+    };
+    int err = 0;
+    for (size_t i = 0; i < sizeof(values) / sizeof(*values) && !err; i++)
+        if (values[i].version == groups->version)
+            err = set_limit(groups, values[i].hierarchy, slot, values[i].file, values[i].optional, values[i].value);
+    return err;
+}
+
+static int make_slots(struct cgroups *groups, const struct wire_limits *limits, struct buf *error)
+{
+    char name[32];
+
+    for (unsigned slot = 0; slot < groups->n_slots; slot++) {
+        snprintf(name, sizeof(name), "box-%u", slot);
+        for (unsigned i = 0; i < groups->n_hierarchies; i++)
+            if (mkdirat(groups->dirs[i], name, 0755) < 0 && errno != EEXIST)
+                return fail(error, -errno, "cannot make the cgroup %s/%s", groups->paths[i], name);
+        int err = set_limits(groups, slot, limits);
+        if (err)
+            return fail(error, err, "cannot set the limits of the cgroup %s/%s", groups->paths[0], name);
+    }
+    return 0;
+}
+
+static int try_version(struct cgroups **ret, int version, unsigned n_slots, const struct wire_limits *limits,
+                       struct buf *error)
+{
+    struct cgroups *groups = xcalloc(1, sizeof(*groups));
+
+    groups->n_slots = n_slots;
+    groups->at_join = xcalloc(n_slots, sizeof(*groups->at_join));
+    int err = version == 2 ? make_v2(groups, error) : make_v1(groups, error);
+    if (!err)
+        err = make_slots(groups, limits, error);
+    if (err)
+        cgroups_free(groups);
+    else
+        *ret = groups;
+    return err;
+}
+
+int cgroups_new(struct cgroups **ret, const char *kind, unsigned n_slots, const struct wire_limits *limits,
+                struct buf *error)
+{
+    int err = -ENOENT;
+
+    if (strcmp(kind, "v1") != 0)
+        err = try_version(ret, 2, n_slots, limits, error);
+    if (err && strcmp(kind, "v2") != 0) {
+        buf_adds(error, error->len ? "; " : "");
+        err = try_version(ret, 1, n_slots, limits, error);
+    }
+    if (!err)
+        buf_reset(error);
+    return err;
+}
+
+/* The number after "NAME " in a file of such lines, or 0. */
+static int64_t read_counter(int dir, const char *path, const char *name)
+{
+    char text[1024];
+    size_t n = strlen(name);
+
+    if (fd_read_file(dir, path, text, sizeof(text)) < 0)
+        return 0;
+    for (const char *line = text; line; line = strchr(line, '\n') ? strchr(line, '\n') + 1 : NULL)
+        if (strncmp(line, name, n) == 0 && line[n] == ' ')
+            return atoll(line + n + 1);
+    return 0;
+}
+
+static struct counters read_counters(const struct cgroups *groups, uint32_t slot)
+{
+    char oom[64], pids[64];
+    bool v1 = groups->version == 1;
+
+    snprintf(oom, sizeof(oom), "box-%u/%s", slot, v1 ? "memory.oom_control" : "memory.events");
+    snprintf(pids, sizeof(pids), "box-%u/pids.events", slot);
+    return (struct counters) { .oom_kills = read_counter(groups->dirs[0], oom, "oom_kill"),
+                               .pid_refusals = read_counter(groups->dirs[v1 ? 1 : 0], pids, "max") };
+}
+
+int cgroups_join(struct cgroups *groups, uint32_t slot, pid_t pid)
+{
+    char path[64], text[24];
+    int err = 0;
+
+    snprintf(path, sizeof(path), "box-%u/cgroup.procs", slot);
+    snprintf(text, sizeof(text), "%d", (int) pid);
+    groups->at_join[slot] = read_counters(groups, slot);
+    for (unsigned i = 0; i < groups->n_hierarchies && !err; i++)
+        err = fd_write_file(groups->dirs[i], path, text);
+    return err;
+}
+
+void cgroups_usage(struct cgroups *groups, uint32_t slot, int64_t *ret_oom_kills, int64_t *ret_pid_refusals)
+{
+    struct counters now = read_counters(groups, slot);
+    *ret_oom_kills = now.oom_kills - groups->at_join[slot].oom_kills;
+    *ret_pid_refusals = now.pid_refusals - groups->at_join[slot].pid_refusals;
+}
+
+int cgroups_version(const struct cgroups *groups)
+{
+    return groups->version;
+}
+
+/* The kernel may need a moment after the last process is reaped. */
+static void remove_patiently(int dir, const char *path)
+{
+    int64_t end = now_us() + 2000000;
+    while (unlinkat(dir, path, AT_REMOVEDIR) < 0 && errno == EBUSY && now_us() < end)
+        poll(NULL, 0, 2);
+}
+
+void cgroups_free(struct cgroups *groups)
+{
+    char name[32];
+
+    if (!groups)
+        return;
+    for (unsigned i = 0; i < groups->n_hierarchies; i++) {
+        for (unsigned slot = 0; slot < groups->n_slots; slot++) {
+            snprintf(name, sizeof(name), "box-%u", slot);
+            remove_patiently(groups->dirs[i], name);
+        }
+        fd_close(&groups->dirs[i]);
+        remove_patiently(AT_FDCWD, groups->paths[i]);
+    }
+    free(groups->at_join);
+    free(groups);
+}

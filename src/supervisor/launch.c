@@ -1,0 +1,278 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Starting the other processes.
+ *
+ * Called by the supervisor's loop.  The children between fork and exec run
+ * here; each ends with the supervisor (PR_SET_PDEATHSIG) and lives in a session
+ * of its own, so that Ctrl-C reaches the supervisor alone.  What must never
+ * happen here: a child that keeps a descriptor or an id of ours it is not
+ * meant to have. */
+#include "launch.h"
+
+#include "../base/fd.h"
+#include "../box/box.h"
+#include "../box/kernel.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <grp.h>
+#include <limits.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+
+enum { NAMESPACES = CLONE_NEWUSER | CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWNET | CLONE_NEWIPC | CLONE_NEWUTS | CLONE_NEWCGROUP };
+enum { FIRST_FD = 3, SPARE_FD = 64 };
+
+static int open_beside(const char *directory, const char *name)
+{
+    static const char *const places[] = { "", "/../libexec/hatchery" };
+    char path[PATH_MAX + 64];
+    int fd = -1;
+
+    for (size_t i = 0; i < sizeof(places) / sizeof(*places) && fd < 0; i++) {
+        snprintf(path, sizeof(path), "%s%s/%s", directory, places[i], name);
+        fd = open(path, O_PATH | O_CLOEXEC);
+    }
+    return fd;
+}
+
+int launch_open(struct launch_files *files, struct buf *error)
+{
+    static const char *const names[] = { "hatchery-server", "hatchery-zygote", "hatchery-init" };
+    int *const fds[] = { &files->server_fd, &files->zygote_fd, &files->init_fd };
+    char self[PATH_MAX];
+    ssize_t n = readlink("/proc/self/exe", self, sizeof(self) - 1);
+
+    if (n < 0) {
+        buf_addf(error, "cannot read /proc/self/exe (%s): /proc must be mounted", strerror(errno));
+        return -errno;
+    }
+    self[n] = '\0';
+    *strrchr(self, '/') = '\0';
+    for (size_t i = 0; i < sizeof(names) / sizeof(*names); i++) {
+        *fds[i] = open_beside(self, names[i]);
+        if (*fds[i] < 0) {
+            buf_addf(error, "%s is not beside hatchery in %s (%s): run `make build` or `make install`", names[i], self,
+                     strerror(errno));
+            return -ENOENT;
+        }
+    }
+    return 0;
+}
+
+/* Put @fds at FIRST_FD and up, whatever their numbers were, and close all else. */
+static int place_fds(const int *fds, int n)
+{
+    for (int i = 0; i < n; i++)
+        if (fcntl(fds[i], F_DUPFD, SPARE_FD + i) != SPARE_FD + i)
+            return -1;
+    for (int i = 0; i < n; i++)
+        if (dup2(SPARE_FD + i, FIRST_FD + i) < 0)
+            return -1;
+    return kernel_close_range((unsigned) (FIRST_FD + n), ~0U, 0);
+}
+
+/* The supervisor's signals are not the child's. */
+static void start_afresh(void)
+{
+    sigset_t none;
+    sigemptyset(&none);
+    sigprocmask(SIG_SETMASK, &none, NULL);
+    signal(SIGPIPE, SIG_DFL);
+    setsid();
+    umask(077);
+}
+
+static int drop_to(const struct launch_ids *ids)
+{
+    if (!ids->root)
+        return 0;
+    for (int cap = 0; cap < 64; cap++)
+        if (prctl(PR_CAPBSET_DROP, cap, 0, 0, 0) < 0 && errno != EINVAL)
+            return -1;
+    if (setgroups(0, NULL) < 0 || setresgid(ids->server_gid, ids->server_gid, ids->server_gid) < 0)
+        return -1;
+    return setresuid(ids->server_uid, ids->server_uid, ids->server_uid);
+}
+
+_Noreturn static void become_server(const struct launch_files *files, const struct launch_ids *ids, int supervisor_fd,
+                                    pid_t parent)
+{
+    static char name[] = "hatchery-server";
+    static char *const argv[] = { name, NULL };
+    static char *const envp[] = { NULL };
+    const int fds[] = { supervisor_fd, files->server_fd };
+
+    start_afresh();
+    if (place_fds(fds, 2) < 0 || drop_to(ids) < 0 || prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0
+        || prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0) < 0 || getppid() != parent)
+        _exit(126);
+    fcntl(FIRST_FD + 1, F_SETFD, FD_CLOEXEC);
+    kernel_execveat(FIRST_FD + 1, argv, envp);
+    _exit(127);
+}
+
+pid_t launch_server(const struct launch_files *files, const struct launch_ids *ids, int supervisor_fd)
+{
+    pid_t parent = getpid();
+    pid_t pid = fork();
+    if (pid == 0)
+        become_server(files, ids, supervisor_fd, parent);
+    return pid < 0 ? -errno : pid;
+}
+
+/* Why a zygote could not be made, in numbers: worded by the parent. */
+struct trouble {
+    int error;
+    char what[64];
+};
+
+struct zygote_args {
+    const struct launch_files *files;
+    const struct launch_ids *ids;
+    int supervisor_fd, server_fd;
+    int go_fd;      /* readable once the id maps are written */
+    int go_write;   /* the parent's end of it */
+    int trouble_fd; /* closed by a successful exec */
+};
+
+_Noreturn static void give_up(int fd, const char *what, int err)
+{
+    struct trouble trouble = { .error = err };
+    snprintf(trouble.what, sizeof(trouble.what), "%s", what);
+    ssize_t n = write(fd, &trouble, sizeof(trouble));
+    _exit(n < 0 ? 125 : 126);
+}
+
+_Noreturn static void become_zygote(const struct zygote_args *args)
+{
+    static char name[] = "hatchery-zygote";
+    static char *const argv[] = { name, NULL };
+    static char *const envp[] = { NULL };
+    enum { ZYGOTE_FD = FIRST_FD + 3, TROUBLE_FD };
+    const int fds[] = { args->supervisor_fd, args->server_fd, args->files->init_fd, args->files->zygote_fd, args->trouble_fd };
+    const char *what = "";
+    char go;
+
+    start_afresh();
+    prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
+    close(args->go_write); /* or the parent's death would not end the read */
+    if (read(args->go_fd, &go, 1) != 1)
+        _exit(0);
+    int null = open("/dev/null", O_RDWR);
+    if (null < 0 || dup2(null, 0) < 0 || dup2(null, 1) < 0)
+        give_up(args->trouble_fd, "/dev/null", errno);
+    if ((args->ids->root && setgroups(0, NULL) < 0) || setresgid(0, 0, 0) < 0 || setresuid(0, 0, 0) < 0)
+        give_up(args->trouble_fd, "ids", errno);
+    int err = box_root_build(&what);
+    if (err < 0)
+        give_up(args->trouble_fd, what, -err);
+    if (place_fds(fds, 5) < 0)
+        give_up(args->trouble_fd, "descriptors", errno);
+    prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0); /* a change of ids clears it */
+    fcntl(ZYGOTE_FD, F_SETFD, FD_CLOEXEC);
+    fcntl(TROUBLE_FD, F_SETFD, FD_CLOEXEC);
+    kernel_execveat(ZYGOTE_FD, argv, envp);
+    give_up(TROUBLE_FD, "execveat", errno);
+}
+
+static int write_map(pid_t pid, const char *file, const char *text)
+{
+    char path[64];
+    snprintf(path, sizeof(path), "/proc/%d/%s", (int) pid, file);
+    return fd_write_file(AT_FDCWD, path, text);
+}
+
+/* user_namespaces(7).  Root: a range of ids that nobody has; else: our own id as the only one. */
+static int write_maps(pid_t pid, const struct launch_ids *ids, unsigned n_slots)
+{
+    char uids[128], gids[128];
+    int err = 0;
+
+    if (ids->root) {
+        snprintf(uids, sizeof(uids), "0 %u 1\n%d %u %u\n", ids->zygote, BOX_ID_BASE, ids->slots, n_slots);
+        snprintf(gids, sizeof(gids), "%s", uids);
+    } else {
+        snprintf(uids, sizeof(uids), "0 %u 1\n", geteuid());
+        snprintf(gids, sizeof(gids), "0 %u 1\n", getegid());
+        err = write_map(pid, "setgroups", "deny");
+    }
+    if (!err)
+        err = write_map(pid, "gid_map", gids);
+    return err ? err : write_map(pid, "uid_map", uids);
+}
+
+static const char *clone_hint(int error)
+{
+    switch (error) {
+    case EPERM:
+        return "unprivileged user namespaces are forbidden: set the sysctls kernel.unprivileged_userns_clone=1 and "
+               "kernel.apparmor_restrict_unprivileged_userns=0, or start as root";
+    case ENOSPC:
+        return "raise user.max_user_namespaces and its neighbours (sysctl user)";
+    default:
+        return "the kernel must have user, pid, mount, network, ipc, uts and cgroup namespaces";
+    }
+}
+
+/* Let the child go on and wait for its word: silence is success. */
+static int await_exec(int go_fd, int trouble_fd, struct buf *error)
+{
+    struct trouble trouble = { 0 };
+
+    if (write(go_fd, "g", 1) != 1)
+        return -EPIPE;
+    ssize_t n = read(trouble_fd, &trouble, sizeof(trouble));
+    if (n == 0)
+        return 0;
+    trouble.what[sizeof(trouble.what) - 1] = '\0';
+    buf_addf(error, "the jail's root file system could not be built, at '%s' (%s)", trouble.what, strerror(trouble.error));
+    return -EPERM;
+}
+
+static pid_t clone_zygote(const struct zygote_args *args)
+{
+    /* A raw clone(2) without a stack is a fork into namespaces: glibc's fork() has no such flags. */
+    pid_t pid = (pid_t) syscall(SYS_clone, NAMESPACES | SIGCHLD, NULL, NULL, NULL, NULL);
+    if (pid == 0)
+        become_zygote(args);
+    return pid < 0 ? -errno : pid;
+}
+
+pid_t launch_zygote(const struct launch_files *files, const struct launch_ids *ids, unsigned n_slots, int supervisor_fd,
+                    int server_fd, struct buf *error)
+{
+    int go[2], word[2];
+
+    if (pipe2(go, O_CLOEXEC) < 0)
+        return -errno;
+    _cleanup_fd_ int go_read = go[0];
+    _cleanup_fd_ int go_write = go[1];
+    if (pipe2(word, O_CLOEXEC) < 0)
+        return -errno;
+    _cleanup_fd_ int word_read = word[0];
+    _cleanup_fd_ int word_write = word[1];
+    const struct zygote_args args = { files, ids, supervisor_fd, server_fd, go_read, go_write, word_write };
+    pid_t pid = clone_zygote(&args);
+    if (pid < 0) {
+        buf_addf(error, "cannot make namespaces (%s): %s", strerror(-pid), clone_hint(-pid));
+        return pid;
+    }
+    fd_close(&word_write);
+    int err = write_maps(pid, ids, n_slots);
+    if (err)
+        buf_addf(error, "cannot write the id maps of a user namespace (%s)", strerror(-err));
+    else
+        err = await_exec(go_write, word_read, error);
+    if (err) {
+        kill(pid, SIGKILL);
+        waitpid(pid, NULL, 0);
+        return err;
+    }
+    return pid;
+}

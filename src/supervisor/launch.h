@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Starting the other processes: fork or clone, ids, descriptors, exec. */
+#ifndef HATCHERY_SUPERVISOR_LAUNCH_H
+#define HATCHERY_SUPERVISOR_LAUNCH_H
+
+#include "../base/buf.h"
+
+#include <sys/types.h>
+
+/* Host ids, for a supervisor that is root; all -1 otherwise. */
+struct launch_ids {
+    bool root;
+    uid_t server_uid;
+    gid_t server_gid;
+    uid_t zygote; /* uid and gid; slots follow at BOX_ID_BASE inside */
+    uid_t slots;
+};
+
+/* The executables beside ours: build tree or ../libexec/hatchery. */
+struct launch_files {
+    int server_fd, zygote_fd, init_fd;
+};
+
+/* Open them. 0, or -errno with a sentence in @error. */
+int launch_open(struct launch_files *files, struct buf *error);
+
+/* hatchery-server with @supervisor_fd as its descriptor 3, in a session of its own; without privileges if we have any.
+ * Its 0, 1 and 2 are ours.  Returns the pid, or -errno. */
+pid_t launch_server(const struct launch_files *files, const struct launch_ids *ids, int supervisor_fd);
+
+/* hatchery-zygote with 3 = @supervisor_fd, 4 = @server_fd, 5 = hatchery-init, as pid 1 and root of its own
+ * namespaces, in the jail's root file system.  Returns the pid, or -errno with a sentence in @error that says what to
+ * change on this host. Waits until the jail's root stands. */
+pid_t launch_zygote(const struct launch_files *files, const struct launch_ids *ids, unsigned n_slots, int supervisor_fd,
+                    int server_fd, struct buf *error);
+
+#endif

@@ -1,0 +1,131 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The listening socket.
+ *
+ * Called once by the supervisor before anything else is started, so that a
+ * port that is taken is the first thing an operator hears of.  What must never
+ * happen here: taking a unix socket away from a server that still lives. */
+#include "listener.h"
+
+#include "../base/fd.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <netinet/in.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+union address {
+    struct sockaddr any;
+    struct sockaddr_in v4;
+    struct sockaddr_in6 v6;
+    struct sockaddr_un un;
+};
+
+/* Parse ADDRESS:PORT.  Returns the address's size, or 0. */
+static socklen_t parse_inet(const char *spec, union address *ret)
+{
+    char host[64];
+    const char *colon = strrchr(spec, ':');
+    size_t n = colon ? (size_t) (colon - spec) : sizeof(host);
+    char *end;
+
+    if (n >= sizeof(host) || n < 2)
+        return 0;
+    unsigned long port = strtoul(colon + 1, &end, 10);
+    if (end == colon + 1 || *end || port > 65535)
+        return 0;
+    bool v6 = spec[0] == '[' && spec[n - 1] == ']';
+    snprintf(host, sizeof(host), "%.*s", (int) (v6 ? n - 2 : n), v6 ? spec + 1 : spec);
+    if (v6 && inet_pton(AF_INET6, host, &ret->v6.sin6_addr) == 1) {
+        ret->v6.sin6_family = AF_INET6;
+        ret->v6.sin6_port = htons((uint16_t) port);
+        return sizeof(ret->v6);
+    }
+    if (inet_pton(AF_INET, strcmp(host, "localhost") == 0 ? "127.0.0.1" : host, &ret->v4.sin_addr) != 1)
+        return 0;
+    ret->v4.sin_family = AF_INET;
+    ret->v4.sin_port = htons((uint16_t) port);
+    return sizeof(ret->v4);
+}
+
+static socklen_t parse(const char *spec, union address *ret)
+{
+    memset(ret, 0, sizeof(*ret));
+    if (strncmp(spec, "unix:", 5) != 0)
+        return parse_inet(spec, ret);
+    if (!spec[5] || strlen(spec + 5) >= sizeof(ret->un.sun_path))
+        return 0;
+    ret->un.sun_family = AF_UNIX;
+    strcpy(ret->un.sun_path, spec + 5);
+    return sizeof(ret->un);
+}
+
+/* A socket file that nobody answers at is the leftover of a server that was killed. */
+static void remove_dead_socket(const union address *address)
+{
+    struct stat st;
+    _cleanup_fd_ int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+    if (fd >= 0 && lstat(address->un.sun_path, &st) == 0 && S_ISSOCK(st.st_mode)
+        && connect(fd, &address->any, sizeof(address->un)) < 0 && errno == ECONNREFUSED)
+        unlink(address->un.sun_path);
+}
+
+static void add_url(int fd, const char *spec, struct buf *ret_url)
+{
+    union address bound;
+    socklen_t size = sizeof(bound);
+    char host[INET6_ADDRSTRLEN];
+
+    if (getsockname(fd, &bound.any, &size) < 0 || bound.any.sa_family == AF_UNIX) {
+        buf_adds(ret_url, spec);
+        return;
+    }
+    if (bound.any.sa_family == AF_INET6) {
+        inet_ntop(AF_INET6, &bound.v6.sin6_addr, host, sizeof(host));
+        buf_addf(ret_url, "http://[%s]:%u", strcmp(host, "::") == 0 ? "::1" : host, ntohs(bound.v6.sin6_port));
+        return;
+    }
+    inet_ntop(AF_INET, &bound.v4.sin_addr, host, sizeof(host));
+    buf_addf(ret_url, "http://%s:%u", strcmp(host, "0.0.0.0") == 0 ? "127.0.0.1" : host, ntohs(bound.v4.sin_port));
+}
+
+static int fail(struct buf *error, const char *spec, int err)
+{
+    const char *hint = err == -EADDRINUSE ? ": something else listens there; choose another with --listen"
+        : err == -EACCES                  ? ": ports below 1024 and directories of others need root; choose another with --listen"
+        : err == -EADDRNOTAVAIL           ? ": this machine has no such address"
+                                          : "";
+    buf_addf(error, "cannot listen on %s (%s)%s", spec, strerror(-err), hint);
+    return err;
+}
+
+int listener_open(const char *spec, struct buf *ret_url, struct buf *error)
+{
+    union address address;
+    socklen_t size = parse(spec, &address);
+    int on = 1;
+
+    if (!size) {
+        buf_addf(error, "server.listen: '%s' is not ADDRESS:PORT, [IPV6]:PORT or unix:PATH", spec);
+        return -EINVAL;
+    }
+    _cleanup_fd_ int fd = socket(address.any.sa_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    if (fd < 0)
+        return fail(error, spec, -errno);
+    if (address.any.sa_family == AF_UNIX)
+        remove_dead_socket(&address);
+    else
+        setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
+    mode_t mask = umask(0117);
+    int failed = bind(fd, &address.any, size);
+    umask(mask);
+    if (failed < 0 || listen(fd, SOMAXCONN) < 0)
+        return fail(error, spec, -errno);
+    add_url(fd, spec, ret_url);
+    return fd_steal(&fd);
+}

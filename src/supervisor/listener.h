@@ -1,0 +1,13 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The listening socket, bound by the supervisor (it may be root) and served by the server. */
+#ifndef HATCHERY_SUPERVISOR_LISTENER_H
+#define HATCHERY_SUPERVISOR_LISTENER_H
+
+#include "../base/buf.h"
+
+/* Bind and listen on @spec: ADDRESS:PORT, [IPV6]:PORT or unix:PATH (mode 0660; a dead socket left there is
+ * replaced).  Returns the descriptor and, in @ret_url, "http://127.0.0.1:8080" with the port that the kernel chose
+ * for 0.  Failure: -errno and one sentence in @error. */
+int listener_open(const char *spec, struct buf *ret_url, struct buf *error);
+
+#endif

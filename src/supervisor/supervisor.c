@@ -1,0 +1,540 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The supervisor: one loop over signals, two sockets and two children.
+ *
+ * Called by the command's verbs serve and run.  It is the process with
+ * privileges, so it never reads what a client or a program wrote: its messages
+ * are fixed-size numbers and descriptors (wire.h).  What must never happen
+ * here: blocking on a message to a child, or ending with a child, a mount or
+ * a cgroup left behind. */
+#include "supervisor.h"
+
+#include "cgroup.h"
+#include "launch.h"
+#include "listener.h"
+
+#include "../base/fd.h"
+#include "../base/log.h"
+#include "../base/wire.h"
+#include "../box/box.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <pwd.h>
+#include <signal.h>
+#include <sodium.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/signalfd.h>
+#include <sys/sysinfo.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+enum { BACKOFF_FIRST_MS = 100, BACKOFF_MAX_MS = 10000, STEADY_MS = 10000 };
+enum { ID_SERVER = 0, ID_ZYGOTE = 16, ID_SLOTS = 32 }; /* from isolation.id_base */
+
+struct child {
+    const char *name;
+    pid_t pid; /* 0: not running */
+    int sock;
+    int64_t started_us, start_at_us;
+    unsigned failures; /* in a row */
+};
+
+struct supervisor {
+    const struct supervisor_options *options;
+    const struct conf *conf;
+    struct launch_files files;
+    struct launch_ids ids;
+    struct cgroups *cgroups;
+    struct wire_server_conf server_conf;
+    struct wire_zygote_conf zygote_conf;
+    struct child server, zygote;
+    struct buf url;
+    int listener_fd, signal_fd;
+    bool ready, stopping;
+    int64_t kill_at_us;
+    int exit_status;
+};
+
+/* A sentence for the person who typed the command. */
+static int refuse(const char *sentence)
+{
+    fprintf(stderr, "hatchery: %s\n", sentence);
+    return -1;
+}
+
+static int word_index(const char *word, const char *const *words)
+{
+    for (int i = 0; words[i]; i++)
+        if (strcmp(word, words[i]) == 0)
+            return i;
+    return 0;
+}
+
+static const char *const log_formats[] = { "auto", "json", "text", NULL };
+static const char *const log_levels[] = { "debug", "info", "warn", "error", NULL };
+
+static bool required(const struct conf *conf, const char *layer)
+{
+    const char *p = strstr(conf->isolation_require, layer);
+    return strstr(conf->isolation_require, "all") || p;
+}
+
+static struct wire_limits limits_of(const struct conf *c)
+{
+    return (struct wire_limits) {
+        .timeout_default_ms = c->limits_timeout_default,
+        .timeout_max_ms = c->limits_timeout_max,
+        .memory_bytes = c->limits_memory,
+        .scratch_bytes = c->limits_scratch,
+        .output_bytes = c->limits_output,
+        .code_bytes = c->limits_code,
+        .result_bytes = c->limits_result,
+        .processes = c->limits_processes,
+        .cpu_percent = c->limits_cpu_percent,
+        .scratch_files = c->limits_scratch_files,
+        .open_files = c->limits_open_files,
+    };
+}
+
+static void fill_server_conf(struct supervisor *s)
+{
+    const struct conf *c = s->conf;
+    unsigned cores = (unsigned) get_nprocs();
+    struct wire_server_conf *w = &s->server_conf;
+
+    *w = (struct wire_server_conf) {
+        .type = WIRE_SERVER_CONF,
+        .one_run = s->options->source_fd >= 0,
+        .pool_size = c->pool_size ? (unsigned) c->pool_size : cores * 2 > 4 ? cores * 2 : 4,
+        .max_runs = c->pool_max_runs ? (unsigned) c->pool_max_runs : cores,
+        .queue_max = c->queue_max_length,
+        .max_connections = (unsigned) c->server_max_connections,
+        .max_connections_per_address = (unsigned) c->server_max_connections_per_address,
+        .head_timeout_ms = (unsigned) c->server_head_timeout,
+        .body_timeout_ms = (unsigned) c->server_body_timeout,
+        .idle_timeout_ms = (unsigned) c->server_idle_timeout,
+        .write_timeout_ms = (unsigned) c->server_write_timeout,
+        .max_body = c->server_max_body,
+        .log_format = word_index(c->log_format, log_formats),
+        .log_level = word_index(c->log_level, log_levels),
+        .limits = limits_of(c),
+    };
+    if (w->one_run)
+        w->pool_size = w->max_runs = 1;
+    /* A slot is free again only when the last process of its box is gone: some are always dying. */
+    w->n_slots = w->pool_size + 2 * w->max_runs + 4;
+    if (w->n_slots > WIRE_SLOTS_MAX)
+        w->n_slots = WIRE_SLOTS_MAX;
+    if (c->server_api_key)
+        crypto_generichash(w->key_hash, sizeof(w->key_hash), (const unsigned char *) c->server_api_key,
+                           strlen(c->server_api_key), NULL, 0);
+}
+
+static void fill_zygote_conf(struct supervisor *s)
+{
+    s->zygote_conf = (struct wire_zygote_conf) {
+        .limits = s->server_conf.limits,
+        .n_slots = s->server_conf.n_slots,
+        .ids = s->ids.root,
+        .cgroups = s->cgroups != NULL,
+        .mdwe = s->conf->isolation_mdwe,
+        .log_format = s->server_conf.log_format,
+        .log_level = s->server_conf.log_level,
+    };
+    snprintf(s->zygote_conf.imports, sizeof(s->zygote_conf.imports), "%s", s->conf->python_imports);
+}
+
+static int choose_ids(struct supervisor *s)
+{
+    const char *user = s->conf->server_user;
+    uid_t base = (uid_t) s->conf->isolation_id_base;
+
+    s->ids = (struct launch_ids) { .root = geteuid() == 0,
+                                   .server_uid = base + ID_SERVER,
+                                   .server_gid = base + ID_SERVER,
+                                   .zygote = base + ID_ZYGOTE,
+                                   .slots = base + ID_SLOTS };
+    if (!s->ids.root && required(s->conf, "ids") && !strstr(s->conf->isolation_require, "all"))
+        return refuse("isolation.require names 'ids', and only root can give each box an id of its own");
+    if (s->ids.root && user[0]) {
+        const struct passwd *entry = getpwnam(user);
+        if (!entry || entry->pw_uid == 0) {
+            fprintf(stderr, "hatchery: server.user: '%s' is no user, or root; leave it empty for an unused number\n", user);
+            return -1;
+        }
+        s->ids.server_uid = entry->pw_uid;
+        s->ids.server_gid = entry->pw_gid;
+    }
+    return 0;
+}
+
+static int make_cgroups(struct supervisor *s)
+{
+    struct buf error;
+    int err = -ENOTSUP;
+
+    buf_init(&error, 2048);
+    if (strcmp(s->conf->isolation_cgroup, "none") != 0)
+        err = cgroups_new(&s->cgroups, s->conf->isolation_cgroup, s->server_conf.n_slots, &s->server_conf.limits, &error);
+    else
+        buf_adds(&error, "isolation.cgroup = none");
+    if (err && required(s->conf, "cgroup")) {
+        fprintf(stderr,
+                "hatchery: the layer 'cgroup' (memory, processes, cpu) is required and can't be had: %.*s\n"
+                "hatchery: to run without it, name the layers you do require, for example: isolation.require = ids landlock seccomp\n",
+                (int) error.len, error.data ? error.data : "");
+        buf_free(&error);
+        return -1;
+    }
+    buf_free(&error);
+    return 0;
+}
+
+/* The outcome socket of a box has a number above all a program can open. */
+static int raise_file_limit(void)
+{
+    struct rlimit limit;
+
+    getrlimit(RLIMIT_NOFILE, &limit);
+    if (limit.rlim_max < BOX_CONTROL_FD + 1)
+        limit.rlim_max = BOX_CONTROL_FD + 1;
+    limit.rlim_cur = limit.rlim_max;
+    if (setrlimit(RLIMIT_NOFILE, &limit) < 0)
+        return refuse("the hard limit on open files is below 1024: raise it (ulimit -Hn, LimitNOFILE= in the unit)");
+    return 0;
+}
+
+static int make_signal_fd(void)
+{
+    sigset_t set;
+
+    sigemptyset(&set);
+    sigaddset(&set, SIGCHLD);
+    sigaddset(&set, SIGTERM);
+    sigaddset(&set, SIGINT);
+    sigaddset(&set, SIGHUP);
+    sigprocmask(SIG_BLOCK, &set, NULL);
+    signal(SIGPIPE, SIG_IGN);
+    return signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+}
+
+static int make_pair(int *ret_ours, int *ret_theirs)
+{
+    int pair[2];
+    if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)
+        return -errno;
+    *ret_ours = pair[0];
+    *ret_theirs = pair[1];
+    return 0;
+}
+
+static int start_server(struct supervisor *s)
+{
+    _cleanup_fd_ int theirs = -1;
+    int what = s->options->source_fd >= 0 ? s->options->source_fd : s->listener_fd;
+    int err = make_pair(&s->server.sock, &theirs);
+
+    if (err)
+        return err;
+    pid_t pid = launch_server(&s->files, &s->ids, theirs);
+    if (pid < 0)
+        return pid;
+    s->server.pid = pid;
+    fcntl(s->server.sock, F_SETFL, O_NONBLOCK);
+    return fd_send(s->server.sock, &s->server_conf, sizeof(s->server_conf), &what, 1);
+}
+
+static int start_zygote(struct supervisor *s, struct buf *error)
+{
+    const struct wire_msg here = { .type = WIRE_ZYGOTE };
+    _cleanup_fd_ int theirs = -1;
+    _cleanup_fd_ int server_end = -1;
+    _cleanup_fd_ int zygote_end = -1;
+    int on = 1;
+    int err = make_pair(&s->zygote.sock, &theirs);
+
+    if (!err)
+        err = make_pair(&server_end, &zygote_end);
+    if (err)
+        return err;
+    /* A box that asks to join a cgroup is known by the pid the kernel tells us. */
+    if (setsockopt(s->zygote.sock, SOL_SOCKET, SO_PASSCRED, &on, sizeof(on)) < 0)
+        return -errno;
+    pid_t pid = launch_zygote(&s->files, &s->ids, s->server_conf.n_slots, theirs, zygote_end, error);
+    if (pid < 0)
+        return pid;
+    s->zygote.pid = pid;
+    fcntl(s->zygote.sock, F_SETFL, O_NONBLOCK);
+    err = fd_send(s->zygote.sock, &s->zygote_conf, sizeof(s->zygote_conf), NULL, 0);
+    return err ? err : fd_send(s->server.sock, &here, sizeof(here), &server_end, 1);
+}
+
+/* A child is gone, or could not be started: when to try again. */
+static void back_off(struct child *child)
+{
+    int64_t now = now_us();
+    int64_t wait_ms = BACKOFF_FIRST_MS;
+
+    if (now - child->started_us > STEADY_MS * 1000LL)
+        child->failures = 0;
+    for (unsigned i = 0; i < child->failures && wait_ms < BACKOFF_MAX_MS; i++)
+        wait_ms *= 2;
+    child->failures++;
+    child->start_at_us = now + wait_ms * 1000;
+    log_warn("restarting", LOG_S("process", child->name) LOG_I("in_ms", wait_ms) LOG_I("failures", child->failures));
+}
+
+static void stop(struct supervisor *s, int status, int64_t grace_ms)
+{
+    const struct wire_msg drain = { .type = WIRE_DRAIN };
+
+    if (!s->stopping)
+        s->exit_status = status;
+    s->stopping = true;
+    s->kill_at_us = now_us() + grace_ms * 1000;
+    if (grace_ms && s->server.pid)
+        fd_send(s->server.sock, &drain, sizeof(drain), NULL, 0);
+}
+
+static void start_due(struct supervisor *s)
+{
+    struct child *children[] = { &s->server, &s->zygote };
+    struct buf error;
+
+    for (int i = 0; i < 2; i++) {
+        struct child *child = children[i];
+        if (child->pid || s->stopping || child->start_at_us > now_us() || (child == &s->zygote && !s->server.pid))
+            continue;
+        buf_init(&error, 1024);
+        child->started_us = now_us();
+        int err = child == &s->server ? start_server(s) : start_zygote(s, &error);
+        if (err) {
+            log_error("cannot start", LOG_S("process", child->name) LOG_S("errno", strerrorname_np(-err)));
+            if (error.len)
+                fprintf(stderr, "hatchery: %.*s\n", (int) error.len, error.data);
+            fd_close(&child->sock);
+            if (s->ready)
+                back_off(child);
+            else
+                stop(s, EXIT_FAILURE, 0);
+        }
+        buf_free(&error);
+    }
+}
+
+static void announce(const struct supervisor *s)
+{
+    const char *key = s->options->generated_key;
+    const char *url = s->url.data;
+    int n = (int) s->url.len;
+    bool local = strncmp(url, "unix:", 5) == 0;
+
+    printf("Hatchery %s is listening on %.*s\n", VERSION, n, url);
+    if (key)
+        printf("API key (made for this start; set API_KEY to choose your own): %s\n", key);
+    printf("Try it:\n\n  curl -s %s%.*s%s/v1/code/execute/python -H 'x-api-key: '%s%s%s -H 'content-type: application/json' "
+           "-d '{\"code\": \"print(\\\"Hello, World!\\\")\"}'\n\n",
+           local ? "--unix-socket " : "", local ? n - 5 : n, local ? url + 5 : url, local ? " http://localhost" : "",
+           key ? "" : "\"", key ? key : "$API_KEY", key ? "" : "\"");
+    fflush(stdout);
+}
+
+static void on_server(struct supervisor *s)
+{
+    struct wire_msg msg;
+    ssize_t n = fd_recv(s->server.sock, &msg, sizeof(msg), NULL, 0, NULL);
+
+    if (n == 0 || n == -ECONNRESET) {
+        fd_close(&s->server.sock);
+        return;
+    }
+    if (n != sizeof(msg))
+        return;
+    if (msg.type == WIRE_READY && !s->ready) {
+        s->ready = true;
+        if (s->options->source_fd < 0)
+            announce(s);
+    } else if (msg.type == WIRE_USAGE_GET && msg.slot < s->server_conf.n_slots) {
+        msg.type = WIRE_USAGE;
+        msg.oom_kills = msg.pid_refusals = 0;
+        if (s->cgroups)
+            cgroups_usage(s->cgroups, msg.slot, &msg.oom_kills, &msg.pid_refusals);
+        fd_send(s->server.sock, &msg, sizeof(msg), NULL, 0);
+    }
+}
+
+/* A box asks to be moved into its cgroup and waits for the answer. */
+static void on_zygote(struct supervisor *s)
+{
+    struct ucred sender = { 0 };
+    struct wire_join join;
+    _cleanup_fd_ int ack = -1;
+    ssize_t n = fd_recv(s->zygote.sock, &join, sizeof(join), &ack, 1, &sender);
+
+    if (n == 0 || n == -ECONNRESET) {
+        fd_close(&s->zygote.sock);
+        return;
+    }
+    if (n != sizeof(join) || ack < 0)
+        return;
+    int err = -EINVAL;
+    if (s->cgroups && join.slot < s->server_conf.n_slots && sender.pid > 0)
+        err = cgroups_join(s->cgroups, join.slot, sender.pid);
+    if (err)
+        log_error("a box could not join its cgroup", LOG_I("slot", join.slot) LOG_S("errno", strerrorname_np(-err)));
+    int answer = -err;
+    fcntl(ack, F_SETFL, O_NONBLOCK); /* whoever sent it can't make us wait */
+    if (write(ack, &answer, sizeof(answer)) != sizeof(answer))
+        log_warn("a box did not wait for its cgroup", LOG_I("slot", join.slot));
+}
+
+static void on_child_exit(struct supervisor *s, struct child *child, int status)
+{
+    bool one_run_over = child == &s->server && s->options->source_fd >= 0 && s->ready;
+
+    child->pid = 0;
+    fd_close(&child->sock);
+    if (one_run_over)
+        stop(s, WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status), 0);
+    if (s->stopping)
+        return;
+    /* A zygote serves one server: that it ends with it is in order. */
+    if (child == &s->zygote && WIFEXITED(status) && WEXITSTATUS(status) == 0 && s->ready)
+        return;
+    log_error("process ended", LOG_S("process", child->name) LOG_I("exit_code", WIFEXITED(status) ? WEXITSTATUS(status) : -1)
+              LOG_I("signal", WIFSIGNALED(status) ? WTERMSIG(status) : 0));
+    if (s->ready)
+        back_off(child);
+    else {
+        fprintf(stderr, "hatchery: %s could not start; the lines above say why\n", child->name);
+        stop(s, EXIT_FAILURE, 0);
+    }
+}
+
+static void on_signal(struct supervisor *s)
+{
+    struct signalfd_siginfo info;
+    int status;
+    pid_t pid;
+
+    while (read(s->signal_fd, &info, sizeof(info)) == sizeof(info)) {
+        bool quit = info.ssi_signo == SIGTERM || info.ssi_signo == SIGINT || info.ssi_signo == SIGHUP;
+        bool one_run = s->options->source_fd >= 0;
+        if (quit && !s->stopping)
+            log_info("stopping", LOG_S("signal", sigabbrev_np((int) info.ssi_signo)));
+        if (quit) /* the second time at once */
+            stop(s, one_run ? 128 + (int) info.ssi_signo : EXIT_SUCCESS, s->stopping || one_run ? 0 : s->conf->server_drain_timeout);
+    }
+    while ((pid = waitpid(-1, &status, WNOHANG)) > 0) {
+        if (pid == s->server.pid)
+            on_child_exit(s, &s->server, status);
+        else if (pid == s->zygote.pid)
+            on_child_exit(s, &s->zygote, status);
+    }
+}
+
+/* Milliseconds until something is due, for poll(2). */
+static int next_due(const struct supervisor *s)
+{
+    int64_t due = INT64_MAX;
+
+    if (s->stopping)
+        due = s->kill_at_us;
+    else {
+        if (!s->server.pid)
+            due = s->server.start_at_us;
+        else if (!s->zygote.pid)
+            due = s->zygote.start_at_us;
+    }
+    if (due == INT64_MAX)
+        return -1;
+    int64_t left_ms = (due - now_us() + 999) / 1000;
+    return left_ms < 0 ? 0 : left_ms > 3600000 ? 3600000 : (int) left_ms;
+}
+
+/* Stopping: the server finishes what it has in hand; the zygote, and with it every box, goes when the server is gone. */
+static void end_children(struct supervisor *s)
+{
+    if (s->server.pid && now_us() >= s->kill_at_us)
+        kill(s->server.pid, SIGKILL);
+    if (!s->server.pid && s->zygote.pid)
+        kill(s->zygote.pid, SIGKILL);
+}
+
+static void loop(struct supervisor *s)
+{
+    while (!s->stopping || s->server.pid || s->zygote.pid) {
+        start_due(s);
+        if (s->stopping)
+            end_children(s);
+        struct pollfd fds[] = { { .fd = s->signal_fd, .events = POLLIN },
+                                { .fd = s->server.sock, .events = POLLIN },
+                                { .fd = s->zygote.sock, .events = POLLIN } };
+        int wait_ms = s->stopping && now_us() >= s->kill_at_us ? 1000 : next_due(s);
+        if (s->stopping && !s->server.pid && !s->zygote.pid)
+            break;
+        if (poll(fds, 3, wait_ms) < 0)
+            continue;
+        if (fds[1].revents && s->server.sock >= 0)
+            on_server(s);
+        if (fds[2].revents && s->zygote.sock >= 0)
+            on_zygote(s);
+        if (fds[0].revents)
+            on_signal(s);
+    }
+}
+
+static int prepare(struct supervisor *s)
+{
+    struct buf error;
+    int err = 0;
+
+    buf_init(&error, 2048);
+    if (raise_file_limit() < 0 || choose_ids(s) < 0)
+        return -1;
+    fill_server_conf(s);
+    if (launch_open(&s->files, &error) < 0)
+        err = -1;
+    else if (s->options->source_fd < 0) {
+        s->listener_fd = listener_open(s->conf->server_listen, &s->url, &error);
+        err = s->listener_fd < 0 ? -1 : 0;
+    }
+    if (err && error.len) {
+        buf_addc(&error, '\0');
+        refuse(error.data);
+    }
+    buf_free(&error);
+    if (err || make_cgroups(s) < 0)
+        return -1;
+    fill_zygote_conf(s);
+    s->signal_fd = make_signal_fd();
+    return s->signal_fd < 0 ? -1 : 0;
+}
+
+int supervisor_run(const struct supervisor_options *options)
+{
+    struct supervisor s = { .options = options,
+                            .conf = options->conf,
+                            .server = { .name = "server", .sock = -1 },
+                            .zygote = { .name = "zygote", .sock = -1 },
+                            .listener_fd = -1,
+                            .signal_fd = -1,
+                            .files = { -1, -1, -1 } };
+    buf_init(&s.url, 256);
+    log_init("supervisor", (enum log_format) word_index(s.conf->log_format, log_formats),
+             (enum log_level) word_index(s.conf->log_level, log_levels));
+    s.exit_status = EXIT_FAILURE;
+    if (prepare(&s) == 0) {
+        s.exit_status = EXIT_SUCCESS;
+        loop(&s);
+    }
+    cgroups_free(s.cgroups);
+    if (s.listener_fd >= 0 && strncmp(s.conf->server_listen, "unix:", 5) == 0)
+        unlink(s.conf->server_listen + 5);
+    buf_free(&s.url);
+    return s.exit_status;
+}

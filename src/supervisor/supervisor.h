@@ -1,0 +1,18 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The supervisor: starts the other processes, owns ids and cgroups, restarts what dies. */
+#ifndef HATCHERY_SUPERVISOR_SUPERVISOR_H
+#define HATCHERY_SUPERVISOR_SUPERVISOR_H
+
+#include "../base/conf.h"
+
+struct supervisor_options {
+    const struct conf *conf;
+    const char *generated_key; /* shown when the server is ready; NULL: the operator knows it */
+    int source_fd;             /* `hatchery run`: the program; -1: serve */
+};
+
+/* Run until told to stop by SIGTERM or SIGINT, or until the one run is over; blocks all that time.
+ * Sentences about a start that failed go to stderr.  Returns the exit status of the command. */
+int supervisor_run(const struct supervisor_options *options);
+
+#endif

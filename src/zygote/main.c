@@ -1,0 +1,113 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* hatchery-zygote: one warm CPython that forks boxes.
+ *
+ * Started by the supervisor as pid 1 of its own pid namespace and root of its
+ * own user namespace, inside the jail's root file system, with descriptors
+ * 3 (supervisor), 4 (server) and 5 (hatchery-init).  When it dies the kernel
+ * kills every box with it.  What must never be here: a key, a client's data,
+ * a second thread.
+ *
+ * It serves one server process: when that one's socket closes, it exits. */
+#include "spawn.h"
+#include "warm.h"
+
+#include "../base/buf.h"
+#include "../base/fd.h"
+#include "../base/log.h"
+#include "../box/kernel.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/signalfd.h>
+
+enum { SUPERVISOR_FD = 3, SERVER_FD = 4, INIT_FD = 5 };
+enum { EXIT_CANNOT = 3 }; /* the supervisor does not start us again for it */
+
+/* What programs see: contract.md's list and nothing of whoever started the server. */
+static void set_environment(void)
+{
+    static const char *const values[][2] = {
+        { "PATH", "/usr/bin:/bin" }, { "HOME", HOME_DIR },           { "LANG", "C.UTF-8" },
+        { "TMPDIR", "/tmp" },        { "PYTHONDONTWRITEBYTECODE", "1" },
+    };
+    clearenv();
+    for (size_t i = 0; i < sizeof(values) / sizeof(*values); i++)
+        setenv(values[i][0], values[i][1], 1);
+}
+
+static void set_close_on_exec(void)
+{
+    for (int fd = SUPERVISOR_FD; fd <= INIT_FD; fd++)
+        fcntl(fd, F_SETFD, FD_CLOEXEC);
+}
+
+/* Orders and deaths, one at a time, until the server is gone. */
+static int serve(struct zygote *zygote, int signal_fd)
+{
+    struct pollfd fds[2] = { { .fd = zygote->server_fd, .events = POLLIN }, { .fd = signal_fd, .events = POLLIN } };
+    struct signalfd_siginfo info;
+    struct wire_msg order;
+
+    for (;;) {
+        if (poll(fds, 2, -1) < 0 && errno != EINTR)
+            return EXIT_FAILURE;
+        if (fds[1].revents && read(signal_fd, &info, sizeof(info)) > 0)
+            spawn_reap(zygote);
+        if (!fds[0].revents)
+            continue;
+        ssize_t n = fd_recv(zygote->server_fd, &order, sizeof(order), NULL, 0, NULL);
+        if (n == 0 || n == -ECONNRESET)
+            return EXIT_SUCCESS;
+        if (n == sizeof(order) && order.type == WIRE_SPAWN && order.slot < zygote->conf.n_slots
+            && !zygote->slots[order.slot].init && !zygote->slots[order.slot].program)
+            spawn_box(zygote, &order);
+    }
+}
+
+static int make_signal_fd(void)
+{
+    sigset_t child;
+    sigemptyset(&child);
+    sigaddset(&child, SIGCHLD);
+    sigprocmask(SIG_BLOCK, &child, NULL);
+    return signalfd(-1, &child, SFD_CLOEXEC | SFD_NONBLOCK);
+}
+
+static int prepare(struct zygote *zygote)
+{
+    int error = 0;
+
+    if (warm_python(&zygote->conf) < 0)
+        return -1;
+    enum box_step step = box_prepare(&zygote->box, &zygote->conf, &error);
+    if (step != BOX_READY) {
+        log_error("a layer of the jail is not to be had", LOG_S("layer", box_step_word(step))
+                  LOG_S("errno", strerrorname_np(error)) LOG_S("hint", box_step_hint(step)));
+        return -1;
+    }
+    zygote->self_pidfd = kernel_pidfd_open(getpid());
+    return zygote->self_pidfd < 0 ? -1 : 0;
+}
+
+int main(void)
+{
+    static struct zygote zygote = { .supervisor_fd = SUPERVISOR_FD, .server_fd = SERVER_FD, .init_fd = INIT_FD };
+    const struct wire_msg warm = { .type = WIRE_WARM };
+
+    set_close_on_exec();
+    set_environment();
+    if (fd_recv(SUPERVISOR_FD, &zygote.conf, sizeof(zygote.conf), NULL, 0, NULL) != sizeof(zygote.conf))
+        return EXIT_FAILURE;
+    log_init("zygote", (enum log_format) zygote.conf.log_format, (enum log_level) zygote.conf.log_level);
+    zygote.slots = xcalloc(zygote.conf.n_slots, sizeof(*zygote.slots));
+    int signal_fd = make_signal_fd();
+    if (signal_fd < 0 || prepare(&zygote) < 0)
+        return EXIT_CANNOT;
+    if (fd_send(SERVER_FD, &warm, sizeof(warm), NULL, 0) < 0)
+        return EXIT_SUCCESS;
+    return serve(&zygote, signal_fd);
+}

@@ -1,0 +1,194 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Boxes: forked, watched, reaped.
+ *
+ * Called by the zygote's loop.  A box is a pid namespace whose pid 1 is
+ * hatchery-init and whose second process is a copy of this interpreter, which
+ * goes through box_enter() and runs one program.  What must never happen here:
+ * the child returning into the zygote's loop, or a slot said to be free while
+ * anything of its last box lives. */
+#define PY_SSIZE_T_CLEAN
+#include <Python.h>
+
+#include "spawn.h"
+
+#include "run.h"
+
+#include "../base/fd.h"
+#include "../box/kernel.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sched.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+
+/* The ends of a box's channels that the zygote holds while it makes them. */
+struct ends {
+    int control[2], out[2], err[2], life[2]; /* [0] the server's (life: init's), [1] the box's (life: the server's) */
+};
+
+static void close_ends(struct ends *ends)
+{
+    int *fds[] = { ends->control, ends->out, ends->err, ends->life };
+    for (size_t i = 0; i < sizeof(fds) / sizeof(*fds); i++) {
+        fd_close(&fds[i][0]);
+        fd_close(&fds[i][1]);
+    }
+}
+
+static int make_ends(struct ends *ends)
+{
+    if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends->control) < 0 || pipe2(ends->out, O_CLOEXEC) < 0
+        || pipe2(ends->err, O_CLOEXEC) < 0 || pipe2(ends->life, O_CLOEXEC) < 0)
+        return -errno;
+    return 0;
+}
+
+struct init_args {
+    int init_fd, life_fd;
+};
+
+/* Shares the zygote's memory until execve(2) (CLONE_VM | CLONE_VFORK): only system calls here. */
+static int exec_init(void *data)
+{
+    static char name[] = "hatchery-init";
+    static char *const argv[] = { name, NULL };
+    static char *const envp[] = { NULL };
+    const struct init_args *args = data;
+
+    if (dup2(args->life_fd, 0) < 0)
+        _exit(127);
+    kernel_execveat(args->init_fd, argv, envp);
+    _exit(127);
+}
+
+/* A new pid namespace with hatchery-init in it, of which our next child will be the second process. */
+static int start_init(struct zygote *zygote, const struct ends *ends, pid_t *ret_pid)
+{
+    static char stack[65536] __attribute__((aligned(16)));
+    struct init_args args = { zygote->init_fd, ends->life[0] };
+    int pidfd = -1;
+
+    /* clone(2) makes pid namespaces only from the active one. */
+    if (setns(zygote->self_pidfd, CLONE_NEWPID) < 0)
+        return -errno;
+    pid_t pid = clone(exec_init, stack + sizeof(stack), CLONE_VM | CLONE_VFORK | CLONE_NEWPID | CLONE_PIDFD | SIGCHLD,
+                      &args, &pidfd);
+    if (pid < 0)
+        return -errno;
+    int err = setns(pidfd, CLONE_NEWPID) < 0 ? -errno : 0;
+    fd_close(&pidfd);
+    if (err < 0) {
+        kill(pid, SIGKILL);
+        waitpid(pid, NULL, 0);
+        return err;
+    }
+    *ret_pid = pid;
+    return 0;
+}
+
+/* The child: from here to run_box() nothing of the program exists. */
+_Noreturn static void become_box(const struct zygote *zygote, const struct wire_msg *order, const struct ends *ends)
+{
+    const struct box_slot slot = { .slot = order->slot,
+                                   .serial = order->serial,
+                                   .control_fd = ends->control[1],
+                                   .stdout_fd = ends->out[1],
+                                   .stderr_fd = ends->err[1],
+                                   .join_fd = zygote->supervisor_fd };
+    struct wire_box_state state;
+    sigset_t none;
+
+    sigemptyset(&none);
+    sigprocmask(SIG_SETMASK, &none, NULL);
+    state.step = (int32_t) box_enter(&zygote->box, &slot, &state.error);
+    if (state.step == BOX_READY)
+        run_box();
+    /* The socket is where it was made or where box_enter() has put it. */
+    if (send(ends->control[1], &state, sizeof(state), MSG_NOSIGNAL) < 0)
+        send(BOX_CONTROL_FD, &state, sizeof(state), MSG_NOSIGNAL);
+    _exit(126);
+}
+
+static int fork_box(struct zygote *zygote, const struct wire_msg *order, const struct ends *ends, pid_t *ret_pid)
+{
+    PyOS_BeforeFork();
+    pid_t pid = fork();
+    if (pid == 0) {
+        PyOS_AfterFork_Child();
+        become_box(zygote, order, ends);
+    }
+    int err = pid < 0 ? -errno : 0;
+    PyOS_AfterFork_Parent();
+    *ret_pid = pid;
+    return err;
+}
+
+static void tell(struct zygote *zygote, enum wire_type type, uint32_t slot, uint32_t serial, int status)
+{
+    struct wire_msg msg = { .type = type, .slot = slot, .serial = serial, .status = status };
+    fd_send(zygote->server_fd, &msg, sizeof(msg), NULL, 0);
+}
+
+void spawn_box(struct zygote *zygote, const struct wire_msg *order)
+{
+    struct ends ends = { { -1, -1 }, { -1, -1 }, { -1, -1 }, { -1, -1 } };
+    struct brood brood = { .serial = order->serial };
+
+    int err = make_ends(&ends);
+    if (!err)
+        err = start_init(zygote, &ends, &brood.init);
+    if (!err)
+        err = fork_box(zygote, order, &ends, &brood.program);
+    if (!err) {
+        const struct wire_msg made = { .type = WIRE_BOX, .slot = order->slot, .serial = order->serial };
+        const int fds[] = { ends.control[0], ends.out[0], ends.err[0], ends.life[1] };
+        zygote->slots[order->slot] = brood;
+        fd_send(zygote->server_fd, &made, sizeof(made), fds, 4);
+    } else {
+        if (brood.init > 0) {
+            kill(brood.init, SIGKILL);
+            waitpid(brood.init, NULL, 0);
+        }
+        tell(zygote, WIRE_GONE, order->slot, order->serial, err);
+    }
+    close_ends(&ends); /* were the server gone, init sees its life end now */
+}
+
+static void on_program_exit(struct zygote *zygote, uint32_t slot, int status, const struct rusage *used)
+{
+    struct brood *brood = &zygote->slots[slot];
+    struct wire_msg msg = { .type = WIRE_EXITED,
+                            .slot = slot,
+                            .serial = brood->serial,
+                            .status = status,
+                            .user_us = used->ru_utime.tv_sec * 1000000LL + used->ru_utime.tv_usec,
+                            .system_us = used->ru_stime.tv_sec * 1000000LL + used->ru_stime.tv_usec,
+                            .peak_bytes = used->ru_maxrss * 1024LL };
+    brood->program = 0;
+    if (brood->init)
+        kill(brood->init, SIGKILL); /* with it dies all that the program left behind */
+    fd_send(zygote->server_fd, &msg, sizeof(msg), NULL, 0);
+}
+
+void spawn_reap(struct zygote *zygote)
+{
+    struct rusage used;
+    int status;
+    pid_t pid;
+
+    while ((pid = wait4(-1, &status, WNOHANG, &used)) > 0)
+        for (uint32_t slot = 0; slot < zygote->conf.n_slots; slot++) {
+            struct brood *brood = &zygote->slots[slot];
+            if (pid == brood->program)
+                on_program_exit(zygote, slot, status, &used);
+            else if (pid == brood->init)
+                brood->init = 0; /* reaped after all others of its namespace: pid_namespaces(7) */
+            else
+                continue;
+            if (!brood->init && !brood->program)
+                tell(zygote, WIRE_GONE, slot, brood->serial, 0);
+        }
+}

@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Boxes: forked, watched, reaped. */
+#ifndef HATCHERY_ZYGOTE_SPAWN_H
+#define HATCHERY_ZYGOTE_SPAWN_H
+
+#include "../base/wire.h"
+#include "../box/box.h"
+
+#include <sys/types.h>
+
+/* The processes of one slot; 0 where there is none. */
+struct brood {
+    uint32_t serial;
+    pid_t init, program;
+};
+
+struct zygote {
+    struct wire_zygote_conf conf;
+    struct box box;
+    int supervisor_fd, server_fd, init_fd;
+    int self_pidfd;
+    struct brood *slots; /* conf.n_slots of them */
+};
+
+/* Make the box that @order (WIRE_SPAWN) asks for and send the server its ends.  In the child this
+ * does not return.  A failure is reported to the server as WIRE_GONE with status = -errno. */
+void spawn_box(struct zygote *zygote, const struct wire_msg *order);
+
+/* Reap all that have ended and tell the server: WIRE_EXITED when the program has, WIRE_GONE when
+ * nothing of the box is left and its slot can be used again. */
+void spawn_reap(struct zygote *zygote);
+
+#endif

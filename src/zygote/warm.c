@@ -1,0 +1,179 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The one CPython of the zygote: initialised, warmed and frozen.
+ *
+ * Called once by main.c, inside the jail's root and before any fork.  What must
+ * never happen here: reading the environment or files of whoever started the
+ * server (the configuration is explicit), or leaving a second thread behind,
+ * whose locks no forked child could ever release. */
+#define PY_SSIZE_T_CLEAN
+#include <Python.h>
+
+#include "warm.h"
+
+#include "run.h"
+
+#include "../base/fd.h"
+#include "../base/log.h"
+#include "../box/box.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sched.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+static PyStatus set_strings(PyConfig *config)
+{
+    static wchar_t *const argv[] = { L"main.py" };
+    static const struct {
+        size_t offset;
+        const wchar_t *value;
+    } strings[] = {
+        { offsetof(PyConfig, program_name), L"/usr/bin/python3" },
+        { offsetof(PyConfig, stdio_encoding), L"utf-8" },
+        { offsetof(PyConfig, stdio_errors), L"surrogateescape" },
+    };
+    PyStatus status = PyConfig_SetArgv(config, 1, argv);
+
+    for (size_t i = 0; i < sizeof(strings) / sizeof(*strings) && !PyStatus_Exception(status); i++)
+        status = PyConfig_SetString(config, (wchar_t **) (void *) ((char *) config + strings[i].offset), strings[i].value);
+    return status;
+}
+
+/* As `python3 -B -s -u main.py` with an empty environment. */
+static int initialize(void)
+{
+    PyPreConfig pre;
+    PyConfig config;
+
+    PyPreConfig_InitPythonConfig(&pre);
+    pre.use_environment = 0;
+    pre.parse_argv = 0;
+    pre.coerce_c_locale = 0;
+    PyStatus status = Py_PreInitialize(&pre);
+    PyConfig_InitPythonConfig(&config);
+    config.use_environment = 0;
+    config.user_site_directory = 0;
+    config.parse_argv = 0;
+    config.safe_path = 1; /* sys.path[0] is the box's directory: added last */
+    config.write_bytecode = 0;
+    config.buffered_stdio = 0; /* what is printed before a crash is in the reply */
+    if (!PyStatus_Exception(status))
+        status = set_strings(&config);
+    if (!PyStatus_Exception(status))
+        status = Py_InitializeFromConfig(&config);
+    PyConfig_Clear(&config);
+    if (PyStatus_Exception(status)) {
+        log_error("python does not start", LOG_S("reason", status.err_msg ? status.err_msg : "?"));
+        return -1;
+    }
+    return 0;
+}
+
+/* sys.stdout remembers what kind of file it was made on: in a box it is a pipe. */
+static int initialize_on_pipes(void)
+{
+    _cleanup_fd_ int saved_stdout = fcntl(1, F_DUPFD_CLOEXEC, 3);
+    _cleanup_fd_ int saved_stderr = fcntl(2, F_DUPFD_CLOEXEC, 3);
+    int p[2];
+
+    if (saved_stdout < 0 || saved_stderr < 0 || pipe2(p, O_CLOEXEC) < 0)
+        return -1;
+    _cleanup_fd_ int reader = p[0];
+    _cleanup_fd_ int writer = p[1];
+    if (dup2(writer, 1) < 0 || dup2(writer, 2) < 0)
+        return -1;
+    int err = initialize();
+    if (dup2(saved_stdout, 1) < 0 || dup2(saved_stderr, 2) < 0)
+        return -1;
+    (void) reader; /* held open: nothing is written, but a pipe without a reader is broken */
+    return err;
+}
+
+static void log_python_error(const char *msg, const char *name)
+{
+    PyObject *type, *value, *tb;
+    PyErr_Fetch(&type, &value, &tb);
+    PyErr_NormalizeException(&type, &value, &tb);
+    PyObject *text = value ? PyObject_Str(value) : NULL;
+    const char *reason = text ? PyUnicode_AsUTF8(text) : NULL;
+    log_warn(msg, LOG_S("name", name) LOG_S("reason", reason ? reason : "?"));
+    Py_XDECREF(text);
+    Py_XDECREF(type);
+    Py_XDECREF(value);
+    Py_XDECREF(tb);
+    PyErr_Clear();
+}
+
+/* BLAS and OpenMP start a thread for each core of the host when they are loaded.  They read the C
+ * library's environment; os.environ, which programs see, was made before. */
+static void limit_math_threads(const struct wire_limits *limits)
+{
+    static const char *const names[] = { "OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS" };
+    char share[24];
+
+    snprintf(share, sizeof(share), "%lld", (long long) (limits->cpu_percent + 99) / 100);
+    for (size_t i = 0; i < sizeof(names) / sizeof(*names); i++)
+        setenv(names[i], share, 1);
+}
+
+static void import_all(const char *names)
+{
+    char name[256];
+    int used;
+
+    for (; sscanf(names, " %255[^ ,]%n", name, &used) == 1; names += used + strspn(names + used, " ,")) {
+        PyObject *module = PyImport_ImportModule(name);
+        if (!module)
+            log_python_error("import failed: programs will import it themselves, or fail as it did", name);
+        Py_XDECREF(module);
+    }
+}
+
+/* `python3 main.py` looks for modules beside main.py first. */
+static int add_home(void)
+{
+    PyObject *path = PySys_GetObject("path");
+    PyObject *home = PyUnicode_FromString(HOME_DIR);
+    int err = path && home ? PyList_Insert(path, 0, home) : -1;
+    Py_XDECREF(home);
+    return err;
+}
+
+/* Nothing that exists now is ever freed: keep the collector from touching (and so copying) its pages. */
+static int freeze(void)
+{
+    PyObject *gc = PyImport_ImportModule("gc");
+    PyGC_Collect();
+    PyObject *done = gc ? PyObject_CallMethod(gc, "freeze", NULL) : NULL;
+    Py_XDECREF(gc);
+    Py_XDECREF(done);
+    return done ? 0 : -1;
+}
+
+/* There is no /proc to count threads in: unshare(2) of the signal handlers is refused when there is
+ * more than one, whoever started it, and does nothing otherwise. */
+static bool single_threaded(void)
+{
+    return unshare(CLONE_SIGHAND) == 0;
+}
+
+int warm_python(const struct wire_zygote_conf *conf)
+{
+    if (initialize_on_pipes() < 0)
+        return -1;
+    limit_math_threads(&conf->limits);
+    import_all(conf->imports);
+    if (run_prepare(&conf->limits) < 0 || freeze() < 0 || add_home() < 0) {
+        log_python_error("the interpreter could not be prepared", "prelude");
+        return -1;
+    }
+    if (!single_threaded()) {
+        log_error("an import started a thread, and a fork would lose its locks; take it out of python.imports",
+                  LOG_S("imports", conf->imports));
+        return -1;
+    }
+    return 0;
+}

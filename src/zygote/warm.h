@@ -1,0 +1,14 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The one CPython of the zygote: initialised, warmed and frozen before any fork. */
+#ifndef HATCHERY_ZYGOTE_WARM_H
+#define HATCHERY_ZYGOTE_WARM_H
+
+#include "../base/wire.h"
+
+/* Initialise the embedded interpreter as Debian's /usr/bin/python3 running main.py, import what
+ * @conf lists (a module that fails is logged and left out), load the run's own code and freeze the
+ * heap.  The environment must already be the program's.  Descriptors 1 and 2 are as before
+ * afterwards.  Returns 0, or -1 with the reason logged; -1 too when an import started a thread. */
+int warm_python(const struct wire_zygote_conf *conf);
+
+#endif

@@ -1,0 +1,102 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The body of POST /v1/code/execute/python: any bytes get one reply that is JSON. */
+#include "../../src/http/api.h"
+
+#include "../../src/base/json.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <string.h>
+
+/* The HTTP room, played: one request whose body is the fuzzer's. */
+struct request {
+    const char *body;
+    size_t len;
+    int replies;
+};
+
+static struct request *current;
+
+const char *request_body(const struct request *req, size_t *ret_len)
+{
+    *ret_len = req->len;
+    return req->body;
+}
+
+uint64_t request_start_us(const struct request *req)
+{
+    (void) req;
+    return 0;
+}
+
+void request_on_gone(struct request *req, void (*on_gone)(struct request *, void *), void *data)
+{
+    (void) req;
+    (void) on_gone;
+    (void) data;
+}
+
+void reply_json(struct request *req, int status, const struct buf *body, unsigned retry_after_s)
+{
+    (void) retry_after_s;
+    assert(status >= 200 && status < 600 && !body->full);
+    assert(json_check(body->data, body->len, 64) == 0);
+    req->replies++;
+}
+
+void reply_error(struct request *req, int status, const char *error, unsigned retry_after_s)
+{
+    (void) retry_after_s;
+    assert(status >= 400 && *error);
+    req->replies++;
+}
+
+/* The pool, played: half of the jobs are refused, the others end at once. */
+int pool_run(struct pool *pool, struct job *job)
+{
+    struct wire_limits limits = { .output_bytes = 10, .result_bytes = 10 };
+    struct outcome outcome;
+
+    (void) pool;
+    assert(job->code && !memchr(job->code, '\0', job->code_len));
+    assert(job->timeout_ms >= 1000 && job->timeout_ms <= 300000);
+    if (job->code_len % 2)
+        return -EAGAIN;
+    outcome_init(&outcome, &limits);
+    outcome.kind = OUTCOME_OK;
+    job->on_done(job, &outcome);
+    outcome_free(&outcome);
+    return 0;
+}
+
+void pool_cancel(struct pool *pool, struct job *job)
+{
+    (void) pool;
+    (void) job;
+}
+
+unsigned pool_queue_length(const struct pool *pool)
+{
+    (void) pool;
+    return 0;
+}
+
+bool pool_is_ready(const struct pool *pool)
+{
+    (void) pool;
+    return true;
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    static const struct wire_server_conf conf = { .limits = { .timeout_default_ms = 30000, .timeout_max_ms = 300000,
+                                                              .code_bytes = 1000 } };
+    struct api api = { .conf = &conf };
+    struct request req = { .body = (const char *) data, .len = size };
+
+    current = &req;
+    api_execute(current, &api);
+    assert(req.replies == 1);
+    return 0;
+}
