@@ -104,7 +104,7 @@ static pid_t start_fork(const struct baseline *baseline, int out)
 static pid_t start_spawn(const struct baseline *baseline, int out)
 {
     char dash_c[] = "-c";
-    char *argv[] = {baseline->program, dash_c, code, NULL};
+    char *argv[] = { baseline->program, dash_c, code, NULL };
     posix_spawn_file_actions_t actions;
     pid_t pid;
     int rc = posix_spawn_file_actions_init(&actions);
@@ -128,7 +128,7 @@ static bool read_output(int in)
     ssize_t got;
 
     while (len < sizeof(output) && (got = read(in, output + len, sizeof(output) - len)) > 0)
-        len += (size_t)got;
+        len += (size_t) got;
     return len == strlen(expected) && memcmp(output, expected, len) == 0;
 }
 
@@ -154,7 +154,7 @@ static bool run_one(const struct baseline *baseline)
 
 static int run(const struct baseline *baseline, const struct plan *plan)
 {
-    struct latencies list = {0};
+    struct latencies list = { 0 };
     uint64_t start_ns, deadline_ns, now_ns;
     long errors = 0;
     int status;
@@ -162,7 +162,7 @@ static int run(const struct baseline *baseline, const struct plan *plan)
     for (long i = 0; i < plan->warmup; i++)
         errors += run_one(baseline) ? 0 : 1;
     start_ns = now_ns = measure_now_ns();
-    deadline_ns = start_ns + (uint64_t)plan->seconds * 1000000000u;
+    deadline_ns = start_ns + (uint64_t) plan->seconds * 1000000000u;
     for (long i = 0; plan->seconds > 0 ? now_ns < deadline_ns : i < plan->requests; i++) {
         uint64_t before_ns = measure_now_ns();
         bool right = run_one(baseline);
@@ -181,9 +181,11 @@ static int run(const struct baseline *baseline, const struct plan *plan)
 /* The command line */
 
 static const struct option option_table[] = {
-    {"spawn", required_argument, NULL, 'x'},   {"requests", required_argument, NULL, 'n'},
-    {"seconds", required_argument, NULL, 's'}, {"warmup", required_argument, NULL, 'w'},
-    {NULL, 0, NULL, 0},
+    { "spawn", required_argument, NULL, 'x' },
+    { "requests", required_argument, NULL, 'n' },
+    { "seconds", required_argument, NULL, 's' },
+    { "warmup", required_argument, NULL, 'w' },
+    { NULL, 0, NULL, 0 },
 };
 
 static void take_option(struct baseline *baseline, struct plan *plan, int option)
@@ -193,16 +195,14 @@ static void take_option(struct baseline *baseline, struct plan *plan, int option
     case 'n': plan->requests = measure_number("requests", optarg, 1); break;
     case 's': plan->seconds = measure_number("seconds", optarg, 1); break;
     case 'w': plan->warmup = measure_number("warmup", optarg, 0); break;
-    default:
-        fputs("usage: bench-fork [--spawn PYTHON] [--requests N | --seconds S] [--warmup N]\n", stderr);
-        exit(2);
+    default: fputs("usage: bench-fork [--spawn PYTHON] [--requests N | --seconds S] [--warmup N]\n", stderr); exit(2);
     }
 }
 
 int main(int argc, char **argv)
 {
-    struct baseline baseline = {.start = start_fork};
-    struct plan plan = {.requests = 1000};
+    struct baseline baseline = { .start = start_fork };
+    struct plan plan = { .requests = 1000 };
     int option;
 
     while ((option = getopt_long(argc, argv, "", option_table, NULL)) != -1)

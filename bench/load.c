@@ -27,8 +27,8 @@
 #define DEFAULT_PATH "/v1/code/execute/python"
 #define DEFAULT_CODE "print(\"Hello, World!\")"
 #define DEFAULT_EXPECT "Hello, World!"
-#define HEAD_MAX ((size_t)16 * 1024)
-#define BODY_MAX ((size_t)64 * 1024 * 1024)
+#define HEAD_MAX ((size_t) 16 * 1024)
+#define BODY_MAX ((size_t) 64 * 1024 * 1024)
 #define CONNECTIONS_MAX 1024
 #define STALL_SECONDS 330 /* a silent server ends the bench; above the longest run the API allows */
 
@@ -73,7 +73,7 @@ static void write_json_string(FILE *out, const char *text)
 {
     putc('"', out);
     for (; *text != '\0'; text++) {
-        unsigned char c = (unsigned char)*text;
+        unsigned char c = (unsigned char) *text;
 
         if (c < 0x20)
             fprintf(out, "\\u%04x", c);
@@ -119,7 +119,7 @@ static void make_request(struct load *load, const char *host, const char *path, 
 /* Only addresses: a look-up has no place in a bench. */
 static void resolve(struct load *load, const char *host, const char *port)
 {
-    struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_NUMERICHOST | AI_NUMERICSERV};
+    struct addrinfo hints = { .ai_socktype = SOCK_STREAM, .ai_flags = AI_NUMERICHOST | AI_NUMERICSERV };
     struct addrinfo *found;
 
     if (getaddrinfo(host, port, &hints, &found) != 0)
@@ -163,16 +163,16 @@ static void conn_close(struct conn *conn)
 static const char *conn_open(struct conn *conn)
 {
     const struct load *load = conn->load;
-    struct timeval stall = {.tv_sec = STALL_SECONDS};
+    struct timeval stall = { .tv_sec = STALL_SECONDS };
     int on = 1;
 
     conn->fd = socket(load->address.ss_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
     if (conn->fd < 0)
         return strerrordesc_np(errno);
-    if (setsockopt(conn->fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on)) < 0 ||
-        setsockopt(conn->fd, SOL_SOCKET, SO_RCVTIMEO, &stall, sizeof(stall)) < 0 ||
-        setsockopt(conn->fd, SOL_SOCKET, SO_SNDTIMEO, &stall, sizeof(stall)) < 0 ||
-        connect(conn->fd, (const struct sockaddr *)&load->address, load->address_len) < 0) {
+    if (setsockopt(conn->fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on)) < 0
+        || setsockopt(conn->fd, SOL_SOCKET, SO_RCVTIMEO, &stall, sizeof(stall)) < 0
+        || setsockopt(conn->fd, SOL_SOCKET, SO_SNDTIMEO, &stall, sizeof(stall)) < 0
+        || connect(conn->fd, (const struct sockaddr *) &load->address, load->address_len) < 0) {
         const char *wrong = strerrordesc_np(errno);
 
         conn_close(conn);
@@ -192,7 +192,7 @@ static const char *send_request(const struct conn *conn)
         if (sent < 0)
             return strerrordesc_np(errno);
         at += sent;
-        left -= (size_t)sent;
+        left -= (size_t) sent;
     }
     return NULL;
 }
@@ -220,7 +220,7 @@ static const char *receive(struct conn *conn)
         return errno == EAGAIN ? "the server fell silent" : strerrordesc_np(errno);
     if (got == 0)
         return "the server closed the connection before the end of its reply";
-    conn->len += (size_t)got;
+    conn->len += (size_t) got;
     conn->buf[conn->len] = '\0';
     return NULL;
 }
@@ -245,7 +245,7 @@ static const char *read_head(struct conn *conn, size_t *ret_head_len)
         end = memmem(conn->buf, conn->len, "\r\n\r\n", 4);
     }
     if (wrong == NULL)
-        *ret_head_len = (size_t)(end - conn->buf) + 4;
+        *ret_head_len = (size_t) (end - conn->buf) + 4;
     return wrong;
 }
 
@@ -260,7 +260,7 @@ static const char *read_content_length(const struct conn *conn, size_t head_len,
     length = strtoull(text, &end, 10);
     if (end[strspn(end, " \t")] != '\r' || length > BODY_MAX)
         return "a Content-Length that is no number of at most 64 MiB";
-    *ret_body_len = (size_t)length;
+    *ret_body_len = (size_t) length;
     return NULL;
 }
 
@@ -362,7 +362,7 @@ static uint64_t run_phase(struct load *load, struct conn *conns, long count, lon
     uint64_t start_ns = measure_now_ns();
 
     atomic_store(&load->tickets, requests);
-    load->deadline_ns = seconds > 0 ? start_ns + (uint64_t)seconds * 1000000000u : 0;
+    load->deadline_ns = seconds > 0 ? start_ns + (uint64_t) seconds * 1000000000u : 0;
     for (long i = 0; i < count; i++)
         if (pthread_create(&conns[i].thread, NULL, conn_run, &conns[i]) != 0)
             die("cannot start a thread");
@@ -395,8 +395,8 @@ static long gather(struct conn *conns, long count, struct latencies *all)
 
 static int run(struct load *load, long count, const struct plan *plan)
 {
-    struct conn *conns = calloc((size_t)count, sizeof(conns[0]));
-    struct latencies all = {0};
+    struct conn *conns = calloc((size_t) count, sizeof(conns[0]));
+    struct latencies all = { 0 };
     uint64_t elapsed_ns;
     long errors;
     int status;
@@ -404,7 +404,7 @@ static int run(struct load *load, long count, const struct plan *plan)
     if (conns == NULL)
         die("out of memory");
     for (long i = 0; i < count; i++)
-        conns[i] = (struct conn){.load = load, .fd = -1};
+        conns[i] = (struct conn){ .load = load, .fd = -1 };
     run_phase(load, conns, count, plan->warmup, 0);
     forget(conns, count);
     elapsed_ns = run_phase(load, conns, count, plan->requests, plan->seconds);
@@ -418,11 +418,15 @@ static int run(struct load *load, long count, const struct plan *plan)
 /* The command line */
 
 static const struct option option_table[] = {
-    {"url", required_argument, NULL, 'u'},      {"key", required_argument, NULL, 'k'},
-    {"code", required_argument, NULL, 'p'},     {"expect", required_argument, NULL, 'e'},
-    {"requests", required_argument, NULL, 'n'}, {"seconds", required_argument, NULL, 's'},
-    {"warmup", required_argument, NULL, 'w'},   {"connections", required_argument, NULL, 'c'},
-    {NULL, 0, NULL, 0},
+    { "url", required_argument, NULL, 'u' },
+    { "key", required_argument, NULL, 'k' },
+    { "code", required_argument, NULL, 'p' },
+    { "expect", required_argument, NULL, 'e' },
+    { "requests", required_argument, NULL, 'n' },
+    { "seconds", required_argument, NULL, 's' },
+    { "warmup", required_argument, NULL, 'w' },
+    { "connections", required_argument, NULL, 'c' },
+    { NULL, 0, NULL, 0 },
 };
 
 static const char usage[] = "usage: bench-load --url http://ADDR:PORT --key KEY [--connections N]\n"
@@ -446,8 +450,8 @@ static void take_option(struct options *options, int option)
 
 int main(int argc, char **argv)
 {
-    struct options options = {.code = DEFAULT_CODE, .expect = DEFAULT_EXPECT, .connections = 1};
-    struct load load = {.error_shown = ATOMIC_FLAG_INIT};
+    struct options options = { .code = DEFAULT_CODE, .expect = DEFAULT_EXPECT, .connections = 1 };
+    struct load load = { .error_shown = ATOMIC_FLAG_INIT };
     int option, status;
 
     options.plan.requests = 1000;

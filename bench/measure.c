@@ -19,7 +19,7 @@ uint64_t measure_now_ns(void)
     struct timespec now;
 
     clock_gettime(CLOCK_MONOTONIC, &now);
-    return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
+    return (uint64_t) now.tv_sec * 1000000000u + (uint64_t) now.tv_nsec;
 }
 
 long measure_number(const char *option, const char *text, long min)
@@ -65,12 +65,12 @@ void latencies_append(struct latencies *list, const struct latencies *more)
 void latencies_free(struct latencies *list)
 {
     free(list->ns);
-    *list = (struct latencies){0};
+    *list = (struct latencies){ 0 };
 }
 
 static int by_size(const void *left, const void *right)
 {
-    uint64_t a = *(const uint64_t *)left, b = *(const uint64_t *)right;
+    uint64_t a = *(const uint64_t *) left, b = *(const uint64_t *) right;
 
     return (a > b) - (a < b);
 }
@@ -80,17 +80,17 @@ static double percentile_us(const struct latencies *sorted, unsigned percent)
 {
     size_t rank = (sorted->count * percent + 99) / 100;
 
-    return sorted->count == 0 ? 0 : (double)sorted->ns[rank - 1] / 1e3;
+    return sorted->count == 0 ? 0 : (double) sorted->ns[rank - 1] / 1e3;
 }
 
 int measure_print(struct latencies *list, long errors, uint64_t elapsed_ns)
 {
-    double seconds = (double)elapsed_ns / 1e9;
+    double seconds = (double) elapsed_ns / 1e9;
 
     if (list->count > 0)
         qsort(list->ns, list->count, sizeof(list->ns[0]), by_size);
     printf("{\"requests\": %zu, \"errors\": %ld, \"seconds\": %.3f, \"rps\": %.1f, ", list->count, errors, seconds,
-           seconds > 0 ? (double)list->count / seconds : 0);
+           seconds > 0 ? (double) list->count / seconds : 0);
     printf("\"p50_us\": %.1f, \"p95_us\": %.1f, \"p99_us\": %.1f, \"max_us\": %.1f}\n", percentile_us(list, 50),
            percentile_us(list, 95), percentile_us(list, 99), percentile_us(list, 100));
     return errors == 0 && list->count > 0 && fflush(stdout) == 0 ? 0 : 1;

@@ -41,14 +41,17 @@ static int usage_error(const struct verb *verb)
 static int parse_options(const struct verb *verb, int argc, char **argv, struct options *o)
 {
     static const struct option longs[] = {
-        { "config", required_argument, NULL, 'c' },  { "listen", required_argument, NULL, 'l' },
-        { "state", required_argument, NULL, 's' },   { "timeout", required_argument, NULL, 't' },
-        { "generate-key", no_argument, NULL, 'g' },  { "help", no_argument, NULL, 'h' },
+        { "config", required_argument, NULL, 'c' },
+        { "listen", required_argument, NULL, 'l' },
+        { "state", required_argument, NULL, 's' },
+        { "timeout", required_argument, NULL, 't' },
+        { "generate-key", no_argument, NULL, 'g' },
+        { "help", no_argument, NULL, 'h' },
         { NULL, 0, NULL, 0 },
     };
     int c;
 
-    *o = (struct options) { 0 };
+    *o = (struct options){ 0 };
     while ((c = getopt_long(argc, argv, "c:h", longs, NULL)) != -1) {
         switch (c) {
         case 'c': o->config = optarg; break;
@@ -141,8 +144,9 @@ static int serve(const struct verb *verb, int argc, char **argv)
         return EXIT_USAGE;
     bool has_key = conf.server_api_key && *conf.server_api_key;
     if (!has_key && !o.generate_key) {
-        fprintf(stderr, "hatchery: there is no API key, and none is made up unasked: set API_KEY or API_KEY_FILE in the "
-                        "environment or api_key_file in [server] of the configuration, or start with --generate-key\n");
+        fprintf(stderr,
+                "hatchery: there is no API key, and none is made up unasked: set API_KEY or API_KEY_FILE in the "
+                "environment or api_key_file in [server] of the configuration, or start with --generate-key\n");
         return EXIT_USAGE;
     }
     if (!has_key)
@@ -165,7 +169,8 @@ static int run(const struct verb *verb, int argc, char **argv)
         return usage_error(verb);
     if (load_conf(&conf, &o) < 0)
         return EXIT_USAGE;
-    so.source_fd = strcmp(argv[first], "-") == 0 ? fcntl(0, F_DUPFD_CLOEXEC, 3) : open(argv[first], O_RDONLY | O_CLOEXEC);
+    so.source_fd =
+        strcmp(argv[first], "-") == 0 ? fcntl(0, F_DUPFD_CLOEXEC, 3) : open(argv[first], O_RDONLY | O_CLOEXEC);
     if (so.source_fd < 0) {
         fprintf(stderr, "hatchery: cannot open %s: %s\n", argv[first], strerror(errno));
         return EXIT_USAGE;
@@ -189,7 +194,8 @@ static int check_config(const struct verb *verb, int argc, char **argv)
         o.config = argv[first];
     if (load_conf(&conf, &o) < 0)
         return EXIT_FAILURE;
-    printf("The configuration is valid%s\n", conf.server_api_key && *conf.server_api_key ? "." : ", but has no API key yet.");
+    printf("The configuration is valid%s\n",
+           conf.server_api_key && *conf.server_api_key ? "." : ", but has no API key yet.");
     conf_free(&conf);
     return EXIT_SUCCESS;
 }
@@ -197,13 +203,16 @@ static int check_config(const struct verb *verb, int argc, char **argv)
 static const struct verb verbs[] = {
     { "serve", "[--listen ADDR:PORT|unix:PATH] [--state DIR] [--config FILE] [--generate-key]",
       "Run the HTTP server until SIGTERM or Ctrl-C.", serve },
-    { "run", "[--timeout SECONDS] [--config FILE] FILE|-", "Run one program in the same jail; exits with its exit status.", run },
-    { "check-config", "[--config FILE]", "Check the configuration file and the environment, and start nothing.", check_config },
+    { "run", "[--timeout SECONDS] [--config FILE] FILE|-",
+      "Run one program in the same jail; exits with its exit status.", run },
+    { "check-config", "[--config FILE]", "Check the configuration file and the environment, and start nothing.",
+      check_config },
 };
 
 static int help(void)
 {
-    printf("Usage: hatchery VERB [OPTION]...\n\nRuns Python that somebody else wrote, over HTTP, in jails that are warm before the "
+    printf("Usage: hatchery VERB [OPTION]...\n\nRuns Python that somebody else wrote, over HTTP, in jails that are "
+           "warm before the "
            "request comes.\n\n");
     for (size_t i = 0; i < sizeof(verbs) / sizeof(*verbs); i++)
         printf("  hatchery %s %s\n      %s\n", verbs[i].name, verbs[i].arguments, verbs[i].sentence);

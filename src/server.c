@@ -81,8 +81,11 @@ static int read_source(struct server *s)
 {
     buf_init(&s->source, (size_t) s->conf.limits.code_bytes + 1);
     for (;;) {
-        char *room = buf_room(&s->source, 65536 < s->source.max - s->source.len ? 65536 : s->source.max - s->source.len);
-        ssize_t n = room ? read(s->source_fd, room, s->source.max - s->source.len < 65536 ? s->source.max - s->source.len : 65536) : 0;
+        char *room =
+            buf_room(&s->source, 65536 < s->source.max - s->source.len ? 65536 : s->source.max - s->source.len);
+        ssize_t n = room ? read(s->source_fd, room,
+                                s->source.max - s->source.len < 65536 ? s->source.max - s->source.len : 65536)
+                         : 0;
         if (n < 0 && errno == EINTR)
             continue;
         if (n <= 0)
@@ -101,17 +104,19 @@ static void start_one_run(struct server *s)
         err = -EILSEQ;
     if (err) {
         fprintf(stderr, "hatchery: cannot take the program: %s\n",
-                err == -EFBIG ? "it is larger than limits.code" : err == -EILSEQ ? "it contains NUL" : strerror(-err));
+                err == -EFBIG    ? "it is larger than limits.code"
+                : err == -EILSEQ ? "it contains NUL"
+                                 : strerror(-err));
         s->exit_status = EXIT_FAILURE;
         uv_stop(s->loop);
         return;
     }
-    s->job = (struct job) { .code = s->source.data ? s->source.data : "",
-                            .code_len = s->source.len,
-                            .timeout_ms = s->conf.limits.timeout_default_ms,
-                            .on_done = on_run_done,
-                            .on_output = on_run_output,
-                            .owner = s };
+    s->job = (struct job){ .code = s->source.data ? s->source.data : "",
+                           .code_len = s->source.len,
+                           .timeout_ms = s->conf.limits.timeout_default_ms,
+                           .on_done = on_run_done,
+                           .on_output = on_run_output,
+                           .owner = s };
     uuid_make(s->job.id);
     pool_run(s->pool, &s->job);
 }
@@ -212,7 +217,7 @@ static int start(struct server *s, int fd)
 
     s->loop = uv_default_loop();
     s->pool = pool_new(s->loop, &s->conf, &pool_hooks, s);
-    s->api = (struct api) { .conf = &s->conf, .pool = s->pool, .queue_id = (int64_t) randombytes_uniform(0x7fffffff) };
+    s->api = (struct api){ .conf = &s->conf, .pool = s->pool, .queue_id = (int64_t) randombytes_uniform(0x7fffffff) };
     s->supervisor.data = s;
     uv_poll_init(s->loop, &s->supervisor, SUPERVISOR_FD);
     uv_poll_start(&s->supervisor, UV_READABLE, on_supervisor);
@@ -231,7 +236,8 @@ int main(void)
     prctl(PR_SET_NAME, "hatchery-server", 0, 0, 0);
     prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
     signal(SIGPIPE, SIG_IGN);
-    if (sodium_init() < 0 || fd_recv(SUPERVISOR_FD, &server.conf, sizeof(server.conf), &fd, 1, NULL) != sizeof(server.conf)) {
+    if (sodium_init() < 0
+        || fd_recv(SUPERVISOR_FD, &server.conf, sizeof(server.conf), &fd, 1, NULL) != sizeof(server.conf)) {
         fprintf(stderr, "hatchery-server is started by `hatchery serve`\n");
         return EXIT_FAILURE;
     }

@@ -16,7 +16,7 @@
 #include <string.h>
 
 const struct conf_key conf_keys[] = {
-#define CONF(section, key, type, def, min, max, doc) \
+#define CONF(section, key, type, def, min, max, doc)                                                                   \
     { #section, #key, CONF_##type, def, min, max, doc, offsetof(struct conf, section##_##key) },
 #include "conf.def"
 #undef CONF
@@ -73,7 +73,8 @@ static int refuse_unknown(const char *section, const char *key, struct buf *erro
             nearest = k;
         }
     }
-    buf_addf(error, "%.64s.%.64s: there is no such key; the nearest is %s.%s", section, key, nearest->section, nearest->key);
+    buf_addf(error, "%.64s.%.64s: there is no such key; the nearest is %s.%s", section, key, nearest->section,
+             nearest->key);
     return -ENOENT;
 }
 
@@ -158,7 +159,8 @@ static void put_text(struct conf *conf, const struct conf_key *key, const char *
 
 static int set_text(struct conf *conf, const struct conf_key *key, const char *value, struct buf *error)
 {
-    const struct conf_key *api_key = conf_find("server", "api_key"), *api_key_file = conf_find("server", "api_key_file");
+    const struct conf_key *api_key = conf_find("server", "api_key"),
+                          *api_key_file = conf_find("server", "api_key_file");
     int err = check_text(key, value, error);
 
     if (err)

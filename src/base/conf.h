@@ -17,10 +17,10 @@ enum conf_type { CONF_STRING, CONF_SECRET, CONF_COUNT, CONF_BYTES, CONF_TIME, CO
 
 #define CONF_C_STRING char *
 #define CONF_C_SECRET char *
-#define CONF_C_COUNT  int64_t
-#define CONF_C_BYTES  int64_t
-#define CONF_C_TIME   int64_t
-#define CONF_C_BOOL   bool
+#define CONF_C_COUNT int64_t
+#define CONF_C_BYTES int64_t
+#define CONF_C_TIME int64_t
+#define CONF_C_BOOL bool
 
 /* Fields are called section_key: conf->limits_memory. */
 struct conf {

@@ -20,7 +20,7 @@ struct reading {
     const char *name;
     struct buf *error;
     unsigned line;
-    int err;                 /* the first refusal; the rest of the file is not read */
+    int err;                     /* the first refusal; the rest of the file is not read */
     const struct conf_key *last; /* and its value, which an indented line goes on with */
     struct buf value;
     bool goes_on; /* the current line is such a line */
@@ -47,7 +47,8 @@ static int read_line(struct reading *r, char *line, int size)
             return refuse_line(r, "the line has a NUL byte");
         if (n == size - 4) {
             char sentence[96];
-            snprintf(sentence, sizeof(sentence), "the line is longer than %d bytes; go on in an indented line below it", n);
+            snprintf(sentence, sizeof(sentence), "the line is longer than %d bytes; go on in an indented line below it",
+                     n);
             return refuse_line(r, sentence);
         }
         line[n++] = (char) c;

@@ -22,18 +22,10 @@ struct unit {
 
 /* Ascending; the entry without a name is how the unit of the field itself is shown. */
 static const struct unit size_units[] = {
-    { "", 1 },
-    { "K", 1 << 10 },
-    { "M", 1 << 20 },
-    { "G", 1 << 30 },
-    { NULL, 0 },
+    { "", 1 }, { "K", 1 << 10 }, { "M", 1 << 20 }, { "G", 1 << 30 }, { NULL, 0 },
 };
 static const struct unit time_units[] = {
-    { "ms", 1 },
-    { "s", 1000 },
-    { "min", 60000 },
-    { "h", 3600000 },
-    { NULL, 0 },
+    { "ms", 1 }, { "s", 1000 }, { "min", 60000 }, { "h", 3600000 }, { NULL, 0 },
 };
 
 static int find_size(const char *name, int64_t *ret_factor)

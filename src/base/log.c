@@ -145,13 +145,9 @@ static bool add_value(struct buf *line, const struct style *style, const struct 
         if (f->s)
             return add_cut(line, f->s, style->add_string);
         return buf_adds(line, "null") == 0;
-    case LOG_T_INT:
-        return buf_addf(line, "%" PRId64, f->i) == 0;
-    case LOG_T_SECONDS:
-        json_add_seconds(line, f->i);
-        return !line->full;
-    case LOG_T_END:
-        break;
+    case LOG_T_INT: return buf_addf(line, "%" PRId64, f->i) == 0;
+    case LOG_T_SECONDS: json_add_seconds(line, f->i); return !line->full;
+    case LOG_T_END: break;
     }
     return false;
 }

@@ -21,15 +21,15 @@ struct log_field {
     int64_t i;     /* LOG_T_INT, or microseconds for LOG_T_SECONDS */
 };
 
-#define LOG_S(name, value)  { (name), LOG_T_STRING, (value), 0 },
-#define LOG_I(name, value)  { (name), LOG_T_INT, 0, (int64_t) (value) },
+#define LOG_S(name, value) { (name), LOG_T_STRING, (value), 0 },
+#define LOG_I(name, value) { (name), LOG_T_INT, 0, (int64_t) (value) },
 #define LOG_US(name, value) { (name), LOG_T_SECONDS, 0, (int64_t) (value) },
 
 /* log_info("run finished", LOG_S("job_id", id) LOG_I("exit_code", 0)); */
-#define log_debug(msg, ...) log_write(LOG_DEBUG, msg, (const struct log_field[]){ __VA_ARGS__ { 0 } })
-#define log_info(msg, ...)  log_write(LOG_INFO, msg, (const struct log_field[]){ __VA_ARGS__ { 0 } })
-#define log_warn(msg, ...)  log_write(LOG_WARN, msg, (const struct log_field[]){ __VA_ARGS__ { 0 } })
-#define log_error(msg, ...) log_write(LOG_ERROR, msg, (const struct log_field[]){ __VA_ARGS__ { 0 } })
+#define log_debug(msg, ...) log_write(LOG_DEBUG, msg, (const struct log_field[]){ __VA_ARGS__{ 0 } })
+#define log_info(msg, ...) log_write(LOG_INFO, msg, (const struct log_field[]){ __VA_ARGS__{ 0 } })
+#define log_warn(msg, ...) log_write(LOG_WARN, msg, (const struct log_field[]){ __VA_ARGS__{ 0 } })
+#define log_error(msg, ...) log_write(LOG_ERROR, msg, (const struct log_field[]){ __VA_ARGS__{ 0 } })
 
 /* @logger names the process: "supervisor", "server", "zygote".  LOG_AUTO is
  * text on a terminal and JSON elsewhere; JSON lines get journald's priority

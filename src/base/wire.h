@@ -91,7 +91,7 @@ enum { WIRE_PIECE = 65536 };
 
 /* From a box before its run: which step of the jail failed, or none. */
 struct wire_box_state {
-    int32_t step; /* enum box_step; 0: ready */
+    int32_t step;  /* enum box_step; 0: ready */
     int32_t error; /* errno */
 };
 

@@ -29,7 +29,7 @@ enum { BOX_ID_BASE = 1000 };
 
 /* Where things are inside. */
 #define SCRATCH_DIR "/run/box"
-#define HOME_DIR    SCRATCH_DIR "/work"
+#define HOME_DIR SCRATCH_DIR "/work"
 
 /* What all boxes of a zygote share, made before the first fork. */
 struct box {

@@ -32,26 +32,26 @@ enum {
     KERNEL_LANDLOCK_RULE_PATH = 1,
 };
 
-#define KERNEL_FS_EXECUTE     (1ULL << 0)
-#define KERNEL_FS_WRITE_FILE  (1ULL << 1)
-#define KERNEL_FS_READ_FILE   (1ULL << 2)
-#define KERNEL_FS_READ_DIR    (1ULL << 3)
-#define KERNEL_FS_REMOVE_DIR  (1ULL << 4)
+#define KERNEL_FS_EXECUTE (1ULL << 0)
+#define KERNEL_FS_WRITE_FILE (1ULL << 1)
+#define KERNEL_FS_READ_FILE (1ULL << 2)
+#define KERNEL_FS_READ_DIR (1ULL << 3)
+#define KERNEL_FS_REMOVE_DIR (1ULL << 4)
 #define KERNEL_FS_REMOVE_FILE (1ULL << 5)
-#define KERNEL_FS_MAKE_CHAR   (1ULL << 6)
-#define KERNEL_FS_MAKE_DIR    (1ULL << 7)
-#define KERNEL_FS_MAKE_REG    (1ULL << 8)
-#define KERNEL_FS_MAKE_SOCK   (1ULL << 9)
-#define KERNEL_FS_MAKE_FIFO   (1ULL << 10)
-#define KERNEL_FS_MAKE_BLOCK  (1ULL << 11)
-#define KERNEL_FS_MAKE_SYM    (1ULL << 12)
-#define KERNEL_FS_REFER       (1ULL << 13) /* ABI 2, Linux 5.19 */
-#define KERNEL_FS_TRUNCATE    (1ULL << 14) /* ABI 3, Linux 6.2 */
-#define KERNEL_FS_IOCTL_DEV   (1ULL << 15) /* ABI 5, Linux 6.10 */
-#define KERNEL_NET_BIND_TCP    (1ULL << 0) /* ABI 4, Linux 6.7 */
+#define KERNEL_FS_MAKE_CHAR (1ULL << 6)
+#define KERNEL_FS_MAKE_DIR (1ULL << 7)
+#define KERNEL_FS_MAKE_REG (1ULL << 8)
+#define KERNEL_FS_MAKE_SOCK (1ULL << 9)
+#define KERNEL_FS_MAKE_FIFO (1ULL << 10)
+#define KERNEL_FS_MAKE_BLOCK (1ULL << 11)
+#define KERNEL_FS_MAKE_SYM (1ULL << 12)
+#define KERNEL_FS_REFER (1ULL << 13)     /* ABI 2, Linux 5.19 */
+#define KERNEL_FS_TRUNCATE (1ULL << 14)  /* ABI 3, Linux 6.2 */
+#define KERNEL_FS_IOCTL_DEV (1ULL << 15) /* ABI 5, Linux 6.10 */
+#define KERNEL_NET_BIND_TCP (1ULL << 0)  /* ABI 4, Linux 6.7 */
 #define KERNEL_NET_CONNECT_TCP (1ULL << 1)
 #define KERNEL_SCOPE_ABSTRACT_UNIX (1ULL << 0) /* ABI 6, Linux 6.12 */
-#define KERNEL_SCOPE_SIGNAL        (1ULL << 1)
+#define KERNEL_SCOPE_SIGNAL (1ULL << 1)
 
 static inline int kernel_landlock_create(const struct kernel_landlock_ruleset *attr, size_t size, __u32 flags)
 {

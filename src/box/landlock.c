@@ -12,22 +12,21 @@
 #include <fcntl.h>
 #include <unistd.h>
 
-#define FS_READ  (KERNEL_FS_READ_FILE | KERNEL_FS_READ_DIR)
-#define FS_RUN   (FS_READ | KERNEL_FS_EXECUTE)
+#define FS_READ (KERNEL_FS_READ_FILE | KERNEL_FS_READ_DIR)
+#define FS_RUN (FS_READ | KERNEL_FS_EXECUTE)
 #define FS_DEVICE (KERNEL_FS_READ_FILE | KERNEL_FS_WRITE_FILE)
-#define FS_SCRATCH                                                                                                          \
-    (FS_READ | KERNEL_FS_WRITE_FILE | KERNEL_FS_REMOVE_DIR | KERNEL_FS_REMOVE_FILE | KERNEL_FS_MAKE_DIR | KERNEL_FS_MAKE_REG \
-     | KERNEL_FS_MAKE_FIFO | KERNEL_FS_MAKE_SYM | KERNEL_FS_REFER | KERNEL_FS_TRUNCATE)
+#define FS_SCRATCH                                                                                                     \
+    (FS_READ | KERNEL_FS_WRITE_FILE | KERNEL_FS_REMOVE_DIR | KERNEL_FS_REMOVE_FILE | KERNEL_FS_MAKE_DIR                \
+     | KERNEL_FS_MAKE_REG | KERNEL_FS_MAKE_FIFO | KERNEL_FS_MAKE_SYM | KERNEL_FS_REFER | KERNEL_FS_TRUNCATE)
 
 static const struct {
     const char *path;
     __u64 access;
 } rules[] = {
-    { "/", KERNEL_FS_READ_DIR },
-    { "/usr/lib", FS_RUN },     { "/usr/lib64", FS_RUN },     { "/usr/bin", FS_RUN }, { "/usr/share", FS_READ },
-    { "/etc", FS_READ },        { "/dev/null", FS_DEVICE },   { "/dev/zero", FS_DEVICE },
-    { "/dev/full", FS_DEVICE }, { "/dev/random", FS_DEVICE }, { "/dev/urandom", FS_DEVICE },
-    { "/run", FS_SCRATCH },
+    { "/", KERNEL_FS_READ_DIR },  { "/usr/lib", FS_RUN },        { "/usr/lib64", FS_RUN },
+    { "/usr/bin", FS_RUN },       { "/usr/share", FS_READ },     { "/etc", FS_READ },
+    { "/dev/null", FS_DEVICE },   { "/dev/zero", FS_DEVICE },    { "/dev/full", FS_DEVICE },
+    { "/dev/random", FS_DEVICE }, { "/dev/urandom", FS_DEVICE }, { "/run", FS_SCRATCH },
 };
 
 /* What a kernel of this ABI knows of ours; the rest must not be in a ruleset. */

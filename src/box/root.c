@@ -21,29 +21,21 @@
 #define STAGE "/tmp"
 
 static const char *const binds[] = {
-    "/usr/lib",
-    "/usr/lib64",
-    "/usr/bin",
-    "/usr/share/zoneinfo",
-    "/usr/share/python3",
-    "/usr/share/matplotlib",
-    "/usr/share/fonts",
-    "/etc/alternatives", /* libblas.so.3 and liblapack.so.3 go through it */
-    "/etc/ld.so.cache",
-    "/etc/matplotlibrc",
-    "/etc/mime.types",
-    "/dev/null",
-    "/dev/zero",
-    "/dev/full",
-    "/dev/random",
-    "/dev/urandom",
+    "/usr/lib",           "/usr/lib64",
+    "/usr/bin",           "/usr/share/zoneinfo",
+    "/usr/share/python3", "/usr/share/matplotlib",
+    "/usr/share/fonts",   "/etc/alternatives", /* libblas.so.3 and liblapack.so.3 go through it */
+    "/etc/ld.so.cache",   "/etc/matplotlibrc",
+    "/etc/mime.types",    "/dev/null",
+    "/dev/zero",          "/dev/full",
+    "/dev/random",        "/dev/urandom",
 };
 
 static const struct {
     const char *target, *path;
 } links[] = {
-    { "usr/bin", "/bin" },          { "usr/lib", "/lib" },          { "usr/lib64", "/lib64" },
-    { "run/box/tmp", "/tmp" },      { "/run/box/shm", "/dev/shm" },
+    { "usr/bin", "/bin" },     { "usr/lib", "/lib" },          { "usr/lib64", "/lib64" },
+    { "run/box/tmp", "/tmp" }, { "/run/box/shm", "/dev/shm" },
 };
 
 static const struct {

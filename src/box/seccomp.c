@@ -41,9 +41,9 @@ static const struct {
     unsigned arg;
     int error;
 } guarded[] = {
-    { "close", 0, EBADF },   { "dup2", 1, EBADF },     { "dup3", 1, EBADF },     { "write", 0, EBADF },
-    { "writev", 0, EBADF },  { "pwrite64", 0, EBADF }, { "pwritev", 0, EBADF },  { "pwritev2", 0, EBADF },
-    { "shutdown", 0, EBADF },
+    { "close", 0, EBADF },   { "dup2", 1, EBADF },     { "dup3", 1, EBADF },
+    { "write", 0, EBADF },   { "writev", 0, EBADF },   { "pwrite64", 0, EBADF },
+    { "pwritev", 0, EBADF }, { "pwritev2", 0, EBADF }, { "shutdown", 0, EBADF },
 };
 
 /* Values one argument may have; all else is refused with the last column. */
@@ -56,18 +56,24 @@ struct words {
 };
 
 static const uint64_t ioctls[] = { TCGETS, TIOCGWINSZ, FIONREAD, FIONBIO, FIONCLEX, FIOCLEX };
-static const uint64_t fcntls[] = { F_DUPFD,        F_GETFD, F_SETFD, F_GETFL, F_SETFL, F_GETLK, F_SETLK, F_SETLKW,
-                                   F_DUPFD_CLOEXEC, F_GETPIPE_SZ };
-static const uint64_t prctls[] = { PR_SET_PDEATHSIG, PR_GET_PDEATHSIG, PR_GET_DUMPABLE,      PR_SET_NAME,
-                                   PR_GET_NAME,      PR_CAPBSET_READ,  PR_GET_NO_NEW_PRIVS, 0x53564d41 /* PR_SET_VMA */ };
-static const uint64_t arch_prctls[] = { 0x1002 /* ARCH_SET_FS */, 0x1003 /* ARCH_GET_FS */, 0x1021, 0x1022, 0x1023 /* XCOMP: AMX */ };
-static const uint64_t madvises[] = { MADV_NORMAL, MADV_RANDOM,   MADV_SEQUENTIAL,  MADV_WILLNEED, MADV_DONTNEED, MADV_FREE,
-                                     MADV_DONTFORK, MADV_DOFORK, MADV_HUGEPAGE,    MADV_NOHUGEPAGE, MADV_DONTDUMP,
-                                     MADV_DODUMP, MADV_WIPEONFORK, MADV_KEEPONFORK, MADV_COLD,     MADV_PAGEOUT };
+static const uint64_t fcntls[] = { F_DUPFD, F_GETFD, F_SETFD,  F_GETFL,         F_SETFL,
+                                   F_GETLK, F_SETLK, F_SETLKW, F_DUPFD_CLOEXEC, F_GETPIPE_SZ };
+static const uint64_t
+    prctls[] = { PR_SET_PDEATHSIG, PR_GET_PDEATHSIG, PR_GET_DUMPABLE,     PR_SET_NAME,
+                 PR_GET_NAME,      PR_CAPBSET_READ,  PR_GET_NO_NEW_PRIVS, 0x53564d41 /* PR_SET_VMA */ };
+static const uint64_t arch_prctls[] = { 0x1002 /* ARCH_SET_FS */, 0x1003 /* ARCH_GET_FS */, 0x1021, 0x1022,
+                                        0x1023 /* XCOMP: AMX */ };
+static const uint64_t madvises[] = { MADV_NORMAL,     MADV_RANDOM,     MADV_SEQUENTIAL, MADV_WILLNEED,
+                                     MADV_DONTNEED,   MADV_FREE,       MADV_DONTFORK,   MADV_DOFORK,
+                                     MADV_HUGEPAGE,   MADV_NOHUGEPAGE, MADV_DONTDUMP,   MADV_DODUMP,
+                                     MADV_WIPEONFORK, MADV_KEEPONFORK, MADV_COLD,       MADV_PAGEOUT };
 
-#define WORDS(name, arg, error, list) { name, arg, error, list, sizeof(list) / sizeof(*(list)) }
+#define WORDS(name, arg, error, list)                                                                                  \
+    {                                                                                                                  \
+        name, arg, error, list, sizeof(list) / sizeof(*(list))                                                         \
+    }
 static const struct words words[] = {
-    WORDS("ioctl", 1, ENOTTY, ioctls),       WORDS("fcntl", 1, EPERM, fcntls),     WORDS("prctl", 0, EPERM, prctls),
+    WORDS("ioctl", 1, ENOTTY, ioctls),          WORDS("fcntl", 1, EPERM, fcntls),      WORDS("prctl", 0, EPERM, prctls),
     WORDS("arch_prctl", 0, EPERM, arch_prctls), WORDS("madvise", 2, EINVAL, madvises),
 };
 

@@ -40,8 +40,10 @@ static void authenticate(struct request *req, void *data)
 
     buf_init(&body, 1024);
     uuid_make(job_id);
-    buf_addf(&body, "{\"code\": 200, \"id\": null, \"job_id\": \"%s\", \"response\": \"Authorized\", \"message\": \"success\", ",
-             job_id);
+    buf_addf(
+        &body,
+        "{\"code\": 200, \"id\": null, \"job_id\": \"%s\", \"response\": \"Authorized\", \"message\": \"success\", ",
+        job_id);
     api_add_envelope(api, &body, 0, 0, now_us() - (int64_t) request_start_us(req));
     buf_addc(&body, '}');
     reply_json(req, 200, &body, 0);
@@ -71,7 +73,8 @@ static void readyz(struct request *req, void *data)
     if (pool_is_ready(api->pool))
         reply_text(req, 200, "{\"status\": \"ready\"}", 0);
     else
-        reply_text(req, 503, "{\"status\": \"not ready\", \"error\": \"no box is warm, or the server is stopping\"}", 1);
+        reply_text(req, 503, "{\"status\": \"not ready\", \"error\": \"no box is warm, or the server is stopping\"}",
+                   1);
 }
 
 const struct route api_routes[] = {

@@ -42,7 +42,8 @@ static int take_code(struct execution *e, const json_t *value, struct buf *error
     const char *nul = memchr(e->job.code, '\0', e->job.code_len);
     if (nul)
         return buf_addf(error, "code: must not contain NUL (at byte %zu): Python source can't",
-                        (size_t) (nul - e->job.code)), -EINVAL;
+                        (size_t) (nul - e->job.code)),
+               -EINVAL;
     return 0;
 }
 
@@ -60,13 +61,14 @@ static int take_timeout(struct execution *e, const json_t *value, struct buf *er
 static int take_webhook_url(struct execution *e, const json_t *value, struct buf *error)
 {
     const char *url = json_string_value(value);
-    const char *host = url && strncasecmp(url, "http://", 7) == 0 ? url + 7
-        : url && strncasecmp(url, "https://", 8) == 0             ? url + 8
-                                                                  : NULL;
+    const char *host = url && strncasecmp(url, "http://", 7) == 0    ? url + 7
+                       : url && strncasecmp(url, "https://", 8) == 0 ? url + 8
+                                                                     : NULL;
     (void) e;
     if (!host || !*host || strchr("/?#", *host) || strpbrk(url, " \t\r\n"))
         return buf_adds(error, "webhook_url: must be an absolute http or https URL"), -EINVAL;
-    return buf_adds(error, "webhook_url: asynchronous runs are not part of this version; leave it out to wait for the reply"),
+    return buf_adds(error,
+                    "webhook_url: asynchronous runs are not part of this version; leave it out to wait for the reply"),
            -ENOSYS;
 }
 
@@ -95,8 +97,7 @@ static int refuse_unknown(const json_t *body, struct buf *error)
     const char *key;
     const json_t *value;
 
-    json_object_foreach((json_t *) (uintptr_t) body, key, value)
-    {
+    json_object_foreach ((json_t *) (uintptr_t) body, key, value) {
         bool known = false;
         for (size_t i = 0; i < N_MEMBERS; i++)
             known = known || strcmp(key, members[i].name) == 0;
@@ -115,7 +116,8 @@ static int parse(struct execution *e, struct buf *error)
 
     e->body = json_loadb(text ? text : "", len, JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL | JSON_DECODE_ANY, &why);
     if (!e->body)
-        return buf_addf(error, "The body is not valid JSON: %s (line %d, column %d)", why.text, why.line, why.column), -EINVAL;
+        return buf_addf(error, "The body is not valid JSON: %s (line %d, column %d)", why.text, why.line, why.column),
+               -EINVAL;
     if (!json_is_object(e->body))
         return buf_adds(error, "The body must be a JSON object with the member code"), -EINVAL;
     int err = refuse_unknown(e->body, error);
@@ -156,7 +158,8 @@ static void end_reply(struct execution *e, int status, struct buf *out, unsigned
     const struct job *job = &e->job;
 
     buf_adds(out, ", ");
-    api_add_envelope(e->api, out, job->ended_us - job->started_us, job->started_us - job->queued_us, now_us() - e->start_us);
+    api_add_envelope(e->api, out, job->ended_us - job->started_us, job->started_us - job->queued_us,
+                     now_us() - e->start_us);
     buf_addc(out, '}');
     reply_json(e->req, status, out, retry_after_s);
     buf_free(out);
@@ -191,7 +194,8 @@ static void refuse_job(struct execution *e, int err)
 
     buf_init(&text, 128);
     if (err == -EAGAIN)
-        buf_addf(&text, "MAX_QUEUE_LENGTH (%lld) reached: nothing was run, try again", (long long) e->api->conf->queue_max);
+        buf_addf(&text, "MAX_QUEUE_LENGTH (%lld) reached: nothing was run, try again",
+                 (long long) e->api->conf->queue_max);
     else
         buf_adds(&text, "The server is shutting down: nothing was run, try again");
     begin_reply(e, status, &out);

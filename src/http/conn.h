@@ -79,10 +79,10 @@ struct conn {
     unsigned refs; /* the handle's, and a handler's that has not replied and set no on_gone */
     int fd;
     bool tcp;
-    bool running;  /* conn.c's loop over requests is on the stack */
-    bool is_ready; /* in http->ready */
-    bool keep;     /* another request may follow this one */
-    bool ended;    /* the client has sent all it will */
+    bool running;         /* conn.c's loop over requests is on the stack */
+    bool is_ready;        /* in http->ready */
+    bool keep;            /* another request may follow this one */
+    bool ended;           /* the client has sent all it will */
     uint64_t deadline_ms; /* uv_now() time; UINT64_MAX: none */
     uint64_t body_deadline_ms;
     struct buf unread;
@@ -138,8 +138,8 @@ void http_unmake_ready(struct http *http, struct conn *conn);
 /* listen.c */
 
 void listen_close_all(struct http *http);
-void listen_retry(struct http *http);    /* accept again where descriptors had run out */
-bool listen_paused(struct http *http);   /* is there such a listener? */
+void listen_retry(struct http *http);                        /* accept again where descriptors had run out */
+bool listen_paused(struct http *http);                       /* is there such a listener? */
 void listen_drop_peer(struct http *http, struct peer *peer); /* a connection of @peer's has ended; NULL is fine */
 
 /* conn.c */

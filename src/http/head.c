@@ -137,11 +137,8 @@ static const struct {
     size_t len;
     int (*take)(struct head *h, const char *v, size_t n);
 } singles[] = {
-    { "host", 4, take_host },
-    { "content-length", 14, take_length },
-    { "transfer-encoding", 17, take_coding },
-    { "expect", 6, take_expect },
-    { "content-type", 12, take_once },
+    { "host", 4, take_host },     { "content-length", 14, take_length }, { "transfer-encoding", 17, take_coding },
+    { "expect", 6, take_expect }, { "content-type", 12, take_once },
 };
 
 enum { SEEN_HOST = 1 << 0 };

@@ -150,8 +150,8 @@ void http_drain(struct http *http, void (*on_drained)(void *), void *data)
     http->on_drained_data = data;
     listen_close_all(http);
     TAILQ_FOREACH(conn, &http->conns, all)
-        if (conn->state == CONN_IDLE && conn->unread.len == 0)
-            conn_close(conn);
+    if (conn->state == CONN_IDLE && conn->unread.len == 0)
+        conn_close(conn);
     uv_timer_start(&http->tick, on_tick, 0, http->tick_ms);
 }
 
@@ -170,7 +170,7 @@ void http_free(struct http *http)
     http->on_drained = NULL;
     listen_close_all(http);
     TAILQ_FOREACH(conn, &http->conns, all)
-        conn_close(conn);
+    conn_close(conn);
     uv_close((uv_handle_t *) &http->tick, on_handle_closed);
     uv_close((uv_handle_t *) &http->turn, on_handle_closed);
 }

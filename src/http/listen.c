@@ -47,19 +47,21 @@ static struct peer **bucket(struct peers *peers, uint64_t address)
 
 static void read_address(const struct sockaddr_storage *from, bool *ret_v6, uint64_t *ret_address)
 {
-    const struct sockaddr_in6 *in6 = (const struct sockaddr_in6 *) from;
-    const struct sockaddr_in *in = (const struct sockaddr_in *) from;
+    struct sockaddr_in6 in6;
+    struct sockaddr_in in;
     uint32_t v4;
 
+    memcpy(&in6, from, sizeof(in6));
+    memcpy(&in, from, sizeof(in));
     *ret_v6 = false;
     if (from->ss_family == AF_INET)
-        *ret_address = in->sin_addr.s_addr;
-    else if (IN6_IS_ADDR_V4MAPPED(&in6->sin6_addr)) {
-        memcpy(&v4, &in6->sin6_addr.s6_addr[12], sizeof(v4));
+        *ret_address = in.sin_addr.s_addr;
+    else if (IN6_IS_ADDR_V4MAPPED(&in6.sin6_addr)) {
+        memcpy(&v4, &in6.sin6_addr.s6_addr[12], sizeof(v4));
         *ret_address = v4;
     } else {
         *ret_v6 = true;
-        memcpy(ret_address, in6->sin6_addr.s6_addr, sizeof(*ret_address));
+        memcpy(ret_address, in6.sin6_addr.s6_addr, sizeof(*ret_address));
     }
 }
 
@@ -154,17 +156,12 @@ static int accept_one(struct listener *listener)
         return 0;
     }
     switch (errno) {
-    case EAGAIN:
-        return -EAGAIN;
+    case EAGAIN: return -EAGAIN;
     case EMFILE:
-    case ENFILE:
-        return accept_reserved(listener);
+    case ENFILE: return accept_reserved(listener);
     case ENOBUFS:
-    case ENOMEM:
-        pause_listener(listener);
-        return -ENOMEM;
-    default: /* accept(2): the connection broke while it waited; the next one may be fine */
-        return 0;
+    case ENOMEM: pause_listener(listener); return -ENOMEM;
+    default: /* accept(2): the connection broke while it waited; the next one may be fine */ return 0;
     }
 }
 
@@ -218,7 +215,8 @@ void listen_retry(struct http *http)
 
     if (http->reserve_fd < 0)
         http->reserve_fd = eventfd(0, EFD_CLOEXEC);
-    LIST_FOREACH(listener, &http->listeners, all) {
+    LIST_FOREACH(listener, &http->listeners, all)
+    {
         if (!listener->paused || http->reserve_fd < 0)
             continue;
         listener->paused = false;
@@ -231,8 +229,8 @@ bool listen_paused(struct http *http)
     struct listener *listener;
 
     LIST_FOREACH(listener, &http->listeners, all)
-        if (listener->paused)
-            return true;
+    if (listener->paused)
+        return true;
     return false;
 }
 

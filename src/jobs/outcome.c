@@ -59,12 +59,14 @@ int outcome_take(struct outcome *outcome, const struct wire_outcome *head, const
     size_t result_len = (size_t) head->result_len;
 
     if (head->kind < OUTCOME_OK || head->kind > OUTCOME_RESULT || head->exit_code < 0 || head->exit_code > 255
-        || head->result_len < 0 || head->error_len < 0 || result_len > len || (size_t) head->error_len != len - result_len
+        || head->result_len < 0 || head->error_len < 0 || result_len > len
+        || (size_t) head->error_len != len - result_len
         || (head->kind == OUTCOME_OK) != (head->exit_code == 0 && head->kind != OUTCOME_RESULT))
         return broken_report(outcome);
     outcome->kind = (enum outcome_kind) head->kind;
     outcome->exit_code = head->exit_code;
-    if (buf_add(&outcome->result, body, result_len) < 0 || buf_add(&outcome->error, body + result_len, len - result_len) < 0)
+    if (buf_add(&outcome->result, body, result_len) < 0
+        || buf_add(&outcome->error, body + result_len, len - result_len) < 0)
         return broken_report(outcome);
     if (result_len && json_check(outcome->result.data, result_len, RESULT_DEPTH) < 0)
         return broken_report(outcome);
@@ -148,17 +150,17 @@ static void add_own_words(const struct outcome *outcome, const struct wire_limit
         add_bytes(out, limits->memory_bytes);
         buf_addc(out, ')');
         break;
-    case OUTCOME_PROCESSES:
-        buf_addf(out, "Too many processes (%lld)", (long long) limits->processes);
-        break;
+    case OUTCOME_PROCESSES: buf_addf(out, "Too many processes (%lld)", (long long) limits->processes); break;
     case OUTCOME_SIGNAL: {
         const char *name = sigabbrev_np(outcome->signal);
         buf_addf(out, "Killed by signal %d (SIG%s)", outcome->signal, name ? name : "?");
         break;
     }
     case OUTCOME_INTERNAL:
-        buf_adds(out, "The sandbox failed while the program was running, which may have run in part; this is not the program's "
-                      "fault");
+        buf_adds(
+            out,
+            "The sandbox failed while the program was running, which may have run in part; this is not the program's "
+            "fault");
         break;
     case OUTCOME_RESULT:
         buf_adds(out, "Failed to parse execution result: ");
@@ -168,8 +170,7 @@ static void add_own_words(const struct outcome *outcome, const struct wire_limit
     case OUTCOME_OK:
     case OUTCOME_EXCEPTION:
     case OUTCOME_SYNTAX:
-    case OUTCOME_EXIT:
-        break;
+    case OUTCOME_EXIT: break;
     }
 }
 

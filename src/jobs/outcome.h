@@ -15,10 +15,10 @@ struct stream {
 struct outcome {
     enum outcome_kind kind;
     int exit_code;
-    int signal;        /* OUTCOME_SIGNAL and OUTCOME_MEMORY */
+    int signal;         /* OUTCOME_SIGNAL and OUTCOME_MEMORY */
     int64_t timeout_ms; /* OUTCOME_TIMEOUT */
-    struct buf result; /* checked JSON; empty: null */
-    struct buf error;  /* the box's words, any bytes */
+    struct buf result;  /* checked JSON; empty: null */
+    struct buf error;   /* the box's words, any bytes */
     struct stream out, err;
 };
 

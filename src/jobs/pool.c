@@ -125,9 +125,10 @@ static void on_run_failed(struct run *run, const struct wire_box_state *state)
     struct pool *pool = run->pool;
 
     pool->coming--;
-    log_error("a box could not enter its jail; nothing ran in it", LOG_S("layer", box_step_word(state->step))
-              LOG_S("errno", state->error ? strerrorname_np(state->error) : "none") LOG_S("hint", box_step_hint(state->step))
-              LOG_I("slot", run->slot));
+    log_error("a box could not enter its jail; nothing ran in it",
+              LOG_S("layer", box_step_word(state->step))
+                  LOG_S("errno", state->error ? strerrorname_np(state->error) : "none")
+                      LOG_S("hint", box_step_hint(state->step)) LOG_I("slot", run->slot));
     if (!pool->ever_ready)
         pool->hooks->on_refused(pool->data);
     refill_later(pool);
@@ -175,8 +176,12 @@ static void on_run_lost(struct run *run)
 }
 
 static const struct run_hooks run_hooks = {
-    .on_ready = on_run_ready, .on_failed = on_run_failed, .on_outcome = on_run_outcome,
-    .on_ask = on_run_ask,     .on_free = on_run_free,     .on_lost = on_run_lost,
+    .on_ready = on_run_ready,
+    .on_failed = on_run_failed,
+    .on_outcome = on_run_outcome,
+    .on_ask = on_run_ask,
+    .on_free = on_run_free,
+    .on_lost = on_run_lost,
 };
 
 /* --- the zygote --- */

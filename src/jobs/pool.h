@@ -12,9 +12,9 @@
 struct pool;
 
 struct pool_hooks {
-    void (*on_ready)(void *data);                    /* the first box ever waits */
-    void (*on_refused)(void *data);                  /* the first box ever could not enter its jail */
-    void (*ask_usage)(void *data, uint32_t slot);    /* send WIRE_USAGE_GET; answer with pool_usage() */
+    void (*on_ready)(void *data);                 /* the first box ever waits */
+    void (*on_refused)(void *data);               /* the first box ever could not enter its jail */
+    void (*ask_usage)(void *data, uint32_t slot); /* send WIRE_USAGE_GET; answer with pool_usage() */
 };
 
 /* An empty pool: boxes come once pool_zygote() has brought a zygote. */

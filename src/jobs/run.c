@@ -58,11 +58,11 @@ static void on_closed(uv_handle_t *handle)
 
 static void close_channels(struct run *run)
 {
-    uv_handle_t *handles[] = { (uv_handle_t *) &run->control, (uv_handle_t *) &run->outputs[0],
-                               (uv_handle_t *) &run->outputs[1], (uv_handle_t *) &run->timer };
+    uv_handle_t *handles[4] = { (uv_handle_t *) &run->control, (uv_handle_t *) &run->outputs[0],
+                                (uv_handle_t *) &run->outputs[1], (uv_handle_t *) &run->timer };
     if (run->control_fd < 0)
         return;
-    for (size_t i = 0; i < sizeof(handles) / sizeof(*handles); i++)
+    for (size_t i = 0; i < 4; i++)
         uv_close(handles[i], on_closed);
     fd_close(&run->control_fd);
     fd_close(&run->output_fds[0]);
@@ -118,7 +118,7 @@ static void on_first_word(struct run *run)
         return;
     }
     if (n != sizeof(state)) /* it died before it could say why */
-        state = (struct wire_box_state) { .step = -1 };
+        state = (struct wire_box_state){ .step = -1 };
     run_release(run);
     run->hooks->on_failed(run, &state);
 }
@@ -181,12 +181,12 @@ static void record(struct run *run, const char *outcome)
 {
     const struct job *job = run->job;
 
-    run->record = (struct run_record) { .outcome = outcome,
-                                        .exit_code = run->outcome.exit_code,
-                                        .queue_us = job->started_us - job->queued_us,
-                                        .run_us = job->ended_us - job->started_us,
-                                        .stdout_bytes = run->outcome.out.total,
-                                        .stderr_bytes = run->outcome.err.total };
+    run->record = (struct run_record){ .outcome = outcome,
+                                       .exit_code = run->outcome.exit_code,
+                                       .queue_us = job->started_us - job->queued_us,
+                                       .run_us = job->ended_us - job->started_us,
+                                       .stdout_bytes = run->outcome.out.total,
+                                       .stderr_bytes = run->outcome.err.total };
     memcpy(run->record.job_id, job->id, sizeof(job->id));
 }
 
@@ -202,7 +202,8 @@ static void log_run(struct run *run)
              LOG_S("job_id", r->job_id) LOG_S("outcome", r->outcome) LOG_I("exit_code", r->exit_code)
                  LOG_US("queue_time", r->queue_us) LOG_US("run_time", r->run_us) LOG_US("cpu_user", used->user_us)
                      LOG_US("cpu_system", used->system_us) LOG_I("peak_memory_bytes", used->peak_bytes)
-                         LOG_I("stdout_bytes", r->stdout_bytes) LOG_I("stderr_bytes", r->stderr_bytes) LOG_I("slot", run->slot));
+                         LOG_I("stdout_bytes", r->stdout_bytes) LOG_I("stderr_bytes", r->stderr_bytes)
+                             LOG_I("slot", run->slot));
     run->record.job_id[0] = '\0';
 }
 

@@ -8,25 +8,25 @@
 #include <uv.h>
 
 enum run_state {
-    RUN_FREE,     /* the slot has no box */
-    RUN_ORDERED,  /* the zygote was asked for one */
-    RUN_WARMING,  /* it exists and is entering its jail */
-    RUN_WAITING,  /* it waits for a program */
+    RUN_FREE,    /* the slot has no box */
+    RUN_ORDERED, /* the zygote was asked for one */
+    RUN_WARMING, /* it exists and is entering its jail */
+    RUN_WAITING, /* it waits for a program */
     RUN_RUNNING,
-    RUN_ASKING,   /* it failed; the supervisor is asked what its cgroup saw */
-    RUN_DYING,    /* let go; the slot is free once the zygote has said so */
+    RUN_ASKING, /* it failed; the supervisor is asked what its cgroup saw */
+    RUN_DYING,  /* let go; the slot is free once the zygote has said so */
 };
 
 struct run;
 
 /* How a run tells its pool; all are called from the loop. */
 struct run_hooks {
-    void (*on_ready)(struct run *run);                             /* WARMING -> WAITING */
+    void (*on_ready)(struct run *run);                                      /* WARMING -> WAITING */
     void (*on_failed)(struct run *run, const struct wire_box_state *state); /* a layer was refused; now DYING */
-    void (*on_outcome)(struct run *run);                           /* run->outcome is complete; call run_release() */
-    void (*on_ask)(struct run *run);                               /* send WIRE_USAGE_GET */
-    void (*on_free)(struct run *run);                              /* DYING -> FREE */
-    void (*on_lost)(struct run *run);                              /* a waiting box died; now DYING */
+    void (*on_outcome)(struct run *run); /* run->outcome is complete; call run_release() */
+    void (*on_ask)(struct run *run);     /* send WIRE_USAGE_GET */
+    void (*on_free)(struct run *run);    /* DYING -> FREE */
+    void (*on_lost)(struct run *run);    /* a waiting box died; now DYING */
 };
 
 /* What the log line says, which is written once the program is reaped. */
@@ -55,7 +55,7 @@ struct run {
     struct wire_msg used; /* the former */
 
     struct job *job;
-    size_t sent;            /* of the source */
+    size_t sent; /* of the source */
     unsigned char token[16];
     struct wire_outcome head;
     struct buf body;

@@ -95,7 +95,8 @@ static int find_mount(const char *controller, char *ret_mount, char *ret_root, s
         if (!tail || sscanf(line, "%*d %*d %*s %4095s %4095s", root, mount) != 2
             || sscanf(tail, " - %63s %*s %511s", type, options) != 2)
             continue;
-        bool match = controller ? strcmp(type, "cgroup") == 0 && has_word(options, controller) : strcmp(type, "cgroup2") == 0;
+        bool match =
+            controller ? strcmp(type, "cgroup") == 0 && has_word(options, controller) : strcmp(type, "cgroup2") == 0;
         if (match && strlen(root) < size && strlen(mount) < size) {
             strcpy(ret_mount, mount);
             strcpy(ret_root, root);
@@ -221,8 +222,10 @@ static int make_v2(struct cgroups *groups, struct buf *error)
     if (!err)
         err = fd_write_file(groups->dirs[0], "cgroup.subtree_control", "+memory +pids +cpu");
     if (err)
-        return fail(error, err, "the cgroup %s is not ours to divide: start under systemd with Delegate=yes, for example "
-                                "`systemd-run --scope -p Delegate=yes hatchery serve`", own);
+        return fail(error, err,
+                    "the cgroup %s is not ours to divide: start under systemd with Delegate=yes, for example "
+                    "`systemd-run --scope -p Delegate=yes hatchery serve`",
+                    own);
     return 0;
 }
 
@@ -250,11 +253,16 @@ static int set_limits(struct cgroups *groups, unsigned slot, const struct wire_l
         const char *file, *value;
         bool optional;
     } values[] = {
-        { 1, 0, "memory.limit_in_bytes", memory, false }, { 1, 0, "memory.memsw.limit_in_bytes", memory, true },
-        { 1, 0, "memory.swappiness", "0", true },         { 1, 1, "pids.max", pids, false },
-        { 1, 2, "cpu.cfs_period_us", "100000", false },   { 1, 2, "cpu.cfs_quota_us", quota, false },
-        { 2, 0, "memory.max", memory, false },            { 2, 0, "memory.swap.max", "0", true },
-        { 2, 0, "memory.oom.group", "1", true },          { 2, 0, "pids.max", pids, false },
+        { 1, 0, "memory.limit_in_bytes", memory, false },
+        { 1, 0, "memory.memsw.limit_in_bytes", memory, true },
+        { 1, 0, "memory.swappiness", "0", true },
+        { 1, 1, "pids.max", pids, false },
+        { 1, 2, "cpu.cfs_period_us", "100000", false },
+        { 1, 2, "cpu.cfs_quota_us", quota, false },
+        { 2, 0, "memory.max", memory, false },
+        { 2, 0, "memory.swap.max", "0", true },
+        { 2, 0, "memory.oom.group", "1", true },
+        { 2, 0, "pids.max", pids, false },
         { 2, 0, "cpu.max", max, false },
     };
     int err = 0;
@@ -334,8 +342,8 @@ static struct counters read_counters(const struct cgroups *groups, uint32_t slot
 
     snprintf(oom, sizeof(oom), "box-%u/%s", slot, v1 ? "memory.oom_control" : "memory.events");
     snprintf(pids, sizeof(pids), "box-%u/pids.events", slot);
-    return (struct counters) { .oom_kills = read_counter(groups->dirs[0], oom, "oom_kill"),
-                               .pid_refusals = read_counter(groups->dirs[v1 ? 1 : 0], pids, "max") };
+    return (struct counters){ .oom_kills = read_counter(groups->dirs[0], oom, "oom_kill"),
+                              .pid_refusals = read_counter(groups->dirs[v1 ? 1 : 0], pids, "max") };
 }
 
 int cgroups_join(struct cgroups *groups, uint32_t slot, pid_t pid)

@@ -25,7 +25,10 @@
 #include <sys/stat.h>
 #include <sys/wait.h>
 
-enum { NAMESPACES = CLONE_NEWUSER | CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWNET | CLONE_NEWIPC | CLONE_NEWUTS | CLONE_NEWCGROUP };
+enum {
+    NAMESPACES =
+        CLONE_NEWUSER | CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWNET | CLONE_NEWIPC | CLONE_NEWUTS | CLONE_NEWCGROUP
+};
 enum { FIRST_FD = 3, SPARE_FD = 64 };
 
 static int open_beside(const char *directory, const char *name)
@@ -155,7 +158,8 @@ _Noreturn static void become_zygote(const struct zygote_args *args)
     static char *const argv[] = { name, NULL };
     static char *const envp[] = { NULL };
     enum { ZYGOTE_FD = FIRST_FD + 3, TROUBLE_FD };
-    const int fds[] = { args->supervisor_fd, args->server_fd, args->files->init_fd, args->files->zygote_fd, args->trouble_fd };
+    const int fds[] = { args->supervisor_fd, args->server_fd, args->files->init_fd, args->files->zygote_fd,
+                        args->trouble_fd };
     const char *what = "";
     char go;
 
@@ -213,10 +217,8 @@ static const char *clone_hint(int error)
     case EPERM:
         return "unprivileged user namespaces are forbidden: set the sysctls kernel.unprivileged_userns_clone=1 and "
                "kernel.apparmor_restrict_unprivileged_userns=0, or start as root";
-    case ENOSPC:
-        return "raise user.max_user_namespaces and its neighbours (sysctl user)";
-    default:
-        return "the kernel must have user, pid, mount, network, ipc, uts and cgroup namespaces";
+    case ENOSPC: return "raise user.max_user_namespaces and its neighbours (sysctl user)";
+    default: return "the kernel must have user, pid, mount, network, ipc, uts and cgroup namespaces";
     }
 }
 
@@ -231,7 +233,8 @@ static int await_exec(int go_fd, int trouble_fd, struct buf *error)
     if (n == 0)
         return 0;
     trouble.what[sizeof(trouble.what) - 1] = '\0';
-    buf_addf(error, "the jail's root file system could not be built, at '%s' (%s)", trouble.what, strerror(trouble.error));
+    buf_addf(error, "the jail's root file system could not be built, at '%s' (%s)", trouble.what,
+             strerror(trouble.error));
     return -EPERM;
 }
 

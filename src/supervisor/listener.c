@@ -77,7 +77,7 @@ static void remove_dead_socket(const union address *address)
 
 static void add_url(int fd, const char *spec, struct buf *ret_url)
 {
-    union address bound;
+    union address bound = { .v6 = { 0 } };
     socklen_t size = sizeof(bound);
     char host[INET6_ADDRSTRLEN];
 
@@ -97,9 +97,10 @@ static void add_url(int fd, const char *spec, struct buf *ret_url)
 static int fail(struct buf *error, const char *spec, int err)
 {
     const char *hint = err == -EADDRINUSE ? ": something else listens there; choose another with --listen"
-        : err == -EACCES                  ? ": ports below 1024 and directories of others need root; choose another with --listen"
-        : err == -EADDRNOTAVAIL           ? ": this machine has no such address"
-                                          : "";
+                       : err == -EACCES
+                           ? ": ports below 1024 and directories of others need root; choose another with --listen"
+                       : err == -EADDRNOTAVAIL ? ": this machine has no such address"
+                                               : "";
     buf_addf(error, "cannot listen on %s (%s)%s", spec, strerror(-err), hint);
     return err;
 }

@@ -85,7 +85,7 @@ static bool required(const struct conf *conf, const char *layer)
 
 static struct wire_limits limits_of(const struct conf *c)
 {
-    return (struct wire_limits) {
+    return (struct wire_limits){
         .timeout_default_ms = c->limits_timeout_default,
         .timeout_max_ms = c->limits_timeout_max,
         .memory_bytes = c->limits_memory,
@@ -106,10 +106,12 @@ static void fill_server_conf(struct supervisor *s)
     unsigned cores = (unsigned) get_nprocs();
     struct wire_server_conf *w = &s->server_conf;
 
-    *w = (struct wire_server_conf) {
+    *w = (struct wire_server_conf){
         .type = WIRE_SERVER_CONF,
         .one_run = s->options->source_fd >= 0,
-        .pool_size = c->pool_size ? (unsigned) c->pool_size : cores * 2 > 4 ? cores * 2 : 4,
+        .pool_size = c->pool_size    ? (unsigned) c->pool_size
+                     : cores * 2 > 4 ? cores * 2
+                                     : 4,
         .max_runs = c->pool_max_runs ? (unsigned) c->pool_max_runs : cores,
         .queue_max = c->queue_max_length,
         .max_connections = (unsigned) c->server_max_connections,
@@ -136,7 +138,7 @@ static void fill_server_conf(struct supervisor *s)
 
 static void fill_zygote_conf(struct supervisor *s)
 {
-    s->zygote_conf = (struct wire_zygote_conf) {
+    s->zygote_conf = (struct wire_zygote_conf){
         .limits = s->server_conf.limits,
         .n_slots = s->server_conf.n_slots,
         .ids = s->ids.root,
@@ -153,17 +155,18 @@ static int choose_ids(struct supervisor *s)
     const char *user = s->conf->server_user;
     uid_t base = (uid_t) s->conf->isolation_id_base;
 
-    s->ids = (struct launch_ids) { .root = geteuid() == 0,
-                                   .server_uid = base + ID_SERVER,
-                                   .server_gid = base + ID_SERVER,
-                                   .zygote = base + ID_ZYGOTE,
-                                   .slots = base + ID_SLOTS };
+    s->ids = (struct launch_ids){ .root = geteuid() == 0,
+                                  .server_uid = base + ID_SERVER,
+                                  .server_gid = base + ID_SERVER,
+                                  .zygote = base + ID_ZYGOTE,
+                                  .slots = base + ID_SLOTS };
     if (!s->ids.root && required(s->conf, "ids") && !strstr(s->conf->isolation_require, "all"))
         return refuse("isolation.require names 'ids', and only root can give each box an id of its own");
     if (s->ids.root && user[0]) {
         const struct passwd *entry = getpwnam(user);
         if (!entry || entry->pw_uid == 0) {
-            fprintf(stderr, "hatchery: server.user: '%s' is no user, or root; leave it empty for an unused number\n", user);
+            fprintf(stderr, "hatchery: server.user: '%s' is no user, or root; leave it empty for an unused number\n",
+                    user);
             return -1;
         }
         s->ids.server_uid = entry->pw_uid;
@@ -179,13 +182,15 @@ static int make_cgroups(struct supervisor *s)
 
     buf_init(&error, 2048);
     if (strcmp(s->conf->isolation_cgroup, "none") != 0)
-        err = cgroups_new(&s->cgroups, s->conf->isolation_cgroup, s->server_conf.n_slots, &s->server_conf.limits, &error);
+        err =
+            cgroups_new(&s->cgroups, s->conf->isolation_cgroup, s->server_conf.n_slots, &s->server_conf.limits, &error);
     else
         buf_adds(&error, "isolation.cgroup = none");
     if (err && required(s->conf, "cgroup")) {
         fprintf(stderr,
                 "hatchery: the layer 'cgroup' (memory, processes, cpu) is required and can't be had: %.*s\n"
-                "hatchery: to run without it, name the layers you do require, for example: isolation.require = ids landlock seccomp\n",
+                "hatchery: to run without it, name the layers you do require, for example: isolation.require = ids "
+                "landlock seccomp\n",
                 (int) error.len, error.data ? error.data : "");
         buf_free(&error);
         return -1;
@@ -336,7 +341,8 @@ static void announce(const struct supervisor *s)
     printf("Hatchery %s is listening on %.*s\n", VERSION, n, url);
     if (key)
         printf("API key (made for this start; set API_KEY to choose your own): %s\n", key);
-    printf("Try it:\n\n  curl -s %s%.*s%s/v1/code/execute/python -H 'x-api-key: '%s%s%s -H 'content-type: application/json' "
+    printf("Try it:\n\n  curl -s %s%.*s%s/v1/code/execute/python -H 'x-api-key: '%s%s%s -H 'content-type: "
+           "application/json' "
            "-d '{\"code\": \"print(\\\"Hello, World!\\\")\"}'\n\n",
            local ? "--unix-socket " : "", local ? n - 5 : n, local ? url + 5 : url, local ? " http://localhost" : "",
            key ? "" : "\"", key ? key : "$API_KEY", key ? "" : "\"");
@@ -405,8 +411,9 @@ static void on_child_exit(struct supervisor *s, struct child *child, int status)
     /* A zygote serves one server: that it ends with it is in order. */
     if (child == &s->zygote && WIFEXITED(status) && WEXITSTATUS(status) == 0 && s->ready)
         return;
-    log_error("process ended", LOG_S("process", child->name) LOG_I("exit_code", WIFEXITED(status) ? WEXITSTATUS(status) : -1)
-              LOG_I("signal", WIFSIGNALED(status) ? WTERMSIG(status) : 0));
+    log_error("process ended",
+              LOG_S("process", child->name) LOG_I("exit_code", WIFEXITED(status) ? WEXITSTATUS(status) : -1)
+                  LOG_I("signal", WIFSIGNALED(status) ? WTERMSIG(status) : 0));
     if (s->ready)
         back_off(child);
     else {
@@ -427,7 +434,8 @@ static void on_signal(struct supervisor *s)
         if (quit && !s->stopping)
             log_info("stopping", LOG_S("signal", sigabbrev_np((int) info.ssi_signo)));
         if (quit) /* the second time at once */
-            stop(s, one_run ? 128 + (int) info.ssi_signo : EXIT_SUCCESS, s->stopping || one_run ? 0 : s->conf->server_drain_timeout);
+            stop(s, one_run ? 128 + (int) info.ssi_signo : EXIT_SUCCESS,
+                 s->stopping || one_run ? 0 : s->conf->server_drain_timeout);
     }
     while ((pid = waitpid(-1, &status, WNOHANG)) > 0) {
         if (pid == s->server.pid)

@@ -48,16 +48,11 @@ static int refuse_pending(struct encoder *e)
 static int encode_char(struct buf *out, Py_UCS4 c)
 {
     switch (c) {
-    case '"':
-        return buf_adds(out, "\\\"");
-    case '\\':
-        return buf_adds(out, "\\\\");
-    case '\n':
-        return buf_adds(out, "\\n");
-    case '\r':
-        return buf_adds(out, "\\r");
-    case '\t':
-        return buf_adds(out, "\\t");
+    case '"': return buf_adds(out, "\\\"");
+    case '\\': return buf_adds(out, "\\\\");
+    case '\n': return buf_adds(out, "\\n");
+    case '\r': return buf_adds(out, "\\r");
+    case '\t': return buf_adds(out, "\\t");
     }
     if (c < 0x20 || c == 0x7f || (c >= 0xd800 && c <= 0xdfff)) /* lone surrogates stay what they are */
         return buf_addf(out, "\\u%04x", (unsigned) c);
@@ -107,7 +102,10 @@ static int encode_float(struct encoder *e, PyObject *value)
 {
     double d = PyFloat_AS_DOUBLE(value);
     if (!Py_IS_FINITE(d))
-        return refuse(e, "Out of range float values are not JSON compliant: %s", Py_IS_NAN(d) ? "nan" : d > 0 ? "inf" : "-inf");
+        return refuse(e, "Out of range float values are not JSON compliant: %s",
+                      Py_IS_NAN(d) ? "nan"
+                      : d > 0      ? "inf"
+                                   : "-inf");
     char *digits = PyOS_double_to_string(d, 'r', 0, Py_DTSF_ADD_DOT_0, NULL);
     if (!digits)
         return refuse_pending(e);

@@ -31,8 +31,8 @@ enum { EXIT_CANNOT = 3 }; /* the supervisor does not start us again for it */
 static void set_environment(void)
 {
     static const char *const values[][2] = {
-        { "PATH", "/usr/bin:/bin" }, { "HOME", HOME_DIR },           { "LANG", "C.UTF-8" },
-        { "TMPDIR", "/tmp" },        { "PYTHONDONTWRITEBYTECODE", "1" },
+        { "PATH", "/usr/bin:/bin" },        { "HOME", HOME_DIR }, { "LANG", "C.UTF-8" }, { "TMPDIR", "/tmp" },
+        { "PYTHONDONTWRITEBYTECODE", "1" },
     };
     clearenv();
     for (size_t i = 0; i < sizeof(values) / sizeof(*values); i++)
@@ -85,8 +85,9 @@ static int prepare(struct zygote *zygote)
         return -1;
     enum box_step step = box_prepare(&zygote->box, &zygote->conf, &error);
     if (step != BOX_READY) {
-        log_error("a layer of the jail is not to be had", LOG_S("layer", box_step_word(step))
-                  LOG_S("errno", strerrorname_np(error)) LOG_S("hint", box_step_hint(step)));
+        log_error("a layer of the jail is not to be had",
+                  LOG_S("layer", box_step_word(step)) LOG_S("errno", strerrorname_np(error))
+                      LOG_S("hint", box_step_hint(step)));
         return -1;
     }
     zygote->self_pidfd = kernel_pidfd_open(getpid());
@@ -100,10 +101,10 @@ int main(void)
 
     set_close_on_exec();
     set_environment();
-    if (fd_recv(SUPERVISOR_FD, &zygote.conf, sizeof(zygote.conf), NULL, 0, NULL) != sizeof(zygote.conf))
+    if (fd_recv(SUPERVISOR_FD, &zygote.conf, sizeof(zygote.conf), NULL, 0, NULL) != sizeof(zygote.conf)
+        || zygote.conf.n_slots > WIRE_SLOTS_MAX)
         return EXIT_FAILURE;
     log_init("zygote", (enum log_format) zygote.conf.log_format, (enum log_level) zygote.conf.log_level);
-    zygote.slots = xcalloc(zygote.conf.n_slots, sizeof(*zygote.slots));
     int signal_fd = make_signal_fd();
     if (signal_fd < 0 || prepare(&zygote) < 0)
         return EXIT_CANNOT;

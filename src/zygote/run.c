@@ -179,7 +179,8 @@ static void end_by_exception(struct ending *end, bool compiling)
         end_by_exit(end, value);
     else {
         bool interrupt = PyErr_GivenExceptionMatches(type, PyExc_KeyboardInterrupt);
-        end->kind = compiling && PyErr_GivenExceptionMatches(type, PyExc_SyntaxError) ? OUTCOME_SYNTAX : OUTCOME_EXCEPTION;
+        end->kind =
+            compiling && PyErr_GivenExceptionMatches(type, PyExc_SyntaxError) ? OUTCOME_SYNTAX : OUTCOME_EXCEPTION;
         end->exit_code = interrupt ? 130 : 1; /* python3 ends itself with SIGINT */
         PyObject *text = exception_text(type, value, compiling ? NULL : tb);
         add_text(&end->error, text);
@@ -280,8 +281,9 @@ static void rehearse(void)
 {
     struct ending end;
     PyObject *space = PyDict_Copy(py.main_dict);
-    PyObject *source = PyUnicode_FromString("import sys\nclass A:\n  def f(self, x=1):\n    return [x]\nprint('', end='')\n"
-                                            "try:\n  A().f()[1]\nexcept IndexError as e:\n  pass\n");
+    PyObject *source =
+        PyUnicode_FromString("import sys\nclass A:\n  def f(self, x=1):\n    return [x]\nprint('', end='')\n"
+                             "try:\n  A().f()[1]\nexcept IndexError as e:\n  pass\n");
     ending_init(&end);
     if (space && source)
         execute(&end, source, space);

@@ -19,7 +19,7 @@ struct zygote {
     struct box box;
     int supervisor_fd, server_fd, init_fd;
     int self_pidfd;
-    struct brood *slots; /* conf.n_slots of them */
+    struct brood slots[WIRE_SLOTS_MAX]; /* conf.n_slots are used */
 };
 
 /* Make the box that @order (WIRE_SPAWN) asks for and send the server its ends.  In the child this

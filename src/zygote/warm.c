@@ -38,7 +38,8 @@ static PyStatus set_strings(PyConfig *config)
     PyStatus status = PyConfig_SetArgv(config, 1, argv);
 
     for (size_t i = 0; i < sizeof(strings) / sizeof(*strings) && !PyStatus_Exception(status); i++)
-        status = PyConfig_SetString(config, (wchar_t **) (void *) ((char *) config + strings[i].offset), strings[i].value);
+        status =
+            PyConfig_SetString(config, (wchar_t **) (void *) ((char *) config + strings[i].offset), strings[i].value);
     return status;
 }
 

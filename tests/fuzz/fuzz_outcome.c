@@ -15,8 +15,13 @@
 #include <string.h>
 #include <unistd.h>
 
-static const struct wire_limits limits = { .timeout_default_ms = 1000, .timeout_max_ms = 1000, .memory_bytes = 1 << 20,
-                                           .output_bytes = 1000, .code_bytes = 1000, .result_bytes = 1000, .processes = 4 };
+static const struct wire_limits limits = { .timeout_default_ms = 1000,
+                                           .timeout_max_ms = 1000,
+                                           .memory_bytes = 1 << 20,
+                                           .output_bytes = 1000,
+                                           .code_bytes = 1000,
+                                           .result_bytes = 1000,
+                                           .processes = 4 };
 
 struct scene {
     bool done;
@@ -57,8 +62,12 @@ static void on_outcome(struct run *run)
     check_reply(&run->outcome);
 }
 
-static const struct run_hooks hooks = { .on_ready = on_nothing, .on_failed = on_failed, .on_outcome = on_outcome,
-                                        .on_ask = on_nothing, .on_free = on_nothing, .on_lost = on_nothing };
+static const struct run_hooks hooks = { .on_ready = on_nothing,
+                                        .on_failed = on_failed,
+                                        .on_outcome = on_outcome,
+                                        .on_ask = on_nothing,
+                                        .on_free = on_nothing,
+                                        .on_lost = on_nothing };
 
 static void send_packets(const struct run *run, int fd, const uint8_t *data, size_t size)
 {
@@ -90,7 +99,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     int control[2], out[2], err[2], life[2];
 
     uv_loop_init(&loop);
-    if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_NONBLOCK, 0, control) || pipe2(out, 0) || pipe2(err, 0) || pipe2(life, 0))
+    if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_NONBLOCK, 0, control) || pipe2(out, 0) || pipe2(err, 0)
+        || pipe2(life, 0))
         abort();
     run_init(&run, 0, &loop, &limits, &hooks, &scene);
     const int fds[] = { control[0], out[0], err[0], life[1] };

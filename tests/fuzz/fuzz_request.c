@@ -90,8 +90,9 @@ bool pool_is_ready(const struct pool *pool)
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    static const struct wire_server_conf conf = { .limits = { .timeout_default_ms = 30000, .timeout_max_ms = 300000,
-                                                              .code_bytes = 1000 } };
+    static const struct wire_server_conf conf = {
+        .limits = { .timeout_default_ms = 30000, .timeout_max_ms = 300000, .code_bytes = 1000 }
+    };
     struct api api = { .conf = &conf };
     struct request req = { .body = (const char *) data, .len = size };
 

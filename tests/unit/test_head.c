@@ -22,86 +22,47 @@ struct vector {
     int verdict;
 };
 
-#define V(verdict, bytes) { bytes, sizeof(bytes) - 1, verdict }
+#define V(verdict, bytes)                                                                                              \
+    {                                                                                                                  \
+        bytes, sizeof(bytes) - 1, verdict                                                                              \
+    }
 
 static const struct vector heads[] = {
     /* what must pass */
-    V(1, GET H "\r\n"),
-    V(1, "GET /a?b=c%20d HTTP/1.1\r\n" H "\r\n"),
-    V(1, "\r\n" GET H "\r\n"),
-    V(1, GET "host:a:80\r\n\r\n"),
-    V(1, GET "Host: [::1]:80\r\n\r\n"),
-    V(1, GET "Host:\r\n\r\n"),
-    V(1, GET "Host: \t a \t \r\n\r\n"),
-    V(1, "GET / HTTP/1.0\r\n\r\n"),
-    V(1, GET H "X: \x80\xff\r\n\r\n"),
-    V(1, GET H "X: a\tb\r\n\r\n"),
-    V(1, GET H "X:\r\n\r\n"),
-    V(1, POST "Content-Length: 0\r\n\r\n"),
-    V(1, POST "Content-Length: 000000000000000005\r\n\r\n"),
-    V(1, POST "Content-Length: 999999999999999999\r\n\r\n"),
-    V(1, POST "Transfer-Encoding: chunked\r\n\r\n"),
-    V(1, POST "TRANSFER-ENCODING:Chunked\r\n\r\n"),
-    V(1, POST "Expect: 100-Continue\r\n\r\n"),
-    V(1, "M-SEARCH / HTTP/1.1\r\n" H "\r\n"),
+    V(1, GET H "\r\n"), V(1, "GET /a?b=c%20d HTTP/1.1\r\n" H "\r\n"), V(1, "\r\n" GET H "\r\n"),
+    V(1, GET "host:a:80\r\n\r\n"), V(1, GET "Host: [::1]:80\r\n\r\n"), V(1, GET "Host:\r\n\r\n"),
+    V(1, GET "Host: \t a \t \r\n\r\n"), V(1, "GET / HTTP/1.0\r\n\r\n"), V(1, GET H "X: \x80\xff\r\n\r\n"),
+    V(1, GET H "X: a\tb\r\n\r\n"), V(1, GET H "X:\r\n\r\n"), V(1, POST "Content-Length: 0\r\n\r\n"),
+    V(1, POST "Content-Length: 000000000000000005\r\n\r\n"), V(1, POST "Content-Length: 999999999999999999\r\n\r\n"),
+    V(1, POST "Transfer-Encoding: chunked\r\n\r\n"), V(1, POST "TRANSFER-ENCODING:Chunked\r\n\r\n"),
+    V(1, POST "Expect: 100-Continue\r\n\r\n"), V(1, "M-SEARCH / HTTP/1.1\r\n" H "\r\n"),
     V(1, GET H "\r\nGET / HTTP/1.1\n"), /* what follows the head is not looked at */
     /* not complete yet */
-    V(0, ""),
-    V(0, "\r\n"),
-    V(0, "GET / HTTP/1.1\r\nHost: a\r\n\r"),
-    V(0, "GET / HTTP/1.1\r\nHost: a\r\nX: \r"),
+    V(0, ""), V(0, "\r\n"), V(0, "GET / HTTP/1.1\r\nHost: a\r\n\r"), V(0, "GET / HTTP/1.1\r\nHost: a\r\nX: \r"),
     /* line ends */
-    V(-400, "GET / HTTP/1.1\n" H "\r\n"),
-    V(-400, GET "Host: a\n\r\n"),
-    V(-400, GET H "\n"),
-    V(-400, "\n" GET H "\r\n"),
-    V(-400, "\r\n\r\n" GET H "\r\n"),
-    V(-400, "\r" GET H "\r\n"),
-    V(-400, GET H "X: a\rb\r\n\r\n"),
-    V(-400, GET H "X: a\r\r\n\r\n"),
-    V(-400, GET H "X\r: a\r\n\r\n"),
-    V(-400, GET H "\r\r\n"),
-    V(-400, "GET /\rHTTP/1.1 HTTP/1.1\r\n" H "\r\n"),
-    V(-400, GET H "X: a\0b\r\n\r\n"),
-    V(-400, GET H "X\0: a\r\n\r\n"),
-    V(-400, "GET /\0 HTTP/1.1\r\n" H "\r\n"),
-    V(-400, GET "Host: a\0\r\n\r\n"),
-    V(-400, GET H "X: \x7f\r\n\r\n"),
+    V(-400, "GET / HTTP/1.1\n" H "\r\n"), V(-400, GET "Host: a\n\r\n"), V(-400, GET H "\n"), V(-400, "\n" GET H "\r\n"),
+    V(-400, "\r\n\r\n" GET H "\r\n"), V(-400, "\r" GET H "\r\n"), V(-400, GET H "X: a\rb\r\n\r\n"),
+    V(-400, GET H "X: a\r\r\n\r\n"), V(-400, GET H "X\r: a\r\n\r\n"), V(-400, GET H "\r\r\n"),
+    V(-400, "GET /\rHTTP/1.1 HTTP/1.1\r\n" H "\r\n"), V(-400, GET H "X: a\0b\r\n\r\n"), V(-400, GET H "X\0: a\r\n\r\n"),
+    V(-400, "GET /\0 HTTP/1.1\r\n" H "\r\n"), V(-400, GET "Host: a\0\r\n\r\n"), V(-400, GET H "X: \x7f\r\n\r\n"),
     V(-400, GET H "X: \x1b[2J\r\n\r\n"),
     /* folded lines, names, colons */
-    V(-400, GET H "X: a\r\n b\r\n\r\n"),
-    V(-400, GET H "X: a\r\n\tb\r\n\r\n"),
-    V(-400, GET " " H "\r\n"),
-    V(-400, POST "Transfer-Encoding:\r\n chunked\r\n\r\n"),
-    V(-400, GET "Host : a\r\n\r\n"),
-    V(-400, POST "Content-Length : 5\r\n\r\n"),
-    V(-400, POST "Transfer-Encoding\t: chunked\r\n\r\n"),
-    V(-400, GET H "no colon\r\n\r\n"),
-    V(-400, GET H "nocolon\r\n\r\n"),
-    V(-400, GET H ": empty name\r\n\r\n"),
-    V(-400, GET H "X\x80: a\r\n\r\n"),
-    V(-400, GET H "X(: a\r\n\r\n"),
-    V(-400, GET H "\"X\": a\r\n\r\n"),
+    V(-400, GET H "X: a\r\n b\r\n\r\n"), V(-400, GET H "X: a\r\n\tb\r\n\r\n"), V(-400, GET " " H "\r\n"),
+    V(-400, POST "Transfer-Encoding:\r\n chunked\r\n\r\n"), V(-400, GET "Host : a\r\n\r\n"),
+    V(-400, POST "Content-Length : 5\r\n\r\n"), V(-400, POST "Transfer-Encoding\t: chunked\r\n\r\n"),
+    V(-400, GET H "no colon\r\n\r\n"), V(-400, GET H "nocolon\r\n\r\n"), V(-400, GET H ": empty name\r\n\r\n"),
+    V(-400, GET H "X\x80: a\r\n\r\n"), V(-400, GET H "X(: a\r\n\r\n"), V(-400, GET H "\"X\": a\r\n\r\n"),
     /* Host */
-    V(-400, GET "\r\n"),
-    V(-400, GET H H "\r\n"),
-    V(-400, GET H "host: b\r\n\r\n"),
-    V(-400, "GET / HTTP/1.0\r\n" H "HOST: b\r\n\r\n"),
-    V(-400, GET "Host: a b\r\n\r\n"),
-    V(-400, GET "Host: a, b\r\n\r\n"),
-    V(-400, GET "Host: a/b\r\n\r\n"),
-    V(-400, GET "Host: u@a\r\n\r\n"),
+    V(-400, GET "\r\n"), V(-400, GET H H "\r\n"), V(-400, GET H "host: b\r\n\r\n"),
+    V(-400, "GET / HTTP/1.0\r\n" H "HOST: b\r\n\r\n"), V(-400, GET "Host: a b\r\n\r\n"),
+    V(-400, GET "Host: a, b\r\n\r\n"), V(-400, GET "Host: a/b\r\n\r\n"), V(-400, GET "Host: u@a\r\n\r\n"),
     V(-400, GET "Host: a\x80\r\n\r\n"),
     /* Content-Length */
     V(-400, POST "Content-Length: 5\r\nContent-Length: 5\r\n\r\n"),
-    V(-400, POST "Content-Length: 5\r\ncontent-length: 6\r\n\r\n"),
-    V(-400, POST "Content-Length: 5, 5\r\n\r\n"),
-    V(-400, POST "Content-Length: +5\r\n\r\n"),
-    V(-400, POST "Content-Length: -5\r\n\r\n"),
-    V(-400, POST "Content-Length: 0x5\r\n\r\n"),
-    V(-400, POST "Content-Length: 5 5\r\n\r\n"),
-    V(-400, POST "Content-Length: 5.0\r\n\r\n"),
-    V(-400, POST "Content-Length:\r\n\r\n"),
+    V(-400, POST "Content-Length: 5\r\ncontent-length: 6\r\n\r\n"), V(-400, POST "Content-Length: 5, 5\r\n\r\n"),
+    V(-400, POST "Content-Length: +5\r\n\r\n"), V(-400, POST "Content-Length: -5\r\n\r\n"),
+    V(-400, POST "Content-Length: 0x5\r\n\r\n"), V(-400, POST "Content-Length: 5 5\r\n\r\n"),
+    V(-400, POST "Content-Length: 5.0\r\n\r\n"), V(-400, POST "Content-Length:\r\n\r\n"),
     V(-400, POST "Content-Length: 1000000000000000000\r\n\r\n"),
     V(-400, POST "Content-Length: 18446744073709551621\r\n\r\n"),
     /* Transfer-Encoding */
@@ -109,43 +70,27 @@ static const struct vector heads[] = {
     V(-400, POST "Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n"),
     V(-400, POST "Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n"),
     V(-400, POST "Transfer-Encoding: chunked, chunked\r\n\r\n"),
-    V(-400, POST "Transfer-Encoding: gzip, chunked\r\n\r\n"),
-    V(-400, POST "Transfer-Encoding: identity\r\n\r\n"),
-    V(-400, POST "Transfer-Encoding: xchunked\r\n\r\n"),
-    V(-400, POST "Transfer-Encoding: chunked;q=1\r\n\r\n"),
-    V(-400, POST "Transfer-Encoding: \"chunked\"\r\n\r\n"),
-    V(-400, POST "Transfer-Encoding: chunked,\r\n\r\n"),
-    V(-400, POST "Transfer-Encoding: \x0b" "chunked\r\n\r\n"),
-    V(-400, POST "Transfer-Encoding:\r\n\r\n"),
-    V(-400, "POST / HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n"),
+    V(-400, POST "Transfer-Encoding: gzip, chunked\r\n\r\n"), V(-400, POST "Transfer-Encoding: identity\r\n\r\n"),
+    V(-400, POST "Transfer-Encoding: xchunked\r\n\r\n"), V(-400, POST "Transfer-Encoding: chunked;q=1\r\n\r\n"),
+    V(-400, POST "Transfer-Encoding: \"chunked\"\r\n\r\n"), V(-400, POST "Transfer-Encoding: chunked,\r\n\r\n"),
+    V(-400, POST "Transfer-Encoding: \x0b"
+                 "chunked\r\n\r\n"),
+    V(-400, POST "Transfer-Encoding:\r\n\r\n"), V(-400, "POST / HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n"),
     /* others that may come once */
     V(-400, POST "Content-Type: a\r\nContent-Type: b\r\n\r\n"),
     V(-400, POST "Expect: 100-continue\r\nExpect: 100-continue\r\n\r\n"),
     /* request line */
-    V(-400, "GET  / HTTP/1.1\r\n" H "\r\n"),
-    V(-400, "GET /  HTTP/1.1\r\n" H "\r\n"),
-    V(-400, "GET\t/ HTTP/1.1\r\n" H "\r\n"),
-    V(-400, " GET / HTTP/1.1\r\n" H "\r\n"),
-    V(-400, "GET / HTTP/1.1 \r\n" H "\r\n"),
-    V(-400, "GET / HTTP/1.1 x\r\n" H "\r\n"),
-    V(-400, "GET /\r\n" H "\r\n"),
-    V(-400, "GET / \r\n" H "\r\n"),
-    V(-400, "GET\r\n" H "\r\n"),
-    V(-400, "GET / a HTTP/1.1\r\n" H "\r\n"),
-    V(-400, "GET /\x80 HTTP/1.1\r\n" H "\r\n"),
-    V(-400, "GET /#a HTTP/1.1\r\n" H "\r\n"),
-    V(-400, "GET http://a/ HTTP/1.1\r\n" H "\r\n"),
-    V(-400, "CONNECT a:80 HTTP/1.1\r\n" H "\r\n"),
-    V(-400, "OPTIONS * HTTP/1.1\r\n" H "\r\n"),
-    V(-400, "G(T / HTTP/1.1\r\n" H "\r\n"),
-    V(-400, "GET / http/1.1\r\n" H "\r\n"),
-    V(-400, "GET / HTTP/1.10\r\n" H "\r\n"),
-    V(-400, "GET / HTTP/11\r\n" H "\r\n"),
-    V(-400, "GET / HTTP/1,1\r\n" H "\r\n"),
-    V(-400, "GET / ICY/1.1\r\n" H "\r\n"),
-    V(-505, "GET / HTTP/0.9\r\n" H "\r\n"),
-    V(-505, "GET / HTTP/1.2\r\n" H "\r\n"),
-    V(-400, "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"),
+    V(-400, "GET  / HTTP/1.1\r\n" H "\r\n"), V(-400, "GET /  HTTP/1.1\r\n" H "\r\n"),
+    V(-400, "GET\t/ HTTP/1.1\r\n" H "\r\n"), V(-400, " GET / HTTP/1.1\r\n" H "\r\n"),
+    V(-400, "GET / HTTP/1.1 \r\n" H "\r\n"), V(-400, "GET / HTTP/1.1 x\r\n" H "\r\n"), V(-400, "GET /\r\n" H "\r\n"),
+    V(-400, "GET / \r\n" H "\r\n"), V(-400, "GET\r\n" H "\r\n"), V(-400, "GET / a HTTP/1.1\r\n" H "\r\n"),
+    V(-400, "GET /\x80 HTTP/1.1\r\n" H "\r\n"), V(-400, "GET /#a HTTP/1.1\r\n" H "\r\n"),
+    V(-400, "GET http://a/ HTTP/1.1\r\n" H "\r\n"), V(-400, "CONNECT a:80 HTTP/1.1\r\n" H "\r\n"),
+    V(-400, "OPTIONS * HTTP/1.1\r\n" H "\r\n"), V(-400, "G(T / HTTP/1.1\r\n" H "\r\n"),
+    V(-400, "GET / http/1.1\r\n" H "\r\n"), V(-400, "GET / HTTP/1.10\r\n" H "\r\n"),
+    V(-400, "GET / HTTP/11\r\n" H "\r\n"), V(-400, "GET / HTTP/1,1\r\n" H "\r\n"),
+    V(-400, "GET / ICY/1.1\r\n" H "\r\n"), V(-505, "GET / HTTP/0.9\r\n" H "\r\n"),
+    V(-505, "GET / HTTP/1.2\r\n" H "\r\n"), V(-400, "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"),
     V(-505, "GET / HTTP/2.0\r\n" H "\r\n"),
     V(-400, "\x16\x03\x01"), /* TLS spoken to a plain port is refused by its first byte */
 };
@@ -193,7 +138,8 @@ static void test_heads(void **state)
 
 static void test_result(void **state)
 {
-    static const char text[] = "\r\nPOST /a?b HTTP/1.1\r\nHost: a\r\nContent-Length:  12 \r\nExpect: 100-continue\r\n\r\nX";
+    static const char text[] =
+        "\r\nPOST /a?b HTTP/1.1\r\nHost: a\r\nContent-Length:  12 \r\nExpect: 100-continue\r\n\r\nX";
     struct head head = { 0 };
 
     (void) state;
@@ -265,8 +211,8 @@ static const struct vector bodies[] = {
     V(0, "5\r\nhel"),
     V(0, "0\r\n\r"),
     V(-400, "5\nhello\r\n0\r\n\r\n"),
-    V(-400, "5\rXhello\r\n0\r\n\r\n"),   /* llhttp 8.1 skips the X */
-    V(-400, "5\r\nhelloXX0\r\n\r\n"),    /* and these */
+    V(-400, "5\rXhello\r\n0\r\n\r\n"), /* llhttp 8.1 skips the X */
+    V(-400, "5\r\nhelloXX0\r\n\r\n"),  /* and these */
     V(-400, "5\r\nhello\n0\r\n\r\n"),
     V(-400, "5\r\nhello\r0\r\n\r\n"),
     V(-400, "5\r\nhello0\r\n\r\n"),
@@ -357,8 +303,8 @@ static void test_chunk_extras(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_heads),   cmocka_unit_test(test_result), cmocka_unit_test(test_expect),
-        cmocka_unit_test(test_bounds),  cmocka_unit_test(test_chunks), cmocka_unit_test(test_chunk_extras),
+        cmocka_unit_test(test_heads),  cmocka_unit_test(test_result), cmocka_unit_test(test_expect),
+        cmocka_unit_test(test_bounds), cmocka_unit_test(test_chunks), cmocka_unit_test(test_chunk_extras),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

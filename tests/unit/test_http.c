@@ -301,8 +301,14 @@ struct vector {
     bool no_body;
 };
 
-#define V(expected, body, bytes)    { expected, body, bytes, sizeof(bytes) - 1, false }
-#define VHEAD(expected, bytes)      { expected, NULL, bytes, sizeof(bytes) - 1, true }
+#define V(expected, body, bytes)                                                                                       \
+    {                                                                                                                  \
+        expected, body, bytes, sizeof(bytes) - 1, false                                                                \
+    }
+#define VHEAD(expected, bytes)                                                                                         \
+    {                                                                                                                  \
+        expected, NULL, bytes, sizeof(bytes) - 1, true                                                                 \
+    }
 
 /* Whatever is smuggled in these is called /smuggled, which is a 404: it must not be among the replies. */
 #define SMUGGLED "GET /smuggled HTTP/1.1\r\n" H "\r\n"
@@ -318,10 +324,10 @@ static const struct vector vectors[] = {
     V("200 ", "", ANY "\r\n"),
     V("200 ", "", ANY LEN(0) "\r\n"),
     V("200 200 ", "\"hello\"", ANY CHUNKED "\r\n0\r\n\r\n" HELLO),
-    V("200 200 ", "hello world",
-      HELLO ANY CHUNKED "\r\n5\r\nhello\r\n6;x=\"y\"\r\n world\r\n0\r\nTrailer: x\r\n\r\n"),
+    V("200 200 ", "hello world", HELLO ANY CHUNKED "\r\n5\r\nhello\r\n6;x=\"y\"\r\n world\r\n0\r\nTrailer: x\r\n\r\n"),
     V("200 ", "\0", POST_ECHO LEN(1) "\r\n\0"),
-    V("200 ", "{}", "POST /echo HTTP/1.1\r\n" H KEY LEN(2) "Content-Type: APPLICATION/json ; charset=\"UTF-8\"\r\n\r\n{}"),
+    V("200 ", "{}",
+      "POST /echo HTTP/1.1\r\n" H KEY LEN(2) "Content-Type: APPLICATION/json ; charset=\"UTF-8\"\r\n\r\n{}"),
     V("100 200 ", "{}", POST_ECHO LEN(2) "Expect: 100-continue\r\n\r\n{}"),
     V("100 200 200 ", "\"hello\"", POST_ECHO CHUNKED "Expect: 100-Continue\r\n\r\n2\r\n{}\r\n0\r\n\r\n" HELLO),
     V("200 ", "", ANY "Expect: 100-continue\r\n\r\n"), /* no body to wait for */
@@ -373,7 +379,9 @@ static const struct vector vectors[] = {
     V("400 x", NULL, ANY "Transfer-Encoding: x, chunked\r\n\r\n0\r\n\r\n" SMUGGLED),
     V("400 x", NULL, ANY "Transfer-Encoding: chunked, x\r\n\r\n0\r\n\r\n" SMUGGLED),
     V("400 x", NULL, ANY "Transfer-Encoding : chunked\r\n\r\n0\r\n\r\n" SMUGGLED),
-    V("400 x", NULL, ANY "Transfer-Encoding:\x0b" "chunked\r\n\r\n0\r\n\r\n" SMUGGLED),
+    V("400 x", NULL,
+      ANY "Transfer-Encoding:\x0b"
+          "chunked\r\n\r\n0\r\n\r\n" SMUGGLED),
     V("400 x", NULL, ANY "X: y\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n" SMUGGLED),
     V("400 x", NULL, ANY "X: y\rTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n" SMUGGLED),
     V("400 x", NULL, ANY "X: y\r\n Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n" SMUGGLED),
@@ -458,19 +466,21 @@ static void test_reply_bytes(void **state)
 {
     struct server *s = start(&usual);
     struct client *c = connect_pair(s);
-    static const char busy[] = "HTTP/1.1 429 Too Many Requests\r\n"
-                               "Content-Type: application/json\r\n"
-                               "Content-Length: 69\r\n"
-                               "X-Content-Type-Options: nosniff\r\n"
-                               "Retry-After: 7\r\n\r\n"
-                               "{\"code\": 429, \"error\": \"Queue \\\"full\\\"\", \"message\": \"Queue \\\"full\\\"\"}";
-    static const char allow[] = "HTTP/1.1 405 Method Not Allowed\r\n"
-                                "Content-Type: application/json\r\n"
-                                "Content-Length: 77\r\n"
-                                "X-Content-Type-Options: nosniff\r\n"
-                                "Allow: POST, GET, HEAD, DELETE\r\n"
-                                "Connection: close\r\n\r\n"
-                                "{\"code\": 405, \"error\": \"Method not allowed\", \"message\": \"Method not allowed\"}";
+    static const char busy[] =
+        "HTTP/1.1 429 Too Many Requests\r\n"
+        "Content-Type: application/json\r\n"
+        "Content-Length: 69\r\n"
+        "X-Content-Type-Options: nosniff\r\n"
+        "Retry-After: 7\r\n\r\n"
+        "{\"code\": 429, \"error\": \"Queue \\\"full\\\"\", \"message\": \"Queue \\\"full\\\"\"}";
+    static const char allow[] =
+        "HTTP/1.1 405 Method Not Allowed\r\n"
+        "Content-Type: application/json\r\n"
+        "Content-Length: 77\r\n"
+        "X-Content-Type-Options: nosniff\r\n"
+        "Allow: POST, GET, HEAD, DELETE\r\n"
+        "Connection: close\r\n\r\n"
+        "{\"code\": 405, \"error\": \"Method not allowed\", \"message\": \"Method not allowed\"}";
 
     (void) state;
     says(c, "GET /busy HTTP/1.1\r\n" H "\r\n");
@@ -1007,8 +1017,9 @@ static void test_drain_nothing(void **state)
 /* http_free() with requests in every state. */
 static void test_free_all(void **state)
 {
-    static const char *const texts[] = { "", "GET", ANY LEN(5) "\r\n", LATER HELLO, "GET /big HTTP/1.1\r\n" H "\r\n",
-                                         "BAD\r\n" };
+    static const char *const texts[] = {
+        "", "GET", ANY LEN(5) "\r\n", LATER HELLO, "GET /big HTTP/1.1\r\n" H "\r\n", "BAD\r\n"
+    };
     struct server *s = start(&usual);
     struct client *c[6];
 
