@@ -1,0 +1,25 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`server` is shared by all tests that do it no harm; `make_server` makes one with a configuration of its own."""
+import pytest
+
+from service import Service
+
+
+@pytest.fixture(scope="session")
+def server():
+    with Service() as service:
+        yield service
+
+
+@pytest.fixture
+def make_server():
+    made = []
+
+    def make(*arguments, **keywords):
+        made.append(Service(*arguments, **keywords))
+        return made[-1]
+
+    yield make
+    for service in made:
+        service.stop()
+        service.directory.cleanup()

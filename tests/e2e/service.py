@@ -1,0 +1,225 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A built Hatchery as a test sees it: started, asked, stopped, and looked over for what it left behind."""
+import glob
+import http.client
+import json
+import os
+import pathlib
+import re
+import select
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+HATCHERY = os.environ.get("HATCHERY", str(ROOT / "build" / "hatchery"))
+KEY = "test-key"
+EXECUTE = "/v1/code/execute/python"
+
+
+class Reply:
+    """Status, headers and the JSON of a reply; members are read with []."""
+
+    def __init__(self, status, headers, body):
+        self.status, self.headers, self.body = status, headers, body
+        self.json = json.loads(body) if body else None
+
+    def __getitem__(self, name):
+        return self.json[name]
+
+    def __contains__(self, name):
+        return name in self.json
+
+    def __repr__(self):
+        return f"<{self.status} {self.body!r}>"
+
+    @property
+    def response(self):
+        assert self.status == 200, self
+        return self.json["response"]
+
+    @property
+    def stdout(self):
+        return (self.json["response"] or self.json)["stdout"]
+
+
+class UnixConnection(http.client.HTTPConnection):
+    def __init__(self, path, timeout):
+        super().__init__("localhost", timeout=timeout)
+        self.path = path
+
+    def connect(self):
+        self.sock = socket.socket(socket.AF_UNIX)
+        self.sock.settimeout(self.timeout)
+        self.sock.connect(self.path)
+
+
+def wait_for(condition, seconds=10, what="condition"):
+    """Poll @condition until it is true; returns its value."""
+    end = time.monotonic() + seconds
+    while True:
+        value = condition()
+        if value:
+            return value
+        if time.monotonic() > end:
+            raise AssertionError(f"not within {seconds} s: {what}")
+        time.sleep(0.01)
+
+
+def children(pid):
+    """The pids below @pid, at any depth."""
+    found = []
+    for task in glob.glob(f"/proc/{pid}/task/*/children"):
+        try:
+            direct = [int(word) for word in open(task).read().split()]
+        except OSError:
+            continue
+        for child in direct:
+            found += [child] + children(child)
+    return found
+
+
+def is_alive(pid):
+    """Does the process exist and is it more than a zombie?"""
+    try:
+        return open(f"/proc/{pid}/stat").read().rsplit(")", 1)[1].split()[0] not in "ZX"
+    except OSError:
+        return False
+
+
+def cgroups_of(pid):
+    """Directories that the supervisor @pid has made in any hierarchy."""
+    return [path for path, _, _ in os.walk("/sys/fs/cgroup") if re.fullmatch(rf".*/hatchery-{pid}", path)]
+
+
+class Service:
+    """`hatchery serve`.  @env are more environment variables, @config the text of a configuration file."""
+
+    def __init__(self, *arguments, env=None, config=None, listen="127.0.0.1:0", key=KEY, start=True):
+        self.directory = tempfile.TemporaryDirectory(prefix="hatchery-test-")
+        self.listen = listen
+        self.log_path = pathlib.Path(self.directory.name, "log")
+        self.env = {k: v for k, v in os.environ.items() if not k.startswith(("HATCHERY_", "API_KEY", "MAX_QUEUE"))}
+        if key is not None:
+            self.env["API_KEY"] = key
+        self.key = key
+        self.env.update(env or {})
+        self.command = [HATCHERY, "serve", "--listen", listen, *arguments]
+        if config is not None:
+            path = pathlib.Path(self.directory.name, "hatchery.conf")
+            path.write_text(config)
+            self.command += ["--config", str(path)]
+        self.process = None
+        self.announcement = ""
+        if start:
+            self.start()
+
+    def start(self, seconds=30):
+        with open(self.log_path, "ab") as log:
+            self.process = subprocess.Popen(self.command, env=self.env, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                                            stderr=log, start_new_session=True)
+        end = time.monotonic() + seconds
+        while "\n\n" not in self.announcement.partition("curl")[2]:
+            ready, _, _ = select.select([self.process.stdout], [], [], max(0, end - time.monotonic()))
+            data = os.read(self.process.stdout.fileno(), 65536) if ready else b""
+            if not data:
+                status = self.process.poll()
+                raise AssertionError(f"did not start (exit status {status}): {self.announcement}{self.log_text()}")
+            self.announcement += data.decode()
+        if self.listen.startswith("unix:"):
+            self.path = self.listen[5:]
+        else:
+            match = re.search(r"listening on http://(\S+):(\d+)", self.announcement)
+            self.host, self.port = match[1].strip("[]"), int(match[2])
+        return self
+
+    @property
+    def pid(self):
+        return self.process.pid
+
+    def child(self, name):
+        """The pid of the child called hatchery-@name, or None."""
+        for pid in children(self.pid):
+            try:
+                if open(f"/proc/{pid}/comm").read().strip() == f"hatchery-{name}"[:15]:
+                    return pid
+            except OSError:
+                pass
+        return None
+
+    def log_text(self):
+        return self.log_path.read_text(errors="replace")
+
+    def log(self, msg=None):
+        """The log's lines as objects, or those with this msg."""
+        lines = [json.loads(line) for line in self.log_text().splitlines() if line.startswith("{")]
+        return [line for line in lines if msg is None or line["msg"] == msg]
+
+    def logged(self, msg, seconds=10, **fields):
+        """Wait for a line of the log with this msg and these fields."""
+        def find():
+            return next((line for line in self.log(msg) if all(line.get(k) == v for k, v in fields.items())), None)
+        return wait_for(find, seconds, f"log line {msg!r} {fields}")
+
+    def connect(self, timeout=60):
+        if self.listen.startswith("unix:"):
+            return UnixConnection(self.path, timeout)
+        return http.client.HTTPConnection(self.host, self.port, timeout=timeout)
+
+    def socket(self, timeout=20):
+        """A raw TCP connection."""
+        return socket.create_connection((self.host, self.port), timeout=timeout)
+
+    def request(self, method, path, body=None, headers=None, connection=None, key=True, timeout=60):
+        """One request; @body that is no bytes and no str is sent as JSON."""
+        own = connection or self.connect(timeout)
+        headers = dict(headers or {})
+        if key and self.key is not None:
+            headers.setdefault("x-api-key", self.key)
+        if body is not None and not isinstance(body, (bytes, str)):
+            body = json.dumps(body)
+        if body is not None:
+            headers.setdefault("content-type", "application/json")
+        own.request(method, path, body=body.encode() if isinstance(body, str) else body, headers=headers)
+        answer = own.getresponse()
+        reply = Reply(answer.status, answer.headers, answer.read())
+        if connection is None:
+            own.close()
+        return reply
+
+    def run(self, code, connection=None, **members):
+        """POST /v1/code/execute/python."""
+        return self.request("POST", EXECUTE, {"code": code, **members}, connection=connection)
+
+    def stop(self, how=signal.SIGTERM, seconds=40):
+        """End it and see that nothing of it is left.  Returns the exit status."""
+        if self.process is None:
+            return None
+        below = children(self.pid) if self.process.poll() is None else []
+        if self.process.poll() is None:
+            self.process.send_signal(how)
+        status = self.process.wait(seconds)
+        self.process.stdout.close()
+        wait_for(lambda: not [pid for pid in below if is_alive(pid)], 10, "all processes are gone")
+        if how != signal.SIGKILL:
+            assert cgroups_of(self.pid) == []
+        self.process = None
+        return status
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exc):
+        self.stop()
+        self.directory.cleanup()
+
+
+def hatchery(*arguments, env=None, key=None, stdin=None, timeout=60):
+    """Run the command to its end; the result has returncode, stdout and stderr as text."""
+    full = {k: v for k, v in os.environ.items() if not k.startswith(("HATCHERY_", "API_KEY", "MAX_QUEUE"))}
+    if key is not None:
+        full["API_KEY"] = key
+    full.update(env or {})
+    return subprocess.run([HATCHERY, *arguments], env=full, input=stdin, capture_output=True, text=True, timeout=timeout)
