@@ -172,6 +172,7 @@ static void on_run_lost(struct run *run)
             return;
         }
     pool->coming--;
+    log_warn("a box ended before it was ready", LOG_I("slot", run->slot));
     refill_later(pool);
 }
 
