@@ -237,7 +237,7 @@ static int make_pair(int *ret_ours, int *ret_theirs)
     return 0;
 }
 
-static int start_server(struct supervisor *s)
+static int start_server(struct supervisor *s, struct buf *error)
 {
     _cleanup_fd_ int theirs = -1;
     int what = s->options->source_fd >= 0 ? s->options->source_fd : s->listener_fd;
@@ -245,7 +245,7 @@ static int start_server(struct supervisor *s)
 
     if (err)
         return err;
-    pid_t pid = launch_server(&s->files, &s->ids, theirs);
+    pid_t pid = launch_server(&s->files, &s->ids, theirs, error);
     if (pid < 0)
         return pid;
     s->server.pid = pid;
@@ -316,7 +316,7 @@ static void start_due(struct supervisor *s)
             continue;
         buf_init(&error, 1024);
         child->started_us = now_us();
-        int err = child == &s->server ? start_server(s) : start_zygote(s, &error);
+        int err = child == &s->server ? start_server(s, &error) : start_zygote(s, &error);
         if (err) {
             log_error("cannot start", LOG_S("process", child->name) LOG_S("errno", strerrorname_np(-err)));
             if (error.len)

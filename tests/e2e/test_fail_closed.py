@@ -65,6 +65,7 @@ def test_a_refused_step_stops_the_start(layer, call, conditions):
     ("pivot_root", [], "pivot_root"),
     ("mount_setattr", [], "/usr/lib"),
     ("umount2", [], "pivot_root"),
+    ("prctl", ["0=38"], "no_new_privs"),
 ], ids=lambda value: value if isinstance(value, str) else None)
 def test_what_comes_before_the_boxes_stops_the_start(call, conditions, named):
     text = start_refused(call, conditions)
