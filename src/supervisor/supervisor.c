@@ -218,6 +218,24 @@ static int raise_file_limit(void)
     return 0;
 }
 
+/* Connections must leave descriptors for the boxes: strangers without the key could otherwise starve everybody's runs. */
+static int fit_connections(struct wire_server_conf *w)
+{
+    struct rlimit limit;
+    rlim_t others = 4 * (rlim_t) w->n_slots + 64;
+
+    getrlimit(RLIMIT_NOFILE, &limit);
+    if (limit.rlim_cur <= others)
+        return refuse("the hard limit on open files is too low for pool.size and pool.max_runs: raise it (ulimit -Hn, "
+                      "LimitNOFILE= in the unit)");
+    if (limit.rlim_cur - others >= w->max_connections)
+        return 0;
+    w->max_connections = (unsigned) (limit.rlim_cur - others);
+    log_warn("server.max_connections is lowered to what the hard limit on open files leaves",
+             LOG_I("max_connections", w->max_connections) LOG_I("open_files", (int64_t) limit.rlim_cur));
+    return 0;
+}
+
 static int make_signal_fd(void)
 {
     sigset_t set;
@@ -537,6 +555,8 @@ static int prepare(struct supervisor *s)
     if (raise_file_limit() < 0 || choose_ids(s) < 0)
         return -1;
     fill_server_conf(s);
+    if (fit_connections(&s->server_conf) < 0)
+        return -1;
     if (launch_open(&s->files, &error) < 0)
         err = -1;
     else if (s->options->source_fd < 0) {
