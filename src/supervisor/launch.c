@@ -16,11 +16,13 @@
 #include <fcntl.h>
 #include <grp.h>
 #include <limits.h>
+#include <linux/keyctl.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/personality.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -80,13 +82,17 @@ static int place_fds(const int *fds, int n)
     return kernel_close_range((unsigned) (FIRST_FD + n), ~0U, 0);
 }
 
-/* The supervisor's signals are not the child's. */
+/* What a process inherits and nobody looks at: of the supervisor, or of the shell, nohup or setarch that started
+ * it.  An ignored signal would stay ignored in every program. */
 static void start_afresh(void)
 {
     sigset_t none;
+    for (int sig = 1; sig < NSIG; sig++)
+        signal(sig, SIG_DFL);
     sigemptyset(&none);
     sigprocmask(SIG_SETMASK, &none, NULL);
-    signal(SIGPIPE, SIG_DFL);
+    prctl(PR_SET_TIMERSLACK, 50000, 0, 0, 0);
+    personality(PER_LINUX);
     setsid();
     umask(077);
 }
@@ -152,6 +158,16 @@ _Noreturn static void give_up(int fd, const char *what, int err)
     _exit(n < 0 ? 125 : 126);
 }
 
+/* While the host's /proc is still in sight; a container may have it read-only, hence no failure of these is one:
+ * a machine out of memory takes programs first, and the filter's wall against user namespaces has a second behind
+ * it.  The keyrings of whoever started us are not for programs. */
+static void prepare_zygote(void)
+{
+    fd_write_file(AT_FDCWD, "/proc/self/oom_score_adj", "1000");
+    fd_write_file(AT_FDCWD, "/proc/sys/user/max_user_namespaces", "0");
+    syscall(SYS_keyctl, KEYCTL_JOIN_SESSION_KEYRING, NULL);
+}
+
 _Noreturn static void become_zygote(const struct zygote_args *args)
 {
     static char name[] = "hatchery-zygote";
@@ -173,6 +189,7 @@ _Noreturn static void become_zygote(const struct zygote_args *args)
         give_up(args->trouble_fd, "/dev/null", errno);
     if ((args->ids->root && setgroups(0, NULL) < 0) || setresgid(0, 0, 0) < 0 || setresuid(0, 0, 0) < 0)
         give_up(args->trouble_fd, "ids", errno);
+    prepare_zygote();
     int err = box_root_build(&what);
     if (err < 0)
         give_up(args->trouble_fd, what, -err);
