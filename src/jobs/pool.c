@@ -324,6 +324,12 @@ void pool_usage(struct pool *pool, const struct wire_msg *msg)
         run_usage(&pool->runs[msg->slot], msg);
 }
 
+void pool_out_of_memory(struct pool *pool, const struct wire_msg *msg)
+{
+    if (msg->slot < pool->conf->n_slots && pool->runs[msg->slot].serial == msg->serial)
+        run_out_of_memory(&pool->runs[msg->slot]);
+}
+
 void pool_drain(struct pool *pool)
 {
     pool->draining = true;

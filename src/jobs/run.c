@@ -13,6 +13,7 @@
 #include "../box/box.h"
 
 #include <errno.h>
+#include <signal.h>
 #include <sodium.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -245,6 +246,23 @@ void run_usage(struct run *run, const struct wire_msg *msg)
     end(run);
 }
 
+/* Not the program's end: ours. */
+static void cut_short(struct run *run, enum outcome_kind kind)
+{
+    buf_reset(&run->outcome.result);
+    buf_reset(&run->outcome.error);
+    run->outcome.kind = kind;
+    run->outcome.exit_code = 128 + SIGKILL;
+}
+
+void run_out_of_memory(struct run *run)
+{
+    if (run->state != RUN_RUNNING)
+        return;
+    cut_short(run, OUTCOME_MEMORY);
+    end(run);
+}
+
 static void on_deadline(uv_timer_t *timer)
 {
     struct run *run = timer->data;
@@ -252,10 +270,7 @@ static void on_deadline(uv_timer_t *timer)
     if (run->state != RUN_RUNNING && run->state != RUN_ASKING)
         return;
     if (run->state == RUN_RUNNING) {
-        buf_reset(&run->outcome.result);
-        buf_reset(&run->outcome.error);
-        run->outcome.kind = OUTCOME_TIMEOUT;
-        run->outcome.exit_code = 137;
+        cut_short(run, OUTCOME_TIMEOUT);
         run->outcome.timeout_ms = run->job->timeout_ms;
     }
     end(run);

@@ -28,6 +28,7 @@ static struct {
     PyObject *compile_program, *format_error; /* the prelude's */
     PyObject *threading_shutdown, *run_exitfuncs, *excepthook;
     PyObject *main_dict;
+    PyObject *seed_numpy; /* NULL where no import brought it in */
     const struct wire_limits *limits;
 } py;
 
@@ -388,6 +389,18 @@ static void limit_cpu(int64_t timeout_ms)
     setrlimit(RLIMIT_CPU, &limit);
 }
 
+/* Renew what two boxes must not share and PyOS_AfterFork_Child() has not renewed.  It has `random`; `uuid` asks the
+ * kernel, or `random`; OpenSSL notices a fork by the number of the process, which is 1 in the zygote and never in a
+ * box.  A box that would repeat another's numbers is of no use. */
+static void renew(void)
+{
+    PyObject *done = py.seed_numpy ? PyObject_CallNoArgs(py.seed_numpy) : NULL;
+
+    if (py.seed_numpy && !done)
+        _exit(126);
+    Py_XDECREF(done);
+}
+
 _Noreturn void run_box(void)
 {
     const struct wire_box_state ready = { .step = BOX_READY };
@@ -395,6 +408,7 @@ _Noreturn void run_box(void)
     struct ending end;
     char byte;
 
+    renew();
     rehearse();
     ending_init(&end);
     if (send(BOX_CONTROL_FD, &ready, sizeof(ready), MSG_NOSIGNAL) < 0)
@@ -413,10 +427,35 @@ _Noreturn void run_box(void)
     _exit(end.exit_code);
 }
 
+/* numpy's global generator is seeded when it is imported, and numpy does not notice a fork.  What `uuid` keeps
+ * between calls would be the same in every box, had an import asked for a uuid1(). */
+static int prepare_renewal(void)
+{
+    PyObject *name = PyUnicode_FromString("numpy.random");
+    PyObject *module = name ? PyImport_GetModule(name) : NULL;
+    int failed = !name;
+
+    Py_XDECREF(name);
+    if (module) {
+        py.seed_numpy = PyObject_GetAttrString(module, "seed");
+        failed |= !py.seed_numpy;
+        Py_DECREF(module);
+    }
+    name = PyUnicode_FromString("uuid");
+    module = name ? PyImport_GetModule(name) : NULL;
+    if (module)
+        failed |= PyObject_SetAttrString(module, "_node", Py_None) < 0
+                  || PyObject_SetAttrString(module, "_last_timestamp", Py_None) < 0;
+    failed |= !name;
+    Py_XDECREF(name);
+    Py_XDECREF(module);
+    return failed || PyErr_Occurred() ? -1 : 0;
+}
+
 int run_prepare(const struct wire_limits *limits)
 {
     py.limits = limits;
-    if (load_prelude() < 0 || prepare_main() < 0)
+    if (load_prelude() < 0 || prepare_main() < 0 || prepare_renewal() < 0)
         return -1;
     py.threading_shutdown = attribute("threading", "_shutdown");
     py.run_exitfuncs = attribute("atexit", "_run_exitfuncs");
