@@ -51,7 +51,10 @@ struct supervisor {
     struct cgroups *cgroups;
     struct wire_server_conf server_conf;
     struct wire_zygote_conf zygote_conf;
-    struct child server, zygote;
+    struct child server;
+    struct child zygotes[2]; /* the one that makes the boxes, and the one before it until its last box is gone */
+    unsigned current;        /* the former's index */
+    bool zygote_wanted;      /* a new one, as soon as there is room */
     struct buf url;
     int listener_fd, signal_fd;
     bool ready, stopping;
@@ -114,6 +117,8 @@ static void fill_server_conf(struct supervisor *s)
                                      : 4,
         .max_runs = c->pool_max_runs ? (unsigned) c->pool_max_runs : cores,
         .queue_max = c->queue_max_length,
+        .rotate_runs = c->python_rotate_runs,
+        .rotate_age_ms = c->python_rotate_age,
         .max_connections = (unsigned) c->server_max_connections,
         .max_connections_per_address = (unsigned) c->server_max_connections_per_address,
         .head_timeout_ms = (unsigned) c->server_head_timeout,
@@ -255,7 +260,7 @@ static int make_pair(int *ret_ours, int *ret_theirs)
     return 0;
 }
 
-static int start_server(struct supervisor *s)
+static int start_server(struct supervisor *s, struct buf *error)
 {
     _cleanup_fd_ int theirs = -1;
     int what = s->options->source_fd >= 0 ? s->options->source_fd : s->listener_fd;
@@ -263,7 +268,7 @@ static int start_server(struct supervisor *s)
 
     if (err)
         return err;
-    pid_t pid = launch_server(&s->files, &s->ids, theirs);
+    pid_t pid = launch_server(&s->files, &s->ids, theirs, error);
     if (pid < 0)
         return pid;
     s->server.pid = pid;
@@ -271,28 +276,28 @@ static int start_server(struct supervisor *s)
     return fd_send(s->server.sock, &s->server_conf, sizeof(s->server_conf), &what, 1);
 }
 
-static int start_zygote(struct supervisor *s, struct buf *error)
+static int start_zygote(struct supervisor *s, struct child *zygote, struct buf *error)
 {
     const struct wire_msg here = { .type = WIRE_ZYGOTE };
     _cleanup_fd_ int theirs = -1;
     _cleanup_fd_ int server_end = -1;
     _cleanup_fd_ int zygote_end = -1;
     int on = 1;
-    int err = make_pair(&s->zygote.sock, &theirs);
+    int err = make_pair(&zygote->sock, &theirs);
 
     if (!err)
         err = make_pair(&server_end, &zygote_end);
     if (err)
         return err;
     /* A box that asks to join a cgroup is known by the pid the kernel tells us. */
-    if (setsockopt(s->zygote.sock, SOL_SOCKET, SO_PASSCRED, &on, sizeof(on)) < 0)
+    if (setsockopt(zygote->sock, SOL_SOCKET, SO_PASSCRED, &on, sizeof(on)) < 0)
         return -errno;
     pid_t pid = launch_zygote(&s->files, &s->ids, s->server_conf.n_slots, theirs, zygote_end, error);
     if (pid < 0)
         return pid;
-    s->zygote.pid = pid;
-    fcntl(s->zygote.sock, F_SETFL, O_NONBLOCK);
-    err = fd_send(s->zygote.sock, &s->zygote_conf, sizeof(s->zygote_conf), NULL, 0);
+    zygote->pid = pid;
+    fcntl(zygote->sock, F_SETFL, O_NONBLOCK);
+    err = fd_send(zygote->sock, &s->zygote_conf, sizeof(s->zygote_conf), NULL, 0);
     return err ? err : fd_send(s->server.sock, &here, sizeof(here), &server_end, 1);
 }
 
@@ -323,30 +328,46 @@ static void stop(struct supervisor *s, int status, int64_t grace_ms)
         fd_send(s->server.sock, &drain, sizeof(drain), NULL, 0);
 }
 
-static void start_due(struct supervisor *s)
+static void start_child(struct supervisor *s, struct child *child)
 {
-    struct child *children[] = { &s->server, &s->zygote };
     struct buf error;
 
-    for (int i = 0; i < 2; i++) {
-        struct child *child = children[i];
-        if (child->pid || s->stopping || child->start_at_us > now_us() || (child == &s->zygote && !s->server.pid))
-            continue;
-        buf_init(&error, 1024);
-        child->started_us = now_us();
-        int err = child == &s->server ? start_server(s) : start_zygote(s, &error);
-        if (err) {
-            log_error("cannot start", LOG_S("process", child->name) LOG_S("errno", strerrorname_np(-err)));
-            if (error.len)
-                fprintf(stderr, "hatchery: %.*s\n", (int) error.len, error.data);
-            fd_close(&child->sock);
-            if (s->ready)
-                back_off(child);
-            else
-                stop(s, EXIT_FAILURE, 0);
-        }
-        buf_free(&error);
+    buf_init(&error, 1024);
+    child->started_us = now_us();
+    int err = child == &s->server ? start_server(s, &error) : start_zygote(s, child, &error);
+    if (err) {
+        log_error("cannot start", LOG_S("process", child->name) LOG_S("errno", strerrorname_np(-err)));
+        if (error.len)
+            fprintf(stderr, "hatchery: %.*s\n", (int) error.len, error.data);
+        fd_close(&child->sock);
+        if (s->ready)
+            back_off(child);
+        else
+            stop(s, EXIT_FAILURE, 0);
     }
+    buf_free(&error);
+}
+
+/* The server asks for a fresh interpreter.  The one that makes the boxes goes on until the new one is warm. */
+static void rotate(struct supervisor *s)
+{
+    struct child *other = &s->zygotes[!s->current];
+
+    if (!s->zygote_wanted || other->pid || !s->zygotes[s->current].pid)
+        return;
+    s->zygote_wanted = false;
+    s->current = !s->current;
+    other->start_at_us = 0;
+    other->failures = 0;
+}
+
+static void start_due(struct supervisor *s)
+{
+    rotate(s);
+    struct child *children[] = { &s->server, &s->zygotes[s->current] };
+    for (int i = 0; i < 2 && !s->stopping; i++)
+        if (!children[i]->pid && children[i]->start_at_us <= now_us() && (i == 0 || s->server.pid))
+            start_child(s, children[i]);
 }
 
 static void announce(const struct supervisor *s)
@@ -388,19 +409,20 @@ static void on_server(struct supervisor *s)
         if (s->cgroups)
             cgroups_usage(s->cgroups, msg.slot, &msg.oom_kills, &msg.pid_refusals);
         fd_send(s->server.sock, &msg, sizeof(msg), NULL, 0);
-    }
+    } else if (msg.type == WIRE_ZYGOTE_GET)
+        s->zygote_wanted = true;
 }
 
 /* A box asks to be moved into its cgroup and waits for the answer. */
-static void on_zygote(struct supervisor *s)
+static void on_zygote(struct supervisor *s, struct child *zygote)
 {
     struct ucred sender = { 0 };
     struct wire_join join;
     _cleanup_fd_ int ack = -1;
-    ssize_t n = fd_recv(s->zygote.sock, &join, sizeof(join), &ack, 1, &sender);
+    ssize_t n = fd_recv(zygote->sock, &join, sizeof(join), &ack, 1, &sender);
 
     if (n == 0 || n == -ECONNRESET) {
-        fd_close(&s->zygote.sock);
+        fd_close(&zygote->sock);
         return;
     }
     if (n != sizeof(join) || ack < 0)
@@ -426,12 +448,14 @@ static void on_child_exit(struct supervisor *s, struct child *child, int status)
         stop(s, WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status), 0);
     if (s->stopping)
         return;
-    /* A zygote serves one server: that it ends with it is in order. */
-    if (child == &s->zygote && WIFEXITED(status) && WEXITSTATUS(status) == 0 && s->ready)
+    /* That a zygote ends with its server, or with its last box when a new one has taken over, is in order. */
+    if (child != &s->server && WIFEXITED(status) && WEXITSTATUS(status) == 0 && s->ready)
         return;
     log_error("process ended",
               LOG_S("process", child->name) LOG_I("exit_code", WIFEXITED(status) ? WEXITSTATUS(status) : -1)
                   LOG_I("signal", WIFSIGNALED(status) ? WTERMSIG(status) : 0));
+    if (child == &s->zygotes[!s->current])
+        return;
     if (s->ready)
         back_off(child);
     else {
@@ -456,10 +480,10 @@ static void on_signal(struct supervisor *s)
                  s->stopping || one_run ? 0 : s->conf->server_drain_timeout);
     }
     while ((pid = waitpid(-1, &status, WNOHANG)) > 0) {
-        if (pid == s->server.pid)
-            on_child_exit(s, &s->server, status);
-        else if (pid == s->zygote.pid)
-            on_child_exit(s, &s->zygote, status);
+        struct child *children[] = { &s->server, &s->zygotes[0], &s->zygotes[1] };
+        for (int i = 0; i < 3; i++)
+            if (pid == children[i]->pid)
+                on_child_exit(s, children[i], status);
     }
 }
 
@@ -473,8 +497,8 @@ static int next_due(const struct supervisor *s)
     else {
         if (!s->server.pid)
             due = s->server.start_at_us;
-        else if (!s->zygote.pid)
-            due = s->zygote.start_at_us;
+        else if (!s->zygotes[s->current].pid)
+            due = s->zygotes[s->current].start_at_us;
     }
     if (due == INT64_MAX)
         return -1;
@@ -482,33 +506,41 @@ static int next_due(const struct supervisor *s)
     return left_ms < 0 ? 0 : left_ms > 3600000 ? 3600000 : (int) left_ms;
 }
 
-/* Stopping: the server finishes what it has in hand; the zygote, and with it every box, goes when the server is gone. */
+static bool any_child(const struct supervisor *s)
+{
+    return s->server.pid || s->zygotes[0].pid || s->zygotes[1].pid;
+}
+
+/* Stopping: the server finishes what it has in hand; the zygotes, and with them every box, go when the server is gone. */
 static void end_children(struct supervisor *s)
 {
     if (s->server.pid && now_us() >= s->kill_at_us)
         kill(s->server.pid, SIGKILL);
-    if (!s->server.pid && s->zygote.pid)
-        kill(s->zygote.pid, SIGKILL);
+    for (int i = 0; i < 2 && !s->server.pid; i++)
+        if (s->zygotes[i].pid)
+            kill(s->zygotes[i].pid, SIGKILL);
 }
 
 static void loop(struct supervisor *s)
 {
-    while (!s->stopping || s->server.pid || s->zygote.pid) {
+    for (;;) {
         start_due(s);
         if (s->stopping)
             end_children(s);
+        if (s->stopping && !any_child(s))
+            return;
         struct pollfd fds[] = { { .fd = s->signal_fd, .events = POLLIN },
                                 { .fd = s->server.sock, .events = POLLIN },
-                                { .fd = s->zygote.sock, .events = POLLIN } };
+                                { .fd = s->zygotes[0].sock, .events = POLLIN },
+                                { .fd = s->zygotes[1].sock, .events = POLLIN } };
         int wait_ms = s->stopping && now_us() >= s->kill_at_us ? 1000 : next_due(s);
-        if (s->stopping && !s->server.pid && !s->zygote.pid)
-            break;
-        if (poll(fds, 3, wait_ms) < 0)
+        if (poll(fds, 4, wait_ms) < 0)
             continue;
         if (fds[1].revents && s->server.sock >= 0)
             on_server(s);
-        if (fds[2].revents && s->zygote.sock >= 0)
-            on_zygote(s);
+        for (int i = 0; i < 2; i++)
+            if (fds[2 + i].revents && s->zygotes[i].sock >= 0)
+                on_zygote(s, &s->zygotes[i]);
         if (fds[0].revents)
             on_signal(s);
     }
@@ -548,7 +580,7 @@ int supervisor_run(const struct supervisor_options *options)
     struct supervisor s = { .options = options,
                             .conf = options->conf,
                             .server = { .name = "server", .sock = -1 },
-                            .zygote = { .name = "zygote", .sock = -1 },
+                            .zygotes = { { .name = "zygote", .sock = -1 }, { .name = "zygote", .sock = -1 } },
                             .listener_fd = -1,
                             .signal_fd = -1,
                             .files = { -1, -1, -1 } };
