@@ -62,7 +62,7 @@ struct wire_zygote_conf {
     unsigned n_slots;
     bool ids;     /* slots have ids of their own (started by root) */
     bool cgroups; /* boxes must join one */
-    bool mdwe;
+    bool landlock, mdwe;
     int log_format, log_level;
     char imports[4096];
 };

@@ -9,8 +9,10 @@
 #include "supervisor.h"
 
 #include "cgroup.h"
+#include "ids.h"
 #include "launch.h"
 #include "listener.h"
+#include "require.h"
 
 #include "../base/fd.h"
 #include "../base/log.h"
@@ -48,6 +50,7 @@ struct supervisor {
     const struct conf *conf;
     struct launch_files files;
     struct launch_ids ids;
+    struct require require;
     struct cgroups *cgroups;
     struct wire_server_conf server_conf;
     struct wire_zygote_conf zygote_conf;
@@ -79,12 +82,6 @@ static int word_index(const char *word, const char *const *words)
 
 static const char *const log_formats[] = { "auto", "json", "text", NULL };
 static const char *const log_levels[] = { "debug", "info", "warn", "error", NULL };
-
-static bool required(const struct conf *conf, const char *layer)
-{
-    const char *p = strstr(conf->isolation_require, layer);
-    return strstr(conf->isolation_require, "all") || p;
-}
 
 static struct wire_limits limits_of(const struct conf *c)
 {
@@ -141,6 +138,11 @@ static void fill_server_conf(struct supervisor *s)
                            strlen(c->server_api_key), NULL, 0);
 }
 
+static bool has_layer(const struct supervisor *s, enum layer layer)
+{
+    return !(s->require.missing & LAYER_BIT(layer));
+}
+
 static void fill_zygote_conf(struct supervisor *s)
 {
     s->zygote_conf = (struct wire_zygote_conf){
@@ -148,7 +150,8 @@ static void fill_zygote_conf(struct supervisor *s)
         .n_slots = s->server_conf.n_slots,
         .ids = s->ids.root,
         .cgroups = s->cgroups != NULL,
-        .mdwe = s->conf->isolation_mdwe,
+        .landlock = has_layer(s, LAYER_LANDLOCK),
+        .mdwe = has_layer(s, LAYER_MDWE),
         .log_format = s->server_conf.log_format,
         .log_level = s->server_conf.log_level,
     };
@@ -159,14 +162,18 @@ static int choose_ids(struct supervisor *s)
 {
     const char *user = s->conf->server_user;
     uid_t base = (uid_t) s->conf->isolation_id_base;
+    struct buf error;
 
-    s->ids = (struct launch_ids){ .root = geteuid() == 0,
+    buf_init(&error, 512);
+    int err = ids_available(base, ID_SLOTS + s->server_conf.n_slots, &error);
+    if (err)
+        require_missing(&s->require, LAYER_IDS, err, &error);
+    buf_free(&error);
+    s->ids = (struct launch_ids){ .root = !err,
                                   .server_uid = base + ID_SERVER,
                                   .server_gid = base + ID_SERVER,
                                   .zygote = base + ID_ZYGOTE,
                                   .slots = base + ID_SLOTS };
-    if (!s->ids.root && required(s->conf, "ids") && !strstr(s->conf->isolation_require, "all"))
-        return refuse("isolation.require names 'ids', and only root can give each box an id of its own");
     if (s->ids.root && user[0]) {
         const struct passwd *entry = getpwnam(user);
         if (!entry || entry->pw_uid == 0) {
@@ -180,28 +187,18 @@ static int choose_ids(struct supervisor *s)
     return 0;
 }
 
-static int make_cgroups(struct supervisor *s)
+static void make_cgroups(struct supervisor *s)
 {
     struct buf error;
-    int err = -ENOTSUP;
 
-    buf_init(&error, 2048);
-    if (strcmp(s->conf->isolation_cgroup, "none") != 0)
-        err =
-            cgroups_new(&s->cgroups, s->conf->isolation_cgroup, s->server_conf.n_slots, &s->server_conf.limits, &error);
-    else
-        buf_adds(&error, "isolation.cgroup = none");
-    if (err && required(s->conf, "cgroup")) {
-        fprintf(stderr,
-                "hatchery: the layer 'cgroup' (memory, processes, cpu) is required and can't be had: %.*s\n"
-                "hatchery: to run without it, name the layers you do require, for example: isolation.require = ids "
-                "landlock seccomp\n",
-                (int) error.len, error.data ? error.data : "");
-        buf_free(&error);
-        return -1;
-    }
+    if (!has_layer(s, LAYER_CGROUP)) /* isolation.cgroup = none */
+        return;
+    buf_init(&error, 4096);
+    int err =
+        cgroups_new(&s->cgroups, s->conf->isolation_cgroup, s->server_conf.n_slots, &s->server_conf.limits, &error);
+    if (err)
+        require_missing(&s->require, LAYER_CGROUP, err, &error);
     buf_free(&error);
-    return 0;
 }
 
 /* The outcome socket of a box has a number above all a program can open. */
@@ -546,17 +543,37 @@ static void loop(struct supervisor *s)
     }
 }
 
+/* Look for every layer of the jail before anything is started. */
+static int find_layers(struct supervisor *s)
+{
+    struct buf error;
+
+    buf_init(&error, 1024);
+    if (require_init(&s->require, s->conf, &error) < 0) {
+        buf_addc(&error, '\0');
+        refuse(error.data);
+        buf_free(&error);
+        return -1;
+    }
+    buf_free(&error);
+    if (choose_ids(s) < 0)
+        return -1;
+    make_cgroups(s);
+    require_probe_kernel(&s->require);
+    return require_settle(&s->require, s->conf);
+}
+
 static int prepare(struct supervisor *s)
 {
     struct buf error;
     int err = 0;
 
-    buf_init(&error, 2048);
-    if (raise_file_limit() < 0 || choose_ids(s) < 0)
+    if (raise_file_limit() < 0)
         return -1;
     fill_server_conf(s);
-    if (fit_connections(&s->server_conf) < 0)
+    if (fit_connections(&s->server_conf) < 0 || find_layers(s) < 0)
         return -1;
+    buf_init(&error, 2048);
     if (launch_open(&s->files, &error) < 0)
         err = -1;
     else if (s->options->source_fd < 0) {
@@ -568,7 +585,7 @@ static int prepare(struct supervisor *s)
         refuse(error.data);
     }
     buf_free(&error);
-    if (err || make_cgroups(s) < 0)
+    if (err)
         return -1;
     fill_zygote_conf(s);
     s->signal_fd = make_signal_fd();
@@ -593,6 +610,7 @@ int supervisor_run(const struct supervisor_options *options)
         loop(&s);
     }
     cgroups_free(s.cgroups);
+    require_free(&s.require);
     if (s.listener_fd >= 0 && strncmp(s.conf->server_listen, "unix:", 5) == 0)
         unlink(s.conf->server_listen + 5);
     buf_free(&s.url);
