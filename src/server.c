@@ -260,5 +260,6 @@ int main(void)
         return EXIT_FAILURE;
     }
     uv_run(server.loop, UV_RUN_DEFAULT);
+    pool_log_last(server.pool);
     return server.exit_status;
 }
