@@ -29,7 +29,7 @@ enum {
     NAMESPACES =
         CLONE_NEWUSER | CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWNET | CLONE_NEWIPC | CLONE_NEWUTS | CLONE_NEWCGROUP
 };
-enum { FIRST_FD = 3, SPARE_FD = 64 };
+enum { FIRST_FD = 3, SPARE_FD = 64, FDS_MAX = 8 };
 
 static int open_beside(const char *directory, const char *name)
 {
@@ -71,22 +71,27 @@ int launch_open(struct launch_files *files, struct buf *error)
 /* Put @fds at FIRST_FD and up, whatever their numbers were, and close all else. */
 static int place_fds(const int *fds, int n)
 {
+    int spares[FDS_MAX]; /* above all targets; which numbers are free there is up to whoever started us */
+
     for (int i = 0; i < n; i++)
-        if (fcntl(fds[i], F_DUPFD, SPARE_FD + i) != SPARE_FD + i)
+        if ((spares[i] = fcntl(fds[i], F_DUPFD, SPARE_FD)) < 0)
             return -1;
     for (int i = 0; i < n; i++)
-        if (dup2(SPARE_FD + i, FIRST_FD + i) < 0)
+        if (dup2(spares[i], FIRST_FD + i) < 0)
             return -1;
     return kernel_close_range((unsigned) (FIRST_FD + n), ~0U, 0);
 }
 
-/* The supervisor's signals are not the child's. */
+/* The supervisor's signals are not the child's, nor are those that a shell or a service manager had it ignore:
+ * they would reach the programs. */
 static void start_afresh(void)
 {
     sigset_t none;
+
+    for (int n = 1; n < NSIG; n++)
+        signal(n, SIG_DFL);
     sigemptyset(&none);
     sigprocmask(SIG_SETMASK, &none, NULL);
-    signal(SIGPIPE, SIG_DFL);
     setsid();
     umask(077);
 }
