@@ -83,6 +83,13 @@ static int word_index(const char *word, const char *const *words)
 static const char *const log_formats[] = { "auto", "json", "text", NULL };
 static const char *const log_levels[] = { "debug", "info", "warn", "error", NULL };
 
+/* The stderr of `hatchery run` is the program's: only what is wrong is told there. */
+static int log_level_of(const struct supervisor_options *options)
+{
+    int level = word_index(options->conf->log_level, log_levels);
+    return options->source_fd >= 0 && level < LOG_WARN ? LOG_WARN : level;
+}
+
 static struct wire_limits limits_of(const struct conf *c)
 {
     return (struct wire_limits){
@@ -124,7 +131,7 @@ static void fill_server_conf(struct supervisor *s)
         .write_timeout_ms = (unsigned) c->server_write_timeout,
         .max_body = c->server_max_body,
         .log_format = word_index(c->log_format, log_formats),
-        .log_level = word_index(c->log_level, log_levels),
+        .log_level = log_level_of(s->options),
         .limits = limits_of(c),
     };
     if (w->one_run)
@@ -613,7 +620,7 @@ int supervisor_run(const struct supervisor_options *options)
                             .files = { -1, -1, -1 } };
     buf_init(&s.url, 256);
     log_init("supervisor", (enum log_format) word_index(s.conf->log_format, log_formats),
-             (enum log_level) word_index(s.conf->log_level, log_levels));
+             (enum log_level) log_level_of(options));
     s.exit_status = EXIT_FAILURE;
     if (prepare(&s) == 0) {
         s.exit_status = EXIT_SUCCESS;
