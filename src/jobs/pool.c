@@ -39,6 +39,7 @@ struct pool {
 };
 
 static void refill(struct pool *pool);
+static void refill_later(struct pool *pool);
 
 /* --- the queue --- */
 
@@ -64,9 +65,14 @@ static void dispatch(struct pool *pool)
         struct job *job = pool->first;
         struct run *run = pool->idle[--pool->waiting];
         run->zygote->waiting--;
+        if (run_start(run, job) < 0) { /* it died a moment ago: nothing has been run, so another may */
+            log_warn("a waiting box ended", LOG_I("slot", run->slot));
+            run_release(run);
+            refill_later(pool);
+            continue;
+        }
         queue_remove(pool, job);
         pool->running++;
-        run_start(run, job);
     }
 }
 
@@ -333,6 +339,12 @@ void pool_out_of_memory(struct pool *pool, const struct wire_msg *msg)
 void pool_drain(struct pool *pool)
 {
     pool->draining = true;
+}
+
+void pool_log_last(struct pool *pool)
+{
+    for (unsigned i = 0; i < pool->conf->n_slots; i++)
+        run_log_last(&pool->runs[i]);
 }
 
 unsigned pool_queue_length(const struct pool *pool)
