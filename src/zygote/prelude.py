@@ -1,16 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the zygote's C code leaves to Python: compiling a program, wording an exception.
+"""What the zygote's C code leaves to Python: compiling a program, and its source as a file.
 
 Executed once in the zygote in a namespace of its own, before any program.  The C
-side (run.c) keeps compile_program() and format_error(); a program finds them by no name.
-Everything but format_error() has done its work before the program's first line runs.
+side (run.c) keeps compile_program() and open_source(); a program finds them by no name.
+Everything but open_source() has done its work before the program's first line runs.
 """
 import __future__
 import ast
+import io
 import linecache
 import opcode
 import sys
-import traceback
 import types
 import warnings
 
@@ -21,15 +21,16 @@ SCOPES = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
 COMPREHENSIONS = (ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp)
 BLOCKS = ("body", "orelse", "finalbody")
 
-TracebackException = traceback.TracebackException
-BaseException = BaseException
-getattr = getattr
+open = open
+program = b""  # what open_source() gives
 
 
 def compile_program(source):
     """A program as (code object, globals to set before it runs); it may `return` at top level."""
+    global program
     if source[:1] == "\ufeff":
         source = source[1:]
+    program = source.encode("utf-8", "replace")
     lines = [line + "\n" for line in source.replace("\r\n", "\n").replace("\r", "\n").split("\n")]
     linecache.cache[FILENAME] = (len(source), None, lines, FILENAME)
     try:
@@ -226,9 +227,17 @@ def requalify(code, prefix):
     return code.replace(co_consts=consts, co_qualname=code.co_qualname.removeprefix(prefix))
 
 
-def format_error(kind, value, tb):
-    """The traceback as Python prints it, or None where the program broke what that needs."""
-    try:
-        return "".join(TracebackException(kind, value, tb, compact=True).format())
-    except BaseException:
-        return None
+class Source(io.BytesIO):
+    """main.py for the C code that shows a traceback: it asks for the encoding by descriptor,
+    and reads from the object."""
+
+    def fileno(self):
+        self.null = open("/dev/null", "rb")
+        return self.null.fileno()
+
+
+def open_source(name, *rest, **named):
+    """io.open() while an exception is shown (show.c)."""
+    if name == FILENAME:
+        return Source(program)
+    return open(name, *rest, **named)
