@@ -16,6 +16,7 @@ import warnings
 
 FILENAME = "main.py"
 STAR = "hatchery_star"  # stands for `*` between compile() and patch_stars()
+BODY = "<body>"  # the function around a program that returns; no program can name one so
 
 SCOPES = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
 COMPREHENSIONS = (ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp)
@@ -33,12 +34,14 @@ def compile_program(source):
     program = source.encode("utf-8", "replace")
     lines = [line + "\n" for line in source.replace("\r\n", "\n").replace("\r", "\n").split("\n")]
     linecache.cache[FILENAME] = (len(source), None, lines, FILENAME)
+    said, show, warnings._showwarnmsg = [], warnings._showwarnmsg, lambda message: said.append(message)
     try:
         try:
             return compile(source, FILENAME, "exec", 0, True), {}
         except SyntaxError as error:
             if error.msg != "'return' outside function":
                 raise
+            del said[:]  # or the compiler would say it twice
         return compile_returning(source)
     except SyntaxError as error:
         # A tree has no text: give the error the line that a file would have given.
@@ -46,6 +49,10 @@ def compile_program(source):
             error.text = lines[error.lineno - 1]
         error.__context__ = None
         raise error.with_traceback(None)
+    finally:
+        warnings._showwarnmsg = show
+        for message in said:
+            show(message)
 
 
 def compile_returning(source):
@@ -62,12 +69,12 @@ def compile_returning(source):
         for node in future:
             for alias in node.names:
                 first[alias.asname or alias.name] = getattr(__future__, alias.name)
-        rewriter = Rewriter("annotations" in first and future != [])
+        rewriter = Rewriter(any(alias.name == "annotations" for node in future for alias in node.names))
         body = rewriter.block([node for node in tree.body if not is_future(node)])
         if rewriter.annotated:
             first["__annotations__"] = {}
         function = ast.FunctionDef(
-            name="main", decorator_list=[], lineno=1, col_offset=0,
+            name=BODY, decorator_list=[], lineno=1, col_offset=0,
             args=ast.arguments(posonlyargs=[], args=[], kwonlyargs=[], kw_defaults=[], defaults=[]),
             # `pass` keeps a first string from being a docstring.
             body=[ast.Pass()] + [ast.Global(names=[name]) for name in sorted(rewriter.names)] + body)
@@ -75,8 +82,8 @@ def compile_returning(source):
         outer = compile(module, FILENAME, "exec", 0, True)
     finally:
         sys.setrecursionlimit(limit)
-    code = next(c for c in outer.co_consts if isinstance(c, types.CodeType) and c.co_name == "main")
-    code = requalify(patch_stars(code), "main.<locals>.")
+    code = next(c for c in outer.co_consts if isinstance(c, types.CodeType) and c.co_name == BODY)
+    code = requalify(patch_stars(code), BODY + ".<locals>.")
     return code.replace(co_name="<module>", co_qualname="<module>"), first
 
 
@@ -154,8 +161,11 @@ class Rewriter:
             item = ast.Subscript(value=where, slice=ast.Constant(value=node.target.id), ctx=ast.Store())
             value = ast.Constant(value=ast.unparse(node.annotation)) if self.lazy else node.annotation
             new.append(ast.Assign(targets=[item], value=value))
-        elif not self.lazy:
-            new.append(ast.Expr(value=node.annotation))
+        else:
+            if node.value is None and not isinstance(node.target, ast.Name):
+                new += [ast.Expr(value=part) for part in evaluated_parts(node.target)]
+            if not self.lazy:
+                new.append(ast.Expr(value=node.annotation))
         return [ast.copy_location(n, node) for n in new or [ast.Pass()]]
 
     def bind(self, node):
@@ -165,6 +175,9 @@ class Rewriter:
             outer = node.decorator_list + getattr(node, "bases", []) + [k.value for k in getattr(node, "keywords", [])]
             if arguments:
                 outer += arguments.defaults + [d for d in arguments.kw_defaults if d]
+                given = [*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs, arguments.vararg,
+                         arguments.kwarg]
+                outer += [a.annotation for a in given if a and a.annotation] + [r for r in [node.returns] if r]
         elif isinstance(node, (ast.Import, ast.ImportFrom)):
             self.names.update(alias.asname or alias.name.partition(".")[0] for alias in node.names)
             outer = []
@@ -196,6 +209,15 @@ class Rewriter:
                 if field != "body" or not isinstance(node, (ast.ExceptHandler, ast.match_case)):
                     todo += [(child, inside) for child in (value if isinstance(value, list) else [value])
                              if isinstance(child, ast.AST)]
+
+
+def evaluated_parts(target):
+    """What `a.b: T` and `a[i]: T` evaluate of their target."""
+    parts = [target.value]
+    if isinstance(target, ast.Subscript):
+        parts += [part for part in (target.slice.lower, target.slice.upper, target.slice.step) if part] \
+            if isinstance(target.slice, ast.Slice) else [target.slice]
+    return parts
 
 
 def patch_stars(code):
