@@ -15,7 +15,7 @@
 #include "../box/box.h"
 
 #include <errno.h>
-#include <poll.h>
+#include <fcntl.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
@@ -346,11 +346,12 @@ static void rehearse(void)
     PyErr_Clear();
 }
 
-/* The program may have made the socket non-blocking. */
-static int wait_for(short events)
+/* The program may have made the socket non-blocking. Not poll(2): it fails when RLIMIT_NOFILE is 0. */
+static void make_blocking(void)
 {
-    struct pollfd p = { .fd = BOX_CONTROL_FD, .events = events };
-    return poll(&p, 1, -1);
+    int flags = fcntl(BOX_CONTROL_FD, F_GETFL);
+    if (flags >= 0)
+        fcntl(BOX_CONTROL_FD, F_SETFL, flags & ~O_NONBLOCK);
 }
 
 static ssize_t send_packet(const struct iovec *iov, int n)
@@ -363,13 +364,13 @@ static ssize_t send_packet(const struct iovec *iov, int n)
         memcpy(packet + size, iov[i].iov_base, iov[i].iov_len);
         size += iov[i].iov_len;
     }
-    do
-        sent = send(BOX_CONTROL_FD, packet, size, MSG_NOSIGNAL);
-    while (sent < 0 && (errno == EINTR || (errno == EAGAIN && wait_for(POLLOUT) >= 0)));
+    while ((sent = send(BOX_CONTROL_FD, packet, size, MSG_NOSIGNAL)) < 0 && (errno == EINTR || errno == EAGAIN))
+        make_blocking();
     return sent;
 }
 
-static void report(const unsigned char *token, struct ending *end)
+/* False when the program has broken the socket: then the exit status must tell. */
+static bool report(const unsigned char *token, struct ending *end)
 {
     struct wire_outcome head = { .kind = end->kind,
                                  .exit_code = end->exit_code,
@@ -387,9 +388,10 @@ static void report(const unsigned char *token, struct ending *end)
                                 { &head, at ? 0 : sizeof(head) },
                                 { body.data + at, n } };
         if (send_packet(iov, 3) < 0)
-            break;
+            return false;
         at += n;
     } while (at < body.len);
+    return true;
 }
 
 static ssize_t receive(void *p, size_t size)
@@ -458,10 +460,10 @@ _Noreturn void run_box(void)
     finish(&end);
     if (getpid() != self)
         _exit(end.exit_code); /* a child that the program forked came out here too */
-    report(run.token, &end);
     /* The server replies first and kills then: dying here would compete with the reply for a core. */
-    while (receive(&byte, 1) > 0)
-        ;
+    if (report(run.token, &end))
+        while (receive(&byte, 1) > 0)
+            ;
     _exit(end.exit_code);
 }
 

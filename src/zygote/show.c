@@ -25,7 +25,9 @@ static void begin(void)
     if (show.depth++ > 0)
         return;
     show.io_open = PyObject_GetAttrString(show.io, "open");
-    if (!show.io_open || PyObject_SetAttrString(show.io, "open", show.open_source) < 0)
+    if (!show.io_open)
+        PyErr_Clear(); /* a program may have deleted it, and CPython 3.11 crashes on that */
+    if (PyObject_SetAttrString(show.io, "open", show.open_source) < 0)
         PyErr_Clear(); /* then without source lines */
 }
 
@@ -37,7 +39,7 @@ static void end(void)
     if (--show.depth > 0)
         return;
     PyErr_Fetch(&type, &value, &tb);
-    if (show.io_open && PyObject_SetAttrString(show.io, "open", show.io_open) < 0)
+    if (PyObject_SetAttrString(show.io, "open", show.io_open) < 0) /* NULL deletes it */
         PyErr_Clear();
     Py_CLEAR(show.io_open);
     PyErr_Restore(type, value, tb);
