@@ -60,7 +60,7 @@ def compile_returning(source):
     is global, and the function's code object is then run as the module's: `return` unwinds
     `with`, `finally` and loops as the compiler knows to, and names stay the module's."""
     limit = sys.getrecursionlimit()
-    sys.setrecursionlimit(max(limit, 10000))  # a long chain of elif is nested in the tree
+    sys.setrecursionlimit(max(limit, 10000))  # a chain of elif is nested in the tree, lambdas in the code
     try:
         check_without_returns(source)
         tree = ast.parse(source, FILENAME)
@@ -80,10 +80,10 @@ def compile_returning(source):
             body=[ast.Pass()] + [ast.Global(names=[name]) for name in sorted(rewriter.names)] + body)
         module = ast.fix_missing_locations(ast.Module(body=future + [function], type_ignores=[]))
         outer = compile(module, FILENAME, "exec", 0, True)
+        code = next(c for c in outer.co_consts if isinstance(c, types.CodeType) and c.co_name == BODY)
+        code = requalify(patch_stars(code), BODY + ".<locals>.")
     finally:
         sys.setrecursionlimit(limit)
-    code = next(c for c in outer.co_consts if isinstance(c, types.CodeType) and c.co_name == BODY)
-    code = requalify(patch_stars(code), BODY + ".<locals>.")
     return code.replace(co_name="<module>", co_qualname="<module>"), first
 
 
