@@ -19,7 +19,6 @@ STAR = "hatchery_star"  # stands for `*` between compile() and patch_stars()
 BODY = "<body>"  # the function around a program that returns; no program can name one so
 
 SCOPES = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
-COMPREHENSIONS = (ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp)
 BLOCKS = ("body", "orelse", "finalbody")
 
 open = open
@@ -47,7 +46,6 @@ def compile_program(source):
         # A tree has no text: give the error the line that a file would have given.
         if error.text is None and error.filename == FILENAME and 0 < (error.lineno or 0) <= len(lines):
             error.text = lines[error.lineno - 1]
-        error.__context__ = None
         raise error.with_traceback(None)
     finally:
         warnings._showwarnmsg = show
@@ -76,8 +74,7 @@ def compile_returning(source):
         function = ast.FunctionDef(
             name=BODY, decorator_list=[], lineno=1, col_offset=0,
             args=ast.arguments(posonlyargs=[], args=[], kwonlyargs=[], kw_defaults=[], defaults=[]),
-            # `pass` keeps a first string from being a docstring.
-            body=[ast.Pass()] + [ast.Global(names=[name]) for name in sorted(rewriter.names)] + body)
+            body=[ast.Global(names=[name]) for name in sorted(rewriter.names)] + body)
         module = ast.fix_missing_locations(ast.Module(body=future + [function], type_ignores=[]))
         outer = compile(module, FILENAME, "exec", 0, True)
         code = next(c for c in outer.co_consts if isinstance(c, types.CodeType) and c.co_name == BODY)
@@ -189,25 +186,23 @@ class Rewriter:
             self.bind_expression(child)
 
     def bind_expression(self, top):
-        """Targets, `:=` and captures; iterative, as the nesting is a stranger's."""
-        todo = [(top, False)]
+        """Targets, `:=` and captures; iterative, as the nesting is a stranger's.  The variables of
+        comprehensions come along, which changes nothing: they are bound in a scope of their own."""
+        todo = [top]
         while todo:
-            node, inside = todo.pop()  # inside a comprehension only `:=` binds out here
+            node = todo.pop()
             if isinstance(node, ast.Lambda):
-                todo += [(d, inside) for d in node.args.defaults + node.args.kw_defaults if d]
+                todo += [d for d in node.args.defaults + node.args.kw_defaults if d]
                 continue
-            if isinstance(node, ast.Name) and not inside and not isinstance(node.ctx, ast.Load):
+            if isinstance(node, ast.Name) and not isinstance(node.ctx, ast.Load):
                 self.names.add(node.id)
-            elif isinstance(node, ast.NamedExpr):
-                self.names.add(node.target.id)
             elif isinstance(node, (ast.MatchAs, ast.MatchStar, ast.ExceptHandler)) and node.name:
                 self.names.add(node.name)
             elif isinstance(node, ast.MatchMapping) and node.rest:
                 self.names.add(node.rest)
-            inside = inside or isinstance(node, COMPREHENSIONS)
             for field, value in ast.iter_fields(node):
                 if field != "body" or not isinstance(node, (ast.ExceptHandler, ast.match_case)):
-                    todo += [(child, inside) for child in (value if isinstance(value, list) else [value])
+                    todo += [child for child in (value if isinstance(value, list) else [value])
                              if isinstance(child, ast.AST)]
 
 
