@@ -104,10 +104,15 @@ const char *outcome_reason(const struct outcome *outcome)
     return kinds[outcome->kind].reason;
 }
 
+static bool is_space(char c)
+{
+    return c == ' ' || c == '\t' || c == '\r' || c == '\n';
+}
+
 static bool blank(const struct buf *b)
 {
     for (size_t i = 0; i < b->len; i++)
-        if (!strchr(" \t\r\n", b->data[i]))
+        if (!is_space(b->data[i]))
             return false;
     return true;
 }
@@ -117,7 +122,7 @@ static void add_last_line(struct buf *out, const struct buf *text)
 {
     size_t end = text->len;
 
-    while (end && strchr(" \t\r\n", text->data[end - 1]))
+    while (end && is_space(text->data[end - 1]))
         end--;
     size_t begin = end;
     while (begin && text->data[begin - 1] != '\n')

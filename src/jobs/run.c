@@ -14,6 +14,7 @@
 
 #include <errno.h>
 #include <signal.h>
+#include <poll.h>
 #include <sodium.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -305,12 +306,19 @@ static bool report_complete(const struct run *run)
            || h->error_len > (int64_t) run->body.max || (int64_t) run->body.len >= h->result_len + h->error_len;
 }
 
+/* recv(2) gave 0 bytes: the end, or an empty packet that the program sent to look like one. */
+static bool is_closed(int fd)
+{
+    struct pollfd p = { .fd = fd, .events = POLLRDHUP };
+    return poll(&p, 1, 0) != 0;
+}
+
 /* Read packets.  1: the report is complete; 0: more may come; -1: the program has closed its end. */
 static int read_report(struct run *run, int turns)
 {
     while (turns-- > 0) {
         ssize_t n = recv(run->control_fd, scratch, sizeof(scratch), MSG_DONTWAIT);
-        if (n == 0 || (n < 0 && errno == ECONNRESET))
+        if ((n == 0 && is_closed(run->control_fd)) || (n < 0 && errno == ECONNRESET))
             return -1;
         if (n < 0)
             return 0;
