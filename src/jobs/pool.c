@@ -212,29 +212,36 @@ static void close_all(const int *fds, int n)
     }
 }
 
+/* All of a box has ended, or it could not be made.  One that never came leaves its place to another. */
+static void on_gone(struct pool *pool, struct run *run, const struct wire_msg *msg)
+{
+    if (msg->status < 0)
+        log_error("the zygote could not make a box", LOG_S("errno", strerrorname_np(-msg->status)));
+    if (run->state == RUN_ORDERED) {
+        pool->coming--;
+        refill_later(pool);
+    }
+    run_gone(run);
+}
+
+/* Descriptors that nothing here takes are closed. */
 static void on_message(struct pool *pool, const struct wire_msg *msg, const int *fds)
 {
     struct run *run = msg->slot < pool->conf->n_slots ? &pool->runs[msg->slot] : NULL;
+    bool known = run && run->serial == msg->serial && run->state != RUN_FREE;
 
+    if (known && msg->type == WIRE_BOX && fds[3] >= 0 && run->state == RUN_ORDERED) {
+        run_open(run, fds);
+        return;
+    }
+    close_all(fds, 4);
     if (msg->type == WIRE_WARM) {
         pool->warm = true;
         refill(pool);
-        return;
-    }
-    if (!run || run->serial != msg->serial || run->state == RUN_FREE)
-        close_all(fds, 4);
-    else if (msg->type == WIRE_BOX && fds[3] >= 0 && run->state == RUN_ORDERED)
-        run_open(run, fds);
-    else if (msg->type == WIRE_EXITED)
+    } else if (known && msg->type == WIRE_EXITED)
         run_exited(run, msg);
-    else if (msg->type == WIRE_GONE) {
-        if (msg->status < 0) {
-            log_error("the zygote could not make a box", LOG_S("errno", strerrorname_np(-msg->status)));
-            pool->coming--;
-            refill_later(pool);
-        }
-        run_gone(run);
-    }
+    else if (known && msg->type == WIRE_GONE)
+        on_gone(pool, run, msg);
 }
 
 static void on_zygote(uv_poll_t *handle, int status, int events)
@@ -250,6 +257,7 @@ static void on_zygote(uv_poll_t *handle, int status, int events)
         if (n == -EAGAIN)
             return;
         if (n != sizeof(msg)) {
+            close_all(fds, 4);
             log_warn("the zygote is gone, and its boxes with it");
             lose_zygote(pool);
             return;
