@@ -921,7 +921,7 @@ static void test_cancel_waiting(void **state)
         struct told t[4];
         for (int i = 0; i < 4; i++) {
             make_job(&t[i], s);
-            t[i].job.code = "0123" + i;
+            t[i].job.code = &"0123"[i];
             t[i].job.code_len = 1;
             assert_int_equal(pool_run(s->pool, &t[i].job), 0);
         }
