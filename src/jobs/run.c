@@ -454,6 +454,11 @@ void run_log_last(struct run *run)
 
 void run_bereft(struct run *run)
 {
+    if (!run->exited) { /* what it used is never told: the log goes without */
+        run->used = (struct wire_msg){ 0 };
+        run->exited = true;
+        log_run(run);
+    }
     if (run->state == RUN_RUNNING) {
         if (read_report(run, PACKETS_A_TURN) <= 0) {
             run->outcome.kind = OUTCOME_INTERNAL;
