@@ -62,9 +62,9 @@ with attempt():
 # wall: root
 # expect: REFUSED ENOENT
 with attempt():
-    directory = os.open(".", os.O_RDONLY)
+    directory = os.open(".", os.O_PATH)
     for _ in range(32):
-        directory = os.open("..", os.O_RDONLY, dir_fd=directory)
+        directory = os.open("..", os.O_PATH, dir_fd=directory)
     os.open("root", os.O_RDONLY, dir_fd=directory)
 
 # attempt: symlink-to-host
