@@ -15,6 +15,7 @@
 #ifndef PR_SET_MDWE /* prctl(2), Linux 6.3 */
 #define PR_SET_MDWE 65
 #define PR_MDWE_REFUSE_EXEC_GAIN 1UL
+#define PR_GET_MDWE 66
 #endif
 
 #ifndef PR_SET_MEMORY_MERGE /* prctl(2), Linux 6.4 */

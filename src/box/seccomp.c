@@ -3,9 +3,9 @@
  *
  * Called once by the zygote, before any fork; libseccomp compiles to BPF, a
  * binary tree because a linear filter of this size costs three times as much a
- * call, and a few instructions of ours before it.  What must never happen here:
- * a 64-bit compare of an argument that the kernel reads as 32 bits
- * (CVE-2019-10063). */
+ * call.  What must never happen here: a 64-bit compare of an argument that the
+ * kernel reads as 32 bits (CVE-2019-10063): those are compared under a 32-bit
+ * mask, or by the low half alone in the part that is put in front. */
 #include "box.h"
 #include "kernel.h"
 
@@ -41,51 +41,47 @@ static const struct call calls[] = {
 #undef ANSWER
 };
 
-/* Values that the low half of one argument may have or may not have; otherwise the call is refused with @error. */
+/* Calls refused on the outcome socket only: a program that closes or overwrites every descriptor must not lose its own
+ * outcome.  Which argument is the descriptor, and the errno. */
+static const struct {
+    const char *name;
+    unsigned arg;
+    int error;
+} guarded[] = {
+    { "close", 0, EBADF },   { "dup2", 1, EBADF },     { "dup3", 1, EBADF },
+    { "write", 0, EBADF },   { "writev", 0, EBADF },   { "pwrite64", 0, EBADF },
+    { "pwritev", 0, EBADF }, { "pwritev2", 0, EBADF }, { "shutdown", 0, EBADF },
+};
+
+/* Values one argument may have; all else is refused with the last column. */
 struct words {
     const char *name;
     unsigned arg;
     int error;
-    bool forbidden; /* the list is of those it may not have */
-    const uint32_t *list;
+    const uint64_t *allowed;
     size_t n;
 };
 
-static const uint32_t ioctls[] = { TCGETS, TIOCGWINSZ, FIONREAD, FIONBIO, FIONCLEX, FIOCLEX };
-static const uint32_t fcntls[] = { F_DUPFD, F_GETFD, F_SETFD,  F_GETFL,         F_SETFL,
+static const uint64_t ioctls[] = { TCGETS, TIOCGWINSZ, FIONREAD, FIONBIO, FIONCLEX, FIOCLEX };
+static const uint64_t fcntls[] = { F_DUPFD, F_GETFD, F_SETFD,  F_GETFL,         F_SETFL,
                                    F_GETLK, F_SETLK, F_SETLKW, F_DUPFD_CLOEXEC, F_GETPIPE_SZ };
-static const uint32_t
+static const uint64_t
     prctls[] = { PR_SET_PDEATHSIG, PR_GET_PDEATHSIG, PR_GET_DUMPABLE,     PR_SET_NAME,
                  PR_GET_NAME,      PR_CAPBSET_READ,  PR_GET_NO_NEW_PRIVS, 0x53564d41 /* PR_SET_VMA */ };
-static const uint32_t arch_prctls[] = { 0x1002 /* ARCH_SET_FS */, 0x1003 /* ARCH_GET_FS */, 0x1021, 0x1022,
+static const uint64_t arch_prctls[] = { 0x1002 /* ARCH_SET_FS */, 0x1003 /* ARCH_GET_FS */, 0x1021, 0x1022,
                                         0x1023 /* XCOMP: AMX */ };
-static const uint32_t madvises[] = { MADV_NORMAL,     MADV_RANDOM,     MADV_SEQUENTIAL, MADV_WILLNEED,
+static const uint64_t madvises[] = { MADV_NORMAL,     MADV_RANDOM,     MADV_SEQUENTIAL, MADV_WILLNEED,
                                      MADV_DONTNEED,   MADV_FREE,       MADV_DONTFORK,   MADV_DOFORK,
                                      MADV_HUGEPAGE,   MADV_NOHUGEPAGE, MADV_DONTDUMP,   MADV_DODUMP,
                                      MADV_WIPEONFORK, MADV_KEEPONFORK, MADV_COLD,       MADV_PAGEOUT };
 
-static const uint32_t control[] = { BOX_CONTROL_FD };
-
-#define WORDS(name, arg, error, forbidden, list)                                                                       \
+#define WORDS(name, arg, error, list)                                                                                  \
     {                                                                                                                  \
-        name, arg, error, forbidden, list, sizeof(list) / sizeof(*(list))                                              \
+        name, arg, error, list, sizeof(list) / sizeof(*(list))                                                         \
     }
 static const struct words words[] = {
-    WORDS("ioctl", 1, ENOTTY, false, ioctls),
-    WORDS("fcntl", 1, EPERM, false, fcntls),
-    WORDS("prctl", 0, EPERM, false, prctls),
-    WORDS("arch_prctl", 0, EPERM, false, arch_prctls),
-    WORDS("madvise", 2, EINVAL, false, madvises),
-    /* A program that closes or overwrites every descriptor must not lose its own outcome. */
-    WORDS("close", 0, EBADF, true, control),
-    WORDS("dup2", 1, EBADF, true, control),
-    WORDS("dup3", 1, EBADF, true, control),
-    WORDS("write", 0, EBADF, true, control),
-    WORDS("writev", 0, EBADF, true, control),
-    WORDS("pwrite64", 0, EBADF, true, control),
-    WORDS("pwritev", 0, EBADF, true, control),
-    WORDS("pwritev2", 0, EBADF, true, control),
-    WORDS("shutdown", 0, EBADF, true, control),
+    WORDS("ioctl", 1, ENOTTY, ioctls),          WORDS("fcntl", 1, EPERM, fcntls),      WORDS("prctl", 0, EPERM, prctls),
+    WORDS("arch_prctl", 0, EPERM, arch_prctls), WORDS("madvise", 2, EINVAL, madvises),
 };
 
 static int add(scmp_filter_ctx ctx, uint32_t action, const char *name, unsigned n, const struct scmp_arg_cmp *cmp)
@@ -147,68 +143,81 @@ static int add_newer(scmp_filter_ctx ctx)
     return err;
 }
 
-/* --- what libseccomp can't say ---
- *
- * It compares 64 bits, and it has no way to refuse "all but these values" with an errno that is not the filter's own.
- * So the calls in words[] are answered by instructions of ours before its program, which all other calls, and other
- * ABIs, fall through to. */
+/* What libseccomp cannot say, in front of its program: "any value but one", and "these values, or else this errno",
+ * both of the low 32 bits of one argument.  What passes here goes on to libseccomp's part. */
+struct front {
+    struct sock_filter code[192];
+    unsigned short n;
+};
 
-enum { LONGEST_BLOCK = 32 };
-
-static void put(struct sock_fprog *program, uint16_t code, uint32_t k, size_t if_true, size_t if_false)
+static void put(struct front *f, unsigned code, uint32_t k, size_t jump_true, size_t jump_false)
 {
-    program->filter[program->len++] =
-        (struct sock_filter){ .code = code, .jt = (uint8_t) if_true, .jf = (uint8_t) if_false, .k = k };
+    if (f->n < sizeof(f->code) / sizeof(*f->code))
+        f->code[f->n] = (struct sock_filter){ (uint16_t) code, (uint8_t) jump_true, (uint8_t) jump_false, k };
+    f->n++;
 }
 
-static void put_load(struct sock_fprog *program, size_t offset)
+static void put_load(struct front *f, size_t offset)
 {
-    put(program, BPF_LD | BPF_W | BPF_ABS, (uint32_t) offset, 0, 0);
+    put(f, BPF_LD | BPF_W | BPF_ABS, (uint32_t) offset, 0, 0);
 }
 
-/* One call; the accumulator holds the number, and still does where it is another call's. */
-static void put_words(struct sock_fprog *program, const struct words *w)
+/* If the call is @name (its number is loaded): refuse it where its argument is not among @values, or where it is, as
+ * @among says.  The number is loaded again after it. */
+static void put_call(struct front *f, const char *name, unsigned arg, int error, bool among, const uint64_t *values,
+                     size_t n)
 {
-    uint32_t refuse = SECCOMP_RET_ERRNO | (uint32_t) w->error;
-    int nr = seccomp_syscall_resolve_name(w->name);
+    int nr = seccomp_syscall_resolve_name(name);
 
     if (nr < 0)
         return; /* not on this architecture */
-    put(program, BPF_JMP | BPF_JEQ | BPF_K, (uint32_t) nr, 0, w->n + 3);
-    put_load(program,
-             offsetof(struct seccomp_data, args) + w->arg * sizeof(uint64_t)); /* little-endian: the low half */
-    for (size_t i = 0; i < w->n; i++)
-        put(program, BPF_JMP | BPF_JEQ | BPF_K, w->list[i], w->n - i, 0);
-    put(program, BPF_RET | BPF_K, w->forbidden ? SECCOMP_RET_ALLOW : refuse, 0, 0);
-    put(program, BPF_RET | BPF_K, w->forbidden ? refuse : SECCOMP_RET_ALLOW, 0, 0);
+    put(f, BPF_JMP | BPF_JEQ | BPF_K, (uint32_t) nr, 0, n + 3);
+    put_load(f, offsetof(struct seccomp_data, args) + arg * sizeof(uint64_t)
+                    + (__BYTE_ORDER__ == __ORDER_BIG_ENDIAN__ ? sizeof(uint32_t) : 0));
+    for (size_t i = 0; i < n; i++) {
+        bool last = i == n - 1;
+        size_t hit = n - i - 1; /* from here to the refusal */
+        put(f, BPF_JMP | BPF_JEQ | BPF_K, (uint32_t) values[i], among ? hit : hit + 1, among && last);
+    }
+    put(f, BPF_RET | BPF_K, SECCOMP_RET_ERRNO | (uint32_t) error, 0, 0);
+    put_load(f, offsetof(struct seccomp_data, nr));
 }
 
-/* @program: what libseccomp made; becomes the whole filter. */
-static int put_before(struct sock_fprog *program)
+/* Numbers mean other calls in another ABI: those skip this part, and libseccomp's ends them. */
+static int build_front(struct front *f)
 {
-    const size_t n_words = sizeof(words) / sizeof(*words);
-    struct sock_fprog whole = { 0 };
+    static const uint64_t ours[] = { BOX_CONTROL_FD };
 
-    whole.filter = calloc(n_words * LONGEST_BLOCK + 4U + program->len, sizeof(*whole.filter));
-    if (!whole.filter)
-        return -ENOMEM;
-    put_load(&whole, offsetof(struct seccomp_data, arch));
-    put(&whole, BPF_JMP | BPF_JEQ | BPF_K, seccomp_arch_native(), 1, 0); /* a token is its AUDIT_ARCH_ */
-    put(&whole, BPF_JMP | BPF_JA, 0, 0, 0);
-    put_load(&whole, offsetof(struct seccomp_data, nr));
-    for (size_t i = 0; i < n_words; i++)
-        put_words(&whole, &words[i]);
-    whole.filter[2].k = (uint32_t) whole.len - 3; /* another ABI: straight to libseccomp's program */
-    memcpy(whole.filter + whole.len, program->filter, program->len * sizeof(*program->filter));
-    whole.len = (unsigned short) (whole.len + program->len);
-    free(program->filter);
-    *program = whole;
+    put_load(f, offsetof(struct seccomp_data, arch));
+    put(f, BPF_JMP | BPF_JEQ | BPF_K, seccomp_arch_native(), 1, 0);
+    put(f, BPF_JMP | BPF_JA, 0, 0, 0);
+    put_load(f, offsetof(struct seccomp_data, nr));
+    for (size_t i = 0; i < sizeof(guarded) / sizeof(*guarded); i++)
+        put_call(f, guarded[i].name, guarded[i].arg, guarded[i].error, true, ours, 1);
+    for (size_t i = 0; i < sizeof(words) / sizeof(*words); i++)
+        put_call(f, words[i].name, words[i].arg, words[i].error, false, words[i].allowed, words[i].n);
+    if (f->n > sizeof(f->code) / sizeof(*f->code))
+        return -ENOSPC;
+    f->code[2].k = f->n - 3u;
     return 0;
 }
 
-/* libseccomp writes BPF to a descriptor only. */
-static int export(scmp_filter_ctx ctx, struct sock_fprog *ret_filter)
+/* The calls that build_front() has judged.  close_range gets ENOSYS so that callers close one by one. */
+static int add_judged(scmp_filter_ctx ctx)
 {
+    int err = add(ctx, SCMP_ACT_ERRNO(ENOSYS), "close_range", 0, NULL);
+
+    for (size_t i = 0; i < sizeof(guarded) / sizeof(*guarded) && !err; i++)
+        err = add(ctx, SCMP_ACT_ALLOW, guarded[i].name, 0, NULL);
+    for (size_t i = 0; i < sizeof(words) / sizeof(*words) && !err; i++)
+        err = add(ctx, SCMP_ACT_ALLOW, words[i].name, 0, NULL);
+    return err;
+}
+
+/* Both parts in one block; libseccomp writes BPF to a descriptor only. */
+static int export(scmp_filter_ctx ctx, const struct front *front, struct sock_fprog *ret_filter)
+{
+    size_t front_size = front->n * sizeof(*front->code);
     struct stat st;
     int fd = memfd_create("filter", MFD_CLOEXEC);
     int err = fd < 0 ? -errno : seccomp_export_bpf(ctx, fd);
@@ -216,15 +225,16 @@ static int export(scmp_filter_ctx ctx, struct sock_fprog *ret_filter)
     if (!err && fstat(fd, &st) < 0)
         err = -errno;
     if (!err) {
-        struct sock_filter *code = malloc((size_t) st.st_size);
+        struct sock_filter *code = malloc(front_size + (size_t) st.st_size);
         if (!code)
             err = -ENOMEM;
-        else if (pread(fd, code, (size_t) st.st_size, 0) != st.st_size) {
+        else if (pread(fd, code + front->n, (size_t) st.st_size, 0) != st.st_size) {
             free(code);
             err = -EIO;
         } else {
+            memcpy(code, front->code, front_size);
             ret_filter->filter = code;
-            ret_filter->len = (unsigned short) ((size_t) st.st_size / sizeof(*code));
+            ret_filter->len = (unsigned short) (front->n + (size_t) st.st_size / sizeof(*code));
         }
     }
     if (fd >= 0)
@@ -235,7 +245,8 @@ static int export(scmp_filter_ctx ctx, struct sock_fprog *ret_filter)
 int box_seccomp_compile(struct sock_fprog *ret_filter)
 {
     scmp_filter_ctx ctx = seccomp_init(SCMP_ACT_ERRNO(EPERM));
-    int err = ctx ? 0 : -ENOMEM;
+    struct front front = { .n = 0 };
+    int err = ctx ? build_front(&front) : -ENOMEM;
 
     if (!err)
         err = seccomp_attr_set(ctx, SCMP_FLTATR_ACT_BADARCH, SCMP_ACT_KILL_PROCESS);
@@ -254,13 +265,10 @@ int box_seccomp_compile(struct sock_fprog *ret_filter)
     /* mmap: any; executable and writable together is refused by PR_SET_MDWE. */
     if (!err)
         err = add(ctx, SCMP_ACT_ALLOW, "mmap", 0, NULL);
-    /* Not guarded by number as close(2) is: callers close one by one then. */
     if (!err)
-        err = add(ctx, SCMP_ACT_ERRNO(ENOSYS), "close_range", 0, NULL);
+        err = add_judged(ctx);
     if (!err)
-        err = export(ctx, ret_filter);
-    if (!err)
-        err = put_before(ret_filter);
+        err = export(ctx, &front, ret_filter);
     if (ctx)
         seccomp_release(ctx);
     return err;

@@ -19,6 +19,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/capability.h>
+#include <malloc.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -115,6 +116,7 @@ static int prepare(struct zygote *zygote)
                       LOG_S("hint", box_step_hint(step)));
         return -1;
     }
+    malloc_trim(0); /* or each box would tidy up what is free by now, and copy the pages it touches for that */
     zygote->self_pidfd = kernel_pidfd_open(getpid());
     return zygote->self_pidfd < 0 ? -1 : 0;
 }

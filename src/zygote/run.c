@@ -304,7 +304,7 @@ static int wait_for(short events)
 
 static ssize_t send_packet(const struct iovec *iov, int n)
 {
-    char packet[WIRE_PIECE + 256];
+    static char packet[WIRE_PIECE + 256]; /* not on the stack, where the compiler would touch each of its pages */
     size_t size = 0;
     ssize_t sent;
 
