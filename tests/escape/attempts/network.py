@@ -176,22 +176,22 @@ with attempt():
 
 # attempt: connect-loopback
 # wall: net-namespace
-# expect: REFUSED EAFNOSUPPORT | REFUSED ENETUNREACH
-# Whatever the filter says: this network has no route.
+# expect: REFUSED EAFNOSUPPORT | REFUSED EACCES | REFUSED ENETUNREACH
+# The filter; behind it Landlock; and behind it a network without a route.
 import socket
 with attempt():
     socket.create_connection(("127.0.0.1", 1), 2)
 
 # attempt: connect-loopback-6
 # wall: net-namespace
-# expect: REFUSED EAFNOSUPPORT | REFUSED ENETUNREACH | REFUSED EADDRNOTAVAIL
+# expect: REFUSED EAFNOSUPPORT | REFUSED EACCES | REFUSED ENETUNREACH | REFUSED EADDRNOTAVAIL
 import socket
 with attempt():
     socket.create_connection(("::1", 1), 2)
 
 # attempt: connect-metadata-service
 # wall: net-namespace
-# expect: REFUSED EAFNOSUPPORT | REFUSED ENETUNREACH
+# expect: REFUSED EAFNOSUPPORT | REFUSED EACCES | REFUSED ENETUNREACH
 import socket
 with attempt():
     socket.create_connection(("169.254.169.254", 80), 2)

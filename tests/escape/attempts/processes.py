@@ -83,7 +83,7 @@ with attempt():
     through(os.getppid()) if os.getppid() else refuse()
 
 # attempt: kill-init
-# wall: init
+# wall: pid-namespace
 # expect: REFUSED EPERM | REFUSED ignored
 with attempt():
     os.kill(1, signal.SIGKILL)
@@ -91,7 +91,7 @@ with attempt():
     refuse("ignored")
 
 # attempt: stop-init
-# wall: init
+# wall: pid-namespace
 # expect: REFUSED EPERM | REFUSED ignored
 with attempt():
     os.kill(1, signal.SIGSTOP)
