@@ -11,6 +11,7 @@
 #include "../base/fd.h"
 #include "../box/box.h"
 #include "../box/kernel.h"
+#include "../box/layers.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -211,15 +212,31 @@ static int write_maps(pid_t pid, const struct launch_ids *ids, unsigned n_slots)
     return err ? err : write_map(pid, "uid_map", uids);
 }
 
-static const char *clone_hint(int error)
+/* The sentence about a layer that shows itself only when a jail is made. */
+static int miss(struct buf *error, enum layer layer, int err, const char *at, const char *change)
 {
-    switch (error) {
-    case EPERM:
-        return "unprivileged user namespaces are forbidden: set the sysctls kernel.unprivileged_userns_clone=1 and "
-               "kernel.apparmor_restrict_unprivileged_userns=0, or start as root";
-    case ENOSPC: return "raise user.max_user_namespaces and its neighbours (sysctl user)";
-    default: return "the kernel must have user, pid, mount, network, ipc, uts and cgroup namespaces";
+    buf_addf(error, "the layer '%s' (%s) is required and can't be had (%s): at '%s'; %s", layers[layer].word,
+             layers[layer].what, strerrorname_np(-err), at, change);
+    return err;
+}
+
+static const char *clone_change(int err)
+{
+    switch (err) {
+    case -ENOSPC: return "raise user.max_user_namespaces and its neighbours (sysctl user)";
+    case -EINVAL: return "the kernel must have user, pid, mount, network, ipc, uts and cgroup namespaces";
+    default: return layers[LAYER_NAMESPACES].change;
     }
+}
+
+static int miss_maps(struct buf *error, const struct launch_ids *ids, int err)
+{
+    if (ids->root)
+        return miss(error, LAYER_IDS, err, "uid_map", layers[LAYER_IDS].change);
+    if (geteuid() == 0)
+        return miss(error, LAYER_NAMESPACES, err, "uid_map",
+                    "root without the capability SETFCAP can't be mapped (Linux 5.12): start as another user, or add it");
+    return miss(error, LAYER_NAMESPACES, err, "uid_map", layers[LAYER_NAMESPACES].change);
 }
 
 /* Let the child go on and wait for its word: silence is success. */
@@ -233,9 +250,8 @@ static int await_exec(int go_fd, int trouble_fd, struct buf *error)
     if (n == 0)
         return 0;
     trouble.what[sizeof(trouble.what) - 1] = '\0';
-    buf_addf(error, "the jail's root file system could not be built, at '%s' (%s)", trouble.what,
-             strerror(trouble.error));
-    return -EPERM;
+    /* A user namespace that may exist but not mount is what AppArmor and containers leave one with. */
+    return miss(error, LAYER_FILES, -trouble.error, trouble.what, layers[LAYER_NAMESPACES].change);
 }
 
 static pid_t clone_zygote(const struct zygote_args *args)
@@ -262,14 +278,12 @@ pid_t launch_zygote(const struct launch_files *files, const struct launch_ids *i
     _cleanup_fd_ int word_write = word[1];
     const struct zygote_args args = { files, ids, supervisor_fd, server_fd, go_read, go_write, word_write };
     pid_t pid = clone_zygote(&args);
-    if (pid < 0) {
-        buf_addf(error, "cannot make namespaces (%s): %s", strerror(-pid), clone_hint(-pid));
-        return pid;
-    }
+    if (pid < 0)
+        return miss(error, LAYER_NAMESPACES, pid, "clone", clone_change(pid));
     fd_close(&word_write);
     int err = write_maps(pid, ids, n_slots);
     if (err)
-        buf_addf(error, "cannot write the id maps of a user namespace (%s)", strerror(-err));
+        miss_maps(error, ids, err);
     else
         err = await_exec(go_write, word_read, error);
     if (err) {

@@ -311,7 +311,7 @@ static void start_due(struct supervisor *s)
         struct child *child = children[i];
         if (child->pid || s->stopping || child->start_at_us > now_us() || (child == &s->zygote && !s->server.pid))
             continue;
-        buf_init(&error, 1024);
+        buf_init(&error, 2048);
         child->started_us = now_us();
         int err = child == &s->server ? start_server(s) : start_zygote(s, &error);
         if (err) {
@@ -498,7 +498,7 @@ static int find_layers(struct supervisor *s)
 {
     struct buf error;
 
-    buf_init(&error, 1024);
+    buf_init(&error, 2048);
     if (require_init(&s->require, s->conf, &error) < 0) {
         buf_addc(&error, '\0');
         refuse(error.data);
