@@ -399,8 +399,14 @@ int cgroups_new(struct cgroups **ret, const char *kind, unsigned n_slots, const 
     if (strcmp(kind, "v1") != 0)
         err = try_version(ret, 2, n_slots, limits, error);
     if (err && strcmp(kind, "v2") != 0) {
-        buf_adds(error, error->len ? "; " : "");
+        int v2_err = err;
+        size_t mark = error->len;
+        buf_adds(error, mark ? "; " : "");
         err = try_version(ret, 1, n_slots, limits, error);
+        if (err == -ENOENT && mark) { /* v1 is not even mounted: what is wrong with v2 is what counts */
+            error->len = mark;
+            err = v2_err;
+        }
     }
     if (!err)
         buf_reset(error);

@@ -392,7 +392,7 @@ static void on_zygote(struct supervisor *s)
     int answer = -err;
     fcntl(ack, F_SETFL, O_NONBLOCK); /* whoever sent it can't make us wait */
     if (write(ack, &answer, sizeof(answer)) != sizeof(answer))
-        log_warn("a box did not wait for its cgroup", LOG_I("slot", join.slot));
+        log_debug("a box did not wait for its cgroup", LOG_I("slot", join.slot)); /* it is dead, its reaping tells */
 }
 
 static void on_child_exit(struct supervisor *s, struct child *child, int status)

@@ -222,12 +222,13 @@ class Service:
 
 
 def hatchery(*arguments, env=None, key=None, stdin=None, timeout=60, prefix=(), program=HATCHERY):
-    """Run the command to its end; the result has returncode, stdout and stderr as text."""
+    """Run the command to its end (a variable of @env that is None is unset); the result has returncode, stdout and stderr as text."""
     full = {k: v for k, v in os.environ.items() if not k.startswith(("HATCHERY_", "API_KEY", "MAX_QUEUE"))}
     if key is not None:
         full["API_KEY"] = key
     if REQUIRE:
         full["HATCHERY_ISOLATION_REQUIRE"] = REQUIRE
     full.update(env or {})
+    full = {name: value for name, value in full.items() if value is not None}
     return subprocess.run([*prefix, program, *arguments], env=full, input=stdin, capture_output=True, text=True,
                           timeout=timeout)
