@@ -234,8 +234,9 @@ static int miss_maps(struct buf *error, const struct launch_ids *ids, int err)
     if (ids->root)
         return miss(error, LAYER_IDS, err, "uid_map", layers[LAYER_IDS].change);
     if (geteuid() == 0)
-        return miss(error, LAYER_NAMESPACES, err, "uid_map",
-                    "root without the capability SETFCAP can't be mapped (Linux 5.12): start as another user, or add it");
+        return miss(
+            error, LAYER_NAMESPACES, err, "uid_map",
+            "root without the capability SETFCAP can't be mapped (Linux 5.12): start as another user, or add it");
     return miss(error, LAYER_NAMESPACES, err, "uid_map", layers[LAYER_NAMESPACES].change);
 }
 
