@@ -23,9 +23,9 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-/* The cgroup holds before anything of the program can run or allocate: ask the
- * supervisor, who alone sees the hierarchy, and wait for its word. */
-static int join_cgroup(const struct box *box, const struct box_slot *slot)
+/* The cgroup, or without one the supervisor's watch, holds before anything of the program can run or allocate: ask
+ * the supervisor, who alone sees the hierarchy, and wait for its word. */
+static int join_cgroup(const struct box_slot *slot)
 {
     const struct wire_join join = { .slot = slot->slot, .serial = slot->serial };
     _cleanup_fd_ int reader = -1;
@@ -33,8 +33,6 @@ static int join_cgroup(const struct box *box, const struct box_slot *slot)
     int answer = -1;
     int p[2];
 
-    if (!box->conf->cgroups)
-        return 0;
     if (pipe2(p, O_CLOEXEC) < 0)
         return -1;
     reader = p[0];
@@ -157,7 +155,7 @@ enum box_step box_enter(const struct box *box, const struct box_slot *slot, int 
 
     if (setsid() < 0)
         step = BOX_SESSION;
-    else if (join_cgroup(box, slot) < 0)
+    else if (join_cgroup(slot) < 0)
         step = BOX_CGROUP;
     else if (unshare(CLONE_NEWNS | CLONE_NEWIPC | CLONE_NEWUTS | CLONE_NEWCGROUP) < 0)
         step = BOX_NAMESPACES;

@@ -149,8 +149,8 @@ static void remove_boxes(int dir)
         closedir(boxes);
 }
 
-/* A supervisor that was killed could not tidy up.  Each holds a lock on its group, which the kernel takes from the
- * dead: a pid may have been given to another process, or belong to another pid namespace. */
+/* A supervisor that was killed could not tidy up.  Its pid is no more here, which in another pid namespace says
+ * nothing; so each holds a lock on its group as well, which the kernel takes from the dead. */
 static void remove_stale(const char *parent)
 {
     DIR *dir = opendir(parent);
@@ -159,7 +159,7 @@ static void remove_stale(const char *parent)
     while (dir && (entry = readdir(dir))) {
         int pid;
         char end;
-        if (sscanf(entry->d_name, "hatchery-%d%c", &pid, &end) != 1)
+        if (sscanf(entry->d_name, "hatchery-%d%c", &pid, &end) != 1 || kill(pid, 0) == 0 || errno != ESRCH)
             continue;
         _cleanup_fd_ int group = openat(dirfd(dir), entry->d_name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
         if (group < 0 || flock(group, LOCK_EX | LOCK_NB) < 0)

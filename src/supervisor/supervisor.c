@@ -13,6 +13,7 @@
 #include "launch.h"
 #include "listener.h"
 #include "require.h"
+#include "watch.h"
 
 #include "../base/fd.h"
 #include "../base/log.h"
@@ -52,6 +53,8 @@ struct supervisor {
     struct launch_ids ids;
     struct require require;
     struct cgroups *cgroups;
+    struct watch *watch; /* where there are no cgroups */
+    int64_t look_at_us;
     struct wire_server_conf server_conf;
     struct wire_zygote_conf zygote_conf;
     struct child server, zygote;
@@ -366,11 +369,13 @@ static void on_server(struct supervisor *s)
         msg.oom_kills = msg.pid_refusals = 0;
         if (s->cgroups)
             cgroups_usage(s->cgroups, msg.slot, &msg.oom_kills, &msg.pid_refusals);
+        else
+            watch_usage(s->watch, msg.slot, &msg.oom_kills, &msg.pid_refusals);
         fd_send(s->server.sock, &msg, sizeof(msg), NULL, 0);
     }
 }
 
-/* A box asks to be moved into its cgroup and waits for the answer. */
+/* A box asks to be moved into its cgroup, or to be watched, and waits for the answer. */
 static void on_zygote(struct supervisor *s)
 {
     struct ucred sender = { 0 };
@@ -385,8 +390,9 @@ static void on_zygote(struct supervisor *s)
     if (n != sizeof(join) || ack < 0)
         return;
     int err = -EINVAL;
-    if (s->cgroups && join.slot < s->server_conf.n_slots && sender.pid > 0)
-        err = cgroups_join(s->cgroups, join.slot, sender.pid);
+    if (join.slot < s->server_conf.n_slots && sender.pid > 0)
+        err =
+            s->cgroups ? cgroups_join(s->cgroups, join.slot, sender.pid) : watch_join(s->watch, join.slot, sender.pid);
     if (err)
         log_error("a box could not join its cgroup", LOG_I("slot", join.slot) LOG_S("errno", strerrorname_np(-err)));
     int answer = -err;
@@ -455,6 +461,8 @@ static int next_due(const struct supervisor *s)
         else if (!s->zygote.pid)
             due = s->zygote.start_at_us;
     }
+    if (s->watch && s->zygote.pid && s->look_at_us < due)
+        due = s->look_at_us;
     if (due == INT64_MAX)
         return -1;
     int64_t left_ms = (due - now_us() + 999) / 1000;
@@ -470,10 +478,19 @@ static void end_children(struct supervisor *s)
         kill(s->zygote.pid, SIGKILL);
 }
 
+static void look_if_due(struct supervisor *s)
+{
+    if (!s->watch || !s->zygote.pid || now_us() < s->look_at_us)
+        return;
+    watch_look(s->watch, s->zygote.pid);
+    s->look_at_us = now_us() + WATCH_INTERVAL_MS * 1000LL;
+}
+
 static void loop(struct supervisor *s)
 {
     while (!s->stopping || s->server.pid || s->zygote.pid) {
         start_due(s);
+        look_if_due(s);
         if (s->stopping)
             end_children(s);
         struct pollfd fds[] = { { .fd = s->signal_fd, .events = POLLIN },
@@ -537,6 +554,8 @@ static int prepare(struct supervisor *s)
     buf_free(&error);
     if (err)
         return -1;
+    if (!s->cgroups)
+        s->watch = watch_new(s->server_conf.n_slots, &s->server_conf.limits);
     fill_zygote_conf(s);
     s->signal_fd = make_signal_fd();
     return s->signal_fd < 0 ? -1 : 0;
@@ -560,6 +579,7 @@ int supervisor_run(const struct supervisor_options *options)
         loop(&s);
     }
     cgroups_free(s.cgroups);
+    watch_free(s.watch);
     require_free(&s.require);
     if (s.listener_fd >= 0 && strncmp(s.conf->server_listen, "unix:", 5) == 0)
         unlink(s.conf->server_listen + 5);
