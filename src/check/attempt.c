@@ -23,7 +23,10 @@ static const struct {
     const char *name;
     size_t offset;
 } keys[] = {
-#define KEY(name) { #name, offsetof(struct attempt, name) }
+#define KEY(name)                                                                                                      \
+    {                                                                                                                  \
+#name, offsetof(struct attempt, name)                                                                          \
+    }
     KEY(wall), KEY(expect), KEY(server),    KEY(timeout), KEY(within), KEY(twice),
     KEY(runs), KEY(gone),   KEY(truncated), KEY(needs),   KEY(arch),
 #undef KEY

@@ -22,10 +22,10 @@
 #include <unistd.h>
 
 /* What a program sees of its Python, as JSON on stdout. */
-static const char program[] =
-    "import importlib.metadata, json, sys\n"
-    "found = {d.metadata['Name']: d.version for d in importlib.metadata.distributions()}\n"
-    "print(json.dumps({'version': sys.version.split()[0], 'packages': dict(sorted(found.items(), key=lambda i: i[0].lower()))}))\n";
+static const char program[] = "import importlib.metadata, json, sys\n"
+                              "found = {d.metadata['Name']: d.version for d in importlib.metadata.distributions()}\n"
+                              "print(json.dumps({'version': sys.version.split()[0], 'packages': "
+                              "dict(sorted(found.items(), key=lambda i: i[0].lower()))}))\n";
 
 struct visit {
     struct require *require; /* shared with the child */
@@ -110,15 +110,18 @@ static void add_notes(const struct visit *v, json_t *notes)
     char text[256];
 
     if (fd_read_file(AT_FDCWD, "/sys/devices/system/cpu/smt/active", text, sizeof(text)) > 0 && text[0] == '1')
-        json_array_append_new(notes, json_string("Hyperthreads share a core: programs that run side by side can measure "
-                                                 "each other. For tenants that must not: nosmt on the kernel's command line."));
+        json_array_append_new(
+            notes, json_string("Hyperthreads share a core: programs that run side by side can measure "
+                               "each other. For tenants that must not: nosmt on the kernel's command line."));
     if (v->require->cgroup_version == 1 && access("/sys/fs/cgroup/memory/memory.memsw.limit_in_bytes", F_OK) < 0
         && fd_read_file(AT_FDCWD, "/proc/swaps", text, sizeof(text)) > 0 && strchr(text, '\n') && strchr(text, '\n')[1])
-        json_array_append_new(notes, json_string("Swap is on and cgroup v1 does not count it: a program may use more than its "
-                                                 "memory. swapaccount=1 on the kernel's command line, or swapoff -a."));
+        json_array_append_new(notes,
+                              json_string("Swap is on and cgroup v1 does not count it: a program may use more than its "
+                                          "memory. swapaccount=1 on the kernel's command line, or swapoff -a."));
     if (v->require->cgroup_version == 1)
-        json_array_append_new(notes, json_string("cgroup v1 works; v2 ends a box that is out of memory as a whole by itself. "
-                                                 "systemd.unified_cgroup_hierarchy=1 on the kernel's command line."));
+        json_array_append_new(notes,
+                              json_string("cgroup v1 works; v2 ends a box that is out of memory as a whole by itself. "
+                                          "systemd.unified_cgroup_hierarchy=1 on the kernel's command line."));
 }
 
 static json_t *report(const struct visit *v)
@@ -138,8 +141,8 @@ static json_t *report(const struct visit *v)
     }
     add_notes(v, notes);
     static const char *const cgroups[] = { "none", "v1", "v2" };
-    return json_pack("{s:s, s:b, s:s, s:s, s:s, s:s, s:o, s:o, s:O*}", "version", VERSION, "ready", is_ready(v), "kernel",
-                     host.release, "machine", host.machine, "user", started_as(), "cgroup",
+    return json_pack("{s:s, s:b, s:s, s:s, s:s, s:s, s:o, s:o, s:O*}", "version", VERSION, "ready", is_ready(v),
+                     "kernel", host.release, "machine", host.machine, "user", started_as(), "cgroup",
                      cgroups[v->require->cgroup_version], "layers", list, "notes", notes, "python", v->python);
 }
 
@@ -151,8 +154,8 @@ static void print_layer(const json_t *layer)
     bool required = json_is_true(json_object_get(layer, "required"));
 
     printf("  %-16s %-8s %s%s\n", json_string_value(json_object_get(layer, "layer")),
-           required && strcmp(state, "missing") == 0 ? "MISSING" : state, json_string_value(json_object_get(layer, "what")),
-           required ? "" : " (not required)");
+           required && strcmp(state, "missing") == 0 ? "MISSING" : state,
+           json_string_value(json_object_get(layer, "what")), required ? "" : " (not required)");
     if (json_object_get(layer, "change"))
         printf("  %-16s %-8s %s; to change: %s\n", "", "", json_string_value(json_object_get(layer, "errno")),
                json_string_value(json_object_get(layer, "change")));
@@ -184,10 +187,10 @@ static void print_text(const struct visit *v, const json_t *r)
            json_string_value(json_object_get(r, "user")));
     print_packages(v->python);
     printf("\n");
-    json_array_foreach(json_object_get(r, "layers"), i, item)
+    json_array_foreach (json_object_get(r, "layers"), i, item)
         print_layer(item);
     printf("\n");
-    json_array_foreach(json_object_get(r, "notes"), i, item)
+    json_array_foreach (json_object_get(r, "notes"), i, item)
         printf("Note: %s\n", json_string_value(item));
     if (is_ready(v))
         printf("Everything that is required holds. `hatchery selftest` runs into each wall.\n");

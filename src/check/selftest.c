@@ -332,7 +332,8 @@ static int serve(struct selftest *t, const char *line)
     t->running = true;
     t->server = line;
     if (err)
-        printf("hatchery: the service for the attempts can't be had: %.*s\n", (int) error.len, error.data ? error.data : "");
+        printf("hatchery: the service for the attempts can't be had: %.*s\n", (int) error.len,
+               error.data ? error.data : "");
     buf_free(&error);
     return err;
 }

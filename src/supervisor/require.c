@@ -53,7 +53,7 @@ void require_probe_kernel(struct require *r)
 /* The shortest list that asks for all that is here and was asked for. */
 static void suggest(const struct require *r, const struct conf *conf)
 {
-    bool all = strncmp(conf->isolation_require, "all", 3) == 0;
+    bool all = strncmp(conf->isolation_require, "all", 3) == 0 || strncmp(conf->isolation_require, "supported", 9) == 0;
 
     fprintf(stderr, "hatchery: to run in a weaker jail, name it: isolation.require =%s", all ? " " : "");
     if (all)
