@@ -47,7 +47,23 @@ static int open_beside(const char *directory, const char *name)
     return fd;
 }
 
-int launch_open(struct launch_files *files, struct buf *error)
+/* Is this what a jail could show? */
+static int check_root(const char *root, struct buf *error)
+{
+    struct stat st;
+    _cleanup_fd_ int fd = *root ? open(root, O_PATH | O_DIRECTORY | O_CLOEXEC) : -1;
+
+    if (!*root || (fd >= 0 && fstatat(fd, "usr/lib", &st, AT_SYMLINK_NOFOLLOW) == 0))
+        return 0;
+    buf_addf(
+        error,
+        "isolation.root: %s%s (%s): make it with debootstrap --variant=minbase --include=libpython3.11,libseccomp2 "
+        "bookworm %s",
+        root, fd < 0 ? "" : " has no usr/lib", strerrorname_np(errno), root);
+    return -ENOENT;
+}
+
+int launch_open(struct launch_files *files, const char *root, struct buf *error)
 {
     static const char *const names[] = { "hatchery-server", "hatchery-zygote", "hatchery-init" };
     int *const fds[] = { &files->server_fd, &files->zygote_fd, &files->init_fd };
@@ -68,7 +84,8 @@ int launch_open(struct launch_files *files, struct buf *error)
             return -ENOENT;
         }
     }
-    return 0;
+    files->root = root;
+    return check_root(root, error);
 }
 
 /* Put @fds at FIRST_FD and up, whatever their numbers were, and close all else. */
@@ -236,10 +253,14 @@ _Noreturn static void become_zygote(const struct zygote_args *args)
     int null = open("/dev/null", O_RDWR);
     if (null < 0 || dup2(null, 0) < 0 || dup2(null, 1) < 0)
         give_up(args->trouble_fd, "/dev/null", errno);
+    /* In the new mount namespace, or it could not be bound; as who we are, who may pass where the jail's ids may not. */
+    int root_fd = *args->files->root ? open(args->files->root, O_PATH | O_DIRECTORY | O_CLOEXEC) : -1;
+    if (*args->files->root && root_fd < 0)
+        give_up(args->trouble_fd, "isolation.root", errno);
     if ((args->ids->root && setgroups(0, NULL) < 0) || setresgid(0, 0, 0) < 0 || setresuid(0, 0, 0) < 0)
         give_up(args->trouble_fd, "ids", errno);
     prepare_zygote();
-    int err = box_root_build(&what);
+    int err = box_root_build(root_fd, &what);
     if (err < 0)
         give_up(args->trouble_fd, what, -err);
     if (place_fds(fds, 5) < 0)

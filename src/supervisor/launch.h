@@ -21,10 +21,11 @@ struct launch_ids {
 /* The executables beside ours: build tree or ../libexec/hatchery. */
 struct launch_files {
     int server_fd, zygote_fd, init_fd;
+    const char *root; /* the directory of what the jail shows; "": the host's */
 };
 
-/* Open them. 0, or -errno with a sentence in @error. */
-int launch_open(struct launch_files *files, struct buf *error);
+/* Open them, and see that @root is "" or a directory to show.  @root must outlive @files. 0, or -errno with a sentence in @error. */
+int launch_open(struct launch_files *files, const char *root, struct buf *error);
 
 /* hatchery-server with @supervisor_fd as its descriptor 3, in a session of its own; without privileges if we have any.
  * Its 0, 1 and 2 are ours.  Returns the pid, or -errno with a sentence in @error. Waits until it has been exec'ed. */

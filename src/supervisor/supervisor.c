@@ -649,7 +649,7 @@ static int prepare(struct supervisor *s)
     if (fit_connections(&s->server_conf) < 0 || find_layers(s) < 0)
         return -1;
     buf_init(&error, 2048);
-    if (launch_open(&s->files, &error) < 0)
+    if (launch_open(&s->files, s->conf->isolation_root, &error) < 0)
         err = -1;
     else if (s->options->source_fd < 0) {
         s->listener_fd = listener_open(s->conf->server_listen, &s->url, &error);
@@ -679,7 +679,7 @@ int supervisor_run(const struct supervisor_options *options)
                             .zygotes = { { .name = "zygote", .sock = -1 }, { .name = "zygote", .sock = -1 } },
                             .listener_fd = -1,
                             .signal_fd = -1,
-                            .files = { -1, -1, -1 } };
+                            .files = { -1, -1, -1, "" } };
     buf_init(&s.url, 256);
     log_init("supervisor", (enum log_format) word_index(s.conf->log_format, log_formats),
              (enum log_level) log_level_of(options));
