@@ -19,6 +19,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -123,45 +124,76 @@ static int own_directory(const char *controller, char *ret_path, size_t size)
     return snprintf(ret_path, size, "%s%s", mount, below) < (int) size ? 0 : -ENAMETOOLONG;
 }
 
-/* A supervisor that was killed could not tidy up: remove hatchery-PID of processes that are no more. */
+/* The groups of one supervisor, if it is no more: an empty directory is all that is left of them. */
+static void remove_if_stale(int parent, const char *name)
+{
+    _cleanup_fd_ int fd = openat(parent, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    struct dirent *entry;
+    int pid, box;
+    char end;
+
+    if (sscanf(name, "hatchery-%d", &pid) != 1 || kill(pid, 0) == 0 || errno != ESRCH)
+        return;
+    if (fd < 0 || flock(fd, LOCK_EX | LOCK_NB) < 0)
+        return;
+    DIR *boxes = fdopendir(dup(fd));
+    while (boxes && (entry = readdir(boxes)))
+        if (sscanf(entry->d_name, "box-%d%c", &box, &end) == 1)
+            unlinkat(fd, entry->d_name, AT_REMOVEDIR);
+    if (boxes)
+        closedir(boxes);
+    unlinkat(parent, name, AT_REMOVEDIR);
+}
+
+/* A supervisor that was killed could not tidy up.  One that lives holds a lock on its directory: that its pid does not
+ * exist tells little, because it may be a number of another pid namespace. */
 static void remove_stale(const char *parent)
 {
     DIR *dir = opendir(parent);
     struct dirent *entry;
-    char path[PATH_MAX + 600];
 
-    while (dir && (entry = readdir(dir))) {
-        int pid, box;
-        char end;
-        if (sscanf(entry->d_name, "hatchery-%d%c", &pid, &end) != 1 || kill(pid, 0) == 0 || errno != ESRCH)
-            continue;
-        snprintf(path, sizeof(path), "%s/%s", parent, entry->d_name);
-        DIR *boxes = opendir(path);
-        struct dirent *child;
-        while (boxes && (child = readdir(boxes)))
-            if (sscanf(child->d_name, "box-%d%c", &box, &end) == 1)
-                unlinkat(dirfd(boxes), child->d_name, AT_REMOVEDIR);
-        if (boxes)
-            closedir(boxes);
-        rmdir(path);
-    }
+    while (dir && (entry = readdir(dir)))
+        if (strncmp(entry->d_name, "hatchery-", 9) == 0)
+            remove_if_stale(dirfd(dir), entry->d_name);
     if (dir)
         closedir(dir);
 }
 
-/* Make and open hatchery-PID below @parent. */
+/* Make, open and lock @path. -EAGAIN when it is another's, or was taken away for a stale one before the lock. */
+static int make_own(const char *path)
+{
+    _cleanup_fd_ int fd = -1;
+    struct stat opened, there;
+
+    if (mkdir(path, 0755) < 0 && errno != EEXIST)
+        return -errno;
+    fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd < 0)
+        return errno == ENOENT ? -EAGAIN : -errno;
+    if (flock(fd, LOCK_EX | LOCK_NB) < 0 || fstat(fd, &opened) < 0 || stat(path, &there) < 0
+        || opened.st_ino != there.st_ino)
+        return -EAGAIN;
+    return fd_steal(&fd);
+}
+
+/* Make and open hatchery-PID below @parent; hatchery-PID-N where a supervisor of another pid namespace has that. */
 static int make_base(struct cgroups *groups, unsigned i, const char *parent)
 {
     char *path = groups->paths[i];
+    int n = snprintf(path, PATH_MAX, "%s/hatchery-%d", parent, (int) getpid());
+    int fd = -EAGAIN;
 
-    remove_stale(parent);
-    if (snprintf(path, PATH_MAX, "%s/hatchery-%d", parent, (int) getpid()) >= PATH_MAX)
+    if (n >= PATH_MAX - 8)
         return -ENAMETOOLONG;
-    if (mkdir(path, 0755) < 0 && errno != EEXIST)
-        return -errno;
-    groups->dirs[i] = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (groups->dirs[i] < 0)
-        return -errno;
+    remove_stale(parent);
+    for (int other = 0; other < 100 && fd == -EAGAIN; other++) {
+        if (other)
+            snprintf(path + n, 8, "-%d", other);
+        fd = make_own(path);
+    }
+    if (fd < 0)
+        return fd;
+    groups->dirs[i] = fd;
     groups->n_hierarchies = i + 1;
     return 0;
 }
