@@ -578,6 +578,32 @@ def test_two_servers_side_by_side(make_server):
         raw.close()
 
 
+def test_a_supervisor_of_another_pid_namespace_leaves_our_cgroups_alone(make_server):
+    """It does not see our pid, and must not take us for dead."""
+    server = make_server()
+    command = ["unshare", "--pid", "--fork", "--mount-proc", HATCHERY, "run", "-"]
+    for _ in range(3):
+        result = subprocess.run(command, input="print('other')", capture_output=True, text=True, timeout=60)
+        assert (result.returncode, result.stdout) == (0, "other\n"), result
+    for i in range(30):  # more than there are slots
+        assert server.run(f"return {i}").response["result"] == i
+    assert not [line for line in server.log() if line["level"] == "error"]
+
+
+def test_two_supervisors_with_the_same_pid(make_server):
+    inside = ["unshare", "--pid", "--fork", "--kill-child", "--mount-proc", HATCHERY, "run", "-"]
+    both = [subprocess.Popen(inside, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+            for _ in range(2)]
+    for process in both:
+        process.stdin.write("import time; time.sleep(1); print('done')")
+        process.stdin.close()
+    for process in both:
+        assert (process.stdout.read(), process.stderr.read(), process.wait(60)) == ("done\n", "", 0)
+        process.stdout.close()
+        process.stderr.close()
+    assert not [path for path, _, _ in os.walk("/sys/fs/cgroup") if path.endswith("/hatchery-1")]
+
+
 def test_it_runs_from_anywhere(make_server, tmp_path):
     link = tmp_path / "hatchery-link"
     link.symlink_to(HATCHERY)
