@@ -12,7 +12,7 @@ TEST_PACKAGES := libcmocka-dev python3-pytest curl clang-14 libclang-rt-14-dev c
 # Root installs what is missing; others need sudo. Nothing is asked of apt when nothing is missing.
 SUDO := $(shell [ "$$(id -u)" = 0 ] || command -v sudo)
 
-.PHONY: run build test unit e2e sanitize fuzz bench lint format install clean packages test-packages
+.PHONY: run build test unit e2e escape sanitize fuzz bench lint format install clean packages test-packages
 
 run: build
 	@if [ "$$(id -u)" = 0 ]; then run=; else run="sudo -E"; \
@@ -41,7 +41,7 @@ $(BUILD)/build.ninja: | packages
 build: packages $(BUILD)/build.ninja
 	ninja -C $(BUILD)
 
-test: test-packages build sanitize fuzz e2e
+test: test-packages build sanitize fuzz e2e escape
 
 # Unit tests with AddressSanitizer and UndefinedBehaviorSanitizer.
 sanitize: test-packages
@@ -59,6 +59,10 @@ fuzz: test-packages
 
 e2e: test-packages build
 	/usr/bin/python3 -m pytest -q -p no:cacheprovider tests/unit tests/e2e $(PYTEST_ARGS)
+
+# Programs that try to get out (tests/escape/README.md).
+escape: test-packages build
+	/usr/bin/python3 -m pytest -q -p no:cacheprovider tests/escape $(PYTEST_ARGS)
 
 bench: build
 	/usr/bin/python3 bench/bench.py $(BENCH_ARGS)

@@ -214,6 +214,8 @@ static void on_supervisor(uv_poll_t *handle, int status, int events)
             fd_close(&fd);
         if (msg.type == WIRE_USAGE)
             pool_usage(s->pool, &msg);
+        if (msg.type == WIRE_OOM)
+            pool_out_of_memory(s->pool, &msg);
         if (msg.type == WIRE_DRAIN)
             drain(s);
     }

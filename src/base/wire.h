@@ -2,7 +2,7 @@
 /* What the processes say to each other: one SOCK_SEQPACKET socketpair an edge,
  * one fixed-size struct a message, numbers and descriptors only.
  *
- *   supervisor -> server   WIRE_SERVER_CONF [listener], WIRE_ZYGOTE [socket], WIRE_USAGE, WIRE_DRAIN
+ *   supervisor -> server   WIRE_SERVER_CONF [listener], WIRE_ZYGOTE [socket], WIRE_USAGE, WIRE_OOM, WIRE_DRAIN
  *   server -> supervisor   WIRE_READY, WIRE_USAGE_GET, WIRE_ZYGOTE_GET
  *   supervisor -> zygote   struct wire_zygote_conf, once, as its first message
  *   server -> zygote       WIRE_SPAWN
@@ -26,6 +26,7 @@ enum wire_type {
     WIRE_USAGE_GET,
     WIRE_USAGE,
     WIRE_ZYGOTE_GET,
+    WIRE_OOM, /* the kernel killed a process of this box for its memory limit */
     WIRE_WARM,
     WIRE_SPAWN,
     WIRE_BOX,

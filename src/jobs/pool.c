@@ -255,6 +255,18 @@ static void on_zygote_lost(struct zygote *zygote)
             run_bereft(&pool->runs[i]);
 }
 
+/* All of a box has ended, or it could not be made.  One that never came leaves its place to another. */
+static void on_gone(struct pool *pool, struct run *run, const struct wire_msg *msg)
+{
+    if (msg->status < 0)
+        log_error("the zygote could not make a box", LOG_S("errno", strerrorname_np(-msg->status)));
+    if (run->state == RUN_ORDERED) {
+        run->zygote->coming--;
+        refill_later(pool);
+    }
+    run_gone(run);
+}
+
 static void on_message(struct zygote *zygote, const struct wire_msg *msg, int *fds)
 {
     struct pool *pool = zygote->pool;
@@ -270,14 +282,8 @@ static void on_message(struct zygote *zygote, const struct wire_msg *msg, int *f
         fd_close(&fds[i]);
     if (run && msg->type == WIRE_EXITED)
         run_exited(run, msg);
-    else if (run && msg->type == WIRE_GONE) {
-        if (msg->status < 0) {
-            log_error("the zygote could not make a box", LOG_S("errno", strerrorname_np(-msg->status)));
-            zygote->coming--;
-            refill_later(pool);
-        }
-        run_gone(run);
-    }
+    else if (run && msg->type == WIRE_GONE)
+        on_gone(pool, run, msg);
 }
 
 static const struct zygote_hooks zygote_hooks = {
@@ -328,6 +334,12 @@ void pool_usage(struct pool *pool, const struct wire_msg *msg)
 {
     if (msg->slot < pool->conf->n_slots)
         run_usage(&pool->runs[msg->slot], msg);
+}
+
+void pool_out_of_memory(struct pool *pool, const struct wire_msg *msg)
+{
+    if (msg->slot < pool->conf->n_slots && pool->runs[msg->slot].serial == msg->serial)
+        run_out_of_memory(&pool->runs[msg->slot]);
 }
 
 void pool_drain(struct pool *pool)

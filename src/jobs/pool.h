@@ -35,6 +35,9 @@ void pool_cancel(struct pool *pool, struct job *job);
 /* The supervisor's answer. */
 void pool_usage(struct pool *pool, const struct wire_msg *msg);
 
+/* WIRE_OOM. */
+void pool_out_of_memory(struct pool *pool, const struct wire_msg *msg);
+
 /* Take no more jobs; those taken go on. */
 void pool_drain(struct pool *pool);
 

@@ -14,6 +14,7 @@
 
 #include <errno.h>
 #include <signal.h>
+#include <poll.h>
 #include <sodium.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -246,6 +247,23 @@ void run_usage(struct run *run, const struct wire_msg *msg)
     end(run);
 }
 
+/* Not the program's end: ours. */
+static void cut_short(struct run *run, enum outcome_kind kind)
+{
+    buf_reset(&run->outcome.result);
+    buf_reset(&run->outcome.error);
+    run->outcome.kind = kind;
+    run->outcome.exit_code = 128 + SIGKILL;
+}
+
+void run_out_of_memory(struct run *run)
+{
+    if (run->state != RUN_RUNNING)
+        return;
+    cut_short(run, OUTCOME_MEMORY);
+    end(run);
+}
+
 static void on_deadline(uv_timer_t *timer)
 {
     struct run *run = timer->data;
@@ -253,10 +271,7 @@ static void on_deadline(uv_timer_t *timer)
     if (run->state != RUN_RUNNING && run->state != RUN_ASKING)
         return;
     if (run->state == RUN_RUNNING) {
-        buf_reset(&run->outcome.result);
-        buf_reset(&run->outcome.error);
-        run->outcome.kind = OUTCOME_TIMEOUT;
-        run->outcome.exit_code = 137;
+        cut_short(run, OUTCOME_TIMEOUT);
         run->outcome.timeout_ms = run->job->timeout_ms;
     }
     end(run);
@@ -291,12 +306,19 @@ static bool report_complete(const struct run *run)
            || h->error_len > (int64_t) run->body.max || (int64_t) run->body.len >= h->result_len + h->error_len;
 }
 
+/* recv(2) gave 0 bytes: the end, or an empty packet that the program sent to look like one. */
+static bool is_closed(int fd)
+{
+    struct pollfd p = { .fd = fd, .events = POLLRDHUP };
+    return poll(&p, 1, 0) != 0;
+}
+
 /* Read packets.  1: the report is complete; 0: more may come; -1: the program has closed its end. */
 static int read_report(struct run *run, int turns)
 {
     while (turns-- > 0) {
         ssize_t n = recv(run->control_fd, scratch, sizeof(scratch), MSG_DONTWAIT);
-        if (n == 0 || (n < 0 && errno == ECONNRESET))
+        if ((n == 0 && is_closed(run->control_fd)) || (n < 0 && errno == ECONNRESET))
             return -1;
         if (n < 0)
             return 0;
@@ -432,6 +454,11 @@ void run_log_last(struct run *run)
 
 void run_bereft(struct run *run)
 {
+    if (!run->exited) { /* what it used is never told: the log goes without */
+        run->used = (struct wire_msg){ 0 };
+        run->exited = true;
+        log_run(run);
+    }
     if (run->state == RUN_RUNNING) {
         if (read_report(run, PACKETS_A_TURN) <= 0) {
             run->outcome.kind = OUTCOME_INTERNAL;

@@ -83,6 +83,9 @@ void run_gone(struct run *run);
 /* The supervisor's answer to on_ask. */
 void run_usage(struct run *run, const struct wire_msg *msg);
 
+/* The kernel killed a process of the box for its memory (WIRE_OOM): the run is over, whatever lives on. */
+void run_out_of_memory(struct run *run);
+
 /* The zygote died and all boxes with it. */
 void run_bereft(struct run *run);
 

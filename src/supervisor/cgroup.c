@@ -19,6 +19,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
 #include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -31,12 +33,23 @@ struct counters {
     int64_t oom_kills, pid_refusals;
 };
 
+/* v1: what watches a slot's memory.oom_control. */
+struct watch {
+    int event_fd;
+    uint32_t serial; /* the box that joined last */
+    int looks;       /* how often to look at the counter yet: set by an event */
+};
+
+enum { LOOKS = 40, LOOK_AGAIN_MS = 5 };
+
 struct cgroups {
     int version;
     unsigned n_hierarchies, n_slots;
     int dirs[HIERARCHIES]; /* hatchery-PID in each hierarchy */
     char paths[HIERARCHIES][PATH_MAX];
     struct counters *at_join;
+    struct watch *watches;
+    int epoll_fd;
 };
 
 __attribute__((format(printf, 3, 4))) static int fail(struct buf *error, int err, const char *fmt, ...)
@@ -136,7 +149,7 @@ static void remove_if_stale(int parent, const char *name)
         return;
     if (fd < 0 || flock(fd, LOCK_EX | LOCK_NB) < 0)
         return;
-    DIR *boxes = fdopendir(dup(fd));
+    DIR *boxes = fdopendir(fcntl(fd, F_DUPFD_CLOEXEC, 0));
     while (boxes && (entry = readdir(boxes)))
         if (sscanf(entry->d_name, "box-%d%c", &box, &end) == 1)
             unlinkat(fd, entry->d_name, AT_REMOVEDIR);
@@ -304,6 +317,40 @@ static int set_limits(struct cgroups *groups, unsigned slot, const struct wire_l
     return err;
 }
 
+/* v1: have the kernel signal an eventfd when the slot's group is at its memory limit
+ * (Documentation/admin-guide/cgroup-v1/memory.rst, 10. OOM Control). */
+static int watch_slot(struct cgroups *groups, unsigned slot)
+{
+    struct watch *watch = &groups->watches[slot];
+    struct epoll_event event = { .events = EPOLLIN, .data.u32 = slot };
+    char path[64], text[48];
+
+    snprintf(path, sizeof(path), "box-%u/memory.oom_control", slot);
+    _cleanup_fd_ int control = openat(groups->dirs[0], path, O_RDONLY | O_CLOEXEC);
+    if (control < 0)
+        return -errno;
+    watch->event_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    if (watch->event_fd < 0 || epoll_ctl(groups->epoll_fd, EPOLL_CTL_ADD, watch->event_fd, &event) < 0)
+        return -errno;
+    snprintf(path, sizeof(path), "box-%u/cgroup.event_control", slot);
+    snprintf(text, sizeof(text), "%d %d", watch->event_fd, control);
+    return fd_write_file(groups->dirs[0], path, text);
+}
+
+static int watch_slots(struct cgroups *groups, struct buf *error)
+{
+    int err = 0;
+
+    if (groups->version != 1)
+        return 0;
+    groups->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
+    if (groups->epoll_fd < 0)
+        return -errno;
+    for (unsigned slot = 0; slot < groups->n_slots && !err; slot++)
+        err = watch_slot(groups, slot);
+    return err ? fail(error, err, "cannot watch memory.oom_control in %s", groups->paths[0]) : 0;
+}
+
 static int make_slots(struct cgroups *groups, const struct wire_limits *limits, struct buf *error)
 {
     char name[32];
@@ -327,9 +374,15 @@ static int try_version(struct cgroups **ret, int version, unsigned n_slots, cons
 
     groups->n_slots = n_slots;
     groups->at_join = xcalloc(n_slots, sizeof(*groups->at_join));
+    groups->watches = xcalloc(n_slots, sizeof(*groups->watches));
+    for (unsigned slot = 0; slot < n_slots; slot++)
+        groups->watches[slot].event_fd = -1;
+    groups->epoll_fd = -1;
     int err = version == 2 ? make_v2(groups, error) : make_v1(groups, error);
     if (!err)
         err = make_slots(groups, limits, error);
+    if (!err)
+        err = watch_slots(groups, error);
     if (err)
         cgroups_free(groups);
     else
@@ -378,7 +431,15 @@ static struct counters read_counters(const struct cgroups *groups, uint32_t slot
                               .pid_refusals = read_counter(groups->dirs[v1 ? 1 : 0], pids, "max") };
 }
 
-int cgroups_join(struct cgroups *groups, uint32_t slot, pid_t pid)
+/* Take what an event says off its eventfd. */
+static void hear(const struct watch *watch)
+{
+    uint64_t times;
+    if (watch->event_fd >= 0 && read(watch->event_fd, &times, sizeof(times)) < 0)
+        return; /* EAGAIN: nothing was said */
+}
+
+int cgroups_join(struct cgroups *groups, uint32_t slot, uint32_t serial, pid_t pid)
 {
     char path[64], text[24];
     int err = 0;
@@ -386,6 +447,9 @@ int cgroups_join(struct cgroups *groups, uint32_t slot, pid_t pid)
     snprintf(path, sizeof(path), "box-%u/cgroup.procs", slot);
     snprintf(text, sizeof(text), "%d", (int) pid);
     groups->at_join[slot] = read_counters(groups, slot);
+    hear(&groups->watches[slot]); /* of the slot's last box */
+    groups->watches[slot].serial = serial;
+    groups->watches[slot].looks = 0;
     for (unsigned i = 0; i < groups->n_hierarchies && !err; i++)
         err = fd_write_file(groups->dirs[i], path, text);
     return err;
@@ -396,6 +460,39 @@ void cgroups_usage(struct cgroups *groups, uint32_t slot, int64_t *ret_oom_kills
     struct counters now = read_counters(groups, slot);
     *ret_oom_kills = now.oom_kills - groups->at_join[slot].oom_kills;
     *ret_pid_refusals = now.pid_refusals - groups->at_join[slot].pid_refusals;
+}
+
+int cgroups_oom_fd(const struct cgroups *groups)
+{
+    return groups->epoll_fd;
+}
+
+/* An event is no kill yet, and a group above ours that is at its limit signals all below it: the counter tells. */
+bool cgroups_next_oom(struct cgroups *groups, uint32_t *ret_slot, uint32_t *ret_serial, int *ret_wait_ms)
+{
+    struct epoll_event event;
+    int64_t oom_kills, pid_refusals;
+
+    *ret_wait_ms = 0;
+    while (epoll_wait(groups->epoll_fd, &event, 1, 0) == 1) {
+        hear(&groups->watches[event.data.u32]);
+        groups->watches[event.data.u32].looks = LOOKS;
+    }
+    for (uint32_t slot = 0; slot < groups->n_slots; slot++) {
+        struct watch *watch = &groups->watches[slot];
+        if (watch->looks == 0)
+            continue;
+        watch->looks--;
+        cgroups_usage(groups, slot, &oom_kills, &pid_refusals);
+        if (oom_kills > 0) {
+            watch->looks = 0;
+            *ret_slot = slot;
+            *ret_serial = watch->serial;
+            return true;
+        }
+        *ret_wait_ms = LOOK_AGAIN_MS;
+    }
+    return false;
 }
 
 int cgroups_version(const struct cgroups *groups)
@@ -425,6 +522,10 @@ void cgroups_free(struct cgroups *groups)
         fd_close(&groups->dirs[i]);
         remove_patiently(AT_FDCWD, groups->paths[i]);
     }
+    for (unsigned slot = 0; slot < groups->n_slots; slot++)
+        fd_close(&groups->watches[slot].event_fd);
+    fd_close(&groups->epoll_fd);
+    free(groups->watches);
     free(groups->at_join);
     free(groups);
 }

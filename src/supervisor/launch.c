@@ -16,11 +16,13 @@
 #include <fcntl.h>
 #include <grp.h>
 #include <limits.h>
+#include <linux/keyctl.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/personality.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -29,7 +31,7 @@ enum {
     NAMESPACES =
         CLONE_NEWUSER | CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWNET | CLONE_NEWIPC | CLONE_NEWUTS | CLONE_NEWCGROUP
 };
-enum { FIRST_FD = 3, SPARE_FD = 64, FDS_MAX = 8 };
+enum { FIRST_FD = 3, FDS_MAX = 8 };
 
 static int open_beside(const char *directory, const char *name)
 {
@@ -71,27 +73,30 @@ int launch_open(struct launch_files *files, struct buf *error)
 /* Put @fds at FIRST_FD and up, whatever their numbers were, and close all else. */
 static int place_fds(const int *fds, int n)
 {
-    int spares[FDS_MAX]; /* above all targets; which numbers are free there is up to whoever started us */
+    int spare[FDS_MAX];
 
-    for (int i = 0; i < n; i++)
-        if ((spares[i] = fcntl(fds[i], F_DUPFD, SPARE_FD)) < 0)
+    for (int i = 0; i < n; i++) {
+        spare[i] = fcntl(fds[i], F_DUPFD, FIRST_FD + FDS_MAX);
+        if (spare[i] < 0)
             return -1;
+    }
     for (int i = 0; i < n; i++)
-        if (dup2(spares[i], FIRST_FD + i) < 0)
+        if (dup2(spare[i], FIRST_FD + i) < 0)
             return -1;
     return kernel_close_range((unsigned) (FIRST_FD + n), ~0U, 0);
 }
 
-/* The supervisor's signals are not the child's, nor are those that a shell or a service manager had it ignore:
- * they would reach the programs. */
+/* What a process inherits and nobody looks at: of the supervisor, or of the shell, nohup or setarch that started
+ * it.  An ignored signal would stay ignored in every program. */
 static void start_afresh(void)
 {
     sigset_t none;
-
-    for (int n = 1; n < NSIG; n++)
-        signal(n, SIG_DFL);
+    for (int sig = 1; sig < NSIG; sig++)
+        signal(sig, SIG_DFL);
     sigemptyset(&none);
     sigprocmask(SIG_SETMASK, &none, NULL);
+    prctl(PR_SET_TIMERSLACK, 50000, 0, 0, 0);
+    personality(PER_LINUX);
     setsid();
     umask(077);
 }
@@ -190,6 +195,16 @@ struct zygote_args {
     int trouble_fd; /* closed by a successful exec */
 };
 
+/* While the host's /proc is still in sight; a container may have it read-only, hence no failure of these is one:
+ * a machine out of memory takes programs first, and the filter's wall against user namespaces has a second behind
+ * it.  The keyrings of whoever started us are not for programs. */
+static void prepare_zygote(void)
+{
+    fd_write_file(AT_FDCWD, "/proc/self/oom_score_adj", "1000");
+    fd_write_file(AT_FDCWD, "/proc/sys/user/max_user_namespaces", "0");
+    syscall(SYS_keyctl, KEYCTL_JOIN_SESSION_KEYRING, NULL);
+}
+
 _Noreturn static void become_zygote(const struct zygote_args *args)
 {
     static char name[] = "hatchery-zygote";
@@ -211,6 +226,7 @@ _Noreturn static void become_zygote(const struct zygote_args *args)
         give_up(args->trouble_fd, "/dev/null", errno);
     if ((args->ids->root && setgroups(0, NULL) < 0) || setresgid(0, 0, 0) < 0 || setresuid(0, 0, 0) < 0)
         give_up(args->trouble_fd, "ids", errno);
+    prepare_zygote();
     int err = box_root_build(&what);
     if (err < 0)
         give_up(args->trouble_fd, what, -err);

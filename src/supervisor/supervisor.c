@@ -442,13 +442,25 @@ static void on_zygote(struct supervisor *s, struct child *zygote)
         return;
     int err = -EINVAL;
     if (s->cgroups && join.slot < s->server_conf.n_slots && sender.pid > 0)
-        err = cgroups_join(s->cgroups, join.slot, sender.pid);
+        err = cgroups_join(s->cgroups, join.slot, join.serial, sender.pid);
     if (err)
         log_error("a box could not join its cgroup", LOG_I("slot", join.slot) LOG_S("errno", strerrorname_np(-err)));
     int answer = -err;
     fcntl(ack, F_SETFL, O_NONBLOCK); /* whoever sent it can't make us wait */
     if (write(ack, &answer, sizeof(answer)) != sizeof(answer))
         log_warn("a box did not wait for its cgroup", LOG_I("slot", join.slot));
+}
+
+/* Processes that the kernel killed for a box's memory limit.  Returns when to look again, in ms; 0: not by itself. */
+static int on_oom(struct supervisor *s)
+{
+    struct wire_msg msg = { .type = WIRE_OOM };
+    int wait_ms;
+
+    while (cgroups_next_oom(s->cgroups, &msg.slot, &msg.serial, &wait_ms))
+        if (s->server.sock >= 0)
+            fd_send(s->server.sock, &msg, sizeof(msg), NULL, 0);
+    return wait_ms;
 }
 
 static void on_child_exit(struct supervisor *s, struct child *child, int status)
@@ -536,6 +548,8 @@ static void end_children(struct supervisor *s)
 
 static void loop(struct supervisor *s)
 {
+    int oom_wait_ms = 0;
+
     for (;;) {
         start_due(s);
         if (s->stopping)
@@ -545,15 +559,20 @@ static void loop(struct supervisor *s)
         struct pollfd fds[] = { { .fd = s->signal_fd, .events = POLLIN },
                                 { .fd = s->server.sock, .events = POLLIN },
                                 { .fd = s->zygotes[0].sock, .events = POLLIN },
-                                { .fd = s->zygotes[1].sock, .events = POLLIN } };
+                                { .fd = s->zygotes[1].sock, .events = POLLIN },
+                                { .fd = s->cgroups ? cgroups_oom_fd(s->cgroups) : -1, .events = POLLIN } };
         int wait_ms = s->stopping && now_us() >= s->kill_at_us ? 1000 : next_due(s);
-        if (poll(fds, 4, wait_ms) < 0)
+        if (oom_wait_ms && (wait_ms < 0 || wait_ms > oom_wait_ms))
+            wait_ms = oom_wait_ms;
+        if (poll(fds, 5, wait_ms) < 0)
             continue;
         if (fds[1].revents && s->server.sock >= 0)
             on_server(s);
         for (int i = 0; i < 2; i++)
             if (fds[2 + i].revents && s->zygotes[i].sock >= 0)
                 on_zygote(s, &s->zygotes[i]);
+        if (fds[4].revents || oom_wait_ms)
+            oom_wait_ms = on_oom(s);
         if (fds[0].revents)
             on_signal(s);
     }
