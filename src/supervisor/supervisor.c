@@ -443,6 +443,8 @@ static void on_zygote(struct supervisor *s, struct child *zygote)
     int err = -EINVAL;
     if (s->cgroups && join.slot < s->server_conf.n_slots && sender.pid > 0)
         err = cgroups_join(s->cgroups, join.slot, join.serial, sender.pid);
+    if (err == -ESRCH) /* the server has let go of it meanwhile */
+        return;
     if (err)
         log_error("a box could not join its cgroup", LOG_I("slot", join.slot) LOG_S("errno", strerrorname_np(-err)));
     int answer = -err;
