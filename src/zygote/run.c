@@ -509,8 +509,7 @@ static int prepare_renewal(void)
 int run_prepare(const struct wire_limits *limits)
 {
     py.limits = limits;
-    if (load_prelude() < 0 || prepare_main() < 0 || show_prepare(py.open_source) < 0
-        || prepare_renewal() < 0)
+    if (load_prelude() < 0 || prepare_main() < 0 || show_prepare(py.open_source) < 0 || prepare_renewal() < 0)
         return -1;
     py.threading_shutdown = attribute("threading", "_shutdown");
     py.run_exitfuncs = attribute("atexit", "_run_exitfuncs");

@@ -464,7 +464,7 @@ def check_inherited(server):
     assert result["blocked"] == []
     assert result["open"] == []
     assert result["umask"] == 0o22
-    assert result["core"] == [0, 0]
+    assert result["core"] in ([0, 0], [1, 1]), "no core file; 1 also keeps it from a core_pattern's program"
 
 
 @pytest.mark.parametrize("script", [
