@@ -87,6 +87,12 @@ int layers_parse(const char *text, uint32_t *ret_required, struct buf *error)
     return 0;
 }
 
+enum layer layers_of_step(const char *word)
+{
+    int layer = find(word, strlen(word));
+    return layer < 0 ? LAYER_NAMESPACES : (enum layer) layer; /* session, hostname, descriptors: a box's own of each */
+}
+
 static int has_landlock(int needed)
 {
     int abi = kernel_landlock_create(NULL, 0, KERNEL_LANDLOCK_CREATE_VERSION);

@@ -32,6 +32,9 @@ extern const struct layer_info layers[LAYERS];
  * Returns 0, or -EINVAL with one sentence in @error. */
 int layers_parse(const char *text, uint32_t *ret_required, struct buf *error);
 
+/* The layer that a step of box.def puts on, by its word. */
+enum layer layers_of_step(const char *word);
+
 /* Ask the running kernel: 0, or -errno where it has not got the layer.  Layers that depend on more than the
  * kernel (cgroup, ids, and those that only making a box can show) answer 0. */
 int layers_probe(enum layer layer);
