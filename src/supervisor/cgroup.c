@@ -170,9 +170,7 @@ static void remove_stale(const char *parent)
     struct dirent *entry;
 
     while (dir && (entry = readdir(dir))) {
-        int pid;
-        char end;
-        if (sscanf(entry->d_name, "hatchery-%d%c", &pid, &end) != 1)
+        if (strncmp(entry->d_name, "hatchery-", 9) != 0)
             continue;
         _cleanup_fd_ int group = openat(dirfd(dir), entry->d_name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
         if (group < 0 || flock(group, LOCK_EX | LOCK_NB) < 0)
@@ -202,15 +200,22 @@ static int make_locked(const char *path, int *ret_dir)
     return -EAGAIN;
 }
 
-/* hatchery-PID below @parent. */
+/* hatchery-PID below @parent, or hatchery-PID-N where one in another pid namespace has our pid. */
 static int make_base(struct cgroups *groups, unsigned i, const char *parent)
 {
     char *path = groups->paths[i];
 
-    remove_stale(parent);
-    if (snprintf(path, PATH_MAX, "%s/hatchery-%d", parent, (int) getpid()) >= PATH_MAX)
+    int n = snprintf(path, PATH_MAX, "%s/hatchery-%d", parent, (int) getpid());
+    int err = -EEXIST;
+
+    if (n >= PATH_MAX - 8)
         return -ENAMETOOLONG;
-    int err = make_locked(path, &groups->dirs[i]);
+    remove_stale(parent);
+    for (int other = 0; other < 100 && err == -EEXIST; other++) {
+        if (other)
+            snprintf(path + n, 8, "-%d", other);
+        err = make_locked(path, &groups->dirs[i]);
+    }
     if (!err)
         groups->n_hierarchies = i + 1;
     return err;

@@ -467,9 +467,9 @@ static void on_zygote(struct supervisor *s, struct child *zygote)
     if (join.slot < s->server_conf.n_slots && sender.pid > 0)
         err = s->cgroups ? cgroups_join(s->cgroups, join.slot, join.serial, sender.pid)
                          : watch_join(s->watch, join.slot, sender.pid);
-    if (err == -ESRCH)
-        log_debug("a box died before it could join", LOG_I("slot", join.slot)); /* its reaping tells */
-    else if (err)
+    if (err == -ESRCH) /* the server has let go of it meanwhile */
+        return;
+    if (err)
         log_error("a box could not join its cgroup", LOG_I("slot", join.slot) LOG_S("errno", strerrorname_np(-err)));
     int answer = -err;
     fcntl(ack, F_SETFL, O_NONBLOCK); /* whoever sent it can't make us wait */

@@ -176,7 +176,7 @@ def test_a_killed_supervisor_takes_all_along(make_server, tmp_path):
     connection.request("GET", "/healthz")
     connection.getresponse().read()
     pids = children(server.pid)
-    assert len(pids) >= 6
+    assert len(pids) >= 4
     old = server.pid
     server.process.kill()
     server.process.wait()
@@ -464,7 +464,7 @@ def check_inherited(server):
     assert result["blocked"] == []
     assert result["open"] == []
     assert result["umask"] == 0o22
-    assert result["core"] == [0, 0]
+    assert result["core"] in ([0, 0], [1, 1]), "no core file; 1 also keeps it from a core_pattern's program"
 
 
 @pytest.mark.parametrize("script", [
@@ -513,7 +513,8 @@ def test_many_leaked_descriptors(make_server):
     for name in ("server", "zygote"):
         links = []
         for fd in os.listdir(f"/proc/{server.child(name)}/fd"):
-            links.append(os.readlink(f"/proc/{server.child(name)}/fd/{fd}"))
+            with contextlib.suppress(FileNotFoundError):  # it was closed meanwhile
+                links.append(os.readlink(f"/proc/{server.child(name)}/fd/{fd}"))
         assert not [link for link in links if "hostname" in link]
     check_inherited(server)
 
@@ -576,6 +577,32 @@ def test_two_servers_side_by_side(make_server):
         assert first.below("sleep")
         assert first.run("return 1").response["result"] == 1
         raw.close()
+
+
+def test_a_supervisor_of_another_pid_namespace_leaves_our_cgroups_alone(make_server):
+    """It does not see our pid, and must not take us for dead."""
+    server = make_server()
+    command = ["unshare", "--pid", "--fork", "--mount-proc", HATCHERY, "run", "-"]
+    for _ in range(3):
+        result = subprocess.run(command, input="print('other')", capture_output=True, text=True, timeout=60)
+        assert (result.returncode, result.stdout) == (0, "other\n"), result
+    for i in range(30):  # more than there are slots
+        assert server.run(f"return {i}").response["result"] == i
+    assert not [line for line in server.log() if line["level"] == "error"]
+
+
+def test_two_supervisors_with_the_same_pid(make_server):
+    inside = ["unshare", "--pid", "--fork", "--kill-child", "--mount-proc", HATCHERY, "run", "-"]
+    both = [subprocess.Popen(inside, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+            for _ in range(2)]
+    for process in both:
+        process.stdin.write("import time; time.sleep(1); print('done')")
+        process.stdin.close()
+    for process in both:
+        assert (process.stdout.read(), process.stderr.read(), process.wait(60)) == ("done\n", "", 0)
+        process.stdout.close()
+        process.stderr.close()
+    assert not [path for path, _, _ in os.walk("/sys/fs/cgroup") if path.endswith("/hatchery-1")]
 
 
 def test_it_runs_from_anywhere(make_server, tmp_path):
