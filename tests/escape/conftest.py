@@ -38,6 +38,8 @@ def bad_manners():
 
 def configuration(line):
     text = f"[python]\nimports = {IMPORTS}\n[pool]\nmax_runs = 4\n"
+    if os.geteuid() != 0:
+        text += "[isolation]\nrequire = all -ids -cgroup\n"
     if line:
         name, _, value = line.partition("=")
         section, _, key = name.partition(".")
@@ -57,6 +59,20 @@ def server_for():
 
     yield get
     for service in servers.values():
+        service.stop()
+        service.directory.cleanup()
+
+
+@pytest.fixture
+def make_server():
+    made = []
+
+    def make(config):
+        made.append(Service(config=config))
+        return made[-1]
+
+    yield make
+    for service in made:
         service.stop()
         service.directory.cleanup()
 

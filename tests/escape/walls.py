@@ -51,16 +51,14 @@ WALLS = {
         (ROOT_C, 'binds[] = {\n', 'binds[] = {\n    "/etc/shadow", "/home", "/var", "/proc", "/sys", "/dev/tty",\n')]),
     "read-only": Wall("binds and root are mounted writable", [
         (ROOT_C, ".attr_set = MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID", ".attr_set = MOUNT_ATTR_NOSUID"),
-        (ROOT_C, "attr.attr_set = MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID", "attr.attr_set = MOUNT_ATTR_NOSUID"),
         (ROOT_C, "MS_REMOUNT | MS_BIND | MS_RDONLY | MS_NOSUID", "MS_REMOUNT | MS_BIND | MS_NOSUID")]),
     "nosuid": Wall("no mount is `nosuid`", [
         (ROOT_C, ".attr_set = MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID", ".attr_set = MOUNT_ATTR_RDONLY"),
-        (ROOT_C, "attr.attr_set = MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID", "attr.attr_set = MOUNT_ATTR_RDONLY"),
         (ROOT_C, "MS_BIND | MS_RDONLY | MS_NOSUID", "MS_BIND | MS_RDONLY"),
         (ENTER, "MS_NOSUID | MS_NODEV | MS_NOEXEC", "MS_NODEV | MS_NOEXEC")]),
     "scratch-flags": Wall("the scratch tmpfs has no `nosuid,nodev,noexec`", [
         (ENTER, "MS_NOSUID | MS_NODEV | MS_NOEXEC", "0")]),
-    "noexec": Wall("programs may be started from the scratch space: by its mount's flags, by Landlock", [
+    "noexec": Wall("programs start from the scratch space, which its mount and Landlock forbid", [
         (ENTER, "MS_NOSUID | MS_NODEV | MS_NOEXEC", "0")], NO_LANDLOCK),
     "scratch-size": Wall("the scratch space may have 2 GiB", [
         (ENTER, "(long long) conf->limits.scratch_bytes", "2LL << 30")]),
@@ -75,7 +73,7 @@ WALLS = {
         only=["files/huge-sparse-file", "files/raise-file-size-limit", "memory/descriptors", "memory/raise-descriptors",
               "memory/stack-limit", "memory/memory-lock-limit", "memory/pending-signals", "cpu/real-time-limits",
               "kernel/core-dump-limit"]),
-    "pids": Wall("processes are not counted: by the cgroup, by RLIMIT_NPROC", [
+    "pids": Wall("processes are not counted, by the cgroup and by RLIMIT_NPROC", [
         (CGROUP, '"pids.max", pids, false', '"pids.max", "max", false')], [
         (ENTER, "if (box->conf->ids && set_limit(RLIMIT_NPROC,", "if (0 && set_limit(RLIMIT_NPROC,")],
         only=["processes/fork-bomb", "processes/thread-bomb", "processes/zombies"]),
@@ -106,7 +104,7 @@ WALLS = {
         (ZYGOTE, "prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0", "0")]),
     "dumpable": Wall("a box is dumpable", [
         (ENTER, "return prctl(PR_SET_DUMPABLE, 0,", "return prctl(PR_SET_DUMPABLE, 1,")]),
-    "user-namespaces": Wall("user namespaces may be made: by the filter, by user.max_user_namespaces", NO_FILTER, [
+    "user-namespaces": Wall("user namespaces can be made, which the filter and `user.max_user_namespaces` forbid", NO_FILTER, [
         (LAUNCH, 'fd_write_file(AT_FDCWD, "/proc/sys/user/max_user_namespaces", "0");', "")]),
     "mdwe": Wall("PR_SET_MDWE is not set", [(ENTER, "box->conf->mdwe && prctl(PR_SET_MDWE,", "0 && prctl(PR_SET_MDWE,")]),
     "seccomp": Wall("the filter is not installed", NO_FILTER),
@@ -125,9 +123,9 @@ WALLS = {
     "prctl": Wall("any option", no_words("prctl")),
     "arch-prctl": Wall("any option", no_words("arch_prctl")),
     "madvise": Wall("any advice", no_words("madvise")),
-    "net-namespace": Wall("the host's network: by the filter, by Landlock, by the namespace", NO_FILTER, NO_LANDLOCK, [
+    "net-namespace": Wall("the host's network, without the filter, Landlock and a namespace of one's own", NO_FILTER, NO_LANDLOCK, [
         (LAUNCH, "CLONE_NEWPID | CLONE_NEWNET |", "CLONE_NEWPID |")], only=["network/connect-loopback"]),
-    "ipc-namespace": Wall("System V objects are shared: by the filter, by the namespace", NO_FILTER, [
+    "ipc-namespace": Wall("System V objects are shared, without the filter and a namespace of one's own", NO_FILTER, [
         (ENTER, "CLONE_NEWIPC | ", "")]),
     "uts-namespace": Wall("the host's names stay", [
         (ENTER, 'sethostname("box", 3) < 0 || setdomainname("", 0) < 0', "0")]),

@@ -55,6 +55,7 @@ while True:
 # attempt: more-than-a-core
 # wall: cpu
 # timeout: 30
+# needs: cgroup
 # expect: REFUSED share
 # Eight processes get the time of one core, and a rest for what the cgroup's accounting lags behind.
 with attempt():

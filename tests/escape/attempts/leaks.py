@@ -48,6 +48,25 @@ with attempt():
             tail = page[-64:]
     refuse() if total > 4 << 20 else through(f"only {total} bytes were searched")
 
+# attempt: memory-of-other-runs
+# wall: scratch
+# runs: 12
+# expect: REFUSED absent
+# Looks for what the runs before it wrote, then writes it everywhere. Neither text is in the program.
+import re
+with attempt():
+    pattern = re.compile(b"left-by-another-ru[n]")
+    libc.sbrk.restype = ctypes.c_void_p
+    for place in (id(pattern), libc.sbrk(0) - 4096, ctypes.addressof(ctypes.c_int())):
+        for page in pages_around(place):
+            if pattern.search(page):
+                through(pattern.search(page).group())
+    mark = b"".join([b"left-by-", b"another-run "])
+    kept = [mark * 1000 for _ in range(500)]
+    with open("/tmp/marks", "wb") as f:
+        f.write(mark * 100000)
+    refuse()
+
 # attempt: arguments
 # wall: environment
 # expect: REFUSED absent
