@@ -231,10 +231,23 @@ static int help(void)
     return EXIT_SUCCESS;
 }
 
+/* Where 0, 1 or 2 is closed the next descriptor gets its number, and a message for a person goes into it. */
+static int open_standard_streams(void)
+{
+    int fd;
+
+    do
+        fd = open("/dev/null", O_RDWR);
+    while (fd >= 0 && fd <= 2);
+    return fd < 0 ? -1 : close(fd);
+}
+
 int main(int argc, char **argv)
 {
     const char *name = argc > 1 ? argv[1] : "--help";
 
+    if (open_standard_streams() < 0)
+        return EXIT_FAILURE;
     if (sodium_init() < 0)
         return EXIT_FAILURE;
     if (strcmp(name, "--version") == 0 || strcmp(name, "-V") == 0) {

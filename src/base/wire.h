@@ -25,8 +25,8 @@ enum wire_type {
     WIRE_READY,
     WIRE_USAGE_GET,
     WIRE_USAGE,
-    WIRE_OOM, /* the kernel killed a process of this box for its memory limit */
     WIRE_ZYGOTE_GET,
+    WIRE_OOM, /* the kernel killed a process of this box for its memory limit */
     WIRE_WARM,
     WIRE_SPAWN,
     WIRE_BOX,

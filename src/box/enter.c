@@ -152,8 +152,10 @@ static int set_limits(const struct box *box)
         || set_limit(RLIMIT_STACK, 8 << 20, 8 << 20) < 0 || set_limit(RLIMIT_RTPRIO, 0, 0) < 0
         || set_limit(RLIMIT_NICE, 0, 0) < 0)
         return -1;
-    /* Counted for each user id: without one of its own a box would count its neighbours. */
-    if (box->conf->ids && set_limit(RLIMIT_NPROC, (rlim_t) l->processes, (rlim_t) l->processes) < 0)
+    /* Counted for each user id: without one of its own a box would count its neighbours.  One more than the cgroup
+     * allows, or it would refuse first, and only the cgroup tells that it did. */
+    rlim_t processes = (rlim_t) l->processes + (box->conf->cgroups ? 1 : 0);
+    if (box->conf->ids && set_limit(RLIMIT_NPROC, processes, processes) < 0)
         return -1;
     return box->conf->cgroups ? 0 : set_stand_ins(box);
 }

@@ -24,7 +24,8 @@ static const char *const binds[] = {
     "/usr/lib",           "/usr/lib64",
     "/usr/bin",           "/usr/share/zoneinfo",
     "/usr/share/python3", "/usr/share/matplotlib",
-    "/usr/share/fonts",   "/etc/alternatives", /* libblas.so.3 and liblapack.so.3 go through it */
+    "/usr/share/fonts",   "/etc/fonts",
+    "/etc/alternatives", /* libblas.so.3 and liblapack.so.3 go through it */
     "/etc/ld.so.cache",   "/etc/matplotlibrc",
     "/etc/mime.types",    "/dev/null",
     "/dev/zero",          "/dev/full",

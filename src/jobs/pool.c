@@ -39,6 +39,7 @@ struct pool {
 };
 
 static void refill(struct pool *pool);
+static void refill_later(struct pool *pool);
 
 /* --- the queue --- */
 
@@ -64,9 +65,14 @@ static void dispatch(struct pool *pool)
         struct job *job = pool->first;
         struct run *run = pool->idle[--pool->waiting];
         run->zygote->waiting--;
+        if (run_start(run, job) < 0) { /* it died a moment ago: nothing has been run, so another may */
+            log_warn("a waiting box ended", LOG_I("slot", run->slot));
+            run_release(run);
+            refill_later(pool);
+            continue;
+        }
         queue_remove(pool, job);
         pool->running++;
-        run_start(run, job);
     }
 }
 
@@ -249,6 +255,18 @@ static void on_zygote_lost(struct zygote *zygote)
             run_bereft(&pool->runs[i]);
 }
 
+/* All of a box has ended, or it could not be made.  One that never came leaves its place to another. */
+static void on_gone(struct pool *pool, struct run *run, const struct wire_msg *msg)
+{
+    if (msg->status < 0)
+        log_error("the zygote could not make a box", LOG_S("errno", strerrorname_np(-msg->status)));
+    if (run->state == RUN_ORDERED) {
+        run->zygote->coming--;
+        refill_later(pool);
+    }
+    run_gone(run);
+}
+
 static void on_message(struct zygote *zygote, const struct wire_msg *msg, int *fds)
 {
     struct pool *pool = zygote->pool;
@@ -264,14 +282,8 @@ static void on_message(struct zygote *zygote, const struct wire_msg *msg, int *f
         fd_close(&fds[i]);
     if (run && msg->type == WIRE_EXITED)
         run_exited(run, msg);
-    else if (run && msg->type == WIRE_GONE) {
-        if (msg->status < 0) {
-            log_error("the zygote could not make a box", LOG_S("errno", strerrorname_np(-msg->status)));
-            zygote->coming--;
-            refill_later(pool);
-        }
-        run_gone(run);
-    }
+    else if (run && msg->type == WIRE_GONE)
+        on_gone(pool, run, msg);
 }
 
 static const struct zygote_hooks zygote_hooks = {
@@ -333,6 +345,12 @@ void pool_out_of_memory(struct pool *pool, const struct wire_msg *msg)
 void pool_drain(struct pool *pool)
 {
     pool->draining = true;
+}
+
+void pool_log_last(struct pool *pool)
+{
+    for (unsigned i = 0; i < pool->conf->n_slots; i++)
+        run_log_last(&pool->runs[i]);
 }
 
 unsigned pool_queue_length(const struct pool *pool)

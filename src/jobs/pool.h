@@ -45,4 +45,7 @@ void pool_drain(struct pool *pool);
 unsigned pool_queue_length(const struct pool *pool);
 bool pool_is_ready(const struct pool *pool);
 
+/* Before the process ends: log the runs whose boxes are not reaped yet. */
+void pool_log_last(struct pool *pool);
+
 #endif

@@ -46,6 +46,8 @@ static void on_readable(uv_poll_t *handle, int status, int events)
         if (n == -EAGAIN)
             return;
         if (n != sizeof(msg)) {
+            for (int i = 0; i < 4; i++)
+                fd_close(&fds[i]);
             close_socket(zygote);
             zygote->hooks->on_lost(zygote);
             return;

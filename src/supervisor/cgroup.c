@@ -21,6 +21,7 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -136,6 +137,13 @@ static int own_directory(const char *controller, char *ret_path, size_t size)
     return snprintf(ret_path, size, "%s%s", mount, below) < (int) size ? 0 : -ENAMETOOLONG;
 }
 
+/* Is the supervisor whose directory this is gone?  One in another pid namespace has a pid that says
+ * nothing to us, but holds a lock on its directory as long as it lives. */
+static bool is_stale(DIR *boxes, pid_t pid)
+{
+    return kill(pid, 0) < 0 && errno == ESRCH && flock(dirfd(boxes), LOCK_EX | LOCK_NB) == 0;
+}
+
 /* A supervisor that was killed could not tidy up: remove hatchery-PID of processes that are no more. */
 static void remove_stale(const char *parent)
 {
@@ -146,23 +154,25 @@ static void remove_stale(const char *parent)
     while (dir && (entry = readdir(dir))) {
         int pid, box;
         char end;
-        if (sscanf(entry->d_name, "hatchery-%d%c", &pid, &end) != 1 || kill(pid, 0) == 0 || errno != ESRCH)
+        if (sscanf(entry->d_name, "hatchery-%d%c", &pid, &end) != 1)
             continue;
         snprintf(path, sizeof(path), "%s/%s", parent, entry->d_name);
         DIR *boxes = opendir(path);
         struct dirent *child;
-        while (boxes && (child = readdir(boxes)))
-            if (sscanf(child->d_name, "box-%d%c", &box, &end) == 1)
-                unlinkat(dirfd(boxes), child->d_name, AT_REMOVEDIR);
+        if (boxes && is_stale(boxes, pid)) {
+            while ((child = readdir(boxes)))
+                if (sscanf(child->d_name, "box-%d%c", &box, &end) == 1)
+                    unlinkat(dirfd(boxes), child->d_name, AT_REMOVEDIR);
+            rmdir(path);
+        }
         if (boxes)
             closedir(boxes);
-        rmdir(path);
     }
     if (dir)
         closedir(dir);
 }
 
-/* Make and open hatchery-PID below @parent. */
+/* Make, open and lock hatchery-PID below @parent. */
 static int make_base(struct cgroups *groups, unsigned i, const char *parent)
 {
     char *path = groups->paths[i];
@@ -170,13 +180,18 @@ static int make_base(struct cgroups *groups, unsigned i, const char *parent)
     remove_stale(parent);
     if (snprintf(path, PATH_MAX, "%s/hatchery-%d", parent, (int) getpid()) >= PATH_MAX)
         return -ENAMETOOLONG;
-    if (mkdir(path, 0755) < 0 && errno != EEXIST)
-        return -errno;
-    groups->dirs[i] = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (groups->dirs[i] < 0)
-        return -errno;
-    groups->n_hierarchies = i + 1;
-    return 0;
+    /* Another supervisor that starts now may take the new directory for a stale one. */
+    for (int attempt = 0; attempt < 10; attempt++) {
+        if (mkdir(path, 0755) < 0 && errno != EEXIST)
+            return -errno;
+        groups->dirs[i] = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        if (groups->dirs[i] >= 0 && flock(groups->dirs[i], LOCK_EX | LOCK_NB) == 0 && access(path, F_OK) == 0) {
+            groups->n_hierarchies = i + 1;
+            return 0;
+        }
+        fd_close(&groups->dirs[i]);
+    }
+    return -EBUSY;
 }
 
 static int make_v1(struct cgroups *groups, struct buf *error)

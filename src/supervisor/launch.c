@@ -31,7 +31,7 @@ enum {
     NAMESPACES =
         CLONE_NEWUSER | CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWNET | CLONE_NEWIPC | CLONE_NEWUTS | CLONE_NEWCGROUP
 };
-enum { FIRST_FD = 3, MOST_FDS = 8 };
+enum { FIRST_FD = 3, FDS_MAX = 8 };
 
 static int open_beside(const char *directory, const char *name)
 {
@@ -73,10 +73,10 @@ int launch_open(struct launch_files *files, struct buf *error)
 /* Put @fds at FIRST_FD and up, whatever their numbers were, and close all else. */
 static int place_fds(const int *fds, int n)
 {
-    int spare[MOST_FDS];
+    int spare[FDS_MAX];
 
     for (int i = 0; i < n; i++) {
-        spare[i] = fcntl(fds[i], F_DUPFD, FIRST_FD + n); /* out of the way of all the places */
+        spare[i] = fcntl(fds[i], F_DUPFD, FIRST_FD + FDS_MAX);
         if (spare[i] < 0)
             return -1;
     }

@@ -60,7 +60,7 @@ struct supervisor {
     bool zygote_wanted;      /* a new one, as soon as there is room */
     struct buf url;
     int listener_fd, signal_fd;
-    bool ready, stopping;
+    bool listening, ready, stopping;
     int64_t kill_at_us;
     int exit_status;
 };
@@ -82,6 +82,13 @@ static int word_index(const char *word, const char *const *words)
 
 static const char *const log_formats[] = { "auto", "json", "text", NULL };
 static const char *const log_levels[] = { "debug", "info", "warn", "error", NULL };
+
+/* The stderr of `hatchery run` is the program's: only what is wrong is told there. */
+static int log_level_of(const struct supervisor_options *options)
+{
+    int level = word_index(options->conf->log_level, log_levels);
+    return options->source_fd >= 0 && level < LOG_WARN ? LOG_WARN : level;
+}
 
 static struct wire_limits limits_of(const struct conf *c)
 {
@@ -124,7 +131,7 @@ static void fill_server_conf(struct supervisor *s)
         .write_timeout_ms = (unsigned) c->server_write_timeout,
         .max_body = c->server_max_body,
         .log_format = word_index(c->log_format, log_formats),
-        .log_level = word_index(c->log_level, log_levels),
+        .log_level = log_level_of(s->options),
         .limits = limits_of(c),
     };
     if (w->one_run)
@@ -233,15 +240,22 @@ static int fit_connections(struct wire_server_conf *w)
     return 0;
 }
 
+/* Whoever started us may have had them ignored: an ignored SIGCHLD would lose the children's ends, and a shell ignores
+ * SIGINT for what it starts with `&`.  Only SIGHUP stays so, which is what nohup(1) is for. */
 static int make_signal_fd(void)
 {
+    static const int ours[] = { SIGCHLD, SIGTERM, SIGINT };
     sigset_t set;
 
     sigemptyset(&set);
-    sigaddset(&set, SIGCHLD);
-    sigaddset(&set, SIGTERM);
-    sigaddset(&set, SIGINT);
-    sigaddset(&set, SIGHUP);
+    for (size_t i = 0; i < sizeof(ours) / sizeof(*ours); i++) {
+        signal(ours[i], SIG_DFL);
+        sigaddset(&set, ours[i]);
+    }
+    if (signal(SIGHUP, SIG_DFL) == SIG_IGN)
+        signal(SIGHUP, SIG_IGN);
+    else
+        sigaddset(&set, SIGHUP);
     sigprocmask(SIG_BLOCK, &set, NULL);
     signal(SIGPIPE, SIG_IGN);
     return signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
@@ -321,6 +335,8 @@ static void stop(struct supervisor *s, int status, int64_t grace_ms)
         s->exit_status = status;
     s->stopping = true;
     s->kill_at_us = now_us() + grace_ms * 1000;
+    fd_close(
+        &s->listener_fd); /* with the server's copy the last: who comes now is refused and does not wait for nothing */
     if (grace_ms && s->server.pid)
         fd_send(s->server.sock, &drain, sizeof(drain), NULL, 0);
 }
@@ -587,7 +603,8 @@ static int prepare(struct supervisor *s)
     struct buf error;
     int err = 0;
 
-    if (raise_file_limit() < 0)
+    s->signal_fd = make_signal_fd(); /* before there is anything that a signal must not leave behind */
+    if (s->signal_fd < 0 || raise_file_limit() < 0)
         return -1;
     fill_server_conf(s);
     if (fit_connections(&s->server_conf) < 0 || find_layers(s) < 0)
@@ -598,6 +615,7 @@ static int prepare(struct supervisor *s)
     else if (s->options->source_fd < 0) {
         s->listener_fd = listener_open(s->conf->server_listen, &s->url, &error);
         err = s->listener_fd < 0 ? -1 : 0;
+        s->listening = !err;
     }
     if (err && error.len) {
         buf_addc(&error, '\0');
@@ -607,8 +625,7 @@ static int prepare(struct supervisor *s)
     if (err)
         return -1;
     fill_zygote_conf(s);
-    s->signal_fd = make_signal_fd();
-    return s->signal_fd < 0 ? -1 : 0;
+    return 0;
 }
 
 int supervisor_run(const struct supervisor_options *options)
@@ -622,7 +639,7 @@ int supervisor_run(const struct supervisor_options *options)
                             .files = { -1, -1, -1 } };
     buf_init(&s.url, 256);
     log_init("supervisor", (enum log_format) word_index(s.conf->log_format, log_formats),
-             (enum log_level) word_index(s.conf->log_level, log_levels));
+             (enum log_level) log_level_of(options));
     s.exit_status = EXIT_FAILURE;
     if (prepare(&s) == 0) {
         s.exit_status = EXIT_SUCCESS;
@@ -630,7 +647,7 @@ int supervisor_run(const struct supervisor_options *options)
     }
     cgroups_free(s.cgroups);
     require_free(&s.require);
-    if (s.listener_fd >= 0 && strncmp(s.conf->server_listen, "unix:", 5) == 0)
+    if (s.listening && strncmp(s.conf->server_listen, "unix:", 5) == 0)
         unlink(s.conf->server_listen + 5);
     buf_free(&s.url);
     return s.exit_status;

@@ -149,6 +149,20 @@ class Service:
                 pass
         return None
 
+    def below(self, name):
+        """The pids of all processes called @name below the supervisor, those of programs included."""
+        found = []
+        for pid in children(self.pid):
+            try:
+                if open(f"/proc/{pid}/comm").read().strip() == name:
+                    found.append(pid)
+            except OSError:
+                pass
+        return found
+
+    def queue_length(self):
+        return self.request("GET", "/v1/toolkit/authenticate")["queue_length"]
+
     def log_text(self):
         return self.log_path.read_text(errors="replace")
 

@@ -181,16 +181,14 @@ with attempt():
 
 # attempt: make-the-disk-flush
 # wall: seccomp
-# twice: yes
 # expect: REFUSED nothing
-# fsync(2) on a file of the host, though it can only be read, would have its disk empty its cache: answered, not done.
+# fsync(2) on a file of the host, though it can only be read, would have its disk empty its cache: it is answered and
+# not done, which a descriptor shows on which it can't be.
 with attempt():
-    begin = time.monotonic()
-    f = os.open("/usr/lib/os-release", os.O_RDONLY)
-    for _ in range(10000):
-        os.fsync(f)
-        os.fdatasync(f)
-    refuse("nothing") if time.monotonic() - begin < 10 else through("the disk")
+    for sync in (os.fsync, os.fdatasync):
+        sync(os.open("/usr/lib/os-release", os.O_RDONLY))
+        sync(os.pipe()[0])
+    refuse("nothing")
 
 # attempt: meet-by-touching
 # wall: read-only
