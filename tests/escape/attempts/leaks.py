@@ -29,7 +29,8 @@ with attempt():
 # find themselves.
 import re
 with attempt():
-    pattern = re.compile(b"(API_KE[Y]|HATCHERY_ISOLATIO[N]|x-api-ke[y]|SUDO_USE[R])[=:]|test-ke[y]|canary-of-the-star[t]")
+    patterns = [re.compile(p) for p in (b"API_KE[Y]=", b"HATCHERY_[A-Z]+_[A-Z]+=", b"x-api-ke[y]: ", b"SUDO_USE[R]=",
+                                        b"test-ke[y]", b"canary-of-the-star[t]")]
     here = ctypes.c_int()
     libc.sbrk.restype = ctypes.c_void_p
     libc.getauxval.restype = ctypes.c_ulong
@@ -39,13 +40,11 @@ with attempt():
               ctypes.addressof(here), id(here), id(sys), id(os.environ)]
     total = 0
     for place in places:
-        tail = b""
-        for page in pages_around(place):
-            total += len(page)
-            found = pattern.search(tail + page) or pattern.search(page + tail)
-            if found:
+        memory = memory_around(place)
+        total += len(memory)
+        for pattern in patterns:
+            if found := pattern.search(memory):
                 through(found.group())
-            tail = page[-64:]
     refuse() if total > 4 << 20 else through(f"only {total} bytes were searched")
 
 # attempt: memory-of-other-runs
@@ -58,9 +57,8 @@ with attempt():
     pattern = re.compile(b"left-by-another-ru[n]")
     libc.sbrk.restype = ctypes.c_void_p
     for place in (id(pattern), libc.sbrk(0) - 4096, ctypes.addressof(ctypes.c_int())):
-        for page in pages_around(place):
-            if pattern.search(page):
-                through(pattern.search(page).group())
+        if found := pattern.search(memory_around(place)):
+            through(found.group())
     mark = b"".join([b"left-by-", b"another-run "])
     kept = [mark * 1000 for _ in range(500)]
     with open("/tmp/marks", "wb") as f:
