@@ -62,7 +62,7 @@ struct wire_zygote_conf {
     struct wire_limits limits;
     unsigned n_slots;
     bool ids;     /* slots have ids of their own (started by root) */
-    bool cgroups; /* boxes must join one */
+    bool cgroups; /* boxes join one; else the supervisor watches them and each has the resource limits that stand in */
     bool landlock, mdwe;
     int log_format, log_level;
     char imports[4096];

@@ -30,9 +30,9 @@ static int start_session(void)
     return setsid() < 0 ? -1 : 0;
 }
 
-/* The cgroup holds before anything of the program can run or allocate: ask the
- * supervisor, who alone sees the hierarchy, and wait for its word. */
-static int join_cgroup(const struct box *box, const struct box_slot *slot)
+/* The cgroup, or without one the supervisor's watch, holds before anything of the program can run or allocate: ask
+ * the supervisor, who alone sees the hierarchy, and wait for its word. */
+static int join_cgroup(const struct box_slot *slot)
 {
     const struct wire_join join = { .slot = slot->slot, .serial = slot->serial };
     _cleanup_fd_ int reader = -1;
@@ -40,8 +40,6 @@ static int join_cgroup(const struct box *box, const struct box_slot *slot)
     int answer = -1;
     int p[2];
 
-    if (!box->conf->cgroups)
-        return 0;
     if (pipe2(p, O_CLOEXEC) < 0)
         return -1;
     reader = p[0];
@@ -152,9 +150,9 @@ static int set_limits(const struct box *box)
         || set_limit(RLIMIT_STACK, 8 << 20, 8 << 20) < 0 || set_limit(RLIMIT_RTPRIO, 0, 0) < 0
         || set_limit(RLIMIT_NICE, 0, 0) < 0)
         return -1;
-    /* Counted for each user id: without one of its own a box would count its neighbours.  One more than the cgroup
-     * allows, or it would refuse first, and only the cgroup tells that it did. */
-    rlim_t processes = (rlim_t) l->processes + (box->conf->cgroups ? 1 : 0);
+    /* Counted for each user id: without one of its own a box would count its neighbours.  The cgroup's limit
+     * comes first where there is one, because it can be asked afterwards whether it was hit. */
+    rlim_t processes = (rlim_t) l->processes + (box->conf->cgroups ? 16 : 0);
     if (box->conf->ids && set_limit(RLIMIT_NPROC, processes, processes) < 0)
         return -1;
     return box->conf->cgroups ? 0 : set_stand_ins(box);
@@ -166,7 +164,7 @@ enum box_step box_enter(const struct box *box, const struct box_slot *slot, int 
 
     if (start_session() < 0)
         step = BOX_SESSION;
-    else if (join_cgroup(box, slot) < 0)
+    else if (join_cgroup(slot) < 0)
         step = BOX_CGROUP;
     else if (unshare(CLONE_NEWNS | CLONE_NEWIPC | CLONE_NEWUTS | CLONE_NEWCGROUP) < 0)
         step = BOX_NAMESPACES;

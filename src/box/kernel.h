@@ -89,6 +89,11 @@ static inline int kernel_pidfd_open(pid_t pid)
     return (int) syscall(SYS_pidfd_open, pid, 0);
 }
 
+static inline int kernel_pidfd_send_signal(int pidfd, int signal)
+{
+    return (int) syscall(SYS_pidfd_send_signal, pidfd, signal, NULL, 0);
+}
+
 static inline int kernel_close_range(unsigned first, unsigned last, unsigned flags)
 {
     return (int) syscall(SYS_close_range, first, last, flags);

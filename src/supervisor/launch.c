@@ -11,6 +11,7 @@
 #include "../base/fd.h"
 #include "../box/box.h"
 #include "../box/kernel.h"
+#include "../box/layers.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -115,8 +116,16 @@ _Noreturn static void give_up(int fd, const char *what, int err)
     _exit(n < 0 ? 125 : 126);
 }
 
-/* Wait for the child's word: silence is success. */
-static int await_exec(int trouble_fd, const char *whose, struct buf *error)
+/* The sentence about a layer that shows itself only when a jail is made. */
+static int miss(struct buf *error, enum layer layer, int err, const char *at, const char *change)
+{
+    buf_addf(error, "the layer '%s' (%s) is required and can't be had (%s): at '%s'; %s", layers[layer].word,
+             layers[layer].what, strerrorname_np(-err), at, change);
+    return err;
+}
+
+/* Wait for the child's word: silence is success.  @layer, or none for LAYERS, is what it stumbled over. */
+static int await_exec(int trouble_fd, enum layer layer, struct buf *error)
 {
     struct trouble trouble = { 0 };
     ssize_t n = read(trouble_fd, &trouble, sizeof(trouble));
@@ -124,7 +133,10 @@ static int await_exec(int trouble_fd, const char *whose, struct buf *error)
     if (n == 0)
         return 0;
     trouble.what[sizeof(trouble.what) - 1] = '\0';
-    buf_addf(error, "%s, at '%s' (%s)", whose, trouble.what, strerror(trouble.error));
+    if (layer
+        < LAYERS) /* a user namespace that may exist but not mount is what AppArmor and containers leave one with */
+        return miss(error, layer, -trouble.error, trouble.what, layers[LAYER_NAMESPACES].change);
+    buf_addf(error, "the server could not be started, at '%s' (%s)", trouble.what, strerror(trouble.error));
     return -EPERM;
 }
 
@@ -178,7 +190,7 @@ pid_t launch_server(const struct launch_files *files, const struct launch_ids *i
     if (pid < 0)
         return -errno;
     fd_close(&word_write);
-    int err = await_exec(word_read, "the server could not be started", error);
+    int err = await_exec(word_read, LAYERS, error);
     if (err) {
         waitpid(pid, NULL, 0);
         return err;
@@ -265,15 +277,24 @@ static int write_maps(pid_t pid, const struct launch_ids *ids, unsigned n_slots)
     return err ? err : write_map(pid, "uid_map", uids);
 }
 
-static const char *clone_hint(int error)
+static const char *clone_change(int err)
 {
-    switch (error) {
-    case EPERM:
-        return "unprivileged user namespaces are forbidden: set the sysctls kernel.unprivileged_userns_clone=1 and "
-               "kernel.apparmor_restrict_unprivileged_userns=0, or start as root";
-    case ENOSPC: return "raise user.max_user_namespaces and its neighbours (sysctl user)";
-    default: return "the kernel must have user, pid, mount, network, ipc, uts and cgroup namespaces";
+    switch (err) {
+    case -ENOSPC: return "raise user.max_user_namespaces and its neighbours (sysctl user)";
+    case -EINVAL: return "the kernel must have user, pid, mount, network, ipc, uts and cgroup namespaces";
+    default: return layers[LAYER_NAMESPACES].change;
     }
+}
+
+static int miss_maps(struct buf *error, const struct launch_ids *ids, int err)
+{
+    if (ids->root)
+        return miss(error, LAYER_IDS, err, "uid_map", layers[LAYER_IDS].change);
+    if (geteuid() == 0)
+        return miss(
+            error, LAYER_NAMESPACES, err, "uid_map",
+            "root without the capability SETFCAP can't be mapped (Linux 5.12): start as another user, or add it");
+    return miss(error, LAYER_NAMESPACES, err, "uid_map", layers[LAYER_NAMESPACES].change);
 }
 
 static pid_t clone_zygote(const struct zygote_args *args)
@@ -300,18 +321,14 @@ pid_t launch_zygote(const struct launch_files *files, const struct launch_ids *i
     _cleanup_fd_ int word_write = word[1];
     const struct zygote_args args = { files, ids, supervisor_fd, server_fd, go_read, go_write, word_write };
     pid_t pid = clone_zygote(&args);
-    if (pid < 0) {
-        buf_addf(error, "cannot make namespaces (%s): %s", strerror(-pid), clone_hint(-pid));
-        return pid;
-    }
+    if (pid < 0)
+        return miss(error, LAYER_NAMESPACES, pid, "clone", clone_change(pid));
     fd_close(&word_write);
     int err = write_maps(pid, ids, n_slots);
     if (err)
-        buf_addf(error, "cannot write the id maps of a user namespace (%s)", strerror(-err));
+        miss_maps(error, ids, err);
     else
-        err = write(go_write, "g", 1) == 1
-                  ? await_exec(word_read, "the jail's root file system could not be built", error)
-                  : -EPIPE;
+        err = write(go_write, "g", 1) == 1 ? await_exec(word_read, LAYER_FILES, error) : -EPIPE;
     if (err) {
         kill(pid, SIGKILL);
         waitpid(pid, NULL, 0);

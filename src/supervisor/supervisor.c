@@ -13,6 +13,7 @@
 #include "launch.h"
 #include "listener.h"
 #include "require.h"
+#include "watch.h"
 
 #include "../base/fd.h"
 #include "../base/log.h"
@@ -52,6 +53,8 @@ struct supervisor {
     struct launch_ids ids;
     struct require require;
     struct cgroups *cgroups;
+    struct watch *watch; /* where there are no cgroups */
+    int64_t look_at_us;
     struct wire_server_conf server_conf;
     struct wire_zygote_conf zygote_conf;
     struct child server;
@@ -345,7 +348,7 @@ static void start_child(struct supervisor *s, struct child *child)
 {
     struct buf error;
 
-    buf_init(&error, 1024);
+    buf_init(&error, 2048);
     child->started_us = now_us();
     int err = child == &s->server ? start_server(s, &error) : start_zygote(s, child, &error);
     if (err) {
@@ -421,12 +424,14 @@ static void on_server(struct supervisor *s)
         msg.oom_kills = msg.pid_refusals = 0;
         if (s->cgroups)
             cgroups_usage(s->cgroups, msg.slot, &msg.oom_kills, &msg.pid_refusals);
+        else
+            watch_usage(s->watch, msg.slot, &msg.oom_kills, &msg.pid_refusals);
         fd_send(s->server.sock, &msg, sizeof(msg), NULL, 0);
     } else if (msg.type == WIRE_ZYGOTE_GET)
         s->zygote_wanted = true;
 }
 
-/* A box asks to be moved into its cgroup and waits for the answer. */
+/* A box asks to be moved into its cgroup, or to be watched, and waits for the answer. */
 static void on_zygote(struct supervisor *s, struct child *zygote)
 {
     struct ucred sender = { 0 };
@@ -441,14 +446,15 @@ static void on_zygote(struct supervisor *s, struct child *zygote)
     if (n != sizeof(join) || ack < 0)
         return;
     int err = -EINVAL;
-    if (s->cgroups && join.slot < s->server_conf.n_slots && sender.pid > 0)
-        err = cgroups_join(s->cgroups, join.slot, join.serial, sender.pid);
+    if (join.slot < s->server_conf.n_slots && sender.pid > 0)
+        err = s->cgroups ? cgroups_join(s->cgroups, join.slot, join.serial, sender.pid)
+                         : watch_join(s->watch, join.slot, sender.pid);
     if (err)
         log_error("a box could not join its cgroup", LOG_I("slot", join.slot) LOG_S("errno", strerrorname_np(-err)));
     int answer = -err;
     fcntl(ack, F_SETFL, O_NONBLOCK); /* whoever sent it can't make us wait */
     if (write(ack, &answer, sizeof(answer)) != sizeof(answer))
-        log_warn("a box did not wait for its cgroup", LOG_I("slot", join.slot));
+        log_debug("a box did not wait for its cgroup", LOG_I("slot", join.slot)); /* it is dead, its reaping tells */
 }
 
 /* Processes that the kernel killed for a box's memory limit.  Returns when to look again, in ms; 0: not by itself. */
@@ -525,6 +531,8 @@ static int next_due(const struct supervisor *s)
         else if (!s->zygotes[s->current].pid)
             due = s->zygotes[s->current].start_at_us;
     }
+    if (s->watch && s->zygotes[s->current].pid && s->look_at_us < due)
+        due = s->look_at_us;
     if (due == INT64_MAX)
         return -1;
     int64_t left_ms = (due - now_us() + 999) / 1000;
@@ -546,12 +554,23 @@ static void end_children(struct supervisor *s)
             kill(s->zygotes[i].pid, SIGKILL);
 }
 
+static void look_if_due(struct supervisor *s)
+{
+    if (!s->watch || now_us() < s->look_at_us)
+        return;
+    for (int i = 0; i < 2; i++)
+        if (s->zygotes[i].pid)
+            watch_look(s->watch, s->zygotes[i].pid);
+    s->look_at_us = now_us() + WATCH_INTERVAL_MS * 1000LL;
+}
+
 static void loop(struct supervisor *s)
 {
     int oom_wait_ms = 0;
 
     for (;;) {
         start_due(s);
+        look_if_due(s);
         if (s->stopping)
             end_children(s);
         if (s->stopping && !any_child(s))
@@ -583,7 +602,7 @@ static int find_layers(struct supervisor *s)
 {
     struct buf error;
 
-    buf_init(&error, 1024);
+    buf_init(&error, 2048);
     if (require_init(&s->require, s->conf, &error) < 0) {
         buf_addc(&error, '\0');
         refuse(error.data);
@@ -624,6 +643,8 @@ static int prepare(struct supervisor *s)
     buf_free(&error);
     if (err)
         return -1;
+    if (!s->cgroups)
+        s->watch = watch_new(s->server_conf.n_slots, &s->server_conf.limits);
     fill_zygote_conf(s);
     return 0;
 }
@@ -646,6 +667,7 @@ int supervisor_run(const struct supervisor_options *options)
         loop(&s);
     }
     cgroups_free(s.cgroups);
+    watch_free(s.watch);
     require_free(&s.require);
     if (s.listening && strncmp(s.conf->server_listen, "unix:", 5) == 0)
         unlink(s.conf->server_listen + 5);
