@@ -238,7 +238,7 @@ def main():
             several = f"yes ({len(wall.layers)})" if len(wall.layers) > 1 else "one layer"
             rows[name] = f"| {name} | {len(of_wall)} | {wall.what} | {several} | {cell(fallen)} |"
             print(f"{name}: {len(fallen)} of {len(made)} tests fail without it", flush=True)
-    write_table(rows)
+            write_table(rows)
     return 1 if unproved else 0
 
 

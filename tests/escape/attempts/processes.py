@@ -95,6 +95,13 @@ with attempt():
     os.kill(1, 0)
     refuse("ignored")
 
+# attempt: init-has-another-id
+# wall: ids
+# needs: root
+# expect: REFUSED EPERM
+with attempt():
+    os.kill(1, 0)
+
 # attempt: stop-init
 # wall: pid-namespace
 # expect: REFUSED EPERM | REFUSED ignored
