@@ -54,7 +54,8 @@ def server_for():
     def get(line=""):
         if line not in servers:
             with bad_manners():
-                servers[line] = Service(config=configuration(line), env={"SECRET_OF_THE_STARTER": "canary-of-the-start"})
+                servers[line] = Service(config=configuration(line),
+                                        env={"SECRET_OF_THE_STARTER": "canary-of-the-start"})
         return servers[line]
 
     yield get

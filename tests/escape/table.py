@@ -28,7 +28,8 @@ import pathlib
 import re
 
 DIRECTORY = pathlib.Path(__file__).parent / "attempts"
-KEYS = {"attempt", "wall", "expect", "server", "timeout", "within", "twice", "runs", "gone", "truncated", "needs", "arch"}
+KEYS = {"attempt", "wall", "expect", "server", "timeout", "within", "twice", "runs", "gone", "truncated", "needs",
+        "arch"}
 
 
 @dataclasses.dataclass

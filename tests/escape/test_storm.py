@@ -40,7 +40,8 @@ def ask(server):
 
 def percentiles(times):
     cuts = statistics.quantiles(times, n=100)
-    return f"{len(times)} replies, p50 {cuts[49] * 1e3:.1f} ms, p99 {cuts[98] * 1e3:.1f} ms, worst {max(times) * 1e3:.1f} ms"
+    p50, p99, worst = (1e3 * seconds for seconds in (cuts[49], cuts[98], max(times)))
+    return f"{len(times)} replies, p50 {p50:.1f} ms, p99 {p99:.1f} ms, worst {worst:.1f} ms"
 
 
 class Attacker(threading.Thread):
