@@ -5,12 +5,14 @@
  * becomes the supervisor.  What must never happen here: a start with a key
  * that nobody chose, or with a setting that was misread. */
 #include "base/conf.h"
+#include "check/check.h"
 #include "box/layers.h"
 #include "supervisor/supervisor.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <getopt.h>
+#include <limits.h>
 #include <sodium.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -28,8 +30,8 @@ struct verb {
 
 /* What the options of any verb can say. */
 struct options {
-    const char *config, *listen, *state, *timeout;
-    bool generate_key, help;
+    const char *config, *listen, *state, *timeout, *only;
+    bool generate_key, json, help;
 };
 
 static int usage_error(const struct verb *verb)
@@ -46,7 +48,9 @@ static int parse_options(const struct verb *verb, int argc, char **argv, struct 
         { "listen", required_argument, NULL, 'l' },
         { "state", required_argument, NULL, 's' },
         { "timeout", required_argument, NULL, 't' },
+        { "only", required_argument, NULL, 'o' },
         { "generate-key", no_argument, NULL, 'g' },
+        { "json", no_argument, NULL, 'j' },
         { "help", no_argument, NULL, 'h' },
         { NULL, 0, NULL, 0 },
     };
@@ -59,7 +63,9 @@ static int parse_options(const struct verb *verb, int argc, char **argv, struct 
         case 'l': o->listen = optarg; break;
         case 's': o->state = optarg; break;
         case 't': o->timeout = optarg; break;
+        case 'o': o->only = optarg; break;
         case 'g': o->generate_key = true; break;
+        case 'j': o->json = true; break;
         case 'h': o->help = true; break;
         default: return -1;
         }
@@ -204,6 +210,57 @@ static int check_config(const struct verb *verb, int argc, char **argv)
     return EXIT_SUCCESS;
 }
 
+static int run_doctor(const struct verb *verb, int argc, char **argv)
+{
+    struct options o;
+    struct conf conf;
+    int first = parse_options(verb, argc, argv, &o);
+
+    if (first != argc || o.help)
+        return usage_error(verb);
+    if (load_conf(&conf, &o) < 0)
+        return EXIT_USAGE;
+    int status = doctor(&conf, o.json);
+    conf_free(&conf);
+    return status;
+}
+
+/* Where the attempts are: installed, or in the tree that we were built in. */
+static int find_attempts(char *path, size_t size)
+{
+    static const char *const places[] = { "/../share/hatchery/attempts", "/../tests/escape/attempts" };
+    char self[PATH_MAX];
+    ssize_t n = readlink("/proc/self/exe", self, sizeof(self) - 1);
+
+    self[n < 0 ? 0 : n] = '\0';
+    char *slash = strrchr(self, '/');
+    if (slash)
+        *slash = '\0';
+    for (size_t i = 0; i < sizeof(places) / sizeof(*places); i++) {
+        snprintf(path, size, "%s%s", self, places[i]);
+        if (access(path, R_OK) == 0)
+            return 0;
+    }
+    fprintf(stderr, "hatchery: the attempts are not at %s: run `make install`\n", path);
+    return -ENOENT;
+}
+
+static int run_selftest(const struct verb *verb, int argc, char **argv)
+{
+    char path[PATH_MAX + 64];
+    struct options o;
+    struct conf conf;
+    int first = parse_options(verb, argc, argv, &o);
+
+    if (first != argc || o.help)
+        return usage_error(verb);
+    if (load_conf(&conf, &o) < 0 || find_attempts(path, sizeof(path)) < 0)
+        return EXIT_USAGE;
+    int status = selftest(&conf, path, o.only);
+    conf_free(&conf);
+    return status;
+}
+
 static const struct verb verbs[] = {
     { "serve", "[--listen ADDR:PORT|unix:PATH] [--state DIR] [--config FILE] [--generate-key]",
       "Run the HTTP server until SIGTERM or Ctrl-C.", serve },
@@ -211,6 +268,11 @@ static const struct verb verbs[] = {
       "Run one program in the same jail; exits with its exit status.", run },
     { "check-config", "[--config FILE]", "Check the configuration file and the environment, and start nothing.",
       check_config },
+    { "doctor", "[--json] [--config FILE]",
+      "Show layer by layer what holds here and what to change; exits with 0 only if all that is required holds.",
+      run_doctor },
+    { "selftest", "[--only TEXT] [--config FILE]",
+      "Try to get out of the jail in hundreds of ways; exits with 0 only if each ran into its wall.", run_selftest },
 };
 
 static int help(void)

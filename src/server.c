@@ -146,9 +146,12 @@ static void on_ready(void *data)
         start_one_run(s);
 }
 
-static void on_refused(void *data)
+static void on_refused(void *data, const struct wire_box_state *state)
 {
+    const struct wire_msg refused = { .type = WIRE_REFUSED, .slot = (uint32_t) state->step, .status = -state->error };
     struct server *s = data;
+
+    fd_send(SUPERVISOR_FD, &refused, sizeof(refused), NULL, 0);
     s->exit_status = EXIT_REFUSED;
     uv_stop(s->loop);
 }

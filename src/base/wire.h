@@ -3,7 +3,7 @@
  * one fixed-size struct a message, numbers and descriptors only.
  *
  *   supervisor -> server   WIRE_SERVER_CONF [listener], WIRE_ZYGOTE [socket], WIRE_USAGE, WIRE_OOM, WIRE_DRAIN
- *   server -> supervisor   WIRE_READY, WIRE_USAGE_GET, WIRE_ZYGOTE_GET
+ *   server -> supervisor   WIRE_READY, WIRE_REFUSED, WIRE_USAGE_GET, WIRE_ZYGOTE_GET
  *   supervisor -> zygote   struct wire_zygote_conf, once, as its first message
  *   server -> zygote       WIRE_SPAWN
  *   zygote -> server       WIRE_WARM, WIRE_BOX [control, stdout, stderr, life], WIRE_EXITED, WIRE_GONE
@@ -23,6 +23,7 @@ enum wire_type {
     WIRE_ZYGOTE,
     WIRE_DRAIN,
     WIRE_READY,
+    WIRE_REFUSED, /* the first box could not take step @slot of the jail, @status = -errno */
     WIRE_USAGE_GET,
     WIRE_USAGE,
     WIRE_ZYGOTE_GET,

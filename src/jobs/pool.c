@@ -158,7 +158,7 @@ static void on_run_failed(struct run *run, const struct wire_box_state *state)
                   LOG_S("errno", state->error ? strerrorname_np(state->error) : "none")
                       LOG_S("hint", box_step_hint(state->step)) LOG_I("slot", run->slot));
     if (!pool->ever_ready)
-        pool->hooks->on_refused(pool->data);
+        pool->hooks->on_refused(pool->data, state);
     refill_later(pool);
 }
 

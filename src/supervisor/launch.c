@@ -116,28 +116,26 @@ _Noreturn static void give_up(int fd, const char *what, int err)
     _exit(n < 0 ? 125 : 126);
 }
 
-/* The sentence about a layer that shows itself only when a jail is made. */
-static int miss(struct buf *error, enum layer layer, int err, const char *at, const char *change)
+/* A layer that shows itself only when a jail is made. */
+static int miss(struct require *r, enum layer layer, int err, const char *at, const char *change)
 {
-    buf_addf(error, "the layer '%s' (%s) is required and can't be had (%s): at '%s'; %s", layers[layer].word,
-             layers[layer].what, strerrorname_np(-err), at, change);
+    char text[sizeof(r->why[layer].change)];
+
+    snprintf(text, sizeof(text), "at '%s'; %s", at, change);
+    require_missing(r, layer, err, text);
+    require_say(r, layer);
     return err;
 }
 
-/* Wait for the child's word: silence is success.  @layer, or none for LAYERS, is what it stumbled over. */
-static int await_exec(int trouble_fd, enum layer layer, struct buf *error)
+/* Wait for the child's word: 0, or -errno and what it stumbled over. */
+static int await_exec(int trouble_fd, struct trouble *ret)
 {
-    struct trouble trouble = { 0 };
-    ssize_t n = read(trouble_fd, &trouble, sizeof(trouble));
+    ssize_t n = read(trouble_fd, ret, sizeof(*ret));
 
-    if (n == 0)
+    if (n == 0) /* silence: it has been exec'ed */
         return 0;
-    trouble.what[sizeof(trouble.what) - 1] = '\0';
-    if (layer
-        < LAYERS) /* a user namespace that may exist but not mount is what AppArmor and containers leave one with */
-        return miss(error, layer, -trouble.error, trouble.what, layers[LAYER_NAMESPACES].change);
-    buf_addf(error, "the server could not be started, at '%s' (%s)", trouble.what, strerror(trouble.error));
-    return -EPERM;
+    ret->what[sizeof(ret->what) - 1] = '\0';
+    return n == sizeof(*ret) ? -ret->error : -EPIPE;
 }
 
 /* The step that failed, or NULL. */
@@ -190,8 +188,10 @@ pid_t launch_server(const struct launch_files *files, const struct launch_ids *i
     if (pid < 0)
         return -errno;
     fd_close(&word_write);
-    int err = await_exec(word_read, LAYERS, error);
+    struct trouble trouble = { 0 };
+    int err = await_exec(word_read, &trouble);
     if (err) {
+        buf_addf(error, "the server could not be started, at '%s' (%s)", trouble.what, strerror(-err));
         waitpid(pid, NULL, 0);
         return err;
     }
@@ -287,15 +287,15 @@ static const char *clone_change(int err)
     }
 }
 
-static int miss_maps(struct buf *error, const struct launch_ids *ids, int err)
+static int miss_maps(struct require *r, const struct launch_ids *ids, int err)
 {
     if (ids->root)
-        return miss(error, LAYER_IDS, err, "uid_map", layers[LAYER_IDS].change);
+        return miss(r, LAYER_IDS, err, "uid_map", layers[LAYER_IDS].change);
     if (geteuid() == 0)
         return miss(
-            error, LAYER_NAMESPACES, err, "uid_map",
+            r, LAYER_NAMESPACES, err, "uid_map",
             "root without the capability SETFCAP can't be mapped (Linux 5.12): start as another user, or add it");
-    return miss(error, LAYER_NAMESPACES, err, "uid_map", layers[LAYER_NAMESPACES].change);
+    return miss(r, LAYER_NAMESPACES, err, "uid_map", layers[LAYER_NAMESPACES].change);
 }
 
 static pid_t clone_zygote(const struct zygote_args *args)
@@ -308,7 +308,7 @@ static pid_t clone_zygote(const struct zygote_args *args)
 }
 
 pid_t launch_zygote(const struct launch_files *files, const struct launch_ids *ids, unsigned n_slots, int supervisor_fd,
-                    int server_fd, struct buf *error)
+                    int server_fd, struct require *r)
 {
     int go[2], word[2];
 
@@ -323,13 +323,17 @@ pid_t launch_zygote(const struct launch_files *files, const struct launch_ids *i
     const struct zygote_args args = { files, ids, supervisor_fd, server_fd, go_read, go_write, word_write };
     pid_t pid = clone_zygote(&args);
     if (pid < 0)
-        return miss(error, LAYER_NAMESPACES, pid, "clone", clone_change(pid));
+        return miss(r, LAYER_NAMESPACES, pid, "clone", clone_change(pid));
     fd_close(&word_write);
     int err = write_maps(pid, ids, n_slots);
     if (err)
-        miss_maps(error, ids, err);
-    else
-        err = write(go_write, "g", 1) == 1 ? await_exec(word_read, LAYER_FILES, error) : -EPIPE;
+        miss_maps(r, ids, err);
+    else {
+        struct trouble trouble = { 0 };
+        err = write(go_write, "g", 1) == 1 ? await_exec(word_read, &trouble) : -EPIPE;
+        if (err) /* a user namespace that may exist but not mount is what AppArmor and containers leave one with */
+            miss(r, LAYER_FILES, err, trouble.what, layers[LAYER_NAMESPACES].change);
+    }
     if (err) {
         kill(pid, SIGKILL);
         waitpid(pid, NULL, 0);

@@ -3,6 +3,8 @@
 #ifndef HATCHERY_SUPERVISOR_LAUNCH_H
 #define HATCHERY_SUPERVISOR_LAUNCH_H
 
+#include "require.h"
+
 #include "../base/buf.h"
 
 #include <sys/types.h>
@@ -30,9 +32,9 @@ pid_t launch_server(const struct launch_files *files, const struct launch_ids *i
                     struct buf *error);
 
 /* hatchery-zygote with 3 = @supervisor_fd, 4 = @server_fd, 5 = hatchery-init, as pid 1 and root of its own
- * namespaces, in the jail's root file system.  Returns the pid, or -errno with a sentence in @error that says what to
- * change on this host. Waits until the jail's root stands. */
+ * namespaces, in the jail's root file system.  Returns the pid, or -errno; where that is a layer of the jail, @r has it
+ * and a sentence is on stderr. Waits until the jail's root stands. */
 pid_t launch_zygote(const struct launch_files *files, const struct launch_ids *ids, unsigned n_slots, int supervisor_fd,
-                    int server_fd, struct buf *error);
+                    int server_fd, struct require *r);
 
 #endif

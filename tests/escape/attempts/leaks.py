@@ -24,6 +24,7 @@ with attempt():
 
 # attempt: key-in-memory
 # wall: environment
+# timeout: 60
 # expect: REFUSED absent
 # The stack with its initial block, the heap and the libraries' data. The patterns are written so that they do not
 # find themselves.
