@@ -224,9 +224,10 @@ struct zygote_args {
     int trouble_fd; /* closed by a successful exec */
 };
 
-/* While the host's /proc is still in sight; a container may have it read-only, hence no failure of these is one:
- * a machine out of memory takes programs first, and the filter's wall against user namespaces has a second behind
- * it.  The keyrings of whoever started us are not for programs. */
+/* While the host's /proc is still in sight, and before a change of ids makes our own files in it another's; a container
+ * may have it read-only, hence no failure of these is one.  A machine out of memory takes programs first, and the
+ * filter's wall against user namespaces has a second behind it.  The keyrings of whoever started us are not for
+ * programs. */
 static void prepare_zygote(void)
 {
     fd_write_file(AT_FDCWD, "/proc/self/oom_score_adj", "1000");
@@ -257,9 +258,9 @@ _Noreturn static void become_zygote(const struct zygote_args *args)
     int root_fd = *args->files->root ? open(args->files->root, O_PATH | O_DIRECTORY | O_CLOEXEC) : -1;
     if (*args->files->root && root_fd < 0)
         give_up(args->trouble_fd, "isolation.root", errno);
+    prepare_zygote();
     if ((args->ids->root && setgroups(0, NULL) < 0) || setresgid(0, 0, 0) < 0 || setresuid(0, 0, 0) < 0)
         give_up(args->trouble_fd, "ids", errno);
-    prepare_zygote();
     int err = box_root_build(root_fd, &what);
     if (err < 0)
         give_up(args->trouble_fd, what, -err);
