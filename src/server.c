@@ -90,6 +90,15 @@ static void on_run_done(struct job *job, const struct outcome *outcome)
     uv_stop(s->loop);
 }
 
+static void on_run_refused(struct job *job)
+{
+    struct server *s = job->owner;
+
+    fprintf(stderr, "hatchery: no box could be made, and nothing was run; the lines above say why\n");
+    s->exit_status = EXIT_FAILURE;
+    uv_stop(s->loop);
+}
+
 static int read_source(struct server *s)
 {
     buf_init(&s->source, (size_t) s->conf.limits.code_bytes + 1);
@@ -128,6 +137,7 @@ static void start_one_run(struct server *s)
                            .code_len = s->source.len,
                            .timeout_ms = s->conf.limits.timeout_default_ms,
                            .on_done = on_run_done,
+                           .on_refused = on_run_refused,
                            .on_output = on_run_output,
                            .owner = s };
     uuid_make(s->job.id);
@@ -156,9 +166,9 @@ static void on_refused(void *data, const struct wire_box_state *state)
     uv_stop(s->loop);
 }
 
-static void ask_usage(void *data, uint32_t slot)
+static void ask_usage(void *data, uint32_t slot, uint32_t serial)
 {
-    const struct wire_msg ask = { .type = WIRE_USAGE_GET, .slot = slot };
+    const struct wire_msg ask = { .type = WIRE_USAGE_GET, .slot = slot, .serial = serial };
     (void) data;
     fd_send(SUPERVISOR_FD, &ask, sizeof(ask), NULL, 0);
 }

@@ -76,7 +76,7 @@ struct wire_msg {
     uint32_t serial; /* counts the boxes of a server's life: slots are used again */
     int32_t status;  /* WIRE_EXITED: as waitpid(2) gives it; WIRE_GONE: -errno where no box could be made, else 0 */
     int64_t user_us, system_us, peak_bytes; /* WIRE_EXITED */
-    int64_t oom_kills, pid_refusals;        /* WIRE_USAGE: since the slot's box joined */
+    int64_t oom_kills, pid_refusals;        /* WIRE_USAGE, the answer for slot and serial of WIRE_USAGE_GET */
 };
 
 struct wire_join {

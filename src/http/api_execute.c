@@ -205,12 +205,15 @@ static void on_gone(struct request *req, void *data)
 static void refuse_job(struct execution *e, int err)
 {
     int status = err == -EAGAIN ? 429 : 503;
+    unsigned retry_after_s = err == -ENODATA ? 10 : 1;
     struct buf out, text;
 
     buf_init(&text, 128);
     if (err == -EAGAIN)
         buf_addf(&text, "MAX_QUEUE_LENGTH (%lld) reached: nothing was run, try again",
                  (long long) e->api->conf->queue_max);
+    else if (err == -ENODATA)
+        buf_adds(&text, "No box can be made at the moment (the server's log says why): nothing was run, try again");
     else
         buf_adds(&text, "The server is shutting down: nothing was run, try again");
     begin_reply(e, status, &out);
@@ -218,9 +221,14 @@ static void refuse_job(struct execution *e, int err)
     json_add_string(&out, text.data, text.len);
     buf_adds(&out, ", \"message\": ");
     json_add_string(&out, text.data, text.len);
-    end_reply(e, status, &out, 1);
+    end_reply(e, status, &out, retry_after_s);
     buf_free(&text);
     execution_free(e);
+}
+
+static void on_refused(struct job *job)
+{
+    refuse_job(job->owner, -ENODATA);
 }
 
 static void refuse_request(struct execution *e, int err, struct buf *error)
@@ -240,6 +248,7 @@ void api_execute(struct request *req, void *data)
     e->start_us = (int64_t) request_start_us(req);
     e->job.timeout_ms = e->api->conf->limits.timeout_default_ms;
     e->job.on_done = on_done;
+    e->job.on_refused = on_refused;
     e->job.owner = e;
     buf_init(&error, 1024);
     int err = parse(e, &error);

@@ -19,7 +19,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { RETRY_MS = 500 };
+/* After a failure; and how long jobs wait for boxes that don't come. */
+enum { RETRY_MS = 500, LACK_MS = 10000 };
 
 struct pool {
     uv_loop_t *loop;
@@ -29,6 +30,8 @@ struct pool {
     struct zygote *zygote; /* makes the boxes; NULL until one is warm */
     struct zygote *next;   /* the one that came last, while it is warming */
     uv_timer_t retry;      /* active: boxes fail, and the next is ordered when it fires */
+    uv_timer_t lack;       /* active: jobs wait that could run, were there a box */
+    bool failing;          /* the last box that was to be ready is not */
     uint32_t serial;
     bool ever_ready, draining;
     unsigned waiting, running; /* boxes, of all zygotes: without a job; with one */
@@ -59,6 +62,31 @@ static void queue_remove(struct pool *pool, struct job *job)
     pool->queued--;
 }
 
+/* None came for so long, whatever the reason: who waits is told, while its client still listens. */
+static void on_lack(uv_timer_t *timer)
+{
+    struct pool *pool = timer->data;
+
+    log_error("no box can be had: the jobs that wait are refused", LOG_I("jobs", pool->queued));
+    for (unsigned n = pool->queued; n && pool->first; n--) { /* not those that are added meanwhile */
+        struct job *job = pool->first;
+        queue_remove(pool, job);
+        job->started_us = job->ended_us = now_us();
+        job->on_refused(job);
+    }
+}
+
+static void watch_for_lack(struct pool *pool)
+{
+    if (!pool->first || pool->waiting || pool->running >= pool->conf->max_runs) {
+        uv_timer_stop(&pool->lack);
+        return;
+    }
+    if (!uv_is_active((uv_handle_t *) &pool->lack))
+        uv_timer_start(&pool->lack, on_lack, LACK_MS, 0);
+    refill(pool); /* not only when a reply has left: where fewer boxes wait than may run, these still run */
+}
+
 static void dispatch(struct pool *pool)
 {
     while (pool->first && pool->waiting && pool->running < pool->conf->max_runs) {
@@ -73,7 +101,9 @@ static void dispatch(struct pool *pool)
         }
         queue_remove(pool, job);
         pool->running++;
+        uv_timer_stop(&pool->lack);
     }
+    watch_for_lack(pool);
 }
 
 /* --- boxes --- */
@@ -110,6 +140,7 @@ static void on_retry(uv_timer_t *timer)
 
 static void refill_later(struct pool *pool)
 {
+    pool->failing = true;
     if (!uv_is_active((uv_handle_t *) &pool->retry))
         uv_timer_start(&pool->retry, on_retry, RETRY_MS, 0);
 }
@@ -139,6 +170,7 @@ static void on_run_ready(struct run *run)
     run->zygote->coming--;
     run->zygote->waiting++;
     pool->idle[pool->waiting++] = run;
+    pool->failing = false;
     if (!pool->ever_ready) {
         pool->ever_ready = true;
         pool->hooks->on_ready(pool->data);
@@ -178,7 +210,7 @@ static void on_run_outcome(struct run *run)
 static void on_run_ask(struct run *run)
 {
     struct pool *pool = run->pool;
-    pool->hooks->ask_usage(pool->data, run->slot);
+    pool->hooks->ask_usage(pool->data, run->slot, run->serial);
 }
 
 static void on_run_free(struct run *run)
@@ -321,6 +353,7 @@ void pool_cancel(struct pool *pool, struct job *job)
 {
     if (!job->run) {
         queue_remove(pool, job);
+        watch_for_lack(pool);
         return;
     }
     run_cancel(job->run);
@@ -332,7 +365,7 @@ void pool_cancel(struct pool *pool, struct job *job)
 
 void pool_usage(struct pool *pool, const struct wire_msg *msg)
 {
-    if (msg->slot < pool->conf->n_slots)
+    if (msg->slot < pool->conf->n_slots && pool->runs[msg->slot].serial == msg->serial)
         run_usage(&pool->runs[msg->slot], msg);
 }
 
@@ -360,7 +393,7 @@ unsigned pool_queue_length(const struct pool *pool)
 
 bool pool_is_ready(const struct pool *pool)
 {
-    return pool->zygote && !pool->draining && (pool->waiting || pool->running);
+    return pool->zygote && !pool->draining && (pool->waiting || (pool->running && !pool->failing));
 }
 
 struct pool *pool_new(uv_loop_t *loop, const struct wire_server_conf *conf, const struct pool_hooks *hooks, void *data)
@@ -374,7 +407,9 @@ struct pool *pool_new(uv_loop_t *loop, const struct wire_server_conf *conf, cons
     pool->runs = xcalloc(conf->n_slots, sizeof(*pool->runs));
     pool->idle = xcalloc(conf->n_slots, sizeof(struct run *));
     pool->retry.data = pool;
+    pool->lack.data = pool;
     uv_timer_init(loop, &pool->retry);
+    uv_timer_init(loop, &pool->lack);
     for (uint32_t i = 0; i < conf->n_slots; i++)
         run_init(&pool->runs[i], i, loop, &conf->limits, &run_hooks, pool);
     return pool;

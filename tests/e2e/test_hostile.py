@@ -88,7 +88,7 @@ BREAKAGES = {
     "shadowing": "open('json.py', 'w').write('dumps = None'); open('io.py', 'w').write('x'); import json, io, sys",
     "nonblocking": "import fcntl, os\nfor fd in (*range(3), 1023):\n"
                    "    fcntl.fcntl(fd, fcntl.F_SETFL, os.O_NONBLOCK | os.O_APPEND)",
-    "rlimits": "import resource as r\nfor n in (r.RLIMIT_NOFILE, r.RLIMIT_FSIZE, r.RLIMIT_NPROC, r.RLIMIT_CORE, "
+    "rlimits": "import resource as r\nfor n in (r.RLIMIT_NOFILE, r.RLIMIT_FSIZE, r.RLIMIT_NPROC, r.RLIMIT_MEMLOCK, "
                "r.RLIMIT_STACK):\n"
                "    r.setrlimit(n, (0, 0))",
 }
