@@ -7,7 +7,8 @@
  *   supervisor -> zygote   struct wire_zygote_conf, once, as its first message
  *   server -> zygote       WIRE_SPAWN
  *   zygote -> server       WIRE_WARM, WIRE_BOX [control, stdout, stderr, life], WIRE_EXITED, WIRE_GONE
- *   box -> supervisor      struct wire_join [ack], before anything of the program exists
+ *   box -> supervisor      struct wire_join [socket], before anything of the program exists
+ *   supervisor -> box      struct wire_joined [cgroup v1: the tasks file of each hierarchy], on that socket
  *   server -> box          struct wire_run with the source, in pieces
  *   box -> server          WIRE_BOX_READY or WIRE_BOX_FAILED once; then the outcome in pieces
  *
@@ -82,6 +83,13 @@ struct wire_msg {
 struct wire_join {
     uint32_t slot, serial;
 };
+
+/* The box is in its cgroup, or will be when it has written "0" to each file that came along. */
+struct wire_joined {
+    int32_t error; /* errno */
+};
+
+enum { WIRE_TASKS_MAX = 3 };
 
 /* To a box: what to run.  The first piece of the source is in the same packet; the others follow
  * in packets of at most WIRE_PIECE bytes. */

@@ -25,7 +25,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { HIERARCHIES = 3 }; /* v1: one for each controller; v2: only the first is used */
+enum { HIERARCHIES = WIRE_TASKS_MAX }; /* v1: one for each controller; v2: only the first is used */
 
 static const char *const controllers[HIERARCHIES] = { "memory", "pids", "cpu" };
 
@@ -499,20 +499,35 @@ static void hear(const struct watch *watch)
         return; /* EAGAIN: nothing was said */
 }
 
-int cgroups_join(struct cgroups *groups, uint32_t slot, uint32_t serial, pid_t pid)
+static int open_tasks(const struct cgroups *groups, uint32_t slot, int ret_tasks[static WIRE_TASKS_MAX])
 {
-    char path[64], text[24];
+    char path[64];
     int err = 0;
 
-    snprintf(path, sizeof(path), "box-%u/cgroup.procs", slot);
-    snprintf(text, sizeof(text), "%d", (int) pid);
+    snprintf(path, sizeof(path), "box-%u/tasks", slot);
+    for (unsigned i = 0; i < groups->n_hierarchies && !err; i++) {
+        ret_tasks[i] = openat(groups->dirs[i], path, O_WRONLY | O_CLOEXEC);
+        err = ret_tasks[i] < 0 ? -errno : 0;
+    }
+    for (unsigned i = 0; i < groups->n_hierarchies && err; i++)
+        fd_close(&ret_tasks[i]);
+    return err;
+}
+
+int cgroups_join(struct cgroups *groups, uint32_t slot, uint32_t serial, pid_t pid,
+                 int ret_tasks[static WIRE_TASKS_MAX])
+{
+    char path[64], text[24];
+
     groups->at_join[slot] = read_counters(groups, slot);
     hear(&groups->watches[slot]); /* of the slot's last box */
     groups->watches[slot].serial = serial;
     groups->watches[slot].looks = 0;
-    for (unsigned i = 0; i < groups->n_hierarchies && !err; i++)
-        err = fd_write_file(groups->dirs[i], path, text);
-    return err;
+    if (groups->version == 1)
+        return open_tasks(groups, slot, ret_tasks);
+    snprintf(path, sizeof(path), "box-%u/cgroup.procs", slot);
+    snprintf(text, sizeof(text), "%d", (int) pid);
+    return fd_write_file(groups->dirs[0], path, text);
 }
 
 void cgroups_usage(struct cgroups *groups, uint32_t slot, int64_t *ret_oom_kills, int64_t *ret_pid_refusals)
