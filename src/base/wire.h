@@ -3,7 +3,7 @@
  * one fixed-size struct a message, numbers and descriptors only.
  *
  *   supervisor -> server   WIRE_SERVER_CONF [listener], WIRE_ZYGOTE [socket], WIRE_USAGE, WIRE_OOM, WIRE_DRAIN
- *   server -> supervisor   WIRE_READY, WIRE_REFUSED, WIRE_USAGE_GET, WIRE_ZYGOTE_GET
+ *   server -> supervisor   WIRE_READY, WIRE_REFUSED, WIRE_USAGE_GET, WIRE_ZYGOTE_GET, WIRE_LONG
  *   supervisor -> zygote   struct wire_zygote_conf, once, as its first message
  *   server -> zygote       WIRE_SPAWN
  *   zygote -> server       WIRE_WARM, WIRE_BOX [control, stdout, stderr, life], WIRE_EXITED, WIRE_GONE
@@ -28,7 +28,8 @@ enum wire_type {
     WIRE_USAGE_GET,
     WIRE_USAGE,
     WIRE_ZYGOTE_GET,
-    WIRE_OOM, /* the kernel killed a process of this box for its memory limit */
+    WIRE_LONG, /* this box's program is none of the short ones */
+    WIRE_OOM,  /* the kernel killed a process of this box for its memory limit */
     WIRE_WARM,
     WIRE_SPAWN,
     WIRE_BOX,

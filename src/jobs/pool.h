@@ -14,9 +14,10 @@ struct pool;
 struct pool_hooks {
     void (*on_ready)(void *data); /* the first box ever waits */
     void (*on_refused)(void *data,
-                       const struct wire_box_state *state); /* the first box ever could not enter its jail */
-    void (*ask_usage)(void *data, uint32_t slot);           /* send WIRE_USAGE_GET; answer with pool_usage() */
-    void (*ask_zygote)(void *data);                         /* send WIRE_ZYGOTE_GET; answer with pool_zygote() */
+                       const struct wire_box_state *state);        /* the first box ever could not enter its jail */
+    void (*ask_usage)(void *data, uint32_t slot);                  /* send WIRE_USAGE_GET; answer with pool_usage() */
+    void (*tell_long)(void *data, uint32_t slot, uint32_t serial); /* send WIRE_LONG */
+    void (*ask_zygote)(void *data);                                /* send WIRE_ZYGOTE_GET; answer with pool_zygote() */
 };
 
 /* An empty pool: boxes come once pool_zygote() has brought a zygote. */

@@ -33,6 +33,12 @@ struct counters {
     int64_t oom_kills, pid_refusals;
 };
 
+/* A box's share of a crowded processor: of a new one (the kernel's defaults), and of one that has run for long: a
+ * quarter.  With much less, those that are preempted while they hold a lock of the kernel keep others from forking. */
+static const struct {
+    const char *file, *whole, *yielding;
+} weights[] = { [1] = { "cpu.shares", "1024", "256" }, [2] = { "cpu.weight", "100", "25" } };
+
 /* v1: what watches a slot's memory.oom_control. */
 struct watch {
     int event_fd;
@@ -50,6 +56,7 @@ struct cgroups {
     int leaf_parent; /* v2: the group that we have left for a leaf in it, or -1 */
     struct counters *at_join;
     struct watch *watches;
+    bool *yielding;
     int epoll_fd;
 };
 
@@ -429,6 +436,7 @@ static int try_version(struct cgroups **ret, int version, unsigned n_slots, cons
     groups->leaf_parent = -1;
     groups->at_join = xcalloc(n_slots, sizeof(*groups->at_join));
     groups->watches = xcalloc(n_slots, sizeof(*groups->watches));
+    groups->yielding = xcalloc(n_slots, sizeof(*groups->yielding));
     for (unsigned slot = 0; slot < n_slots; slot++)
         groups->watches[slot].event_fd = -1;
     groups->epoll_fd = -1;
@@ -499,6 +507,25 @@ static void hear(const struct watch *watch)
         return; /* EAGAIN: nothing was said */
 }
 
+/* Without a weight a box is still in its group: no reason to refuse it. */
+static void set_weight(struct cgroups *groups, uint32_t slot, bool yielding)
+{
+    char path[64];
+
+    if (groups->yielding[slot] == yielding)
+        return;
+    snprintf(path, sizeof(path), "box-%u/%s", slot, weights[groups->version].file);
+    fd_write_file(groups->dirs[groups->version == 1 ? 2 : 0], path,
+                  yielding ? weights[groups->version].yielding : weights[groups->version].whole);
+    groups->yielding[slot] = yielding;
+}
+
+void cgroups_yield(struct cgroups *groups, uint32_t slot, uint32_t serial)
+{
+    if (groups->watches[slot].serial == serial)
+        set_weight(groups, slot, true);
+}
+
 static int open_tasks(const struct cgroups *groups, uint32_t slot, int ret_tasks[static WIRE_TASKS_MAX])
 {
     char path[64];
@@ -523,6 +550,7 @@ int cgroups_join(struct cgroups *groups, uint32_t slot, uint32_t serial, pid_t p
     hear(&groups->watches[slot]); /* of the slot's last box */
     groups->watches[slot].serial = serial;
     groups->watches[slot].looks = 0;
+    set_weight(groups, slot, false);
     if (groups->version == 1)
         return open_tasks(groups, slot, ret_tasks);
     snprintf(path, sizeof(path), "box-%u/cgroup.procs", slot);
@@ -594,6 +622,7 @@ void cgroups_free(struct cgroups *groups)
         fd_close(&groups->watches[slot].event_fd);
     fd_close(&groups->epoll_fd);
     free(groups->watches);
+    free(groups->yielding);
     free(groups->at_join);
     free(groups);
 }

@@ -443,6 +443,9 @@ static void on_server(struct supervisor *s)
         else
             watch_usage(s->watch, msg.slot, &msg.oom_kills, &msg.pid_refusals);
         fd_send(s->server.sock, &msg, sizeof(msg), NULL, 0);
+    } else if (msg.type == WIRE_LONG && msg.slot < s->server_conf.n_slots) {
+        if (s->cgroups)
+            cgroups_yield(s->cgroups, msg.slot, msg.serial);
     } else if (msg.type == WIRE_ZYGOTE_GET)
         s->zygote_wanted = true;
     else if (msg.type == WIRE_REFUSED)

@@ -87,7 +87,16 @@ static void on_ask(void *data, uint32_t slot)
     s->asked_slot = slot;
 }
 
-static const struct pool_hooks hooks = { on_ready, on_refused, on_ask };
+static void on_long(void *data, uint32_t slot, uint32_t serial)
+{
+    (void) data;
+    (void) slot;
+    assert_int_not_equal(serial, 0);
+}
+
+static const struct pool_hooks hooks = {
+    .on_ready = on_ready, .on_refused = on_refused, .ask_usage = on_ask, .tell_long = on_long
+};
 
 static void turn(struct scene *s)
 {
