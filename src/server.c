@@ -173,6 +173,13 @@ static void ask_usage(void *data, uint32_t slot, uint32_t serial)
     fd_send(SUPERVISOR_FD, &ask, sizeof(ask), NULL, 0);
 }
 
+static void tell_long(void *data, uint32_t slot, uint32_t serial)
+{
+    const struct wire_msg tell = { .type = WIRE_LONG, .slot = slot, .serial = serial };
+    (void) data;
+    fd_send(SUPERVISOR_FD, &tell, sizeof(tell), NULL, 0);
+}
+
 static void ask_zygote(void *data)
 {
     const struct wire_msg ask = { .type = WIRE_ZYGOTE_GET };
@@ -184,6 +191,7 @@ static const struct pool_hooks pool_hooks = {
     .on_ready = on_ready,
     .on_refused = on_refused,
     .ask_usage = ask_usage,
+    .tell_long = tell_long,
     .ask_zygote = ask_zygote,
 };
 

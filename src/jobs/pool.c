@@ -213,6 +213,12 @@ static void on_run_ask(struct run *run)
     pool->hooks->ask_usage(pool->data, run->slot, run->serial);
 }
 
+static void on_run_long(struct run *run)
+{
+    struct pool *pool = run->pool;
+    pool->hooks->tell_long(pool->data, run->slot, run->serial);
+}
+
 static void on_run_free(struct run *run)
 {
     zygote_gone(run->zygote);
@@ -242,6 +248,7 @@ static const struct run_hooks run_hooks = {
     .on_failed = on_run_failed,
     .on_outcome = on_run_outcome,
     .on_ask = on_run_ask,
+    .on_long = on_run_long,
     .on_free = on_run_free,
     .on_lost = on_run_lost,
 };

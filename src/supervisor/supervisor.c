@@ -443,37 +443,47 @@ static void on_server(struct supervisor *s)
         else
             watch_usage(s->watch, msg.slot, &msg.oom_kills, &msg.pid_refusals);
         fd_send(s->server.sock, &msg, sizeof(msg), NULL, 0);
+    } else if (msg.type == WIRE_LONG && msg.slot < s->server_conf.n_slots) {
+        if (s->cgroups)
+            cgroups_yield(s->cgroups, msg.slot, msg.serial);
     } else if (msg.type == WIRE_ZYGOTE_GET)
         s->zygote_wanted = true;
     else if (msg.type == WIRE_REFUSED)
         on_refused(s, (int) msg.slot, msg.status);
 }
 
-/* A box asks to be moved into its cgroup, or to be watched, and waits for the answer. */
+/* A box asks for its cgroup, or to be watched, and waits for the answer. */
 static void on_zygote(struct supervisor *s, struct child *zygote)
 {
     struct ucred sender = { 0 };
     struct wire_join join;
-    _cleanup_fd_ int ack = -1;
-    ssize_t n = fd_recv(zygote->sock, &join, sizeof(join), &ack, 1, &sender);
+    struct wire_joined joined = { .error = EINVAL };
+    int tasks[WIRE_TASKS_MAX] = { -1, -1, -1 };
+    _cleanup_fd_ int box = -1;
+    ssize_t n = fd_recv(zygote->sock, &join, sizeof(join), &box, 1, &sender);
 
     if (n == 0 || n == -ECONNRESET) {
         fd_close(&zygote->sock);
         return;
     }
-    if (n != sizeof(join) || ack < 0)
+    if (n != sizeof(join) || box < 0)
         return;
-    int err = -EINVAL;
     if (join.slot < s->server_conf.n_slots && sender.pid > 0)
-        err = s->cgroups ? cgroups_join(s->cgroups, join.slot, join.serial, sender.pid)
-                         : watch_join(s->watch, join.slot, sender.pid);
-    if (err == -ESRCH) /* the server has let go of it meanwhile */
+        joined.error = -(s->cgroups ? cgroups_join(s->cgroups, join.slot, join.serial, sender.pid, tasks)
+                                    : watch_join(s->watch, join.slot, sender.pid));
+    if (joined.error == ESRCH) /* the server has let go of it meanwhile */
         return;
-    if (err)
-        log_error("a box could not join its cgroup", LOG_I("slot", join.slot) LOG_S("errno", strerrorname_np(-err)));
-    int answer = -err;
-    fcntl(ack, F_SETFL, O_NONBLOCK); /* whoever sent it can't make us wait */
-    if (write(ack, &answer, sizeof(answer)) != sizeof(answer))
+    if (joined.error)
+        log_error("a box could not join its cgroup",
+                  LOG_I("slot", join.slot) LOG_S("errno", strerrorname_np(joined.error)));
+    unsigned n_tasks = 0;
+    while (n_tasks < WIRE_TASKS_MAX && tasks[n_tasks] >= 0)
+        n_tasks++;
+    fcntl(box, F_SETFL, O_NONBLOCK); /* whoever sent it can't make us wait */
+    int err = fd_send(box, &joined, sizeof(joined), tasks, n_tasks);
+    while (n_tasks)
+        fd_close(&tasks[--n_tasks]);
+    if (err < 0)
         log_debug("a box did not wait for its cgroup", LOG_I("slot", join.slot)); /* it is dead, its reaping tells */
 }
 

@@ -74,9 +74,10 @@ static void on_ready(void *data)
     s->n_ready++;
 }
 
-static void on_refused(void *data)
+static void on_refused(void *data, const struct wire_box_state *state)
 {
     struct scene *s = data;
+    assert_int_not_equal(state->step, 0);
     s->n_refused++;
 }
 
@@ -94,7 +95,20 @@ static void on_ask_zygote(void *data)
     s->n_zygotes_asked++;
 }
 
-static const struct pool_hooks hooks = { on_ready, on_refused, on_ask, on_ask_zygote };
+static void on_long(void *data, uint32_t slot, uint32_t serial)
+{
+    (void) data;
+    (void) slot;
+    assert_int_not_equal(serial, 0);
+}
+
+static const struct pool_hooks hooks = {
+    .on_ready = on_ready,
+    .on_refused = on_refused,
+    .ask_usage = on_ask,
+    .tell_long = on_long,
+    .ask_zygote = on_ask_zygote,
+};
 
 static void turn(struct scene *s)
 {
