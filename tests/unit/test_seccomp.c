@@ -271,12 +271,12 @@ static void test_limits(void **state)
     (void) state;
     for (uint64_t above = 0; above <= 1ULL << 32; above += 1ULL << 32)
         for (uint64_t resource = 0; resource < RLIM_NLIMITS; resource++) {
-            uint32_t set = resource == RLIMIT_CORE ? ERR(EPERM) : PASS;
+            uint32_t set = resource == RLIMIT_CORE ? ERR(0) : PASS;
             assert_int_equal(ask_prlimit(above, resource | above, 0), PASS);
             assert_int_equal(ask_prlimit(above, resource | above, ANY_ARG), set);
             assert_int_equal(ask_prlimit(above | 1, resource | above, 0), ERR(EPERM));
         }
-    assert_int_equal(ask_prlimit(0, RLIMIT_CORE, 1ULL << 32), ERR(EPERM)); /* a pointer has 64 bits */
+    assert_int_equal(ask_prlimit(0, RLIMIT_CORE, 1ULL << 32), ERR(0)); /* a pointer has 64 bits */
 }
 
 static bool is_listed(int nr)
