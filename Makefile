@@ -13,7 +13,7 @@ VM_PACKAGES := qemu-system-x86 busybox-static kmod xz-utils
 # Root installs what is missing; others need sudo. Nothing is asked of apt when nothing is missing.
 SUDO := $(shell [ "$$(id -u)" = 0 ] || command -v sudo)
 
-.PHONY: run build test test-vm unit e2e escape sanitize fuzz bench lint format install clean packages test-packages
+.PHONY: run build test test-vm unit e2e sanitize-e2e escape sanitize fuzz bench lint format install clean packages test-packages
 
 run: build
 	@if [ "$$(id -u)" = 0 ]; then run=; else run="sudo -E"; \
@@ -42,7 +42,7 @@ $(BUILD)/build.ninja: | packages
 build: packages $(BUILD)/build.ninja
 	ninja -C $(BUILD)
 
-test: test-packages build sanitize fuzz e2e escape
+test: test-packages build sanitize fuzz e2e sanitize-e2e escape
 
 # Unit tests with AddressSanitizer and UndefinedBehaviorSanitizer.
 sanitize: test-packages
@@ -57,6 +57,14 @@ fuzz: test-packages
 		-Db_sanitize=address,undefined -Db_lundef=false
 	ninja -C $(BUILD)-fuzz
 	tests/fuzz/run $(BUILD)-fuzz $(FUZZ_SECONDS)
+
+# End-to-end tests of a sanitized server and supervisor; zygote and boxes are as always, Python is not ours to sanitize.
+SANITIZED_E2E := tests/e2e/test_execute.py tests/e2e/test_http.py tests/e2e/test_queue.py tests/e2e/test_lifecycle.py \
+	tests/e2e/test_limits.py
+sanitize-e2e: sanitize build
+	mkdir -p $(BUILD)-asan/e2e
+	cp -f $(BUILD)-asan/hatchery $(BUILD)-asan/hatchery-server $(BUILD)/hatchery-zygote $(BUILD)/hatchery-init $(BUILD)-asan/e2e
+	HATCHERY=$(CURDIR)/$(BUILD)-asan/e2e/hatchery /usr/bin/python3 -m pytest -q -p no:cacheprovider $(SANITIZED_E2E)
 
 e2e: test-packages build
 	/usr/bin/python3 -m pytest -q -p no:cacheprovider tests/unit tests/e2e $(PYTEST_ARGS)
