@@ -25,3 +25,9 @@ def make_server():
             print(service.log_text()[-5000:])  # shown where the test has failed
         service.stop()
         service.directory.cleanup()
+
+
+def pytest_make_parametrize_id(val):
+    """Long values are told by their beginning: an id is a line of the report."""
+    text = repr(val)
+    return f"{text[:50]}..{len(text)}" if isinstance(val, (str, bytes)) and len(text) > 80 else None
