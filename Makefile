@@ -13,7 +13,7 @@ VM_PACKAGES := qemu-system-x86 busybox-static kmod xz-utils
 # Root installs what is missing; others need sudo. Nothing is asked of apt when nothing is missing.
 SUDO := $(shell [ "$$(id -u)" = 0 ] || command -v sudo)
 
-.PHONY: run build test test-vm unit e2e sanitize-e2e escape sanitize fuzz bench lint format install clean packages test-packages
+.PHONY: run build test test-vm unit e2e sanitize-e2e escape test-destructive test-cpython soak sanitize fuzz bench lint format install clean packages test-packages
 
 run: build
 	@if [ "$$(id -u)" = 0 ]; then run=; else run="sudo -E"; \
@@ -72,6 +72,20 @@ e2e: test-packages build
 # Programs that try to get out (tests/escape/README.md).
 escape: test-packages build
 	/usr/bin/python3 -m pytest -q -p no:cacheprovider tests/escape $(PYTEST_ARGS)
+
+# Twenty programs at once that try to take the machine down, for a minute.
+test-destructive: test-packages build
+	DESTRUCTIVE_SECONDS=60 /usr/bin/python3 -m pytest -q -p no:cacheprovider tests/escape/test_destructive.py
+
+# CPython's own tests in the jail and outside of it: ten to fifteen minutes on two cores.
+test-cpython: build
+	$(call need,libpython3.11-testsuite)
+	/usr/bin/python3 tests/cpython/run.py $(MODULES)
+
+# A mixed load for long.
+SOAK_MINUTES ?= 5
+soak: build
+	/usr/bin/python3 tests/soak/soak.py --minutes $(SOAK_MINUTES)
 
 # On kernels of Debian's with cgroup v2 alone, in qemu (tests/vm/README.md): one that has every layer, one that has not.
 test-vm: test-packages build
