@@ -23,23 +23,23 @@ enum courier_type { COURIER_CONF = 1, COURIER_SERVER, COURIER_ORDER, COURIER_RES
 struct courier_conf {
     enum courier_type type;
     int log_format, log_level;
-    unsigned timeout_ms;         /* of one attempt, connecting included */
-    unsigned per_host, in_all;   /* attempts at once */
+    unsigned timeout_ms;           /* of one attempt, connecting included */
+    unsigned per_host, in_all;     /* attempts at once */
     char allow[COURIER_ALLOW_MAX]; /* webhooks.allow, as configured */
     unsigned n_secrets;
     struct {
-        unsigned char key[64]; /* decoded from whsec_... */
-        unsigned len;          /* 24 to 64 */
+        unsigned char key[64];      /* decoded from whsec_... */
+        unsigned len;               /* 24 to 64 */
     } secrets[COURIER_SECRETS_MAX]; /* every one signs: rotation */
 };
 
 /* Deliver the bytes of the descriptor that comes with it (a sealed memfd, read from its start) to @url, once. */
 struct courier_order {
     enum courier_type type;
-    uint64_t delivery;            /* the server's number for it, unique in its life */
+    uint64_t delivery; /* the server's number for it, unique in its life */
     uint64_t body_len;
-    char webhook_id[64];          /* the same on every attempt */
-    char traceparent[64];         /* empty: none */
+    char webhook_id[64];  /* the same on every attempt */
+    char traceparent[64]; /* empty: none */
     char url[COURIER_URL_MAX + 1];
 };
 
@@ -54,11 +54,11 @@ struct courier_result {
     enum courier_type type;
     uint64_t delivery;
     enum courier_verdict verdict;
-    int status;             /* HTTP status of COURIER_ANSWERED */
+    int status; /* HTTP status of COURIER_ANSWERED */
     int64_t duration_us;
-    int64_t retry_after_s;  /* the answer's Retry-After, seconds or date turned into seconds; -1: none */
-    char address[64];       /* the one that was connected to, empty if none */
-    char error[256];        /* a sentence for the log and the delivery's record, empty for COURIER_ANSWERED */
+    int64_t retry_after_s; /* the answer's Retry-After, seconds or date turned into seconds; -1: none */
+    char address[64];      /* the one that was connected to, empty if none */
+    char error[256];       /* a sentence for the log and the delivery's record, empty for COURIER_ANSWERED */
 };
 
 #endif
