@@ -5,6 +5,7 @@
  * becomes the supervisor.  What must never happen here: a start with a key
  * that nobody chose, or with a setting that was misread. */
 #include "base/conf.h"
+#include "box/layers.h"
 #include "supervisor/supervisor.h"
 
 #include <errno.h>
@@ -84,6 +85,7 @@ static int set(struct conf *conf, const char *section, const char *key, const ch
 static int load_conf(struct conf *conf, const struct options *o)
 {
     const char *path = o->config ? o->config : getenv("HATCHERY_CONFIG");
+    uint32_t layers_required; /* the supervisor's business; here only the words are checked */
     struct buf error;
 
     buf_init(&error, 4096);
@@ -99,6 +101,8 @@ static int load_conf(struct conf *conf, const struct options *o)
         err = set(conf, "limits", "timeout_default", o->timeout, &error);
     if (!err)
         err = conf_finish(conf, &error);
+    if (!err)
+        err = layers_parse(conf->isolation_require, &layers_required, &error);
     if (err)
         fprintf(stderr, "hatchery: %.*s\n", (int) error.len, error.data ? error.data : "");
     buf_free(&error);

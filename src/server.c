@@ -147,7 +147,19 @@ static void ask_usage(void *data, uint32_t slot)
     fd_send(SUPERVISOR_FD, &ask, sizeof(ask), NULL, 0);
 }
 
-static const struct pool_hooks pool_hooks = { .on_ready = on_ready, .on_refused = on_refused, .ask_usage = ask_usage };
+static void ask_zygote(void *data)
+{
+    const struct wire_msg ask = { .type = WIRE_ZYGOTE_GET };
+    (void) data;
+    fd_send(SUPERVISOR_FD, &ask, sizeof(ask), NULL, 0);
+}
+
+static const struct pool_hooks pool_hooks = {
+    .on_ready = on_ready,
+    .on_refused = on_refused,
+    .ask_usage = ask_usage,
+    .ask_zygote = ask_zygote,
+};
 
 /* --- what the supervisor says --- */
 

@@ -108,12 +108,10 @@ ssize_t fd_recv(int sock, void *msg, size_t size, int *fds, unsigned max_fds, st
         err = -EMSGSIZE;
     if (mh.msg_flags & MSG_CTRUNC)
         err = -EPROTO;
-    if (err) {
+    if (err || n == 0) /* what looks like the end must not leave descriptors behind */
         for (unsigned i = 0; i < n_fds; i++)
             fd_close(&fds[i]);
-        return err;
-    }
-    return n;
+    return err ? err : n;
 }
 
 int fd_write_file(int dir_fd, const char *name, const char *text)

@@ -3,7 +3,7 @@
  * one fixed-size struct a message, numbers and descriptors only.
  *
  *   supervisor -> server   WIRE_SERVER_CONF [listener], WIRE_ZYGOTE [socket], WIRE_USAGE, WIRE_DRAIN
- *   server -> supervisor   WIRE_READY, WIRE_USAGE_GET
+ *   server -> supervisor   WIRE_READY, WIRE_USAGE_GET, WIRE_ZYGOTE_GET
  *   supervisor -> zygote   struct wire_zygote_conf, once, as its first message
  *   server -> zygote       WIRE_SPAWN
  *   zygote -> server       WIRE_WARM, WIRE_BOX [control, stdout, stderr, life], WIRE_EXITED, WIRE_GONE
@@ -25,6 +25,7 @@ enum wire_type {
     WIRE_READY,
     WIRE_USAGE_GET,
     WIRE_USAGE,
+    WIRE_ZYGOTE_GET,
     WIRE_WARM,
     WIRE_SPAWN,
     WIRE_BOX,
@@ -47,7 +48,8 @@ struct wire_server_conf {
     unsigned char key_hash[32]; /* BLAKE2b-256 of the key: the key itself stays with the supervisor */
     bool one_run;               /* `hatchery run`: no listener; descriptors 0, 1, 2 are the run's */
     unsigned n_slots, pool_size, max_runs;
-    int64_t queue_max; /* 0: unlimited */
+    int64_t queue_max;                  /* 0: unlimited */
+    int64_t rotate_runs, rotate_age_ms; /* of a zygote; 0: unlimited */
     unsigned max_connections, max_connections_per_address;
     unsigned head_timeout_ms, body_timeout_ms, idle_timeout_ms, write_timeout_ms;
     int64_t max_body;
@@ -60,7 +62,7 @@ struct wire_zygote_conf {
     unsigned n_slots;
     bool ids;     /* slots have ids of their own (started by root) */
     bool cgroups; /* boxes must join one */
-    bool mdwe;
+    bool landlock, mdwe;
     int log_format, log_level;
     char imports[4096];
 };

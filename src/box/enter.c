@@ -115,6 +115,22 @@ static int set_limit(int resource, rlim_t soft, rlim_t hard)
     return setrlimit(resource, &limit);
 }
 
+/* What stands in for a cgroup holds for each process, not for the run (SECURITY.md says what that leaves open). */
+static int set_stand_ins(const struct box *box)
+{
+    const struct wire_limits *l = &box->conf->limits;
+    rlim_t memory = (rlim_t) l->memory_bytes;
+    /* Shared memory is no data; Python, numpy and malloc's arenas map this much without ever using it. */
+    rlim_t space = memory + (2ULL << 30);
+    /* Boxes that share an id share a count too (of their user namespace: Linux 5.14), with zygote and inits: it
+     * saves the host, and a bomb in one box keeps its neighbours from forking until its time is up. */
+    rlim_t shared = ((rlim_t) l->processes + 2) * box->conf->n_slots + 1;
+
+    if (set_limit(RLIMIT_DATA, memory, memory) < 0 || set_limit(RLIMIT_AS, space, space) < 0)
+        return -1;
+    return box->conf->ids ? 0 : set_limit(RLIMIT_NPROC, shared, shared);
+}
+
 static int set_limits(const struct box *box)
 {
     const struct wire_limits *l = &box->conf->limits;
@@ -130,10 +146,7 @@ static int set_limits(const struct box *box)
     /* Counted for each user id: without one of its own a box would count its neighbours. */
     if (box->conf->ids && set_limit(RLIMIT_NPROC, (rlim_t) l->processes, (rlim_t) l->processes) < 0)
         return -1;
-    /* Without a memory cgroup this is what stands in: each process, not the run. */
-    if (!box->conf->cgroups && set_limit(RLIMIT_DATA, (rlim_t) l->memory_bytes, (rlim_t) l->memory_bytes) < 0)
-        return -1;
-    return 0;
+    return box->conf->cgroups ? 0 : set_stand_ins(box);
 }
 
 enum box_step box_enter(const struct box *box, const struct box_slot *slot, int *ret_error)
@@ -154,7 +167,7 @@ enum box_step box_enter(const struct box *box, const struct box_slot *slot, int 
         step = BOX_CAPABILITIES;
     else if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
         step = BOX_NO_NEW_PRIVS;
-    else if (kernel_landlock_restrict_self(box->landlock_fd) < 0)
+    else if (box->conf->landlock && kernel_landlock_restrict_self(box->landlock_fd) < 0)
         step = BOX_LANDLOCK;
     else if (arrange_fds(slot) < 0)
         step = BOX_DESCRIPTORS;
@@ -181,8 +194,8 @@ enum box_step box_prepare(struct box *box, const struct wire_zygote_conf *conf, 
         *ret_error = -err;
         return BOX_SECCOMP;
     }
-    box->landlock_fd = box_landlock_prepare();
-    if (box->landlock_fd < 0) {
+    box->landlock_fd = conf->landlock ? box_landlock_prepare() : -1;
+    if (conf->landlock && box->landlock_fd < 0) {
         *ret_error = -box->landlock_fd;
         return BOX_LANDLOCK;
     }

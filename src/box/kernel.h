@@ -15,6 +15,7 @@
 #ifndef PR_SET_MDWE /* prctl(2), Linux 6.3 */
 #define PR_SET_MDWE 65
 #define PR_MDWE_REFUSE_EXEC_GAIN 1UL
+#define PR_GET_MDWE 66
 #endif
 
 /* landlock(7).  The header's struct grows with the kernel; this is ABI 6's (Linux 6.12).  An older

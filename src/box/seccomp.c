@@ -4,16 +4,18 @@
  * Called once by the zygote, before any fork; libseccomp compiles to BPF, a
  * binary tree because a linear filter of this size costs three times as much a
  * call.  What must never happen here: a 64-bit compare of an argument that the
- * kernel reads as 32 bits (CVE-2019-10063): ioctl, prctl and the like are
- * compared under a 32-bit mask. */
+ * kernel reads as 32 bits (CVE-2019-10063): those are compared under a 32-bit
+ * mask, or by the low half alone in the part that is put in front. */
 #include "box.h"
 #include "kernel.h"
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/seccomp.h>
 #include <sched.h>
 #include <seccomp.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
@@ -35,7 +37,8 @@ static const struct call calls[] = {
 #undef ANSWER
 };
 
-/* Calls whose first argument is a descriptor, refused on the outcome socket only. */
+/* Calls refused on the outcome socket only: a program that closes or overwrites every descriptor must not lose its own
+ * outcome.  Which argument is the descriptor, and the errno. */
 static const struct {
     const char *name;
     unsigned arg;
@@ -85,20 +88,6 @@ static int add(scmp_filter_ctx ctx, uint32_t action, const char *name, unsigned 
     return seccomp_rule_add_array(ctx, action, nr, n, cmp);
 }
 
-static int add_words(scmp_filter_ctx ctx, const struct words *w)
-{
-    int nr = seccomp_syscall_resolve_name(w->name);
-    int err = 0;
-
-    if (nr < 0)
-        return 0;
-    for (size_t i = 0; i < w->n && !err; i++) {
-        struct scmp_arg_cmp is = SCMP_CMP64(w->arg, SCMP_CMP_MASKED_EQ, LOW32, w->allowed[i]);
-        err = seccomp_rule_add_array(ctx, SCMP_ACT_ALLOW, nr, 1, &is);
-    }
-    return err;
-}
-
 /* No namespaces, no tracing of the child (threats: flags of clone(2)). */
 static int add_clone(scmp_filter_ctx ctx)
 {
@@ -127,26 +116,81 @@ static int add_sockets(scmp_filter_ctx ctx)
     return err;
 }
 
-/* A program that closes or overwrites every descriptor must not lose its own outcome.  close_range
- * gets ENOSYS so that callers close one by one; libseccomp can't say "all but one value" together with
- * another rule for that value, hence two half-open ranges. */
-static int add_guards(scmp_filter_ctx ctx)
+/* What libseccomp cannot say, in front of its program: "any value but one", and "these values, or else this errno",
+ * both of the low 32 bits of one argument.  What passes here goes on to libseccomp's part. */
+struct front {
+    struct sock_filter code[192];
+    unsigned short n;
+};
+
+static void put(struct front *f, unsigned code, uint32_t k, size_t jump_true, size_t jump_false)
+{
+    if (f->n < sizeof(f->code) / sizeof(*f->code))
+        f->code[f->n] = (struct sock_filter){ (uint16_t) code, (uint8_t) jump_true, (uint8_t) jump_false, k };
+    f->n++;
+}
+
+static void put_load(struct front *f, size_t offset)
+{
+    put(f, BPF_LD | BPF_W | BPF_ABS, (uint32_t) offset, 0, 0);
+}
+
+/* If the call is @name (its number is loaded): refuse it where its argument is not among @values, or where it is, as
+ * @among says.  The number is loaded again after it. */
+static void put_call(struct front *f, const char *name, unsigned arg, int error, bool among, const uint64_t *values,
+                     size_t n)
+{
+    int nr = seccomp_syscall_resolve_name(name);
+
+    if (nr < 0)
+        return; /* not on this architecture */
+    put(f, BPF_JMP | BPF_JEQ | BPF_K, (uint32_t) nr, 0, n + 3);
+    put_load(f, offsetof(struct seccomp_data, args) + arg * sizeof(uint64_t)
+                    + (__BYTE_ORDER__ == __ORDER_BIG_ENDIAN__ ? sizeof(uint32_t) : 0));
+    for (size_t i = 0; i < n; i++) {
+        bool last = i == n - 1;
+        size_t hit = n - i - 1; /* from here to the refusal */
+        put(f, BPF_JMP | BPF_JEQ | BPF_K, (uint32_t) values[i], among ? hit : hit + 1, among && last);
+    }
+    put(f, BPF_RET | BPF_K, SECCOMP_RET_ERRNO | (uint32_t) error, 0, 0);
+    put_load(f, offsetof(struct seccomp_data, nr));
+}
+
+/* Numbers mean other calls in another ABI: those skip this part, and libseccomp's ends them. */
+static int build_front(struct front *f)
+{
+    static const uint64_t ours[] = { BOX_CONTROL_FD };
+
+    put_load(f, offsetof(struct seccomp_data, arch));
+    put(f, BPF_JMP | BPF_JEQ | BPF_K, seccomp_arch_native(), 1, 0);
+    put(f, BPF_JMP | BPF_JA, 0, 0, 0);
+    put_load(f, offsetof(struct seccomp_data, nr));
+    for (size_t i = 0; i < sizeof(guarded) / sizeof(*guarded); i++)
+        put_call(f, guarded[i].name, guarded[i].arg, guarded[i].error, true, ours, 1);
+    for (size_t i = 0; i < sizeof(words) / sizeof(*words); i++)
+        put_call(f, words[i].name, words[i].arg, words[i].error, false, words[i].allowed, words[i].n);
+    if (f->n > sizeof(f->code) / sizeof(*f->code))
+        return -ENOSPC;
+    f->code[2].k = f->n - 3u;
+    return 0;
+}
+
+/* The calls that build_front() has judged.  close_range gets ENOSYS so that callers close one by one. */
+static int add_judged(scmp_filter_ctx ctx)
 {
     int err = add(ctx, SCMP_ACT_ERRNO(ENOSYS), "close_range", 0, NULL);
 
-    for (size_t i = 0; i < sizeof(guarded) / sizeof(*guarded) && !err; i++) {
-        struct scmp_arg_cmp other = SCMP_CMP32(guarded[i].arg, SCMP_CMP_NE, BOX_CONTROL_FD);
-        struct scmp_arg_cmp ours = SCMP_CMP32(guarded[i].arg, SCMP_CMP_EQ, BOX_CONTROL_FD);
-        err = add(ctx, SCMP_ACT_ALLOW, guarded[i].name, 1, &other);
-        if (!err)
-            err = add(ctx, SCMP_ACT_ERRNO((uint32_t) guarded[i].error), guarded[i].name, 1, &ours);
-    }
+    for (size_t i = 0; i < sizeof(guarded) / sizeof(*guarded) && !err; i++)
+        err = add(ctx, SCMP_ACT_ALLOW, guarded[i].name, 0, NULL);
+    for (size_t i = 0; i < sizeof(words) / sizeof(*words) && !err; i++)
+        err = add(ctx, SCMP_ACT_ALLOW, words[i].name, 0, NULL);
     return err;
 }
 
-/* libseccomp writes BPF to a descriptor only. */
-static int export(scmp_filter_ctx ctx, struct sock_fprog *ret_filter)
+/* Both parts in one block; libseccomp writes BPF to a descriptor only. */
+static int export(scmp_filter_ctx ctx, const struct front *front, struct sock_fprog *ret_filter)
 {
+    size_t front_size = front->n * sizeof(*front->code);
     struct stat st;
     int fd = memfd_create("filter", MFD_CLOEXEC);
     int err = fd < 0 ? -errno : seccomp_export_bpf(ctx, fd);
@@ -154,15 +198,16 @@ static int export(scmp_filter_ctx ctx, struct sock_fprog *ret_filter)
     if (!err && fstat(fd, &st) < 0)
         err = -errno;
     if (!err) {
-        struct sock_filter *code = malloc((size_t) st.st_size);
+        struct sock_filter *code = malloc(front_size + (size_t) st.st_size);
         if (!code)
             err = -ENOMEM;
-        else if (pread(fd, code, (size_t) st.st_size, 0) != st.st_size) {
+        else if (pread(fd, code + front->n, (size_t) st.st_size, 0) != st.st_size) {
             free(code);
             err = -EIO;
         } else {
+            memcpy(code, front->code, front_size);
             ret_filter->filter = code;
-            ret_filter->len = (unsigned short) ((size_t) st.st_size / sizeof(*code));
+            ret_filter->len = (unsigned short) (front->n + (size_t) st.st_size / sizeof(*code));
         }
     }
     if (fd >= 0)
@@ -173,7 +218,8 @@ static int export(scmp_filter_ctx ctx, struct sock_fprog *ret_filter)
 int box_seccomp_compile(struct sock_fprog *ret_filter)
 {
     scmp_filter_ctx ctx = seccomp_init(SCMP_ACT_ERRNO(EPERM));
-    int err = ctx ? 0 : -ENOMEM;
+    struct front front = { .n = 0 };
+    int err = ctx ? build_front(&front) : -ENOMEM;
 
     if (!err)
         err = seccomp_attr_set(ctx, SCMP_FLTATR_ACT_BADARCH, SCMP_ACT_KILL_PROCESS);
@@ -185,15 +231,13 @@ int box_seccomp_compile(struct sock_fprog *ret_filter)
         err = add_clone(ctx);
     if (!err)
         err = add_sockets(ctx);
-    for (size_t i = 0; i < sizeof(words) / sizeof(*words) && !err; i++)
-        err = add_words(ctx, &words[i]);
     /* mmap: any; executable and writable together is refused by PR_SET_MDWE. */
     if (!err)
         err = add(ctx, SCMP_ACT_ALLOW, "mmap", 0, NULL);
     if (!err)
-        err = add_guards(ctx);
+        err = add_judged(ctx);
     if (!err)
-        err = export(ctx, ret_filter);
+        err = export(ctx, &front, ret_filter);
     if (ctx)
         seccomp_release(ctx);
     return err;

@@ -47,13 +47,20 @@ static int take_code(struct execution *e, const json_t *value, struct buf *error
     return 0;
 }
 
-static int take_timeout(struct execution *e, const json_t *value, struct buf *error)
+static int refuse_timeout(const struct execution *e, struct buf *error)
 {
     long long max = e->api->conf->limits.timeout_max_ms / 1000;
+    buf_addf(error, "timeout: must be an integer from 1 to %lld (seconds)", max);
+    return -EINVAL;
+}
+
+static int take_timeout(struct execution *e, const json_t *value, struct buf *error)
+{
+    double max = (double) e->api->conf->limits.timeout_max_ms / 1000;
     double seconds = json_number_value(value);
 
-    if (!json_is_number(value) || seconds != floor(seconds) || seconds < 1 || seconds > (double) max)
-        return buf_addf(error, "timeout: must be an integer from 1 to %lld (seconds)", max), -EINVAL;
+    if (!json_is_number(value) || seconds != floor(seconds) || seconds < 1 || seconds > max)
+        return refuse_timeout(e, error);
     e->job.timeout_ms = (int64_t) seconds * 1000;
     return 0;
 }
@@ -107,6 +114,15 @@ static int refuse_unknown(const json_t *body, struct buf *error)
     return 0;
 }
 
+/* Jansson could not read the body.  A number beyond its types is good JSON all the same, and timeout the only number. */
+static int refuse_text(const struct execution *e, const json_error_t *why, struct buf *error)
+{
+    if (json_error_code(why) == json_error_numeric_overflow)
+        return refuse_timeout(e, error);
+    buf_addf(error, "The body is not valid JSON: %s (line %d, column %d)", why->text, why->line, why->column);
+    return -EINVAL;
+}
+
 /* The request's JSON into @e. 0, or -errno with a sentence in @error. */
 static int parse(struct execution *e, struct buf *error)
 {
@@ -116,8 +132,7 @@ static int parse(struct execution *e, struct buf *error)
 
     e->body = json_loadb(text ? text : "", len, JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL | JSON_DECODE_ANY, &why);
     if (!e->body)
-        return buf_addf(error, "The body is not valid JSON: %s (line %d, column %d)", why.text, why.line, why.column),
-               -EINVAL;
+        return refuse_text(e, &why, error);
     if (!json_is_object(e->body))
         return buf_adds(error, "The body must be a JSON object with the member code"), -EINVAL;
     int err = refuse_unknown(e->body, error);

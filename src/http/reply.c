@@ -35,6 +35,7 @@ static const struct status {
     { 429, "Too Many Requests", NULL },
     { 431, "Request Header Fields Too Large", "The request head is too large" },
     { 500, "Internal Server Error", NULL },
+    { 501, "Not Implemented", NULL },
     { 503, "Service Unavailable", NULL },
     { 505, "HTTP Version Not Supported", "HTTP/1.1 is spoken here" },
     { 0, "", "" },

@@ -9,6 +9,7 @@
 #include "pool.h"
 
 #include "run.h"
+#include "zygote.h"
 
 #include "../base/fd.h"
 #include "../base/log.h"
@@ -25,14 +26,14 @@ struct pool {
     const struct wire_server_conf *conf;
     const struct pool_hooks *hooks;
     void *data;
-    int zygote_fd;
-    uv_poll_t *zygote_poll;
-    uv_timer_t retry; /* active: boxes fail, and the next is ordered when it fires */
+    struct zygote *zygote; /* makes the boxes; NULL until one is warm */
+    struct zygote *next;   /* the one that came last, while it is warming */
+    uv_timer_t retry;      /* active: boxes fail, and the next is ordered when it fires */
     uint32_t serial;
-    bool warm, ever_ready, draining;
-    unsigned coming, waiting, running; /* boxes ordered or warming; waiting; with a job */
-    struct run *runs;                  /* conf->n_slots of them */
-    struct run **idle;                 /* the waiting ones, the warmest last */
+    bool ever_ready, draining;
+    unsigned waiting, running; /* boxes, of all zygotes: without a job; with one */
+    struct run *runs;          /* conf->n_slots of them */
+    struct run **idle;         /* the waiting ones: those of old zygotes first, the warmest last */
     struct job *first, *last;
     unsigned queued;
 };
@@ -62,6 +63,7 @@ static void dispatch(struct pool *pool)
     while (pool->first && pool->waiting && pool->running < pool->conf->max_runs) {
         struct job *job = pool->first;
         struct run *run = pool->idle[--pool->waiting];
+        run->zygote->waiting--;
         queue_remove(pool, job);
         pool->running++;
         run_start(run, job);
@@ -78,20 +80,20 @@ static struct run *free_run(struct pool *pool)
     return NULL;
 }
 
+/* Boxes of an old zygote are still used, but do not count. */
 static void refill(struct pool *pool)
 {
-    struct wire_msg order = { .type = WIRE_SPAWN };
+    struct zygote *zygote = pool->zygote;
     struct run *run;
 
-    if (!pool->warm || uv_is_active((uv_handle_t *) &pool->retry))
+    if (!zygote || uv_is_active((uv_handle_t *) &pool->retry))
         return;
-    while (pool->waiting + pool->coming < pool->conf->pool_size && (run = free_run(pool))) {
-        run->serial = order.serial = ++pool->serial;
-        order.slot = run->slot;
-        if (fd_send(pool->zygote_fd, &order, sizeof(order), NULL, 0) < 0)
+    while (zygote->waiting + zygote->coming < pool->conf->pool_size && (run = free_run(pool))) {
+        run->serial = ++pool->serial;
+        if (zygote_order(zygote, run->slot, run->serial) < 0)
             return; /* full or gone: its next word brings us back here */
+        run->zygote = zygote;
         run->state = RUN_ORDERED;
-        pool->coming++;
     }
 }
 
@@ -106,17 +108,37 @@ static void refill_later(struct pool *pool)
         uv_timer_start(&pool->retry, on_retry, RETRY_MS, 0);
 }
 
+static void remove_idle(struct pool *pool, unsigned i)
+{
+    pool->idle[i]->zygote->waiting--;
+    pool->waiting--;
+    memmove(&pool->idle[i], &pool->idle[i + 1], (pool->waiting - i) * sizeof(struct run *));
+}
+
+/* There are enough without it: an old zygote's box makes room for a new one's. */
+static void drop_oldest(struct pool *pool)
+{
+    struct run *oldest = pool->idle[0];
+
+    if (pool->waiting <= pool->conf->pool_size || !oldest->zygote->retired)
+        return;
+    remove_idle(pool, 0);
+    run_release(oldest);
+}
+
 static void on_run_ready(struct run *run)
 {
     struct pool *pool = run->pool;
 
-    pool->coming--;
+    run->zygote->coming--;
+    run->zygote->waiting++;
     pool->idle[pool->waiting++] = run;
     if (!pool->ever_ready) {
         pool->ever_ready = true;
         pool->hooks->on_ready(pool->data);
     }
     dispatch(pool);
+    drop_oldest(pool);
     refill(pool);
 }
 
@@ -124,7 +146,7 @@ static void on_run_failed(struct run *run, const struct wire_box_state *state)
 {
     struct pool *pool = run->pool;
 
-    pool->coming--;
+    run->zygote->coming--;
     log_error("a box could not enter its jail; nothing ran in it",
               LOG_S("layer", box_step_word(state->step))
                   LOG_S("errno", state->error ? strerrorname_np(state->error) : "none")
@@ -155,6 +177,8 @@ static void on_run_ask(struct run *run)
 
 static void on_run_free(struct run *run)
 {
+    zygote_gone(run->zygote);
+    run->zygote = NULL;
     refill(run->pool);
 }
 
@@ -165,13 +189,13 @@ static void on_run_lost(struct run *run)
 
     for (unsigned i = 0; i < pool->waiting; i++)
         if (pool->idle[i] == run) {
-            pool->waiting--;
-            memmove(&pool->idle[i], &pool->idle[i + 1], (pool->waiting - i) * sizeof(struct run *));
+            remove_idle(pool, i);
             log_warn("a waiting box ended", LOG_I("slot", run->slot));
             refill_later(pool);
             return;
         }
-    pool->coming--;
+    run->zygote->coming--;
+    log_warn("a box ended before it was ready", LOG_I("slot", run->slot));
     refill_later(pool);
 }
 
@@ -184,88 +208,84 @@ static const struct run_hooks run_hooks = {
     .on_lost = on_run_lost,
 };
 
-/* --- the zygote --- */
+/* --- zygotes --- */
 
-static void on_poll_closed(uv_handle_t *handle)
+/* The boxes of the one before it are used up or replaced, one by one. */
+static void on_zygote_warm(struct zygote *zygote)
 {
-    free(handle);
-}
+    struct pool *pool = zygote->pool;
+    struct zygote *old = pool->zygote;
 
-static void lose_zygote(struct pool *pool)
-{
-    if (!pool->zygote_poll)
-        return;
-    uv_close((uv_handle_t *) pool->zygote_poll, on_poll_closed);
-    pool->zygote_poll = NULL;
-    fd_close(&pool->zygote_fd);
-    pool->warm = false;
-    pool->waiting = pool->coming = 0;
-    for (unsigned i = 0; i < pool->conf->n_slots; i++)
-        run_bereft(&pool->runs[i]);
-}
-
-static void close_all(const int *fds, int n)
-{
-    for (int i = 0; i < n; i++) {
-        int fd = fds[i];
-        fd_close(&fd);
+    if (pool->next == zygote)
+        pool->next = NULL;
+    pool->zygote = zygote;
+    if (old) {
+        log_info("a new zygote makes the boxes from here", LOG_I("boxes_of_the_old", old->ordered));
+        zygote_retire(old);
     }
+    refill(pool);
 }
 
-static void on_message(struct pool *pool, const struct wire_msg *msg, const int *fds)
+static void on_zygote_old(struct zygote *zygote)
 {
+    struct pool *pool = zygote->pool;
+    pool->hooks->ask_zygote(pool->data);
+}
+
+static void on_zygote_lost(struct zygote *zygote)
+{
+    struct pool *pool = zygote->pool;
+
+    log_warn("a zygote is gone, and its boxes with it", LOG_I("boxes", zygote->boxes));
+    if (pool->zygote == zygote)
+        pool->zygote = NULL;
+    if (pool->next == zygote)
+        pool->next = NULL;
+    for (unsigned i = pool->waiting; i-- > 0;)
+        if (pool->idle[i]->zygote == zygote)
+            remove_idle(pool, i);
+    for (unsigned i = 0; i < pool->conf->n_slots; i++)
+        if (pool->runs[i].zygote == zygote)
+            run_bereft(&pool->runs[i]);
+}
+
+static void on_message(struct zygote *zygote, const struct wire_msg *msg, int *fds)
+{
+    struct pool *pool = zygote->pool;
     struct run *run = msg->slot < pool->conf->n_slots ? &pool->runs[msg->slot] : NULL;
 
-    if (msg->type == WIRE_WARM) {
-        pool->warm = true;
-        refill(pool);
+    if (!run || run->serial != msg->serial || run->zygote != zygote)
+        run = NULL; /* news of a box that is no more */
+    if (run && msg->type == WIRE_BOX && fds[3] >= 0 && run->state == RUN_ORDERED) {
+        run_open(run, fds);
         return;
     }
-    if (!run || run->serial != msg->serial || run->state == RUN_FREE)
-        close_all(fds, 4);
-    else if (msg->type == WIRE_BOX && fds[3] >= 0 && run->state == RUN_ORDERED)
-        run_open(run, fds);
-    else if (msg->type == WIRE_EXITED)
+    for (int i = 0; i < 4; i++)
+        fd_close(&fds[i]);
+    if (run && msg->type == WIRE_EXITED)
         run_exited(run, msg);
-    else if (msg->type == WIRE_GONE) {
+    else if (run && msg->type == WIRE_GONE) {
         if (msg->status < 0) {
             log_error("the zygote could not make a box", LOG_S("errno", strerrorname_np(-msg->status)));
-            pool->coming--;
+            zygote->coming--;
             refill_later(pool);
         }
         run_gone(run);
     }
 }
 
-static void on_zygote(uv_poll_t *handle, int status, int events)
-{
-    struct pool *pool = handle->data;
-    struct wire_msg msg;
-    int fds[4];
-
-    (void) status;
-    (void) events;
-    for (;;) {
-        ssize_t n = fd_recv(pool->zygote_fd, &msg, sizeof(msg), fds, 4, NULL);
-        if (n == -EAGAIN)
-            return;
-        if (n != sizeof(msg)) {
-            log_warn("the zygote is gone, and its boxes with it");
-            lose_zygote(pool);
-            return;
-        }
-        on_message(pool, &msg, fds);
-    }
-}
+static const struct zygote_hooks zygote_hooks = {
+    .on_warm = on_zygote_warm,
+    .on_message = on_message,
+    .on_old = on_zygote_old,
+    .on_lost = on_zygote_lost,
+};
 
 void pool_zygote(struct pool *pool, int fd)
 {
-    lose_zygote(pool);
-    pool->zygote_fd = fd;
-    pool->zygote_poll = xcalloc(1, sizeof(*pool->zygote_poll));
-    pool->zygote_poll->data = pool;
-    uv_poll_init(pool->loop, pool->zygote_poll, fd); /* makes it non-blocking */
-    uv_poll_start(pool->zygote_poll, UV_READABLE, on_zygote);
+    if (pool->next)
+        zygote_retire(pool->next); /* it never got warm, and has no box */
+    pool->next = zygote_new(pool->loop, fd, pool->conf->rotate_runs, pool->conf->rotate_age_ms, &zygote_hooks, pool);
 }
 
 /* --- for the handlers --- */
@@ -316,7 +336,7 @@ unsigned pool_queue_length(const struct pool *pool)
 
 bool pool_is_ready(const struct pool *pool)
 {
-    return pool->warm && !pool->draining && (pool->waiting || pool->running);
+    return pool->zygote && !pool->draining && (pool->waiting || pool->running);
 }
 
 struct pool *pool_new(uv_loop_t *loop, const struct wire_server_conf *conf, const struct pool_hooks *hooks, void *data)
@@ -327,7 +347,6 @@ struct pool *pool_new(uv_loop_t *loop, const struct wire_server_conf *conf, cons
     pool->conf = conf;
     pool->hooks = hooks;
     pool->data = data;
-    pool->zygote_fd = -1;
     pool->runs = xcalloc(conf->n_slots, sizeof(*pool->runs));
     pool->idle = xcalloc(conf->n_slots, sizeof(struct run *));
     pool->retry.data = pool;

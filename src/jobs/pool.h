@@ -15,12 +15,14 @@ struct pool_hooks {
     void (*on_ready)(void *data);                 /* the first box ever waits */
     void (*on_refused)(void *data);               /* the first box ever could not enter its jail */
     void (*ask_usage)(void *data, uint32_t slot); /* send WIRE_USAGE_GET; answer with pool_usage() */
+    void (*ask_zygote)(void *data);               /* send WIRE_ZYGOTE_GET; answer with pool_zygote() */
 };
 
 /* An empty pool: boxes come once pool_zygote() has brought a zygote. */
 struct pool *pool_new(uv_loop_t *loop, const struct wire_server_conf *conf, const struct pool_hooks *hooks, void *data);
 
-/* A zygote's socket, which the pool owns from here.  The boxes of the zygote before it are gone with it. */
+/* A zygote's socket, which the pool owns from here.  Once it is warm it makes the boxes; the zygote before it, if
+ * there is one, is let go of with its last box. */
 void pool_zygote(struct pool *pool, int fd);
 
 /* Run @job in a waiting box, or queue it until one is free; on_done() gives it back exactly once.

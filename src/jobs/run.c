@@ -10,6 +10,7 @@
 
 #include "../base/fd.h"
 #include "../base/log.h"
+#include "../box/box.h"
 
 #include <errno.h>
 #include <sodium.h>
@@ -110,17 +111,18 @@ static void on_first_word(struct run *run)
     struct wire_box_state state;
     ssize_t n = recv(run->control_fd, &state, sizeof(state), MSG_DONTWAIT);
 
-    if (n < 0 && errno == EAGAIN)
+    if (n < 0 && errno == EAGAIN && !run->exited)
         return;
-    if (n == sizeof(state) && state.step == 0) {
+    if (n == sizeof(state) && state.step == BOX_READY && !run->exited) {
         run->state = RUN_WAITING;
         run->hooks->on_ready(run);
         return;
     }
-    if (n != sizeof(state)) /* it died before it could say why */
-        state = (struct wire_box_state){ .step = -1 };
     run_release(run);
-    run->hooks->on_failed(run, &state);
+    if (n == sizeof(state) && state.step != BOX_READY)
+        run->hooks->on_failed(run, &state);
+    else /* it died before it could say why */
+        run->hooks->on_lost(run);
 }
 
 /* --- the program's output --- */
@@ -393,6 +395,12 @@ void run_exited(struct run *run, const struct wire_msg *msg)
     }
     run->used = *msg;
     run->exited = true;
+    if (run->state == RUN_WARMING) /* what it had to say may have been overtaken by this */
+        on_first_word(run);
+    else if (run->state == RUN_WAITING) { /* or the next job would wait in it for nothing */
+        run_release(run);
+        run->hooks->on_lost(run);
+    }
     log_run(run);
 }
 

@@ -18,6 +18,7 @@ enum run_state {
 };
 
 struct run;
+struct zygote;
 
 /* How a run tells its pool; all are called from the loop. */
 struct run_hooks {
@@ -40,6 +41,7 @@ struct run_record {
 struct run {
     const struct run_hooks *hooks;
     void *pool;
+    struct zygote *zygote; /* the pool's: which one makes, or made, the box */
     uv_loop_t *loop;
     const struct wire_limits *limits;
     uint32_t slot, serial;

@@ -91,57 +91,10 @@ static void start_afresh(void)
     umask(077);
 }
 
-static int drop_to(const struct launch_ids *ids)
-{
-    if (!ids->root)
-        return 0;
-    for (int cap = 0; cap < 64; cap++)
-        if (prctl(PR_CAPBSET_DROP, cap, 0, 0, 0) < 0 && errno != EINVAL)
-            return -1;
-    if (setgroups(0, NULL) < 0 || setresgid(ids->server_gid, ids->server_gid, ids->server_gid) < 0)
-        return -1;
-    return setresuid(ids->server_uid, ids->server_uid, ids->server_uid);
-}
-
-_Noreturn static void become_server(const struct launch_files *files, const struct launch_ids *ids, int supervisor_fd,
-                                    pid_t parent)
-{
-    static char name[] = "hatchery-server";
-    static char *const argv[] = { name, NULL };
-    static char *const envp[] = { NULL };
-    const int fds[] = { supervisor_fd, files->server_fd };
-
-    start_afresh();
-    if (place_fds(fds, 2) < 0 || drop_to(ids) < 0 || prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0
-        || prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0) < 0 || getppid() != parent)
-        _exit(126);
-    fcntl(FIRST_FD + 1, F_SETFD, FD_CLOEXEC);
-    kernel_execveat(FIRST_FD + 1, argv, envp);
-    _exit(127);
-}
-
-pid_t launch_server(const struct launch_files *files, const struct launch_ids *ids, int supervisor_fd)
-{
-    pid_t parent = getpid();
-    pid_t pid = fork();
-    if (pid == 0)
-        become_server(files, ids, supervisor_fd, parent);
-    return pid < 0 ? -errno : pid;
-}
-
-/* Why a zygote could not be made, in numbers: worded by the parent. */
+/* Why a child could not become what it is for, in numbers: worded by the parent. */
 struct trouble {
     int error;
     char what[64];
-};
-
-struct zygote_args {
-    const struct launch_files *files;
-    const struct launch_ids *ids;
-    int supervisor_fd, server_fd;
-    int go_fd;      /* readable once the id maps are written */
-    int go_write;   /* the parent's end of it */
-    int trouble_fd; /* closed by a successful exec */
 };
 
 _Noreturn static void give_up(int fd, const char *what, int err)
@@ -151,6 +104,86 @@ _Noreturn static void give_up(int fd, const char *what, int err)
     ssize_t n = write(fd, &trouble, sizeof(trouble));
     _exit(n < 0 ? 125 : 126);
 }
+
+/* Wait for the child's word: silence is success. */
+static int await_exec(int trouble_fd, const char *whose, struct buf *error)
+{
+    struct trouble trouble = { 0 };
+    ssize_t n = read(trouble_fd, &trouble, sizeof(trouble));
+
+    if (n == 0)
+        return 0;
+    trouble.what[sizeof(trouble.what) - 1] = '\0';
+    buf_addf(error, "%s, at '%s' (%s)", whose, trouble.what, strerror(trouble.error));
+    return -EPERM;
+}
+
+/* The step that failed, or NULL. */
+static const char *drop_to(const struct launch_ids *ids, uid_t uid, gid_t gid)
+{
+    for (int cap = 0; ids->root && cap < 64; cap++)
+        if (prctl(PR_CAPBSET_DROP, cap, 0, 0, 0) < 0 && errno != EINVAL)
+            return "capabilities";
+    if (ids->root && (setgroups(0, NULL) < 0 || setresgid(gid, gid, gid) < 0 || setresuid(uid, uid, uid) < 0))
+        return "ids";
+    return prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 ? "no_new_privs" : NULL;
+}
+
+_Noreturn static void become_server(const struct launch_files *files, const struct launch_ids *ids, int supervisor_fd,
+                                    int trouble_fd, pid_t parent)
+{
+    static char name[] = "hatchery-server";
+    static char *const argv[] = { name, NULL };
+    static char *const envp[] = { NULL };
+    enum { SERVER_FD = FIRST_FD + 1, TROUBLE_FD };
+    const int fds[] = { supervisor_fd, files->server_fd, trouble_fd };
+
+    start_afresh();
+    if (place_fds(fds, 3) < 0)
+        give_up(trouble_fd, "descriptors", errno);
+    fcntl(SERVER_FD, F_SETFD, FD_CLOEXEC);
+    fcntl(TROUBLE_FD, F_SETFD, FD_CLOEXEC);
+    const char *failed = drop_to(ids, ids->server_uid, ids->server_gid);
+    if (failed)
+        give_up(TROUBLE_FD, failed, errno);
+    if (prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0) < 0 || getppid() != parent) /* a change of ids clears it */
+        _exit(126);
+    kernel_execveat(SERVER_FD, argv, envp);
+    give_up(TROUBLE_FD, "execveat", errno);
+}
+
+pid_t launch_server(const struct launch_files *files, const struct launch_ids *ids, int supervisor_fd,
+                    struct buf *error)
+{
+    pid_t parent = getpid();
+    int word[2];
+
+    if (pipe2(word, O_CLOEXEC) < 0)
+        return -errno;
+    _cleanup_fd_ int word_read = word[0];
+    _cleanup_fd_ int word_write = word[1];
+    pid_t pid = fork();
+    if (pid == 0)
+        become_server(files, ids, supervisor_fd, word_write, parent);
+    if (pid < 0)
+        return -errno;
+    fd_close(&word_write);
+    int err = await_exec(word_read, "the server could not be started", error);
+    if (err) {
+        waitpid(pid, NULL, 0);
+        return err;
+    }
+    return pid;
+}
+
+struct zygote_args {
+    const struct launch_files *files;
+    const struct launch_ids *ids;
+    int supervisor_fd, server_fd;
+    int go_fd;      /* readable once the id maps are written */
+    int go_write;   /* the parent's end of it */
+    int trouble_fd; /* closed by a successful exec */
+};
 
 _Noreturn static void become_zygote(const struct zygote_args *args)
 {
@@ -222,22 +255,6 @@ static const char *clone_hint(int error)
     }
 }
 
-/* Let the child go on and wait for its word: silence is success. */
-static int await_exec(int go_fd, int trouble_fd, struct buf *error)
-{
-    struct trouble trouble = { 0 };
-
-    if (write(go_fd, "g", 1) != 1)
-        return -EPIPE;
-    ssize_t n = read(trouble_fd, &trouble, sizeof(trouble));
-    if (n == 0)
-        return 0;
-    trouble.what[sizeof(trouble.what) - 1] = '\0';
-    buf_addf(error, "the jail's root file system could not be built, at '%s' (%s)", trouble.what,
-             strerror(trouble.error));
-    return -EPERM;
-}
-
 static pid_t clone_zygote(const struct zygote_args *args)
 {
     /* A raw clone(2) without a stack is a fork into namespaces: glibc's fork() has no such flags. */
@@ -271,7 +288,9 @@ pid_t launch_zygote(const struct launch_files *files, const struct launch_ids *i
     if (err)
         buf_addf(error, "cannot write the id maps of a user namespace (%s)", strerror(-err));
     else
-        err = await_exec(go_write, word_read, error);
+        err = write(go_write, "g", 1) == 1
+                  ? await_exec(word_read, "the jail's root file system could not be built", error)
+                  : -EPIPE;
     if (err) {
         kill(pid, SIGKILL);
         waitpid(pid, NULL, 0);

@@ -25,8 +25,9 @@ struct launch_files {
 int launch_open(struct launch_files *files, struct buf *error);
 
 /* hatchery-server with @supervisor_fd as its descriptor 3, in a session of its own; without privileges if we have any.
- * Its 0, 1 and 2 are ours.  Returns the pid, or -errno. */
-pid_t launch_server(const struct launch_files *files, const struct launch_ids *ids, int supervisor_fd);
+ * Its 0, 1 and 2 are ours.  Returns the pid, or -errno with a sentence in @error. Waits until it has been exec'ed. */
+pid_t launch_server(const struct launch_files *files, const struct launch_ids *ids, int supervisor_fd,
+                    struct buf *error);
 
 /* hatchery-zygote with 3 = @supervisor_fd, 4 = @server_fd, 5 = hatchery-init, as pid 1 and root of its own
  * namespaces, in the jail's root file system.  Returns the pid, or -errno with a sentence in @error that says what to

@@ -9,8 +9,10 @@
 #include "supervisor.h"
 
 #include "cgroup.h"
+#include "ids.h"
 #include "launch.h"
 #include "listener.h"
+#include "require.h"
 
 #include "../base/fd.h"
 #include "../base/log.h"
@@ -48,10 +50,14 @@ struct supervisor {
     const struct conf *conf;
     struct launch_files files;
     struct launch_ids ids;
+    struct require require;
     struct cgroups *cgroups;
     struct wire_server_conf server_conf;
     struct wire_zygote_conf zygote_conf;
-    struct child server, zygote;
+    struct child server;
+    struct child zygotes[2]; /* the one that makes the boxes, and the one before it until its last box is gone */
+    unsigned current;        /* the former's index */
+    bool zygote_wanted;      /* a new one, as soon as there is room */
     struct buf url;
     int listener_fd, signal_fd;
     bool ready, stopping;
@@ -76,12 +82,6 @@ static int word_index(const char *word, const char *const *words)
 
 static const char *const log_formats[] = { "auto", "json", "text", NULL };
 static const char *const log_levels[] = { "debug", "info", "warn", "error", NULL };
-
-static bool required(const struct conf *conf, const char *layer)
-{
-    const char *p = strstr(conf->isolation_require, layer);
-    return strstr(conf->isolation_require, "all") || p;
-}
 
 static struct wire_limits limits_of(const struct conf *c)
 {
@@ -114,6 +114,8 @@ static void fill_server_conf(struct supervisor *s)
                                      : 4,
         .max_runs = c->pool_max_runs ? (unsigned) c->pool_max_runs : cores,
         .queue_max = c->queue_max_length,
+        .rotate_runs = c->python_rotate_runs,
+        .rotate_age_ms = c->python_rotate_age,
         .max_connections = (unsigned) c->server_max_connections,
         .max_connections_per_address = (unsigned) c->server_max_connections_per_address,
         .head_timeout_ms = (unsigned) c->server_head_timeout,
@@ -136,6 +138,11 @@ static void fill_server_conf(struct supervisor *s)
                            strlen(c->server_api_key), NULL, 0);
 }
 
+static bool has_layer(const struct supervisor *s, enum layer layer)
+{
+    return !(s->require.missing & LAYER_BIT(layer));
+}
+
 static void fill_zygote_conf(struct supervisor *s)
 {
     s->zygote_conf = (struct wire_zygote_conf){
@@ -143,7 +150,8 @@ static void fill_zygote_conf(struct supervisor *s)
         .n_slots = s->server_conf.n_slots,
         .ids = s->ids.root,
         .cgroups = s->cgroups != NULL,
-        .mdwe = s->conf->isolation_mdwe,
+        .landlock = has_layer(s, LAYER_LANDLOCK),
+        .mdwe = has_layer(s, LAYER_MDWE),
         .log_format = s->server_conf.log_format,
         .log_level = s->server_conf.log_level,
     };
@@ -154,14 +162,18 @@ static int choose_ids(struct supervisor *s)
 {
     const char *user = s->conf->server_user;
     uid_t base = (uid_t) s->conf->isolation_id_base;
+    struct buf error;
 
-    s->ids = (struct launch_ids){ .root = geteuid() == 0,
+    buf_init(&error, 512);
+    int err = ids_available(base, ID_SLOTS + s->server_conf.n_slots, &error);
+    if (err)
+        require_missing(&s->require, LAYER_IDS, err, &error);
+    buf_free(&error);
+    s->ids = (struct launch_ids){ .root = !err,
                                   .server_uid = base + ID_SERVER,
                                   .server_gid = base + ID_SERVER,
                                   .zygote = base + ID_ZYGOTE,
                                   .slots = base + ID_SLOTS };
-    if (!s->ids.root && required(s->conf, "ids") && !strstr(s->conf->isolation_require, "all"))
-        return refuse("isolation.require names 'ids', and only root can give each box an id of its own");
     if (s->ids.root && user[0]) {
         const struct passwd *entry = getpwnam(user);
         if (!entry || entry->pw_uid == 0) {
@@ -175,28 +187,18 @@ static int choose_ids(struct supervisor *s)
     return 0;
 }
 
-static int make_cgroups(struct supervisor *s)
+static void make_cgroups(struct supervisor *s)
 {
     struct buf error;
-    int err = -ENOTSUP;
 
-    buf_init(&error, 2048);
-    if (strcmp(s->conf->isolation_cgroup, "none") != 0)
-        err =
-            cgroups_new(&s->cgroups, s->conf->isolation_cgroup, s->server_conf.n_slots, &s->server_conf.limits, &error);
-    else
-        buf_adds(&error, "isolation.cgroup = none");
-    if (err && required(s->conf, "cgroup")) {
-        fprintf(stderr,
-                "hatchery: the layer 'cgroup' (memory, processes, cpu) is required and can't be had: %.*s\n"
-                "hatchery: to run without it, name the layers you do require, for example: isolation.require = ids "
-                "landlock seccomp\n",
-                (int) error.len, error.data ? error.data : "");
-        buf_free(&error);
-        return -1;
-    }
+    if (!has_layer(s, LAYER_CGROUP)) /* isolation.cgroup = none */
+        return;
+    buf_init(&error, 4096);
+    int err =
+        cgroups_new(&s->cgroups, s->conf->isolation_cgroup, s->server_conf.n_slots, &s->server_conf.limits, &error);
+    if (err)
+        require_missing(&s->require, LAYER_CGROUP, err, &error);
     buf_free(&error);
-    return 0;
 }
 
 /* The outcome socket of a box has a number above all a program can open. */
@@ -210,6 +212,24 @@ static int raise_file_limit(void)
     limit.rlim_cur = limit.rlim_max;
     if (setrlimit(RLIMIT_NOFILE, &limit) < 0)
         return refuse("the hard limit on open files is below 1024: raise it (ulimit -Hn, LimitNOFILE= in the unit)");
+    return 0;
+}
+
+/* Connections must leave descriptors for the boxes: strangers without the key could otherwise starve everybody's runs. */
+static int fit_connections(struct wire_server_conf *w)
+{
+    struct rlimit limit;
+    rlim_t others = 4 * (rlim_t) w->n_slots + 64;
+
+    getrlimit(RLIMIT_NOFILE, &limit);
+    if (limit.rlim_cur <= others)
+        return refuse("the hard limit on open files is too low for pool.size and pool.max_runs: raise it (ulimit -Hn, "
+                      "LimitNOFILE= in the unit)");
+    if (limit.rlim_cur - others >= w->max_connections)
+        return 0;
+    w->max_connections = (unsigned) (limit.rlim_cur - others);
+    log_warn("server.max_connections is lowered to what the hard limit on open files leaves",
+             LOG_I("max_connections", w->max_connections) LOG_I("open_files", (int64_t) limit.rlim_cur));
     return 0;
 }
 
@@ -237,7 +257,7 @@ static int make_pair(int *ret_ours, int *ret_theirs)
     return 0;
 }
 
-static int start_server(struct supervisor *s)
+static int start_server(struct supervisor *s, struct buf *error)
 {
     _cleanup_fd_ int theirs = -1;
     int what = s->options->source_fd >= 0 ? s->options->source_fd : s->listener_fd;
@@ -245,7 +265,7 @@ static int start_server(struct supervisor *s)
 
     if (err)
         return err;
-    pid_t pid = launch_server(&s->files, &s->ids, theirs);
+    pid_t pid = launch_server(&s->files, &s->ids, theirs, error);
     if (pid < 0)
         return pid;
     s->server.pid = pid;
@@ -253,28 +273,28 @@ static int start_server(struct supervisor *s)
     return fd_send(s->server.sock, &s->server_conf, sizeof(s->server_conf), &what, 1);
 }
 
-static int start_zygote(struct supervisor *s, struct buf *error)
+static int start_zygote(struct supervisor *s, struct child *zygote, struct buf *error)
 {
     const struct wire_msg here = { .type = WIRE_ZYGOTE };
     _cleanup_fd_ int theirs = -1;
     _cleanup_fd_ int server_end = -1;
     _cleanup_fd_ int zygote_end = -1;
     int on = 1;
-    int err = make_pair(&s->zygote.sock, &theirs);
+    int err = make_pair(&zygote->sock, &theirs);
 
     if (!err)
         err = make_pair(&server_end, &zygote_end);
     if (err)
         return err;
     /* A box that asks to join a cgroup is known by the pid the kernel tells us. */
-    if (setsockopt(s->zygote.sock, SOL_SOCKET, SO_PASSCRED, &on, sizeof(on)) < 0)
+    if (setsockopt(zygote->sock, SOL_SOCKET, SO_PASSCRED, &on, sizeof(on)) < 0)
         return -errno;
     pid_t pid = launch_zygote(&s->files, &s->ids, s->server_conf.n_slots, theirs, zygote_end, error);
     if (pid < 0)
         return pid;
-    s->zygote.pid = pid;
-    fcntl(s->zygote.sock, F_SETFL, O_NONBLOCK);
-    err = fd_send(s->zygote.sock, &s->zygote_conf, sizeof(s->zygote_conf), NULL, 0);
+    zygote->pid = pid;
+    fcntl(zygote->sock, F_SETFL, O_NONBLOCK);
+    err = fd_send(zygote->sock, &s->zygote_conf, sizeof(s->zygote_conf), NULL, 0);
     return err ? err : fd_send(s->server.sock, &here, sizeof(here), &server_end, 1);
 }
 
@@ -305,30 +325,46 @@ static void stop(struct supervisor *s, int status, int64_t grace_ms)
         fd_send(s->server.sock, &drain, sizeof(drain), NULL, 0);
 }
 
-static void start_due(struct supervisor *s)
+static void start_child(struct supervisor *s, struct child *child)
 {
-    struct child *children[] = { &s->server, &s->zygote };
     struct buf error;
 
-    for (int i = 0; i < 2; i++) {
-        struct child *child = children[i];
-        if (child->pid || s->stopping || child->start_at_us > now_us() || (child == &s->zygote && !s->server.pid))
-            continue;
-        buf_init(&error, 1024);
-        child->started_us = now_us();
-        int err = child == &s->server ? start_server(s) : start_zygote(s, &error);
-        if (err) {
-            log_error("cannot start", LOG_S("process", child->name) LOG_S("errno", strerrorname_np(-err)));
-            if (error.len)
-                fprintf(stderr, "hatchery: %.*s\n", (int) error.len, error.data);
-            fd_close(&child->sock);
-            if (s->ready)
-                back_off(child);
-            else
-                stop(s, EXIT_FAILURE, 0);
-        }
-        buf_free(&error);
+    buf_init(&error, 1024);
+    child->started_us = now_us();
+    int err = child == &s->server ? start_server(s, &error) : start_zygote(s, child, &error);
+    if (err) {
+        log_error("cannot start", LOG_S("process", child->name) LOG_S("errno", strerrorname_np(-err)));
+        if (error.len)
+            fprintf(stderr, "hatchery: %.*s\n", (int) error.len, error.data);
+        fd_close(&child->sock);
+        if (s->ready)
+            back_off(child);
+        else
+            stop(s, EXIT_FAILURE, 0);
     }
+    buf_free(&error);
+}
+
+/* The server asks for a fresh interpreter.  The one that makes the boxes goes on until the new one is warm. */
+static void rotate(struct supervisor *s)
+{
+    struct child *other = &s->zygotes[!s->current];
+
+    if (!s->zygote_wanted || other->pid || !s->zygotes[s->current].pid)
+        return;
+    s->zygote_wanted = false;
+    s->current = !s->current;
+    other->start_at_us = 0;
+    other->failures = 0;
+}
+
+static void start_due(struct supervisor *s)
+{
+    rotate(s);
+    struct child *children[] = { &s->server, &s->zygotes[s->current] };
+    for (int i = 0; i < 2 && !s->stopping; i++)
+        if (!children[i]->pid && children[i]->start_at_us <= now_us() && (i == 0 || s->server.pid))
+            start_child(s, children[i]);
 }
 
 static void announce(const struct supervisor *s)
@@ -370,19 +406,20 @@ static void on_server(struct supervisor *s)
         if (s->cgroups)
             cgroups_usage(s->cgroups, msg.slot, &msg.oom_kills, &msg.pid_refusals);
         fd_send(s->server.sock, &msg, sizeof(msg), NULL, 0);
-    }
+    } else if (msg.type == WIRE_ZYGOTE_GET)
+        s->zygote_wanted = true;
 }
 
 /* A box asks to be moved into its cgroup and waits for the answer. */
-static void on_zygote(struct supervisor *s)
+static void on_zygote(struct supervisor *s, struct child *zygote)
 {
     struct ucred sender = { 0 };
     struct wire_join join;
     _cleanup_fd_ int ack = -1;
-    ssize_t n = fd_recv(s->zygote.sock, &join, sizeof(join), &ack, 1, &sender);
+    ssize_t n = fd_recv(zygote->sock, &join, sizeof(join), &ack, 1, &sender);
 
     if (n == 0 || n == -ECONNRESET) {
-        fd_close(&s->zygote.sock);
+        fd_close(&zygote->sock);
         return;
     }
     if (n != sizeof(join) || ack < 0)
@@ -408,12 +445,14 @@ static void on_child_exit(struct supervisor *s, struct child *child, int status)
         stop(s, WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status), 0);
     if (s->stopping)
         return;
-    /* A zygote serves one server: that it ends with it is in order. */
-    if (child == &s->zygote && WIFEXITED(status) && WEXITSTATUS(status) == 0 && s->ready)
+    /* That a zygote ends with its server, or with its last box when a new one has taken over, is in order. */
+    if (child != &s->server && WIFEXITED(status) && WEXITSTATUS(status) == 0 && s->ready)
         return;
     log_error("process ended",
               LOG_S("process", child->name) LOG_I("exit_code", WIFEXITED(status) ? WEXITSTATUS(status) : -1)
                   LOG_I("signal", WIFSIGNALED(status) ? WTERMSIG(status) : 0));
+    if (child == &s->zygotes[!s->current])
+        return;
     if (s->ready)
         back_off(child);
     else {
@@ -438,10 +477,10 @@ static void on_signal(struct supervisor *s)
                  s->stopping || one_run ? 0 : s->conf->server_drain_timeout);
     }
     while ((pid = waitpid(-1, &status, WNOHANG)) > 0) {
-        if (pid == s->server.pid)
-            on_child_exit(s, &s->server, status);
-        else if (pid == s->zygote.pid)
-            on_child_exit(s, &s->zygote, status);
+        struct child *children[] = { &s->server, &s->zygotes[0], &s->zygotes[1] };
+        for (int i = 0; i < 3; i++)
+            if (pid == children[i]->pid)
+                on_child_exit(s, children[i], status);
     }
 }
 
@@ -455,8 +494,8 @@ static int next_due(const struct supervisor *s)
     else {
         if (!s->server.pid)
             due = s->server.start_at_us;
-        else if (!s->zygote.pid)
-            due = s->zygote.start_at_us;
+        else if (!s->zygotes[s->current].pid)
+            due = s->zygotes[s->current].start_at_us;
     }
     if (due == INT64_MAX)
         return -1;
@@ -464,36 +503,64 @@ static int next_due(const struct supervisor *s)
     return left_ms < 0 ? 0 : left_ms > 3600000 ? 3600000 : (int) left_ms;
 }
 
-/* Stopping: the server finishes what it has in hand; the zygote, and with it every box, goes when the server is gone. */
+static bool any_child(const struct supervisor *s)
+{
+    return s->server.pid || s->zygotes[0].pid || s->zygotes[1].pid;
+}
+
+/* Stopping: the server finishes what it has in hand; the zygotes, and with them every box, go when the server is gone. */
 static void end_children(struct supervisor *s)
 {
     if (s->server.pid && now_us() >= s->kill_at_us)
         kill(s->server.pid, SIGKILL);
-    if (!s->server.pid && s->zygote.pid)
-        kill(s->zygote.pid, SIGKILL);
+    for (int i = 0; i < 2 && !s->server.pid; i++)
+        if (s->zygotes[i].pid)
+            kill(s->zygotes[i].pid, SIGKILL);
 }
 
 static void loop(struct supervisor *s)
 {
-    while (!s->stopping || s->server.pid || s->zygote.pid) {
+    for (;;) {
         start_due(s);
         if (s->stopping)
             end_children(s);
+        if (s->stopping && !any_child(s))
+            return;
         struct pollfd fds[] = { { .fd = s->signal_fd, .events = POLLIN },
                                 { .fd = s->server.sock, .events = POLLIN },
-                                { .fd = s->zygote.sock, .events = POLLIN } };
+                                { .fd = s->zygotes[0].sock, .events = POLLIN },
+                                { .fd = s->zygotes[1].sock, .events = POLLIN } };
         int wait_ms = s->stopping && now_us() >= s->kill_at_us ? 1000 : next_due(s);
-        if (s->stopping && !s->server.pid && !s->zygote.pid)
-            break;
-        if (poll(fds, 3, wait_ms) < 0)
+        if (poll(fds, 4, wait_ms) < 0)
             continue;
         if (fds[1].revents && s->server.sock >= 0)
             on_server(s);
-        if (fds[2].revents && s->zygote.sock >= 0)
-            on_zygote(s);
+        for (int i = 0; i < 2; i++)
+            if (fds[2 + i].revents && s->zygotes[i].sock >= 0)
+                on_zygote(s, &s->zygotes[i]);
         if (fds[0].revents)
             on_signal(s);
     }
+}
+
+/* Look for every layer of the jail before anything is started. */
+static int find_layers(struct supervisor *s)
+{
+    struct buf error;
+
+    buf_init(&error, 1024);
+    if (require_init(&s->require, s->conf, &error) < 0) {
+        buf_addc(&error, '\0');
+        refuse(error.data);
+        buf_free(&error);
+        return -1;
+    }
+    buf_free(&error);
+    if (choose_ids(s) < 0)
+        return -1;
+    make_cgroups(s);
+    require_probe_kernel(&s->require);
+    return require_settle(&s->require, s->conf);
 }
 
 static int prepare(struct supervisor *s)
@@ -501,10 +568,12 @@ static int prepare(struct supervisor *s)
     struct buf error;
     int err = 0;
 
-    buf_init(&error, 2048);
-    if (raise_file_limit() < 0 || choose_ids(s) < 0)
+    if (raise_file_limit() < 0)
         return -1;
     fill_server_conf(s);
+    if (fit_connections(&s->server_conf) < 0 || find_layers(s) < 0)
+        return -1;
+    buf_init(&error, 2048);
     if (launch_open(&s->files, &error) < 0)
         err = -1;
     else if (s->options->source_fd < 0) {
@@ -516,7 +585,7 @@ static int prepare(struct supervisor *s)
         refuse(error.data);
     }
     buf_free(&error);
-    if (err || make_cgroups(s) < 0)
+    if (err)
         return -1;
     fill_zygote_conf(s);
     s->signal_fd = make_signal_fd();
@@ -528,7 +597,7 @@ int supervisor_run(const struct supervisor_options *options)
     struct supervisor s = { .options = options,
                             .conf = options->conf,
                             .server = { .name = "server", .sock = -1 },
-                            .zygote = { .name = "zygote", .sock = -1 },
+                            .zygotes = { { .name = "zygote", .sock = -1 }, { .name = "zygote", .sock = -1 } },
                             .listener_fd = -1,
                             .signal_fd = -1,
                             .files = { -1, -1, -1 } };
@@ -541,6 +610,7 @@ int supervisor_run(const struct supervisor_options *options)
         loop(&s);
     }
     cgroups_free(s.cgroups);
+    require_free(&s.require);
     if (s.listener_fd >= 0 && strncmp(s.conf->server_listen, "unix:", 5) == 0)
         unlink(s.conf->server_listen + 5);
     buf_free(&s.url);

@@ -1,0 +1,39 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The layers of the jail by name (layers.def): what an operator requires, what this kernel has.
+ *
+ * Sets of layers are bits, 1 << LAYER_NAME.  Nothing here changes the calling process. */
+#ifndef HATCHERY_BOX_LAYERS_H
+#define HATCHERY_BOX_LAYERS_H
+
+#include "../base/buf.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+enum layer {
+#define LAYER(name, word, kind, what, change) LAYER_##name,
+#include "layers.def"
+#undef LAYER
+    LAYERS
+};
+
+#define LAYER_BIT(layer) (UINT32_C(1) << (layer))
+
+struct layer_info {
+    const char *word, *what, *change;
+    bool optional;
+};
+
+/* The table, in the order of enum layer. */
+extern const struct layer_info layers[LAYERS];
+
+/* Parse isolation.require: words separated by spaces or commas, read from left to right; "all", a layer's word, or
+ * -WORD, which takes one away again.  Layers without which no box is made are always in @ret_required.
+ * Returns 0, or -EINVAL with one sentence in @error. */
+int layers_parse(const char *text, uint32_t *ret_required, struct buf *error);
+
+/* Ask the running kernel: 0, or -errno where it has not got the layer.  Layers that depend on more than the
+ * kernel (cgroup, ids, and those that only making a box can show) answer 0. */
+int layers_probe(enum layer layer);
+
+#endif

@@ -1,0 +1,92 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Which layers of the jail are required and which are missing.
+ *
+ * Called by the supervisor before it starts anything, so that an operator hears
+ * of all that is missing at once.  What must never happen here: a start with
+ * less than was asked for, or with less than everything and not a word of it. */
+#include "require.h"
+
+#include "../base/log.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+/* Layers that a key of their own turns off. */
+static uint32_t turned_off(const struct conf *conf)
+{
+    return (conf->isolation_mdwe ? 0 : LAYER_BIT(LAYER_MDWE))
+           | (strcmp(conf->isolation_cgroup, "none") == 0 ? LAYER_BIT(LAYER_CGROUP) : 0);
+}
+
+int require_init(struct require *r, const struct conf *conf, struct buf *error)
+{
+    *r = (struct require){ .missing = turned_off(conf) };
+    buf_init(&r->sentences, 8192);
+    int err = layers_parse(conf->isolation_require, &r->required, error);
+    r->required &= ~r->missing;
+    return err;
+}
+
+void require_free(struct require *r)
+{
+    buf_free(&r->sentences);
+}
+
+void require_missing(struct require *r, enum layer layer, int err, const struct buf *detail)
+{
+    r->missing |= LAYER_BIT(layer);
+    if (!(r->required & LAYER_BIT(layer)))
+        return;
+    buf_addf(&r->sentences, "hatchery: the layer '%s' (%s) is required and can't be had (%s): ", layers[layer].word,
+             layers[layer].what, strerrorname_np(-err));
+    if (detail && detail->len)
+        buf_add(&r->sentences, detail->data, detail->len);
+    else
+        buf_adds(&r->sentences, layers[layer].change);
+    buf_addc(&r->sentences, '\n');
+}
+
+void require_probe_kernel(struct require *r)
+{
+    for (int i = 0; i < LAYERS; i++) {
+        int err = r->missing & LAYER_BIT(i) ? 0 : layers_probe((enum layer) i);
+        if (err)
+            require_missing(r, (enum layer) i, err, NULL);
+    }
+}
+
+/* The shortest list that asks for all that is here and was asked for. */
+static void suggest(const struct require *r, const struct conf *conf)
+{
+    bool all = strncmp(conf->isolation_require, "all", 3) == 0;
+
+    fprintf(stderr, "hatchery: to run in a weaker jail, name it: isolation.require =%s",
+            all ? " " : "");
+    if (all)
+        fprintf(stderr, "%s", conf->isolation_require);
+    for (int i = 0; i < LAYERS; i++) {
+        bool missing = r->missing & LAYER_BIT(i), required = r->required & LAYER_BIT(i);
+        if (required && (all ? missing : !missing))
+            fprintf(stderr, all ? " -%s" : " %s", layers[i].word);
+    }
+    fprintf(stderr, "\n");
+}
+
+int require_settle(const struct require *r, const struct conf *conf)
+{
+    uint32_t lost = r->required & r->missing;
+
+    for (int i = 0; i < LAYERS && !lost; i++)
+        if (r->missing & LAYER_BIT(i))
+            log_warn("the jail is weaker than it could be: a layer is missing that is not required",
+                     LOG_S("layer", layers[i].word) LOG_S("what", layers[i].what));
+    if (!lost)
+        return 0;
+    fprintf(stderr, "%.*s", (int) r->sentences.len, r->sentences.data);
+    for (int i = 0; i < LAYERS; i++)
+        if (lost & LAYER_BIT(i) && !layers[i].optional)
+            return -ENOTSUP; /* there is no jail without it */
+    suggest(r, conf);
+    return -ENOTSUP;
+}

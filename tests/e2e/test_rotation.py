@@ -1,0 +1,51 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Interpreters are replaced now and then, and nobody notices: no request waits or fails, runs in hand go on."""
+import threading
+
+from service import is_alive, wait_for
+
+HASH = "return hash('the hash seed is the zygote\\'s')"
+
+
+def zygotes(s):
+    return [line for line in s.log() if line["msg"] == "a new zygote makes the boxes from here"]
+
+
+def test_after_a_number_of_boxes(make_server):
+    s = make_server(env={"HATCHERY_PYTHON_ROTATE_RUNS": "40"})
+    first = s.child("zygote")
+    hashes = set()
+    for _ in range(200):
+        hashes.add(s.run(HASH).response["result"])
+    assert len(zygotes(s)) >= 2
+    assert len(hashes) >= 3
+    wait_for(lambda: not is_alive(first), 10, "the first zygote has gone")
+    assert not [line for line in s.log() if line["level"] in ("warn", "error")]
+
+
+def test_after_some_time(make_server):
+    s = make_server(env={"HATCHERY_PYTHON_ROTATE_AGE": "200ms"})
+    before = s.run(HASH).response["result"]
+    s.logged("a new zygote makes the boxes from here")
+    wait_for(lambda: s.run(HASH).response["result"] != before, 10, "another hash seed")
+
+
+def test_a_run_outlives_its_zygotes_retirement(make_server):
+    s = make_server(env={"HATCHERY_PYTHON_ROTATE_RUNS": "20", "HATCHERY_POOL_MAX_RUNS": "3"})
+    first = s.child("zygote")
+    replies = []
+    connection = s.connect()
+    long = threading.Thread(target=lambda: replies.append(s.run("import time\ntime.sleep(3)\nprint('all of it')", connection)))
+    long.start()
+    for _ in range(100):
+        assert s.run("print(1)").stdout == "1\n"
+    assert len(zygotes(s)) >= 1
+    assert is_alive(first)
+    long.join()
+    assert replies[0].stdout == "all of it\n"
+    wait_for(lambda: not is_alive(first), 10, "the first zygote has gone")
+
+
+def test_never(make_server):
+    s = make_server(env={"HATCHERY_PYTHON_ROTATE_RUNS": "0", "HATCHERY_PYTHON_ROTATE_AGE": "0"})
+    assert len({s.run(HASH).response["result"] for _ in range(50)}) == 1

@@ -1,0 +1,581 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The program's filter, twice: interpreted, so that every number of every ABI can be asked, and installed in a
+ * child, so that the kernel has its say. */
+#include "../../src/box/box.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/audit.h>
+#include <linux/seccomp.h>
+#include <sched.h>
+#include <seccomp.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+static struct sock_fprog filter;
+
+#define PASS SECCOMP_RET_ALLOW
+#define KILL SECCOMP_RET_KILL_PROCESS
+#define ERR(error) (SECCOMP_RET_ERRNO | (error))
+
+enum { NR_MAX = 1024 }; /* numbers to ask for: no ABI has as many */
+#define ANY_ARG 0xdeadbeefcafef00d
+
+/* --- a machine for classic BPF, as far as seccomp(2) allows it --- */
+
+static bool jumps(uint16_t code, uint32_t a, uint32_t k)
+{
+    switch (BPF_OP(code)) {
+    case BPF_JEQ: return a == k;
+    case BPF_JGT: return a > k;
+    case BPF_JGE: return a >= k;
+    case BPF_JSET: return a & k;
+    default: fail_msg("a jump of kind %x", code);
+    }
+    return false;
+}
+
+static uint32_t run_filter(const struct seccomp_data *data)
+{
+    const struct sock_filter *f = filter.filter;
+    uint32_t a = 0;
+
+    for (unsigned pc = 0; pc < filter.len; pc++) {
+        uint16_t code = f[pc].code;
+        if (code == (BPF_RET | BPF_K))
+            return f[pc].k;
+        else if (code == (BPF_LD | BPF_W | BPF_ABS)) {
+            assert_true(f[pc].k % 4 == 0 && f[pc].k + 4 <= sizeof(*data));
+            memcpy(&a, (const char *) data + f[pc].k, sizeof(a));
+        } else if (code == (BPF_JMP | BPF_JA))
+            pc += f[pc].k;
+        else if (code == (BPF_ALU | BPF_AND | BPF_K))
+            a &= f[pc].k;
+        else if (BPF_CLASS(code) == BPF_JMP && BPF_SRC(code) == BPF_K)
+            pc += jumps(code, a, f[pc].k) ? f[pc].jt : f[pc].jf;
+        else
+            fail_msg("instruction %u has code %x", pc, code);
+    }
+    fail_msg("the filter has no end");
+    return 0;
+}
+
+static uint32_t native_arch(void)
+{
+    return seccomp_arch_native();
+}
+
+static uint32_t ask(uint32_t arch, int nr, unsigned arg, uint64_t value)
+{
+    struct seccomp_data data = { .nr = nr, .arch = arch };
+
+    for (unsigned i = 0; i < 6; i++)
+        data.args[i] = i == arg ? value : ANY_ARG;
+    return run_filter(&data);
+}
+
+/* The filter's answer to the call @name with its argument @arg, counted from 0, being @value. */
+static uint32_t answer(const char *name, unsigned arg, uint64_t value)
+{
+    int nr = seccomp_syscall_resolve_name(name);
+
+    assert_true(nr >= 0);
+    return ask(native_arch(), nr, arg, value);
+}
+
+/* Is it on this architecture? */
+static bool exists(const char *name)
+{
+    return seccomp_syscall_resolve_name(name) >= 0;
+}
+
+/* --- interpreted --- */
+
+static const struct {
+    const char *name;
+    uint32_t action;
+} plain[] = {
+#define ALLOW(name) { #name, PASS },
+#define ANSWER(name, error) { #name, ERR(error) },
+#include "../../src/box/seccomp.def"
+#undef ALLOW
+#undef ANSWER
+    { "mmap", PASS },
+    { "socket", ERR(EAFNOSUPPORT) },
+    { "close_range", ERR(ENOSYS) },
+};
+
+/* With arguments: the low 32 bits decide, whatever is above them. */
+static const struct {
+    const char *name;
+    unsigned arg;
+    uint64_t value;
+    uint32_t action;
+    bool low32;
+} cases[] = {
+    { "clone", 0, SIGCHLD, PASS, false },
+    { "clone", 0, CLONE_VM | CLONE_VFORK | SIGCHLD, PASS, false },
+    { "clone", 0, 0x3d0f00, PASS, false },                                            /* pthread_create(3) */
+    { "clone", 0, CLONE_CHILD_CLEARTID | CLONE_CHILD_SETTID | SIGCHLD, PASS, false }, /* fork(3) */
+    { "clone", 0, CLONE_NEWUSER | SIGCHLD, ERR(EPERM), true },
+    { "clone", 0, CLONE_NEWNS | SIGCHLD, ERR(EPERM), true },
+    { "clone", 0, CLONE_NEWPID | SIGCHLD, ERR(EPERM), true },
+    { "clone", 0, CLONE_NEWNET | SIGCHLD, ERR(EPERM), true },
+    { "clone", 0, CLONE_NEWIPC | SIGCHLD, ERR(EPERM), true },
+    { "clone", 0, CLONE_NEWUTS | SIGCHLD, ERR(EPERM), true },
+    { "clone", 0, CLONE_NEWCGROUP | SIGCHLD, ERR(EPERM), true },
+    { "clone", 0, 0x80, ERR(EPERM), true }, /* CLONE_NEWTIME */
+    { "clone", 0, CLONE_PTRACE | SIGCHLD, ERR(EPERM), true },
+    { "clone", 0, CLONE_UNTRACED | SIGCHLD, ERR(EPERM), true },
+    { "clone", 0, CLONE_VM | CLONE_THREAD | CLONE_SIGHAND | CLONE_NEWUSER, ERR(EPERM), true },
+    { "socketpair", 0, AF_UNIX, PASS, true },
+    { "socketpair", 0, AF_INET, ERR(EPERM), true },
+    { "socketpair", 0, AF_TIPC, ERR(EPERM), true },
+    { "sendto", 3, 0, PASS, true },
+    { "sendto", 3, MSG_NOSIGNAL | MSG_DONTWAIT, PASS, true },
+    { "sendto", 3, MSG_OOB, ERR(EPERM), true },
+    { "sendto", 3, MSG_OOB | MSG_NOSIGNAL, ERR(EPERM), true },
+    { "recvfrom", 3, MSG_PEEK, PASS, true },
+    { "recvfrom", 3, MSG_OOB, ERR(EPERM), true },
+    { "recvfrom", 3, MSG_ERRQUEUE, ERR(EPERM), true },
+    { "prlimit64", 0, 0, PASS, true },
+    { "prlimit64", 0, 1, ERR(EPERM), true },
+    { "ioctl", 1, TCGETS, PASS, true },
+    { "ioctl", 1, TIOCGWINSZ, PASS, true },
+    { "ioctl", 1, FIONREAD, PASS, true },
+    { "ioctl", 1, FIONBIO, PASS, true },
+    { "ioctl", 1, FIOCLEX, PASS, true },
+    { "ioctl", 1, FIONCLEX, PASS, true },
+    { "ioctl", 1, TIOCSTI, ERR(ENOTTY), true }, /* CVE-2019-10063 */
+    { "ioctl", 1, TIOCLINUX, ERR(ENOTTY), true },
+    { "ioctl", 1, TCSETS, ERR(ENOTTY), true },
+    { "ioctl", 1, TIOCSCTTY, ERR(ENOTTY), true },
+    { "ioctl", 1, 0, ERR(ENOTTY), true },
+    { "fcntl", 1, F_DUPFD, PASS, true },
+    { "fcntl", 1, F_DUPFD_CLOEXEC, PASS, true },
+    { "fcntl", 1, F_GETFD, PASS, true },
+    { "fcntl", 1, F_SETFD, PASS, true },
+    { "fcntl", 1, F_GETFL, PASS, true },
+    { "fcntl", 1, F_SETFL, PASS, true },
+    { "fcntl", 1, F_SETLK, PASS, true },
+    { "fcntl", 1, F_SETPIPE_SZ, ERR(EPERM), true },
+    { "fcntl", 1, F_SETOWN, ERR(EPERM), true },
+    { "fcntl", 1, F_SETSIG, ERR(EPERM), true },
+    { "fcntl", 1, F_NOTIFY, ERR(EPERM), true },
+    { "fcntl", 1, F_SETLEASE, ERR(EPERM), true },
+    { "prctl", 0, PR_SET_NAME, PASS, true },
+    { "prctl", 0, PR_GET_NAME, PASS, true },
+    { "prctl", 0, PR_GET_DUMPABLE, PASS, true },
+    { "prctl", 0, PR_SET_PDEATHSIG, PASS, true },
+    { "prctl", 0, PR_SET_DUMPABLE, ERR(EPERM), true },
+    { "prctl", 0, PR_SET_SECCOMP, ERR(EPERM), true },
+    { "prctl", 0, PR_SET_PTRACER, ERR(EPERM), true },
+    { "prctl", 0, PR_SET_MM, ERR(EPERM), true },
+    { "prctl", 0, PR_SET_CHILD_SUBREAPER, ERR(EPERM), true },
+    { "prctl", 0, PR_CAP_AMBIENT, ERR(EPERM), true },
+    { "prctl", 0, PR_SET_SECUREBITS, ERR(EPERM), true },
+    { "prctl", 0, 67 /* PR_SET_MEMORY_MERGE */, ERR(EPERM), true },
+    { "madvise", 2, MADV_DONTNEED, PASS, true },
+    { "madvise", 2, MADV_FREE, PASS, true },
+    { "madvise", 2, MADV_MERGEABLE, ERR(EINVAL), true },
+    { "madvise", 2, MADV_HWPOISON, ERR(EINVAL), true },
+    { "madvise", 2, 101 /* MADV_SOFT_OFFLINE */, ERR(EINVAL), true },
+    { "arch_prctl", 0, 0x1002, PASS, true },
+    { "arch_prctl", 0, 0x1001 /* ARCH_SET_GS */, ERR(EPERM), true },
+    { "arch_prctl", 0, 0x4001 /* ARCH_ENABLE_TAGGED_ADDR and its like */, ERR(EPERM), true },
+};
+
+/* The outcome socket's number, and others, where a descriptor is an argument. */
+static const struct {
+    const char *name;
+    unsigned arg;
+} guarded[] = {
+    { "close", 0 },    { "dup2", 1 },    { "dup3", 1 },     { "write", 0 },    { "writev", 0 },
+    { "pwrite64", 0 }, { "pwritev", 0 }, { "pwritev2", 0 }, { "shutdown", 0 },
+};
+
+static void test_plain(void **state)
+{
+    (void) state;
+    for (unsigned i = 0; i < sizeof(plain) / sizeof(*plain); i++) {
+        if (!exists(plain[i].name))
+            continue;
+        uint32_t got = answer(plain[i].name, 0, ANY_ARG);
+        if (got != plain[i].action)
+            fail_msg("%s: %x instead of %x", plain[i].name, got, plain[i].action);
+    }
+}
+
+static void test_arguments(void **state)
+{
+    static const uint64_t above[] = { 0, 1ULL << 32, 0xffffffffULL << 32 };
+
+    (void) state;
+    for (unsigned i = 0; i < sizeof(cases) / sizeof(*cases); i++)
+        for (unsigned j = 0; j < (cases[i].low32 ? 3 : 1); j++) {
+            if (!exists(cases[i].name))
+                continue;
+            uint32_t got = answer(cases[i].name, cases[i].arg, cases[i].value | above[j]);
+            if (got != cases[i].action)
+                fail_msg("%s(%lx): %x instead of %x", cases[i].name, (unsigned long) (cases[i].value | above[j]), got,
+                         cases[i].action);
+        }
+}
+
+static void test_guards(void **state)
+{
+    static const uint64_t others[] = {
+        0, 1, 3, 255, 1022, 1024, 0x3ff0000, 0x7fffffff, 0xffffffff, UINT64_MAX, (1ULL << 32) | 3
+    };
+
+    (void) state;
+    for (unsigned i = 0; i < sizeof(guarded) / sizeof(*guarded); i++) {
+        if (!exists(guarded[i].name))
+            continue;
+        for (unsigned j = 0; j < sizeof(others) / sizeof(*others); j++)
+            if (answer(guarded[i].name, guarded[i].arg, others[j]) != PASS)
+                fail_msg("%s of %lx is refused", guarded[i].name, (unsigned long) others[j]);
+        for (uint64_t above = 0; above < 3; above++)
+            if (answer(guarded[i].name, guarded[i].arg, above << 32 | BOX_CONTROL_FD) != ERR(EBADF))
+                fail_msg("%s reaches the outcome's socket (%lu above it)", guarded[i].name, (unsigned long) above);
+    }
+    assert_int_equal(answer("dup2", 0, BOX_CONTROL_FD), PASS); /* what it is copied from is its own affair */
+}
+
+static bool is_listed(int nr)
+{
+    for (unsigned i = 0; i < sizeof(plain) / sizeof(*plain); i++)
+        if (seccomp_syscall_resolve_name(plain[i].name) == nr)
+            return true;
+    for (unsigned i = 0; i < sizeof(cases) / sizeof(*cases); i++)
+        if (seccomp_syscall_resolve_name(cases[i].name) == nr)
+            return true;
+    for (unsigned i = 0; i < sizeof(guarded) / sizeof(*guarded); i++)
+        if (seccomp_syscall_resolve_name(guarded[i].name) == nr)
+            return true;
+    return false;
+}
+
+/* What nobody has thought of is refused, now and with kernels to come. */
+static void test_everything_else(void **state)
+{
+    static const char *const never[] = { "ptrace",
+                                         "mount",
+                                         "umount2",
+                                         "pivot_root",
+                                         "chroot",
+                                         "setns",
+                                         "unshare",
+                                         "bpf",
+                                         "perf_event_open",
+                                         "userfaultfd",
+                                         "kexec_load",
+                                         "init_module",
+                                         "keyctl",
+                                         "add_key",
+                                         "request_key",
+                                         "process_vm_readv",
+                                         "process_vm_writev",
+                                         "personality",
+                                         "connect",
+                                         "bind",
+                                         "listen",
+                                         "accept",
+                                         "accept4",
+                                         "sendmsg",
+                                         "recvmsg",
+                                         "sendmmsg",
+                                         "setsockopt",
+                                         "mknod",
+                                         "mknodat",
+                                         "setuid",
+                                         "setresuid",
+                                         "setgroups",
+                                         "capset",
+                                         "seccomp",
+                                         "prctl",
+                                         "execveat",
+                                         "name_to_handle_at",
+                                         "open_by_handle_at",
+                                         "splice",
+                                         "tee",
+                                         "vmsplice",
+                                         "mlock",
+                                         "mlockall",
+                                         "shmget",
+                                         "semget",
+                                         "msgget",
+                                         "mq_open",
+                                         "fanotify_init",
+                                         "reboot",
+                                         "swapon",
+                                         "clock_settime",
+                                         "settimeofday",
+                                         "acct",
+                                         "quotactl",
+                                         "iopl",
+                                         "ioperm",
+                                         "modify_ldt",
+                                         "timer_create",
+                                         "fsopen",
+                                         "open_tree",
+                                         "move_mount",
+                                         "mount_setattr",
+                                         "kcmp",
+                                         "pkey_mprotect",
+                                         "process_madvise",
+                                         "syslog" };
+
+    (void) state;
+    for (int nr = 0; nr < NR_MAX; nr++)
+        if (!is_listed(nr) && ask(native_arch(), nr, 0, 0) != ERR(EPERM))
+            fail_msg("call %d is not refused", nr);
+    for (unsigned i = 0; i < sizeof(never) / sizeof(*never); i++)
+        if (exists(never[i]) && answer(never[i], 0, ANY_ARG) != ERR(EPERM))
+            fail_msg("%s is not refused", never[i]);
+}
+
+static void test_foreign(void **state)
+{
+    static const uint32_t arches[] = { AUDIT_ARCH_I386, AUDIT_ARCH_X86_64, AUDIT_ARCH_ARM,     AUDIT_ARCH_AARCH64,
+                                       AUDIT_ARCH_MIPS, AUDIT_ARCH_S390,   AUDIT_ARCH_RISCV64, 0 };
+
+    (void) state;
+    for (unsigned i = 0; i < sizeof(arches) / sizeof(*arches); i++)
+        for (int nr = -1; nr < NR_MAX && arches[i] != native_arch(); nr++)
+            assert_int_equal(ask(arches[i], nr, 0, 0), KILL);
+    if (native_arch() == AUDIT_ARCH_X86_64)
+        for (int nr = 0; nr < NR_MAX; nr++)
+            assert_int_equal(ask(AUDIT_ARCH_X86_64, nr | 0x40000000, 0, 0), KILL); /* x32 */
+}
+
+/* --- installed --- */
+
+/* A child under the filter: what it returned, or minus the signal that ended it. */
+static int in_jail(int (*try)(void))
+{
+    int status;
+    pid_t pid = fork();
+
+    assert_true(pid >= 0);
+    if (pid == 0) {
+        if (dup2(STDOUT_FILENO, BOX_CONTROL_FD) < 0 || prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0
+            || syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, &filter) != 0)
+            _exit(255);
+        _exit(try());
+    }
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    return WIFSIGNALED(status) ? -WTERMSIG(status) : WEXITSTATUS(status);
+}
+
+#define TRY(name, call)                                                                                                \
+    static int try_##name(void)                                                                                        \
+    {                                                                                                                  \
+        errno = 0;                                                                                                     \
+        return (call) == -1 ? errno : 0;                                                                               \
+    }
+
+static int pair[2];
+static char byte;
+
+TRY(getpid, syscall(SYS_getpid))
+TRY(open, syscall(SYS_openat, AT_FDCWD, "/dev/null", O_RDONLY, 0))
+TRY(socketpair, syscall(SYS_socketpair, AF_UNIX, SOCK_STREAM, 0, pair))
+TRY(socketpair_inet, syscall(SYS_socketpair, AF_INET, SOCK_STREAM, 0, pair))
+TRY(socket_unix, syscall(SYS_socket, AF_UNIX, SOCK_STREAM, 0))
+TRY(socket_inet, syscall(SYS_socket, AF_INET, SOCK_STREAM, 0))
+TRY(socket_vsock, syscall(SYS_socket, AF_VSOCK, SOCK_STREAM, 0))
+TRY(unshare, syscall(SYS_unshare, CLONE_NEWUSER))
+TRY(clone_user, syscall(SYS_clone, CLONE_NEWUSER | SIGCHLD, 0, 0, 0, 0))
+TRY(clone3, syscall(SYS_clone3, NULL, 0))
+TRY(io_uring, syscall(SYS_io_uring_setup, 1, NULL))
+TRY(ptrace, syscall(SYS_ptrace, 0, 0, 0, 0))
+TRY(seccomp, syscall(SYS_seccomp, SECCOMP_SET_MODE_STRICT, 0, NULL))
+TRY(memfd, syscall(SYS_memfd_create, "x", 0))
+TRY(xattr, syscall(SYS_getxattr, "/", "user.x", &byte, 1))
+TRY(tiocsti, syscall(SYS_ioctl, 0, TIOCSTI, &byte))
+TRY(tiocsti_high, syscall(SYS_ioctl, 0, TIOCSTI | 1UL << 32, &byte))
+TRY(close_range, syscall(SYS_close_range, 3, ~0U, 0))
+TRY(dumpable, syscall(SYS_prctl, PR_SET_DUMPABLE, 1, 0, 0, 0))
+TRY(name, syscall(SYS_prctl, PR_SET_NAME, "x", 0, 0, 0))
+TRY(merge, syscall(SYS_madvise, 0, 0, MADV_MERGEABLE))
+TRY(prlimit_other, syscall(SYS_prlimit64, 1, 0, NULL, NULL))
+TRY(prlimit_self, syscall(SYS_prlimit64, 0, 0, NULL, NULL))
+TRY(unknown, syscall(1000))
+TRY(close, syscall(SYS_close, BOX_CONTROL_FD))
+TRY(close_high, syscall(SYS_close, BOX_CONTROL_FD | 1UL << 32))
+TRY(close_other, syscall(SYS_close, 1))
+TRY(close_none, syscall(SYS_close, -1))
+TRY(dup2, syscall(SYS_dup2, 1, BOX_CONTROL_FD))
+TRY(dup3, syscall(SYS_dup3, 1, BOX_CONTROL_FD, 0))
+TRY(dup3_high, syscall(SYS_dup3, 1, BOX_CONTROL_FD | 1UL << 32, 0))
+TRY(write, syscall(SYS_write, BOX_CONTROL_FD, &byte, 0))
+TRY(write_high, syscall(SYS_write, BOX_CONTROL_FD | 1UL << 32, &byte, 0))
+TRY(write_other, syscall(SYS_write, 1, &byte, 0))
+
+static int try_child(void)
+{
+    int status;
+    pid_t pid = fork();
+
+    if (pid == 0)
+        _exit(7);
+    return pid > 0 && waitpid(pid, &status, 0) == pid && WEXITSTATUS(status) == 7 ? 0 : 1;
+}
+
+/* After every attempt to close it the socket's number still works, by sendto(2) or whatever else. */
+static int try_close_all(void)
+{
+    for (int fd = 3; fd < 2000; fd++)
+        syscall(SYS_close, fd);
+    return fcntl(BOX_CONTROL_FD, F_GETFD) < 0;
+}
+
+#ifdef __x86_64__
+static int try_int80(void)
+{
+    long r = 20; /* getpid(2) of i386 */
+    __asm__ volatile("int $0x80" : "+a"(r) : : "memory", "r8", "r9", "r10", "r11");
+    return r > 0 ? 0 : 1;
+}
+
+TRY(x32, syscall(0x40000000 | SYS_getpid))
+#endif
+
+static const struct {
+    const char *name;
+    int (*try)(void);
+    int result;
+} tries[] = {
+#define R(name, result)                                                                                                \
+    {                                                                                                                  \
+#name, try_##name, result                                                                                      \
+    }
+    R(getpid, 0),
+    R(open, 0),
+    R(child, 0),
+    R(socketpair, 0),
+    R(socketpair_inet, EPERM),
+    R(socket_unix, EAFNOSUPPORT),
+    R(socket_inet, EAFNOSUPPORT),
+    R(socket_vsock, EAFNOSUPPORT),
+    R(unshare, EPERM),
+    R(clone_user, EPERM),
+    R(clone3, ENOSYS),
+    R(io_uring, ENOSYS),
+    R(ptrace, EPERM),
+    R(seccomp, EPERM),
+    R(memfd, ENOSYS),
+    R(xattr, EOPNOTSUPP),
+    R(tiocsti, ENOTTY),
+    R(tiocsti_high, ENOTTY),
+    R(close_range, ENOSYS),
+    R(dumpable, EPERM),
+    R(name, 0),
+    R(merge, EINVAL),
+    R(prlimit_other, EPERM),
+    R(prlimit_self, 0),
+    R(unknown, EPERM),
+    R(close, EBADF),
+    R(close_high, EBADF),
+    R(close_other, 0),
+    R(close_none, EBADF),
+    R(dup2, EBADF),
+    R(dup3, EBADF),
+    R(dup3_high, EBADF),
+    R(write, EBADF),
+    R(write_high, EBADF),
+    R(write_other, 0),
+    R(close_all, 0),
+#ifdef __x86_64__
+    R(x32, -SIGSYS),
+#endif
+#undef R
+};
+
+static void test_kernel(void **state)
+{
+    (void) state;
+    for (unsigned i = 0; i < sizeof(tries) / sizeof(*tries); i++) {
+        int got = in_jail(tries[i].try);
+        if (got != tries[i].result)
+            fail_msg("%s: %d instead of %d", tries[i].name, got, tries[i].result);
+    }
+}
+
+#ifdef __x86_64__
+/* A kernel without i386 answers the instruction itself with SIGSEGV; then there is nothing to close off. */
+static void test_int80(void **state)
+{
+    int status;
+    pid_t pid = fork();
+
+    (void) state;
+    if (pid == 0) {
+        signal(SIGSEGV, SIG_DFL);
+        _exit(try_int80());
+    }
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    if (WIFSIGNALED(status))
+        skip();
+    assert_int_equal(in_jail(try_int80), -SIGSYS);
+}
+#endif
+
+/* The steps' words, which logs and `doctor` show. */
+static void test_steps(void **state)
+{
+    (void) state;
+    assert_string_equal(box_step_word(BOX_READY), "ready");
+    assert_string_equal(box_step_word(BOX_SECCOMP), "seccomp");
+    assert_string_equal(box_step_word(-1), "?");
+    assert_string_equal(box_step_word(BOX_STEPS), "?");
+    assert_string_equal(box_step_hint(BOX_READY), "");
+    assert_string_equal(box_step_hint(BOX_STEPS), "");
+    for (int step = 1; step < BOX_STEPS; step++) {
+        assert_true(*box_step_word(step) && *box_step_hint(step));
+        for (int other = 0; other < step; other++)
+            assert_string_not_equal(box_step_word(step), box_step_word(other));
+    }
+}
+
+static int compile(void **state)
+{
+    (void) state;
+    return box_seccomp_compile(&filter);
+}
+
+static int release(void **state)
+{
+    (void) state;
+    free(filter.filter);
+    return 0;
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_plain),           cmocka_unit_test(test_arguments), cmocka_unit_test(test_guards),
+        cmocka_unit_test(test_everything_else), cmocka_unit_test(test_foreign),   cmocka_unit_test(test_kernel),
+#ifdef __x86_64__
+        cmocka_unit_test(test_int80),
+#endif
+        cmocka_unit_test(test_steps),
+    };
+    return cmocka_run_group_tests(tests, compile, release);
+}
