@@ -7,6 +7,7 @@
 #include "base/conf.h"
 #include "box/layers.h"
 #include "supervisor/supervisor.h"
+#include "supervisor/webhooks.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -81,6 +82,17 @@ static int set(struct conf *conf, const char *section, const char *key, const ch
     return value ? conf_set(conf, section, key, value, error) : 0;
 }
 
+/* What only the courier's own rules can judge. */
+static int check_webhooks(const struct conf *conf, struct buf *error)
+{
+    static struct wire_server_conf server;
+    static struct courier_conf courier;
+    int err = webhooks_fill(conf, &courier, &server, error);
+
+    sodium_memzero(&courier, sizeof(courier));
+    return err;
+}
+
 /* Defaults, file, environment, command line, in this order. */
 static int load_conf(struct conf *conf, const struct options *o)
 {
@@ -102,6 +114,8 @@ static int load_conf(struct conf *conf, const struct options *o)
     if (!err)
         err = conf_finish(conf, &error);
     if (!err)
+        err = check_webhooks(conf, &error);
+    if (!err)
         err = layers_parse(conf->isolation_require, &layers_required, &error);
     if (err)
         fprintf(stderr, "hatchery: %.*s\n", (int) error.len, error.data ? error.data : "");
@@ -114,7 +128,7 @@ static int load_conf(struct conf *conf, const struct options *o)
 /* The environment's copies of the key are of no more use, and /proc/PID/environ shows them. */
 static void forget_key(void)
 {
-    static const char *const names[] = { "API_KEY=", "HATCHERY_SERVER_API_KEY=" };
+    static const char *const names[] = { "API_KEY=", "HATCHERY_SERVER_API_KEY=", "HATCHERY_WEBHOOKS_SECRET=" };
     for (char **p = environ; *p; p++)
         for (size_t i = 0; i < sizeof(names) / sizeof(*names); i++)
             if (strncmp(*p, names[i], strlen(names[i])) == 0)
@@ -205,7 +219,7 @@ static int check_config(const struct verb *verb, int argc, char **argv)
 }
 
 static const struct verb verbs[] = {
-    { "serve", "[--listen ADDR:PORT|unix:PATH] [--state DIR] [--config FILE] [--generate-key]",
+    { "serve", "[--listen ADDR:PORT|unix:PATH] [--state DIR|none] [--config FILE] [--generate-key]",
       "Run the HTTP server until SIGTERM or Ctrl-C.", serve },
     { "run", "[--timeout SECONDS] [--config FILE] FILE|-",
       "Run one program in the same jail; exits with its exit status.", run },

@@ -16,6 +16,7 @@ struct pool_hooks {
     void (*on_refused)(void *data);               /* the first box ever could not enter its jail */
     void (*ask_usage)(void *data, uint32_t slot); /* send WIRE_USAGE_GET; answer with pool_usage() */
     void (*ask_zygote)(void *data);               /* send WIRE_ZYGOTE_GET; answer with pool_zygote() */
+    void (*on_room)(void *data);                  /* a box waits and no job does; NULL: nobody asks */
 };
 
 /* An empty pool: boxes come once pool_zygote() has brought a zygote. */
@@ -26,7 +27,8 @@ struct pool *pool_new(uv_loop_t *loop, const struct wire_server_conf *conf, cons
 void pool_zygote(struct pool *pool, int fd);
 
 /* Run @job in a waiting box, or queue it until one is free; on_done() gives it back exactly once.
- * 0, or -EAGAIN when the queue is full and -ESHUTDOWN after pool_drain() (the job is untouched). */
+ * 0, or -EAGAIN when the queue is full, -EDQUOT when its share's is, and -ESHUTDOWN after pool_drain() (the job is
+ * untouched). */
 int pool_run(struct pool *pool, struct job *job);
 
 /* The owner has no use for @job any more: take it out of the queue, or kill its box. on_done() is not called. */
@@ -37,6 +39,8 @@ void pool_usage(struct pool *pool, const struct wire_msg *msg);
 
 /* Take no more jobs; those taken go on. */
 void pool_drain(struct pool *pool);
+
+bool pool_is_draining(const struct pool *pool);
 
 /* Jobs that wait; whether a job would find a zygote. */
 unsigned pool_queue_length(const struct pool *pool);

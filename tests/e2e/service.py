@@ -106,7 +106,9 @@ class Service:
             self.env["API_KEY"] = key
         self.key = key
         self.env.update(env or {})
-        self.command = [HATCHERY, "serve", "--listen", listen, *arguments]
+        self.state = pathlib.Path(self.directory.name, "state")
+        state = [] if "--state" in arguments or "HATCHERY_SERVER_STATE" in self.env else ["--state", str(self.state)]
+        self.command = [HATCHERY, "serve", "--listen", listen, *state, *arguments]
         if config is not None:
             path = pathlib.Path(self.directory.name, "hatchery.conf")
             path.write_text(config)
