@@ -5,6 +5,8 @@
  * becomes the supervisor.  What must never happen here: a start with a key
  * that nobody chose, or with a setting that was misread. */
 #include "base/conf.h"
+#include "base/conf_value.h"
+#include "key.h"
 #include "box/layers.h"
 #include "supervisor/supervisor.h"
 #include "supervisor/webhooks.h"
@@ -30,6 +32,7 @@ struct verb {
 /* What the options of any verb can say. */
 struct options {
     const char *config, *listen, *state, *timeout;
+    const char *weight, *max_runs, *max_waiting, *rate;
     bool generate_key, help;
 };
 
@@ -47,6 +50,10 @@ static int parse_options(const struct verb *verb, int argc, char **argv, struct 
         { "listen", required_argument, NULL, 'l' },
         { "state", required_argument, NULL, 's' },
         { "timeout", required_argument, NULL, 't' },
+        { "weight", required_argument, NULL, 'w' },
+        { "max-runs", required_argument, NULL, 'r' },
+        { "max-waiting", required_argument, NULL, 'q' },
+        { "rate", required_argument, NULL, 'm' },
         { "generate-key", no_argument, NULL, 'g' },
         { "help", no_argument, NULL, 'h' },
         { NULL, 0, NULL, 0 },
@@ -60,6 +67,10 @@ static int parse_options(const struct verb *verb, int argc, char **argv, struct 
         case 'l': o->listen = optarg; break;
         case 's': o->state = optarg; break;
         case 't': o->timeout = optarg; break;
+        case 'w': o->weight = optarg; break;
+        case 'r': o->max_runs = optarg; break;
+        case 'q': o->max_waiting = optarg; break;
+        case 'm': o->rate = optarg; break;
         case 'g': o->generate_key = true; break;
         case 'h': o->help = true; break;
         default: return -1;
@@ -161,13 +172,14 @@ static int serve(const struct verb *verb, int argc, char **argv)
     if (load_conf(&conf, &o) < 0)
         return EXIT_USAGE;
     bool has_key = conf.server_api_key && *conf.server_api_key;
-    if (!has_key && !o.generate_key) {
+    if (!has_key && !o.generate_key && !key_any(&conf)) {
         fprintf(stderr,
                 "hatchery: there is no API key, and none is made up unasked: set API_KEY or API_KEY_FILE in the "
-                "environment or api_key_file in [server] of the configuration, or start with --generate-key\n");
+                "environment or api_key_file in [server] of the configuration, make one with `hatchery key new NAME`, "
+                "or start with --generate-key\n");
         return EXIT_USAGE;
     }
-    if (!has_key)
+    if (!has_key && o.generate_key)
         so.generated_key = generate_key(&conf);
     forget_key();
     so.conf = &conf;
@@ -218,11 +230,64 @@ static int check_config(const struct verb *verb, int argc, char **argv)
     return EXIT_SUCCESS;
 }
 
+/* A limit of a key from its option; 0, which means unlimited, only where @least is. */
+static int take_limit(const char *option, const char *text, unsigned least, unsigned *ret)
+{
+    int64_t n;
+
+    if (!text)
+        return 0;
+    if (conf_value_number(CONF_COUNT, text, &n) < 0 || n < least || n > KEYFILE_LIMIT_MAX) {
+        fprintf(stderr, "hatchery: %s: must be a number from %u to %d\n", option, least, KEYFILE_LIMIT_MAX);
+        return -EINVAL;
+    }
+    *ret = (unsigned) n;
+    return 0;
+}
+
+static int make_key(const struct conf *conf, const struct options *o, const char *name)
+{
+    struct keyfile_key key = { .weight = 1 };
+
+    if (take_limit("--weight", o->weight, 1, &key.weight) < 0 || take_limit("--max-runs", o->max_runs, 0, &key.max_runs) < 0
+        || take_limit("--max-waiting", o->max_waiting, 0, &key.max_waiting) < 0
+        || take_limit("--rate", o->rate, 0, &key.rate) < 0)
+        return EXIT_USAGE;
+    /* What is too long is refused, not cut. */
+    snprintf(key.name, sizeof(key.name), "%s", strlen(name) < sizeof(key.name) ? name : "");
+    return key_new(conf, &key);
+}
+
+static int key(const struct verb *verb, int argc, char **argv)
+{
+    struct options o;
+    struct conf conf;
+    int first = parse_options(verb, argc, argv, &o);
+    const char *action = first > 0 && first < argc ? argv[first] : "";
+    bool list = strcmp(action, "list") == 0, revoke = strcmp(action, "revoke") == 0, make = strcmp(action, "new") == 0;
+    bool limits = o.weight || o.max_runs || o.max_waiting || o.rate;
+
+    if (first < 0 || o.help || argc - first != (list ? 1 : 2) || !(list || revoke || make) || (limits && !make))
+        return usage_error(verb);
+    if (load_conf(&conf, &o) < 0)
+        return EXIT_USAGE;
+    const char *name = argv[argc - 1];
+    int status = list ? key_list(&conf) : revoke ? key_revoke(&conf, name) : make_key(&conf, &o, name);
+    conf_free(&conf);
+    return status;
+}
+
 static const struct verb verbs[] = {
     { "serve", "[--listen ADDR:PORT|unix:PATH] [--state DIR|none] [--config FILE] [--generate-key]",
       "Run the HTTP server until SIGTERM or Ctrl-C.", serve },
     { "run", "[--timeout SECONDS] [--config FILE] FILE|-",
       "Run one program in the same jail; exits with its exit status.", run },
+    { "key",
+      "new NAME [--weight N] [--max-runs N] [--max-waiting N] [--rate N] | list | revoke NAME  [--state DIR] [--config "
+      "FILE]",
+      "Make a key and print it once, list the keys, revoke one: at once, also while the server runs. Limits: programs "
+      "at once, requests waiting, requests a minute; 0 is unlimited.",
+      key },
     { "check-config", "[--config FILE]", "Check the configuration file and the environment, and start nothing.",
       check_config },
 };

@@ -74,7 +74,7 @@ static void check_idle(struct outbox *o)
     if (!o->draining || !on_idle || o->claiming)
         return;
     TAILQ_FOREACH(f, &o->flights, link)
-    if (f->state != FLIGHT_UNSENT)
+    if (f->state != FLIGHT_UNSENT || o->poll)
         return;
     o->on_idle = NULL;
     uv_timer_stop(&o->last);
@@ -243,7 +243,7 @@ static void send_orders(struct outbox *o)
     struct flight *f;
     int events = UV_READABLE;
 
-    if (!o->poll || o->draining)
+    if (!o->poll)
         return;
     TAILQ_FOREACH(f, &o->flights, link)
     {
@@ -411,6 +411,7 @@ static void on_last(uv_timer_t *timer)
 
 void outbox_drain(struct outbox *o, void (*on_idle)(void *data), void *data)
 {
+    pump(o); /* what the last runs have left */
     o->draining = true;
     o->on_idle = on_idle;
     o->on_idle_data = data;

@@ -20,7 +20,7 @@ void outbox_courier(struct outbox *outbox, int fd);
 /* A delivery may be due (struct store_conf's on_wake). */
 void outbox_wake(struct outbox *outbox);
 
-/* Order no more; @on_idle when what the courier has is reported and on disk, or after a moment: what is not
+/* Order what is due now, and no more; @on_idle when it is reported and on disk, or after a moment: what is not
  * reported by then is delivered again by the next server. */
 void outbox_drain(struct outbox *outbox, void (*on_idle)(void *data), void *data);
 

@@ -24,7 +24,7 @@ enum { LOCK_TRIES = 60, LOCK_WAIT_MS = 50 };
 
 #define NEXT_STEP "; choose another directory with --state DIR, or run without asynchronous jobs: --state none"
 
-static const char lock_name[] = "lock";
+static const char lock_name[] = "hatchery.lock"; /* also the mark of a directory of ours */
 
 int state_path(const char *configured, struct buf *ret_path, struct buf *error)
 {
@@ -70,8 +70,7 @@ static bool is_ours(int fd)
     for (struct dirent *e; (e = readdir(dir));)
         empty = empty && (strcmp(e->d_name, ".") == 0 || strcmp(e->d_name, "..") == 0);
     closedir(dir);
-    return empty || fstatat(fd, lock_name, &st, AT_SYMLINK_NOFOLLOW) == 0
-           || fstatat(fd, "keys", &st, AT_SYMLINK_NOFOLLOW) == 0;
+    return empty || fstatat(fd, lock_name, &st, AT_SYMLINK_NOFOLLOW) == 0;
 }
 
 /* Files that a server with another id has left.  Links are left alone: they could lead out of here. */
@@ -101,10 +100,13 @@ static int adopt(int fd, bool give, uid_t uid, gid_t gid)
     if (fstat(fd, &st) < 0)
         return -errno;
     uid_t wanted = give ? uid : geteuid();
-    if (st.st_uid == wanted && (st.st_mode & 07777) == 0700)
-        return 0;
     if (!is_ours(fd))
         return -ENOTEMPTY;
+    _cleanup_fd_ int mark = openat(fd, lock_name, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+    if (mark < 0)
+        return -errno;
+    if (st.st_uid == wanted && (st.st_mode & 07777) == 0700)
+        return 0;
     if (give && (give_files(fd, uid, gid) < 0 || fchown(fd, uid, gid) < 0))
         return -errno;
     return fchmod(fd, 0700) < 0 ? -errno : 0;
