@@ -120,15 +120,15 @@ void request_begin(struct request *req)
     req->start_us = uv_hrtime() / 1000;
 }
 
-/* Make each value a string.  Its NUL overwrites a byte that head.c found to be a blank or the line's CR;
- * an absent value stays at 0 with the same effect as an empty one. */
+/* Make each value a string.  Its NUL overwrites a byte that head.c found to be a blank or the line's CR.  An empty one
+ * is put behind its name, over the colon: llhttp reports it absent, or at the first byte of the next line. */
 static void end_values(struct request *req)
 {
     char *p = req->bytes.data;
 
     for (unsigned i = 0; i < req->n_fields; i++) {
         struct span *value = &req->fields[i].value;
-        if (value->at == 0)
+        if (value->len == 0)
             value->at = (uint16_t) (req->fields[i].name.at + req->fields[i].name.len);
         while (value->len && (p[value->at + value->len - 1] == ' ' || p[value->at + value->len - 1] == '\t'))
             value->len--;
