@@ -12,7 +12,7 @@ TEST_PACKAGES := libcmocka-dev python3-pytest curl clang-14 libclang-rt-14-dev c
 # Root installs what is missing; others need sudo. Nothing is asked of apt when nothing is missing.
 SUDO := $(shell [ "$$(id -u)" = 0 ] || command -v sudo)
 
-.PHONY: run build test unit e2e sanitize fuzz bench lint format install clean packages test-packages
+.PHONY: run build test test-crash unit e2e sanitize fuzz bench lint format install clean packages test-packages
 
 run: build
 	@if [ "$$(id -u)" = 0 ]; then run=; else run="sudo -E"; \
@@ -58,7 +58,12 @@ fuzz: test-packages
 	tests/fuzz/run $(BUILD)-fuzz $(FUZZ_SECONDS)
 
 e2e: test-packages build
-	/usr/bin/python3 -m pytest -q -p no:cacheprovider tests/unit tests/e2e $(PYTEST_ARGS)
+	/usr/bin/python3 -m pytest -q -p no:cacheprovider tests/unit tests/e2e tests/crash $(PYTEST_ARGS)
+
+# Clients submit at full speed while processes are killed at random; `make test` has a short form. CRASH_SEED repeats a run.
+CRASH_KILLS ?= 50
+test-crash: test-packages build
+	CRASH_KILLS=$(CRASH_KILLS) /usr/bin/python3 -m pytest -q -s -p no:cacheprovider tests/crash
 
 bench: build
 	/usr/bin/python3 bench/bench.py $(BENCH_ARGS)
