@@ -8,15 +8,16 @@ BUILD := build
 BUILD_PACKAGES := gcc meson ninja-build pkg-config libc6-dev libuv1-dev libjansson-dev libsodium-dev libseccomp-dev \
 	libinih-dev libsqlite3-dev libcurl4-openssl-dev libpython3.11-dev python3 node-llhttp
 TEST_PACKAGES := libcmocka-dev python3-pytest curl clang-14 libclang-rt-14-dev clang-format-14 clang-tidy-14
+VM_PACKAGES := qemu-system-x86 busybox-static kmod xz-utils
 
 # Root installs what is missing; others need sudo. Nothing is asked of apt when nothing is missing.
 SUDO := $(shell [ "$$(id -u)" = 0 ] || command -v sudo)
 
-.PHONY: run build test test-crash unit e2e sanitize fuzz bench lint format install clean packages test-packages
+.PHONY: run build test test-crash test-vm unit e2e escape sanitize fuzz bench lint format install clean packages test-packages
 
 run: build
 	@if [ "$$(id -u)" = 0 ]; then run=; else run="sudo -E"; \
-	command -v sudo >/dev/null || { echo "Not root and no sudo: the server starts with what an ordinary user can have." >&2; run=; }; fi; \
+	command -v sudo >/dev/null || { echo "Not root and no sudo: an ordinary user can't have every layer of the jail." >&2; run=; }; fi; \
 	exec $$run $(BUILD)/hatchery serve --listen $(LISTEN) $$([ -n "$$API_KEY$$API_KEY_FILE" ] || echo --generate-key)
 
 define need
@@ -41,7 +42,7 @@ $(BUILD)/build.ninja: | packages
 build: packages $(BUILD)/build.ninja
 	ninja -C $(BUILD)
 
-test: test-packages build sanitize fuzz e2e
+test: test-packages build sanitize fuzz e2e escape
 
 # Unit tests with AddressSanitizer and UndefinedBehaviorSanitizer.
 sanitize: test-packages
@@ -64,6 +65,16 @@ e2e: test-packages build
 CRASH_KILLS ?= 50
 test-crash: test-packages build
 	CRASH_KILLS=$(CRASH_KILLS) /usr/bin/python3 -m pytest -q -s -p no:cacheprovider tests/crash
+
+# Programs that try to get out (tests/escape/README.md).
+escape: test-packages build
+	/usr/bin/python3 -m pytest -q -p no:cacheprovider tests/escape $(PYTEST_ARGS)
+
+# On kernels of Debian's with cgroup v2 alone, in qemu (tests/vm/README.md): one that has every layer, one that has not.
+test-vm: test-packages build
+	$(call need,$(VM_PACKAGES))
+	tests/vm/run
+	VM_KERNEL=6.1 tests/vm/run env VM_SUITE=require tests/vm/suite
 
 bench: build
 	/usr/bin/python3 bench/bench.py $(BENCH_ARGS)

@@ -249,7 +249,8 @@ static int make_key(const struct conf *conf, const struct options *o, const char
 {
     struct keyfile_key key = { .weight = 1 };
 
-    if (take_limit("--weight", o->weight, 1, &key.weight) < 0 || take_limit("--max-runs", o->max_runs, 0, &key.max_runs) < 0
+    if (take_limit("--weight", o->weight, 1, &key.weight) < 0
+        || take_limit("--max-runs", o->max_runs, 0, &key.max_runs) < 0
         || take_limit("--max-waiting", o->max_waiting, 0, &key.max_waiting) < 0
         || take_limit("--rate", o->rate, 0, &key.rate) < 0)
         return EXIT_USAGE;
@@ -310,10 +311,23 @@ static int help(void)
     return EXIT_SUCCESS;
 }
 
+/* Where 0, 1 or 2 is closed the next descriptor gets its number, and a message for a person goes into it. */
+static int open_standard_streams(void)
+{
+    int fd;
+
+    do
+        fd = open("/dev/null", O_RDWR);
+    while (fd >= 0 && fd <= 2);
+    return fd < 0 ? -1 : close(fd);
+}
+
 int main(int argc, char **argv)
 {
     const char *name = argc > 1 ? argv[1] : "--help";
 
+    if (open_standard_streams() < 0)
+        return EXIT_FAILURE;
     if (sodium_init() < 0)
         return EXIT_FAILURE;
     if (strcmp(name, "--version") == 0 || strcmp(name, "-V") == 0) {

@@ -56,7 +56,8 @@ static int read_list(int dir_fd, struct list *ret, struct buf *error)
     if (n < 0 && n != -ENOENT)
         buf_addf(error, "the file keys of the state directory cannot be read (%s)", strerror((int) -n));
     else if (err)
-        buf_addf(error, "the file keys of the state directory is damaged in line %u: correct or remove that line", line);
+        buf_addf(error, "the file keys of the state directory is damaged in line %u: correct or remove that line",
+                 line);
     return err;
 }
 
@@ -147,7 +148,8 @@ int key_new(const struct conf *conf, struct keyfile_key *key)
 
     buf_init(&error, 1024);
     if (!keyfile_name_ok(key->name) || strcmp(key->name, KEYFILE_DEFAULT) == 0) {
-        buf_addf(&error, "a key's name has 1 to %d letters, digits, '.', '_' and '-', and is not '%s', which is API_KEY's",
+        buf_addf(&error,
+                 "a key's name has 1 to %d letters, digits, '.', '_' and '-', and is not '%s', which is API_KEY's",
                  KEYFILE_NAME_MAX, KEYFILE_DEFAULT);
         return fail(&error);
     }

@@ -42,27 +42,38 @@ struct server {
     struct buf source;
     struct job job;
     int exit_status;
+    bool unwritable; /* its output could not be passed on, which has ended it */
 };
 
 /* --- one run --- */
 
-static void write_all(int fd, const char *p, size_t n)
+static int write_all(int fd, const char *p, size_t n)
 {
     while (n) {
         ssize_t written = write(fd, p, n);
         if (written < 0 && errno == EINTR)
             continue;
         if (written < 0)
-            return;
+            return -errno;
         p += written;
         n -= (size_t) written;
     }
+    return 0;
 }
 
 static void on_run_output(struct job *job, int fd, const char *p, size_t n)
 {
-    (void) job;
-    write_all(fd, p, n);
+    struct server *s = job->owner;
+    int err = s->unwritable ? 0 : write_all(fd, p, n);
+
+    if (!err)
+        return;
+    /* As a program of its own would be ended by SIGPIPE: nobody reads what it has still to say. */
+    if (err != -EPIPE)
+        fprintf(stderr, "hatchery: cannot write what the program prints: %s\n", strerror(-err));
+    s->unwritable = true;
+    s->exit_status = err == -EPIPE ? 128 + SIGPIPE : EXIT_FAILURE;
+    uv_stop(s->loop);
 }
 
 static void on_run_done(struct job *job, const struct outcome *outcome)
@@ -70,6 +81,8 @@ static void on_run_done(struct job *job, const struct outcome *outcome)
     struct server *s = job->owner;
     struct buf message;
 
+    if (s->unwritable)
+        return;
     s->exit_status = outcome->kind == OUTCOME_TIMEOUT ? EXIT_TIMEOUT : outcome->exit_code;
     buf_init(&message, 200000);
     if (outcome->kind == OUTCOME_TIMEOUT || outcome->kind == OUTCOME_MEMORY || outcome->kind == OUTCOME_INTERNAL
@@ -246,6 +259,8 @@ static void on_supervisor(uv_poll_t *handle, int status, int events)
             fd_close(&fd);
         if (msg.type == WIRE_USAGE)
             pool_usage(s->pool, &msg);
+        if (msg.type == WIRE_OOM)
+            pool_out_of_memory(s->pool, &msg);
         if (msg.type == WIRE_DRAIN)
             drain(s);
     }
@@ -395,5 +410,6 @@ int main(void)
         return EXIT_FAILURE;
     }
     uv_run(server.loop, UV_RUN_DEFAULT);
+    pool_log_last(server.pool);
     return server.exit_status;
 }

@@ -73,8 +73,10 @@ static int refuse_unknown(const char *section, const char *key, struct buf *erro
             nearest = k;
         }
     }
-    buf_addf(error, "%.64s.%.64s: there is no such key; the nearest is %s.%s", section, key, nearest->section,
-             nearest->key);
+    conf_value_add_name(error, section);
+    buf_addc(error, '.');
+    conf_value_add_name(error, key);
+    buf_addf(error, ": there is no such key; the nearest is %s.%s", nearest->section, nearest->key);
     return -ENOENT;
 }
 

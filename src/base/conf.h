@@ -62,7 +62,7 @@ void conf_free(struct conf *conf);
 int conf_set(struct conf *conf, const char *section, const char *key, const char *value, struct buf *error);
 
 /* Read an INI file (libinih).  Lines are empty, comments (after ; or #), [section] or key = value; an indented line
- * without "=" goes on with the value above it, after a space.  A line has at most about 200 bytes (libinih's limit).
+ * without "=" goes on with the value above it, after a space.  Behind a space, ; begins a comment in any line.  A line has at most about 200 bytes (libinih's limit).
  * Unknown keys, bad values, keys outside a section and lines that are no INI are errors: -EINVAL and
  * "FILE:LINE: sentence" in @error; an unknown key's sentence suggests the nearest known one.
  * -errno when the file can't be read, with a sentence too.  May block. */

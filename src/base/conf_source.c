@@ -57,22 +57,68 @@ static int read_line(struct reading *r, char *line, int size)
     return c == EOF && n == 0 ? 0 : 1;
 }
 
-/* Only a line that is no "key = value" goes on with the one above: libinih would take any indented one for that. */
+static const char blanks[] = " \t\r\v\f"; /* what libinih skips */
+
+static bool is_comment(const char *p)
+{
+    return *p == '\0' || *p == ';' || *p == '#';
+}
+
+/* "[section]" and nothing behind it but a comment: libinih passes over the rest of the line. */
+static bool is_section(const char *line)
+{
+    const char *end = line + strcspn(line, "];");
+
+    return *end == ']' && is_comment(end + 1 + strspn(end + 1, blanks));
+}
+
+/* "key = value"; libinih would take a colon, too, and end the line where a comment begins. */
+static bool is_pair(const char *line)
+{
+    size_t n = strcspn(line, "=:;");
+    return line[n] == '=';
+}
+
+static const char no_ini[] = "the line is neither [section] nor key = value nor a comment (; or #)";
+
+/* Behind a blank a semicolon begins a comment, as libinih has it for most lines. */
+static void cut_comment(char *text)
+{
+    for (char *p = text; (p = strchr(p, ';')); p++)
+        if (p > text && strchr(blanks, p[-1])) {
+            *p = '\0';
+            return;
+        }
+}
+
+/* What libinih would read in its own way, or go on after, is decided here. Only an indented line that is no pair
+ * goes on with the value above: libinih would take any indented one for that. */
+static int check_line(struct reading *r, char *line, size_t skip)
+{
+    size_t indent = strspn(line + skip, blanks);
+    char *text = line + skip + indent;
+
+    cut_comment(text);
+    r->goes_on = indent && !is_comment(text) && *text != '[' && !strchr(text, '=');
+    if (r->goes_on)
+        return r->last ? 0 : refuse_line(r, "an indented line goes on with the value above it, and there is none");
+    if (*text == '[')
+        r->last = NULL;
+    if (!is_comment(text) && !(*text == '[' ? is_section(text) : is_pair(text)))
+        return refuse_line(r, no_ini);
+    memmove(line, text, strlen(text) + 1);
+    return 0;
+}
+
 static char *next_line(char *line, int size, void *data)
 {
+    static const char mark[] = "\xef\xbb\xbf"; /* some editors begin a file with it */
     struct reading *r = data;
 
     if (r->err || read_line(r, line, size) <= 0)
         return NULL;
-    size_t indent = strspn(line, " \t");
-    r->goes_on = indent && line[indent] && !strchr(";#[", line[indent]) && !strchr(line, '=');
-    if (indent && !r->goes_on)
-        memmove(line, line + indent, strlen(line + indent) + 1);
-    if (r->goes_on && !r->last) {
-        refuse_line(r, "an indented line goes on with the value above it, and there is none");
-        return NULL;
-    }
-    return line;
+    size_t skip = r->line == 1 && strncmp(line, mark, 3) == 0 ? 3 : 0;
+    return check_line(r, line, skip) < 0 ? NULL : line;
 }
 
 static int on_value(void *data, const char *section, const char *key, const char *value)
@@ -115,7 +161,7 @@ int conf_read_stream(struct conf *conf, FILE *stream, const char *name, struct b
     }
     if (!r.err && bad_line) {
         r.line = (unsigned) bad_line;
-        refuse_line(&r, "the line is neither [section] nor key = value nor a comment (; or #)");
+        refuse_line(&r, no_ini);
     }
     if (r.value.data)
         explicit_bzero(r.value.data, r.value.len);
@@ -208,7 +254,8 @@ static int refuse_unknown(const char *name, struct buf *error)
             memcpy(nearest, candidate, sizeof(nearest));
         }
     }
-    buf_addf(error, "%.128s: there is no such variable; the nearest is %s", name, nearest);
+    conf_value_add_name(error, name);
+    buf_addf(error, ": there is no such variable; the nearest is %s", nearest);
     return -EINVAL;
 }
 

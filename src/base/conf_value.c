@@ -142,14 +142,28 @@ void conf_value_add_number(struct buf *b, enum conf_type type, int64_t number)
         buf_addf(b, "%" PRId64, number);
 }
 
+static void add_printable(struct buf *b, const char *text, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        buf_addc(b, text[i] >= ' ' && text[i] < 0x7f ? text[i] : '?');
+}
+
 void conf_value_add_shown(struct buf *b, const char *text)
 {
     size_t n = strlen(text), shown = n > 60 ? 57 : n;
 
     buf_addc(b, '\'');
-    for (size_t i = 0; i < shown; i++)
-        buf_addc(b, text[i] >= ' ' && text[i] < 0x7f ? text[i] : '?');
+    add_printable(b, text, shown);
     buf_adds(b, shown < n ? "...'" : "'");
+}
+
+void conf_value_add_name(struct buf *b, const char *name)
+{
+    size_t n = strcspn(name, " \t\r\n\v\f");
+    size_t shown = n > 57 ? 57 : n;
+
+    add_printable(b, name, shown);
+    buf_adds(b, name[shown] ? "..." : "");
 }
 
 static char lower(char c)

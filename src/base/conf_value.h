@@ -19,6 +19,10 @@ void conf_value_add_number(struct buf *b, enum conf_type type, int64_t number);
 /* Append @text in quotes for an error's sentence: at most 60 bytes, nothing a terminal obeys. */
 void conf_value_add_shown(struct buf *b, const char *text);
 
+/* Append @name, of a key or a variable that there is not: its first word, as above.  Behind a space may be anything,
+ * a secret too, where an equals sign was forgotten. */
+void conf_value_add_name(struct buf *b, const char *name);
+
 /* How many characters must be inserted, removed or replaced to make @a of @b (Levenshtein); case does not
  * count, neither do bytes after the 63rd. */
 unsigned conf_value_distance(const char *a, const char *b);

@@ -12,6 +12,7 @@
 
 #include <errno.h>
 #include <inttypes.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -166,11 +167,15 @@ static bool add_field(struct buf *line, const struct style *style, const struct 
     return whole;
 }
 
-/* A reader that went away (callers ignore SIGPIPE) or is too slow costs the line, not the service. */
+/* A reader that went away (callers ignore SIGPIPE) or is too slow costs the line, not the service.  The descriptor is
+ * shared with whoever started us, so it is asked and not made non-blocking. */
 static void write_line(const struct buf *line)
 {
+    struct pollfd out = { .fd = STDERR_FILENO, .events = POLLOUT };
     ssize_t n;
 
+    if (poll(&out, 1, 0) == 0)
+        return;
     do
         n = write(STDERR_FILENO, line->data, line->len);
     while (n < 0 && errno == EINTR);

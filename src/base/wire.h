@@ -3,7 +3,7 @@
  * one fixed-size struct a message, numbers and descriptors only.
  *
  *   supervisor -> server   WIRE_SERVER_CONF [listener, state directory, its lock], WIRE_ZYGOTE [socket],
- *                          WIRE_COURIER [socket], WIRE_USAGE, WIRE_DRAIN
+ *                          WIRE_COURIER [socket], WIRE_USAGE, WIRE_OOM, WIRE_DRAIN
  *   server -> supervisor   WIRE_READY, WIRE_USAGE_GET, WIRE_ZYGOTE_GET
  *   supervisor -> zygote   struct wire_zygote_conf, once, as its first message
  *   server -> zygote       WIRE_SPAWN
@@ -28,6 +28,7 @@ enum wire_type {
     WIRE_USAGE_GET,
     WIRE_USAGE,
     WIRE_ZYGOTE_GET,
+    WIRE_OOM, /* the kernel killed a process of this box for its memory limit */
     WIRE_WARM,
     WIRE_SPAWN,
     WIRE_BOX,
@@ -72,7 +73,7 @@ struct wire_zygote_conf {
     struct wire_limits limits;
     unsigned n_slots;
     bool ids;     /* slots have ids of their own (started by root) */
-    bool cgroups; /* boxes must join one */
+    bool cgroups; /* boxes join one; else the supervisor watches them and each has the resource limits that stand in */
     bool landlock, mdwe;
     int log_format, log_level;
     char imports[4096];

@@ -23,9 +23,16 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-/* The cgroup holds before anything of the program can run or allocate: ask the
- * supervisor, who alone sees the hierarchy, and wait for its word. */
-static int join_cgroup(const struct box *box, const struct box_slot *slot)
+/* Out of the zygote's process group, which kill(0) would reach, and with the file mode that programs expect. */
+static int start_session(void)
+{
+    umask(022);
+    return setsid() < 0 ? -1 : 0;
+}
+
+/* The cgroup, or without one the supervisor's watch, holds before anything of the program can run or allocate: ask
+ * the supervisor, who alone sees the hierarchy, and wait for its word. */
+static int join_cgroup(const struct box_slot *slot)
 {
     const struct wire_join join = { .slot = slot->slot, .serial = slot->serial };
     _cleanup_fd_ int reader = -1;
@@ -33,8 +40,6 @@ static int join_cgroup(const struct box *box, const struct box_slot *slot)
     int answer = -1;
     int p[2];
 
-    if (!box->conf->cgroups)
-        return 0;
     if (pipe2(p, O_CLOEXEC) < 0)
         return -1;
     reader = p[0];
@@ -57,11 +62,11 @@ static int mount_scratch(const struct box *box, const struct box_slot *slot)
 
     if (mount("scratch", SCRATCH_DIR, "tmpfs", MS_NOSUID | MS_NODEV | MS_NOEXEC, box->scratch_options) < 0)
         return -1;
-    static const char *const dirs[] = { HOME_DIR, SCRATCH_DIR "/tmp", SCRATCH_DIR "/shm" };
+    static const char *const dirs[] = { SCRATCH_DIR "/tmp", SCRATCH_DIR "/shm", HOME_DIR };
     for (size_t i = 0; i < sizeof(dirs) / sizeof(*dirs); i++)
-        if (mkdir(dirs[i], 0700) < 0 || chown(dirs[i], id, id) < 0)
-            return -1;
-    return chdir(HOME_DIR);
+        if (mkdir(dirs[i], 0700) < 0 || chdir(dirs[i]) < 0 || chown(".", id, id) < 0)
+            return -1; /* in this order: the zygote may not enter others' directories */
+    return 0;
 }
 
 /* Only 0, 1, 2 and the outcome socket are left.  The socket's number is above the limit that set_limits() sets. */
@@ -137,14 +142,18 @@ static int set_limits(const struct box *box)
     rlim_t files = (rlim_t) l->open_files;
     rlim_t scratch = (rlim_t) l->scratch_bytes;
 
-    if (set_limit(RLIMIT_CORE, 0, 0) < 0 || set_limit(RLIMIT_NOFILE, files, files) < 0
+    /* 1, not 0: core(5), a core_pattern that begins with '|' ignores 0 and would start its handler, as the host's
+     * root, on a program's image; at 1 the kernel writes and starts nothing.  The filter keeps it at 1. */
+    if (set_limit(RLIMIT_CORE, 1, 1) < 0 || set_limit(RLIMIT_NOFILE, files, files) < 0
         || set_limit(RLIMIT_FSIZE, scratch, scratch) < 0 || set_limit(RLIMIT_MEMLOCK, 0, 0) < 0
         || set_limit(RLIMIT_MSGQUEUE, 0, 0) < 0 || set_limit(RLIMIT_SIGPENDING, 256, 256) < 0
         || set_limit(RLIMIT_STACK, 8 << 20, 8 << 20) < 0 || set_limit(RLIMIT_RTPRIO, 0, 0) < 0
         || set_limit(RLIMIT_NICE, 0, 0) < 0)
         return -1;
-    /* Counted for each user id: without one of its own a box would count its neighbours. */
-    if (box->conf->ids && set_limit(RLIMIT_NPROC, (rlim_t) l->processes, (rlim_t) l->processes) < 0)
+    /* Counted for each user id: without one of its own a box would count its neighbours.  The cgroup's limit
+     * comes first where there is one, because it can be asked afterwards whether it was hit. */
+    rlim_t processes = (rlim_t) l->processes + (box->conf->cgroups ? 16 : 0);
+    if (box->conf->ids && set_limit(RLIMIT_NPROC, processes, processes) < 0)
         return -1;
     return box->conf->cgroups ? 0 : set_stand_ins(box);
 }
@@ -153,15 +162,15 @@ enum box_step box_enter(const struct box *box, const struct box_slot *slot, int 
 {
     enum box_step step = BOX_READY;
 
-    if (setsid() < 0)
+    if (start_session() < 0)
         step = BOX_SESSION;
-    else if (join_cgroup(box, slot) < 0)
+    else if (join_cgroup(slot) < 0)
         step = BOX_CGROUP;
     else if (unshare(CLONE_NEWNS | CLONE_NEWIPC | CLONE_NEWUTS | CLONE_NEWCGROUP) < 0)
         step = BOX_NAMESPACES;
     else if (mount_scratch(box, slot) < 0)
         step = BOX_SCRATCH;
-    else if (sethostname("box", 3) < 0)
+    else if (sethostname("box", 3) < 0 || setdomainname("", 0) < 0)
         step = BOX_HOSTNAME;
     else if (lock_capabilities() < 0)
         step = BOX_CAPABILITIES;

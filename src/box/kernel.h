@@ -18,6 +18,10 @@
 #define PR_GET_MDWE 66
 #endif
 
+#ifndef PR_SET_MEMORY_MERGE /* prctl(2), Linux 6.4 */
+#define PR_SET_MEMORY_MERGE 67
+#endif
+
 /* landlock(7).  The header's struct grows with the kernel; this is ABI 6's (Linux 6.12).  An older
  * kernel accepts it as long as what it does not know is zero. */
 struct kernel_landlock_ruleset {
@@ -83,6 +87,11 @@ static inline int kernel_mount_setattr(int dir, const char *path, unsigned flags
 static inline int kernel_pidfd_open(pid_t pid)
 {
     return (int) syscall(SYS_pidfd_open, pid, 0);
+}
+
+static inline int kernel_pidfd_send_signal(int pidfd, int signal)
+{
+    return (int) syscall(SYS_pidfd_send_signal, pidfd, signal, NULL, 0);
 }
 
 static inline int kernel_close_range(unsigned first, unsigned last, unsigned flags)

@@ -24,7 +24,8 @@ static const char *const binds[] = {
     "/usr/lib",           "/usr/lib64",
     "/usr/bin",           "/usr/share/zoneinfo",
     "/usr/share/python3", "/usr/share/matplotlib",
-    "/usr/share/fonts",   "/etc/alternatives", /* libblas.so.3 and liblapack.so.3 go through it */
+    "/usr/share/fonts",   "/etc/fonts",
+    "/etc/alternatives", /* libblas.so.3 and liblapack.so.3 go through it */
     "/etc/ld.so.cache",   "/etc/matplotlibrc",
     "/etc/mime.types",    "/dev/null",
     "/dev/zero",          "/dev/full",
@@ -83,8 +84,9 @@ static int bind_one(const char *path)
         return -errno;
     if (mount(path, target, NULL, MS_BIND | MS_REC, NULL) < 0)
         return -errno;
+    /* The node is the host's own: a read-only mount lets programs write to the device and not touch its times. */
     if (S_ISCHR(st.st_mode))
-        attr.attr_set = MOUNT_ATTR_NOSUID | MOUNT_ATTR_NOEXEC;
+        attr.attr_set = MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NOEXEC;
     return kernel_mount_setattr(AT_FDCWD, target, AT_RECURSIVE, &attr) < 0 ? -errno : 0;
 }
 

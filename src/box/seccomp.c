@@ -18,11 +18,15 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #define LOW32 0xffffffffULL
+
+/* set_mempolicy_home_node(2), and where x86_64 has numbers of x32's own. */
+enum { NEWEST_KNOWN = 450, FIRST_X32 = 512 };
 
 struct call {
     const char *name;
@@ -88,11 +92,12 @@ static int add(scmp_filter_ctx ctx, uint32_t action, const char *name, unsigned 
     return seccomp_rule_add_array(ctx, action, nr, n, cmp);
 }
 
-/* No namespaces, no tracing of the child (threats: flags of clone(2)). */
+/* No namespaces, no tracing of the child, and no child that is the zygote's to reap (CLONE_PARENT): it would be
+ * woken for each by a program that makes thousands. */
 static int add_clone(scmp_filter_ctx ctx)
 {
     uint64_t forbidden = CLONE_NEWNS | CLONE_NEWCGROUP | CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWUSER | CLONE_NEWPID
-                         | CLONE_NEWNET | CLONE_PTRACE | CLONE_UNTRACED | 0x80 /* CLONE_NEWTIME */;
+                         | CLONE_NEWNET | CLONE_PTRACE | CLONE_UNTRACED | CLONE_PARENT | 0x80 /* CLONE_NEWTIME */;
     struct scmp_arg_cmp none = SCMP_CMP64(0, SCMP_CMP_MASKED_EQ, forbidden, 0);
     return add(ctx, SCMP_ACT_ALLOW, "clone", 1, &none);
 }
@@ -102,7 +107,6 @@ static int add_sockets(scmp_filter_ctx ctx)
 {
     struct scmp_arg_cmp is_unix = SCMP_CMP64(0, SCMP_CMP_MASKED_EQ, LOW32, AF_UNIX);
     struct scmp_arg_cmp plain = SCMP_CMP64(3, SCMP_CMP_MASKED_EQ, MSG_OOB | MSG_ERRQUEUE, 0);
-    struct scmp_arg_cmp self = SCMP_CMP64(0, SCMP_CMP_MASKED_EQ, LOW32, 0);
     int err = add(ctx, SCMP_ACT_ERRNO(EAFNOSUPPORT), "socket", 0, NULL);
 
     if (!err)
@@ -111,8 +115,31 @@ static int add_sockets(scmp_filter_ctx ctx)
         err = add(ctx, SCMP_ACT_ALLOW, "sendto", 1, &plain);
     if (!err)
         err = add(ctx, SCMP_ACT_ALLOW, "recvfrom", 1, &plain);
-    if (!err)
-        err = add(ctx, SCMP_ACT_ALLOW, "prlimit64", 1, &self);
+    return err;
+}
+
+/* A process's own limits, and of those not the one that keeps the host's core dump handler out of it. */
+static int add_limits(scmp_filter_ctx ctx)
+{
+    int err = 0;
+
+    for (unsigned resource = 0; resource < RLIM_NLIMITS && !err; resource++) {
+        struct scmp_arg_cmp cmp[] = { SCMP_CMP64(0, SCMP_CMP_MASKED_EQ, LOW32, 0),
+                                      SCMP_CMP64(1, SCMP_CMP_MASKED_EQ, LOW32, resource),
+                                      SCMP_CMP64(2, SCMP_CMP_EQ, 0) };
+        err = add(ctx, SCMP_ACT_ALLOW, "prlimit64", resource == RLIMIT_CORE ? 3 : 2, cmp);
+    }
+    return err;
+}
+
+/* What came into the kernel after this libseccomp: as on a kernel without it, so that newer libraries take their
+ * other way. */
+static int add_newer(scmp_filter_ctx ctx)
+{
+    int err = 0;
+
+    for (int nr = NEWEST_KNOWN + 1; nr < FIRST_X32 && !err; nr++)
+        err = seccomp_rule_add_array(ctx, SCMP_ACT_ERRNO(ENOSYS), nr, 0, NULL);
     return err;
 }
 
@@ -231,6 +258,10 @@ int box_seccomp_compile(struct sock_fprog *ret_filter)
         err = add_clone(ctx);
     if (!err)
         err = add_sockets(ctx);
+    if (!err)
+        err = add_limits(ctx);
+    if (!err)
+        err = add_newer(ctx);
     /* mmap: any; executable and writable together is refused by PR_SET_MDWE. */
     if (!err)
         err = add(ctx, SCMP_ACT_ALLOW, "mmap", 0, NULL);

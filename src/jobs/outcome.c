@@ -15,6 +15,8 @@
 #include <string.h>
 #include <sys/wait.h>
 
+static const char result_failed[] = "Failed to parse execution result: ";
+
 enum { RESULT_DEPTH = 512, ERROR_MAX = 131072, MESSAGE_MAX = 300 };
 
 static const struct {
@@ -89,6 +91,7 @@ void outcome_add_usage(struct outcome *outcome, int64_t oom_kills, int64_t pid_r
 {
     if (oom_kills > 0) {
         outcome->kind = OUTCOME_MEMORY;
+        outcome->signal = SIGKILL;
         outcome->exit_code = 128 + SIGKILL;
     } else if (pid_refusals > 0)
         outcome->kind = OUTCOME_PROCESSES;
@@ -104,12 +107,27 @@ const char *outcome_reason(const struct outcome *outcome)
     return kinds[outcome->kind].reason;
 }
 
+static bool is_space(char c)
+{
+    return c == ' ' || c == '\t' || c == '\r' || c == '\n';
+}
+
 static bool blank(const struct buf *b)
 {
     for (size_t i = 0; i < b->len; i++)
-        if (!strchr(" \t\r\n", b->data[i]))
+        if (!is_space(b->data[i]))
             return false;
     return true;
+}
+
+/* At most @max of the bytes at @p, without the beginning of a UTF-8 sequence that goes on behind them. */
+static size_t whole_characters(const char *p, size_t max)
+{
+    size_t n = max;
+
+    while (n > max - 3 && ((unsigned char) p[n] & 0xc0) == 0x80)
+        n--;
+    return n;
 }
 
 /* The last line with text in it, cut to a length that fits into one line of a log. */
@@ -117,15 +135,28 @@ static void add_last_line(struct buf *out, const struct buf *text)
 {
     size_t end = text->len;
 
-    while (end && strchr(" \t\r\n", text->data[end - 1]))
+    while (end && is_space(text->data[end - 1]))
         end--;
     size_t begin = end;
     while (begin && text->data[begin - 1] != '\n')
         begin--;
     size_t n = end - begin;
-    buf_add(out, text->data + begin, n < MESSAGE_MAX ? n : MESSAGE_MAX);
-    if (n > MESSAGE_MAX)
-        buf_adds(out, "...");
+    bool cut = n > MESSAGE_MAX;
+    if (cut)
+        n = whole_characters(text->data + begin, MESSAGE_MAX);
+    buf_add(out, text->data + begin, n);
+    buf_adds(out, cut ? "..." : "");
+}
+
+/* Whole seconds without a fraction, as they are asked for; a configured default may have one. */
+static void add_seconds(struct buf *out, int64_t ms)
+{
+    buf_addf(out, "%lld", (long long) ms / 1000);
+    if (ms % 1000) {
+        buf_addf(out, ".%03lld", (long long) ms % 1000);
+        while (out->data[out->len - 1] == '0')
+            out->len--;
+    }
 }
 
 static void add_bytes(struct buf *out, int64_t bytes)
@@ -143,7 +174,9 @@ static void add_own_words(const struct outcome *outcome, const struct wire_limit
 {
     switch (outcome->kind) {
     case OUTCOME_TIMEOUT:
-        buf_addf(out, "Execution timed out after %lld seconds", (long long) outcome->timeout_ms / 1000);
+        buf_adds(out, "Execution timed out after ");
+        add_seconds(out, outcome->timeout_ms);
+        buf_adds(out, " seconds");
         break;
     case OUTCOME_MEMORY:
         buf_adds(out, "Memory limit exceeded (");
@@ -162,12 +195,9 @@ static void add_own_words(const struct outcome *outcome, const struct wire_limit
             "The sandbox failed while the program was running, which may have run in part; this is not the program's "
             "fault");
         break;
-    case OUTCOME_RESULT:
-        buf_adds(out, "Failed to parse execution result: ");
-        buf_add(out, outcome->error.data, outcome->error.len);
-        break;
     case OUTCOME_NONE:
     case OUTCOME_OK:
+    case OUTCOME_RESULT:
     case OUTCOME_EXCEPTION:
     case OUTCOME_SYNTAX:
     case OUTCOME_EXIT: break;
@@ -181,11 +211,13 @@ void outcome_message(const struct outcome *outcome, const struct wire_limits *li
     add_own_words(outcome, limits, out);
     if (out->len > before)
         return;
+    if (outcome->kind == OUTCOME_RESULT)
+        buf_adds(out, result_failed);
     if (outcome->kind == OUTCOME_OK)
         buf_adds(out, "success");
     else if (!blank(&outcome->error))
         add_last_line(out, &outcome->error);
-    else
+    else if (outcome->kind != OUTCOME_RESULT)
         buf_addf(out, "Exited with code %d", outcome->exit_code);
 }
 
@@ -198,6 +230,10 @@ static void add_error(const struct outcome *outcome, const struct wire_limits *l
     add_own_words(outcome, limits, &own);
     if (outcome->kind == OUTCOME_PROCESSES && !blank(&outcome->error))
         buf_reset(&own); /* the traceback tells where; the message names the limit */
+    if (outcome->kind == OUTCOME_RESULT) {
+        buf_adds(&own, result_failed);
+        buf_add(&own, outcome->error.data, outcome->error.len);
+    }
     if (own.len)
         json_add_string(out, own.data, own.len);
     else if (!blank(&outcome->error))

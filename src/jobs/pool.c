@@ -39,16 +39,23 @@ struct pool {
 };
 
 static void refill(struct pool *pool);
+static void refill_later(struct pool *pool);
 
 static void dispatch(struct pool *pool)
 {
     struct job *job;
 
-    while (pool->waiting && pool->running < pool->conf->max_runs && (job = shares_take(&pool->shares))) {
+    while (pool->waiting && pool->running < pool->conf->max_runs && (job = shares_next(&pool->shares))) {
         struct run *run = pool->idle[--pool->waiting];
         run->zygote->waiting--;
+        if (run_start(run, job) < 0) { /* it died a moment ago: nothing has been run, so another may */
+            log_warn("a waiting box ended", LOG_I("slot", run->slot));
+            run_release(run);
+            refill_later(pool);
+            continue;
+        }
+        shares_start(&pool->shares, job);
         pool->running++;
-        run_start(run, job);
     }
 }
 
@@ -235,6 +242,18 @@ static void on_zygote_lost(struct zygote *zygote)
             run_bereft(&pool->runs[i]);
 }
 
+/* All of a box has ended, or it could not be made.  One that never came leaves its place to another. */
+static void on_gone(struct pool *pool, struct run *run, const struct wire_msg *msg)
+{
+    if (msg->status < 0)
+        log_error("the zygote could not make a box", LOG_S("errno", strerrorname_np(-msg->status)));
+    if (run->state == RUN_ORDERED) {
+        run->zygote->coming--;
+        refill_later(pool);
+    }
+    run_gone(run);
+}
+
 static void on_message(struct zygote *zygote, const struct wire_msg *msg, int *fds)
 {
     struct pool *pool = zygote->pool;
@@ -250,14 +269,8 @@ static void on_message(struct zygote *zygote, const struct wire_msg *msg, int *f
         fd_close(&fds[i]);
     if (run && msg->type == WIRE_EXITED)
         run_exited(run, msg);
-    else if (run && msg->type == WIRE_GONE) {
-        if (msg->status < 0) {
-            log_error("the zygote could not make a box", LOG_S("errno", strerrorname_np(-msg->status)));
-            zygote->coming--;
-            refill_later(pool);
-        }
-        run_gone(run);
-    }
+    else if (run && msg->type == WIRE_GONE)
+        on_gone(pool, run, msg);
 }
 
 static const struct zygote_hooks zygote_hooks = {
@@ -316,6 +329,12 @@ void pool_usage(struct pool *pool, const struct wire_msg *msg)
         run_usage(&pool->runs[msg->slot], msg);
 }
 
+void pool_out_of_memory(struct pool *pool, const struct wire_msg *msg)
+{
+    if (msg->slot < pool->conf->n_slots && pool->runs[msg->slot].serial == msg->serial)
+        run_out_of_memory(&pool->runs[msg->slot]);
+}
+
 void pool_drain(struct pool *pool)
 {
     pool->draining = true;
@@ -324,6 +343,12 @@ void pool_drain(struct pool *pool)
 bool pool_is_draining(const struct pool *pool)
 {
     return pool->draining;
+}
+
+void pool_log_last(struct pool *pool)
+{
+    for (unsigned i = 0; i < pool->conf->n_slots; i++)
+        run_log_last(&pool->runs[i]);
 }
 
 unsigned pool_queue_length(const struct pool *pool)

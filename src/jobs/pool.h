@@ -37,6 +37,9 @@ void pool_cancel(struct pool *pool, struct job *job);
 /* The supervisor's answer. */
 void pool_usage(struct pool *pool, const struct wire_msg *msg);
 
+/* WIRE_OOM. */
+void pool_out_of_memory(struct pool *pool, const struct wire_msg *msg);
+
 /* Take no more jobs; those taken go on. */
 void pool_drain(struct pool *pool);
 
@@ -45,5 +48,8 @@ bool pool_is_draining(const struct pool *pool);
 /* Jobs that wait; whether a job would find a zygote. */
 unsigned pool_queue_length(const struct pool *pool);
 bool pool_is_ready(const struct pool *pool);
+
+/* Before the process ends: log the runs whose boxes are not reaped yet. */
+void pool_log_last(struct pool *pool);
 
 #endif

@@ -13,6 +13,8 @@
 #include "../box/box.h"
 
 #include <errno.h>
+#include <signal.h>
+#include <poll.h>
 #include <sodium.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -245,6 +247,23 @@ void run_usage(struct run *run, const struct wire_msg *msg)
     end(run);
 }
 
+/* Not the program's end: ours. */
+static void cut_short(struct run *run, enum outcome_kind kind)
+{
+    buf_reset(&run->outcome.result);
+    buf_reset(&run->outcome.error);
+    run->outcome.kind = kind;
+    run->outcome.exit_code = 128 + SIGKILL;
+}
+
+void run_out_of_memory(struct run *run)
+{
+    if (run->state != RUN_RUNNING)
+        return;
+    cut_short(run, OUTCOME_MEMORY);
+    end(run);
+}
+
 static void on_deadline(uv_timer_t *timer)
 {
     struct run *run = timer->data;
@@ -252,10 +271,7 @@ static void on_deadline(uv_timer_t *timer)
     if (run->state != RUN_RUNNING && run->state != RUN_ASKING)
         return;
     if (run->state == RUN_RUNNING) {
-        buf_reset(&run->outcome.result);
-        buf_reset(&run->outcome.error);
-        run->outcome.kind = OUTCOME_TIMEOUT;
-        run->outcome.exit_code = 137;
+        cut_short(run, OUTCOME_TIMEOUT);
         run->outcome.timeout_ms = run->job->timeout_ms;
     }
     end(run);
@@ -290,12 +306,19 @@ static bool report_complete(const struct run *run)
            || h->error_len > (int64_t) run->body.max || (int64_t) run->body.len >= h->result_len + h->error_len;
 }
 
+/* recv(2) gave 0 bytes: the end, or an empty packet that the program sent to look like one. */
+static bool is_closed(int fd)
+{
+    struct pollfd p = { .fd = fd, .events = POLLRDHUP };
+    return poll(&p, 1, 0) != 0;
+}
+
 /* Read packets.  1: the report is complete; 0: more may come; -1: the program has closed its end. */
 static int read_report(struct run *run, int turns)
 {
     while (turns-- > 0) {
         ssize_t n = recv(run->control_fd, scratch, sizeof(scratch), MSG_DONTWAIT);
-        if (n == 0 || (n < 0 && errno == ECONNRESET))
+        if ((n == 0 && is_closed(run->control_fd)) || (n < 0 && errno == ECONNRESET))
             return -1;
         if (n < 0)
             return 0;
@@ -336,25 +359,28 @@ static void on_quiet_over(uv_timer_t *timer)
     uv_timer_start(timer, on_deadline, left_ms > 0 ? (uint64_t) left_ms : 0, 0);
 }
 
-void run_start(struct run *run, struct job *job)
+int run_start(struct run *run, struct job *job)
 {
     struct wire_run order = { .code_len = (int64_t) job->code_len, .timeout_ms = job->timeout_ms };
     size_t first = job->code_len < WIRE_PIECE ? job->code_len : WIRE_PIECE;
     struct iovec iov[2] = { { &order, sizeof(order) }, { (void *) (uintptr_t) job->code, first } };
     struct msghdr message = { .msg_iov = iov, .msg_iovlen = 2 };
 
+    job->started_us = now_us();
     randombytes_buf(run->token, sizeof(run->token));
     memcpy(order.token, run->token, sizeof(order.token));
+    /* The socket is empty: the first packet always fits where there is somebody to read it. */
+    if (sendmsg(run->control_fd, &message, MSG_NOSIGNAL | MSG_DONTWAIT) < 0)
+        return -errno;
     run->job = job;
     job->run = run;
     run->state = RUN_RUNNING;
     run->sent = first;
-    job->started_us = now_us();
     uv_update_time(run->loop);
     uv_timer_start(&run->timer, on_quiet_over, QUIET_MS, 0);
-    /* The socket is empty: the first packet always fits.  A dead box is told by its exit. */
-    if (sendmsg(run->control_fd, &message, MSG_NOSIGNAL | MSG_DONTWAIT) > 0 && run->sent < job->code_len)
+    if (run->sent < job->code_len)
         send_source(run);
+    return 0;
 }
 
 static void on_control(uv_poll_t *handle, int status, int events)
@@ -417,14 +443,31 @@ void run_gone(struct run *run)
         free_if_over(run);
 }
 
+void run_log_last(struct run *run)
+{
+    if (run->exited)
+        return;
+    run->used = (struct wire_msg){ 0 };
+    run->exited = true;
+    log_run(run);
+}
+
 void run_bereft(struct run *run)
 {
+    if (!run->exited) { /* what it used is never told: the log goes without */
+        run->used = (struct wire_msg){ 0 };
+        run->exited = true;
+        log_run(run);
+    }
     if (run->state == RUN_RUNNING) {
-        if (read_report(run, PACKETS_A_TURN) <= 0)
+        if (read_report(run, PACKETS_A_TURN) <= 0) {
             run->outcome.kind = OUTCOME_INTERNAL;
+            run->outcome.exit_code = 128 + SIGKILL;
+        }
         end(run);
     }
     run->gone = true;
+    run_log_last(run);
     if (run->state == RUN_ORDERED) {
         run->state = RUN_DYING;
         free_if_over(run);

@@ -73,8 +73,8 @@ void run_init(struct run *run, uint32_t slot, uv_loop_t *loop, const struct wire
 /* The box exists: take its four descriptors (control, stdout, stderr, life). ORDERED -> WARMING. */
 void run_open(struct run *run, const int fds[static 4]);
 
-/* Hand @job over. WAITING -> RUNNING. */
-void run_start(struct run *run, struct job *job);
+/* Hand @job over. WAITING -> RUNNING.  -errno when the box is dead: it stays WAITING and @job is untouched. */
+int run_start(struct run *run, struct job *job);
 
 /* The zygote has reaped the program (WIRE_EXITED), or all of the box (WIRE_GONE). */
 void run_exited(struct run *run, const struct wire_msg *msg);
@@ -82,6 +82,9 @@ void run_gone(struct run *run);
 
 /* The supervisor's answer to on_ask. */
 void run_usage(struct run *run, const struct wire_msg *msg);
+
+/* The kernel killed a process of the box for its memory (WIRE_OOM): the run is over, whatever lives on. */
+void run_out_of_memory(struct run *run);
 
 /* The zygote died and all boxes with it. */
 void run_bereft(struct run *run);
@@ -91,5 +94,8 @@ void run_release(struct run *run);
 
 /* As run_release() while a job is in it, which the log will call cancelled. */
 void run_cancel(struct run *run);
+
+/* Log a run that has ended and whose usage nobody will tell any more. */
+void run_log_last(struct run *run);
 
 #endif

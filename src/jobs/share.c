@@ -50,22 +50,25 @@ void shares_remove(struct shares *shares, struct job *job)
         LIST_REMOVE(share, link);
 }
 
-struct job *shares_take(struct shares *shares)
+struct job *shares_next(const struct shares *shares)
 {
     struct share *next = NULL, *share;
 
     LIST_FOREACH(share, &shares->busy, link)
     if (share_has_room(share) && (!next || share->virtual_time < next->virtual_time))
         next = share;
-    if (!next)
-        return NULL;
-    struct job *job = next->first;
+    return next ? next->first : NULL;
+}
+
+void shares_start(struct shares *shares, struct job *job)
+{
+    struct share *share = job->share;
+
     shares_remove(shares, job);
-    if (shares->virtual_time < next->virtual_time)
-        shares->virtual_time = next->virtual_time;
-    next->virtual_time += 1.0 / next->weight;
-    next->running++;
-    return job;
+    if (shares->virtual_time < share->virtual_time)
+        shares->virtual_time = share->virtual_time;
+    share->virtual_time += 1.0 / share->weight;
+    share->running++;
 }
 
 void shares_done(struct share *share)

@@ -38,8 +38,11 @@ bool share_has_room(const struct share *share);
 void shares_add(struct shares *shares, struct job *job);
 void shares_remove(struct shares *shares, struct job *job);
 
-/* The next job of a share that has room, which then counts as running until shares_done(); NULL if there is none. */
-struct job *shares_take(struct shares *shares);
+/* The next job of a share that has room, which stays where it is; NULL if there is none. */
+struct job *shares_next(const struct shares *shares);
+
+/* That job leaves the queue and counts as running until shares_done(). */
+void shares_start(struct shares *shares, struct job *job);
 void shares_done(struct share *share);
 
 #endif

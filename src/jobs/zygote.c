@@ -46,6 +46,8 @@ static void on_readable(uv_poll_t *handle, int status, int events)
         if (n == -EAGAIN)
             return;
         if (n != sizeof(msg)) {
+            for (int i = 0; i < 4; i++)
+                fd_close(&fds[i]);
             close_socket(zygote);
             zygote->hooks->on_lost(zygote);
             return;
@@ -66,8 +68,8 @@ static void on_age(uv_timer_t *timer)
     zygote->hooks->on_old(zygote);
 }
 
-struct zygote *zygote_new(uv_loop_t *loop, int fd, int64_t max_boxes, int64_t max_age_ms, const struct zygote_hooks *hooks,
-                          void *pool)
+struct zygote *zygote_new(uv_loop_t *loop, int fd, int64_t max_boxes, int64_t max_age_ms,
+                          const struct zygote_hooks *hooks, void *pool)
 {
     struct zygote *zygote = xcalloc(1, sizeof(*zygote));
 

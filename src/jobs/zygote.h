@@ -26,18 +26,18 @@ struct zygote {
     int fd; /* -1: closed */
     uv_poll_t poll;
     uv_timer_t age;
-    unsigned refs;             /* handles and boxes */
-    unsigned boxes;            /* ordered and not yet gone */
-    unsigned coming, waiting;  /* of these: on their way to be ready; ready */
-    int64_t ordered;           /* in its life */
+    unsigned refs;                 /* handles and boxes */
+    unsigned boxes;                /* ordered and not yet gone */
+    unsigned coming, waiting;      /* of these: on their way to be ready; ready */
+    int64_t ordered;               /* in its life */
     int64_t max_boxes, max_age_ms; /* 0: unlimited */
     bool warm;
     bool retired; /* its successor is warm: no more orders, and it is closed with its last box */
 };
 
 /* Takes @fd, a zygote's socket.  Never blocks. */
-struct zygote *zygote_new(uv_loop_t *loop, int fd, int64_t max_boxes, int64_t max_age_ms, const struct zygote_hooks *hooks,
-                          void *pool);
+struct zygote *zygote_new(uv_loop_t *loop, int fd, int64_t max_boxes, int64_t max_age_ms,
+                          const struct zygote_hooks *hooks, void *pool);
 
 /* Order a box for @slot.  0 and it is counted until zygote_gone(), or -errno (-EAGAIN: the socket is full). */
 int zygote_order(struct zygote *zygote, uint32_t slot, uint32_t serial);

@@ -19,6 +19,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -30,13 +33,27 @@ struct counters {
     int64_t oom_kills, pid_refusals;
 };
 
+/* v1: what watches a slot's memory.oom_control. */
+struct watch {
+    int event_fd;
+    uint32_t serial; /* the box that joined last */
+    int looks;       /* how often to look at the counter yet: set by an event */
+};
+
+enum { LOOKS = 40, LOOK_AGAIN_MS = 5 };
+
 struct cgroups {
     int version;
     unsigned n_hierarchies, n_slots;
     int dirs[HIERARCHIES]; /* hatchery-PID in each hierarchy */
     char paths[HIERARCHIES][PATH_MAX];
+    int leaf_parent; /* v2: the group that we have left for a leaf in it, or -1 */
     struct counters *at_join;
+    struct watch *watches;
+    int epoll_fd;
 };
+
+#define LEAF "supervisor"
 
 __attribute__((format(printf, 3, 4))) static int fail(struct buf *error, int err, const char *fmt, ...)
 {
@@ -123,33 +140,69 @@ static int own_directory(const char *controller, char *ret_path, size_t size)
     return snprintf(ret_path, size, "%s%s", mount, below) < (int) size ? 0 : -ENAMETOOLONG;
 }
 
-/* A supervisor that was killed could not tidy up: remove hatchery-PID of processes that are no more. */
+/* Remove @path, once empty: the kernel may need a moment after the last process is reaped. */
+static void remove_patiently(int dir, const char *path)
+{
+    int64_t end = now_us() + 2000000;
+    while (unlinkat(dir, path, AT_REMOVEDIR) < 0 && errno == EBUSY && now_us() < end)
+        poll(NULL, 0, 2);
+}
+
+static void remove_boxes(int dir)
+{
+    DIR *boxes = fdopendir(fcntl(dir, F_DUPFD_CLOEXEC, 3));
+    struct dirent *child;
+    int box;
+    char end;
+
+    while (boxes && (child = readdir(boxes)))
+        if (sscanf(child->d_name, "box-%d%c", &box, &end) == 1)
+            remove_patiently(dir, child->d_name);
+    if (boxes)
+        closedir(boxes);
+}
+
+/* A supervisor that was killed could not tidy up.  Its pid is no more here, which in another pid namespace says
+ * nothing; so each holds a lock on its group as well, which the kernel takes from the dead. */
 static void remove_stale(const char *parent)
 {
     DIR *dir = opendir(parent);
     struct dirent *entry;
-    char path[PATH_MAX + 600];
 
     while (dir && (entry = readdir(dir))) {
-        int pid, box;
+        int pid;
         char end;
-        if (sscanf(entry->d_name, "hatchery-%d%c", &pid, &end) != 1 || kill(pid, 0) == 0 || errno != ESRCH)
+        if (sscanf(entry->d_name, "hatchery-%d%c", &pid, &end) != 1)
             continue;
-        snprintf(path, sizeof(path), "%s/%s", parent, entry->d_name);
-        DIR *boxes = opendir(path);
-        struct dirent *child;
-        while (boxes && (child = readdir(boxes)))
-            if (sscanf(child->d_name, "box-%d%c", &box, &end) == 1)
-                unlinkat(dirfd(boxes), child->d_name, AT_REMOVEDIR);
-        if (boxes)
-            closedir(boxes);
-        rmdir(path);
+        _cleanup_fd_ int group = openat(dirfd(dir), entry->d_name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        if (group < 0 || flock(group, LOCK_EX | LOCK_NB) < 0)
+            continue;
+        fd_write_file(group, "cgroup.kill", "1"); /* v2, Linux 5.14; its processes died with it, or are about to */
+        remove_boxes(group);
+        remove_patiently(dirfd(dir), entry->d_name);
     }
     if (dir)
         closedir(dir);
 }
 
-/* Make and open hatchery-PID below @parent. */
+/* Make, open and lock @path.  Another that starts now may take it for stale until it is locked: then again. */
+static int make_locked(const char *path, int *ret_dir)
+{
+    for (int tries = 0; tries < 8; tries++) {
+        if (mkdir(path, 0755) < 0)
+            return -errno; /* EEXIST: not stale, so somebody's with our pid in another pid namespace */
+        _cleanup_fd_ int dir = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        if (dir < 0 && errno != ENOENT)
+            return -errno;
+        if (dir >= 0 && flock(dir, LOCK_EX) == 0 && faccessat(dir, "cgroup.procs", F_OK, 0) == 0) {
+            *ret_dir = fd_steal(&dir);
+            return 0;
+        }
+    }
+    return -EAGAIN;
+}
+
+/* hatchery-PID below @parent. */
 static int make_base(struct cgroups *groups, unsigned i, const char *parent)
 {
     char *path = groups->paths[i];
@@ -157,13 +210,10 @@ static int make_base(struct cgroups *groups, unsigned i, const char *parent)
     remove_stale(parent);
     if (snprintf(path, PATH_MAX, "%s/hatchery-%d", parent, (int) getpid()) >= PATH_MAX)
         return -ENAMETOOLONG;
-    if (mkdir(path, 0755) < 0 && errno != EEXIST)
-        return -errno;
-    groups->dirs[i] = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (groups->dirs[i] < 0)
-        return -errno;
-    groups->n_hierarchies = i + 1;
-    return 0;
+    int err = make_locked(path, &groups->dirs[i]);
+    if (!err)
+        groups->n_hierarchies = i + 1;
+    return err;
 }
 
 static int make_v1(struct cgroups *groups, struct buf *error)
@@ -182,49 +232,97 @@ static int make_v1(struct cgroups *groups, struct buf *error)
     return 0;
 }
 
-/* v2 lets a group have either processes or controllers for its children (cgroups(7), "no internal
- * processes"): unless it is the root, step down into a leaf first. */
-static int delegate(const char *own)
+static const char all_controllers[] = "+memory +pids +cpu";
+
+/* Where there is no controller to give on, the kernel says ENOENT or EINVAL: say which one it was. */
+static void note_absent(int dir, const char *path, struct buf *error)
 {
-    char path[PATH_MAX], pid[24];
-    int dir = open(own, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    char text[512] = "";
+
+    fd_read_file(dir, "cgroup.controllers", text, sizeof(text));
+    for (char *p = text; *p; p++)
+        *p = *p == ' ' ? ',' : *p;
+    for (unsigned i = 0; i < HIERARCHIES; i++)
+        if (!has_word(text, controllers[i]))
+            buf_addf(error, "%s has not got the controller %s; ", path, controllers[i]);
+}
+
+static int move_self(int dir, const char *group)
+{
+    char path[64], pid[24];
+
+    snprintf(path, sizeof(path), "%s/cgroup.procs", group);
+    snprintf(pid, sizeof(pid), "%d", (int) getpid());
+    return fd_write_file(dir, path, pid);
+}
+
+/* Undo the step into a leaf: nothing of us is left where the group is somebody else's to remove. */
+static void leave_leaf(struct cgroups *groups)
+{
+    if (groups->leaf_parent < 0)
+        return;
+    fd_write_file(groups->leaf_parent, "cgroup.subtree_control", "-memory -pids -cpu");
+    if (move_self(groups->leaf_parent, ".") == 0)
+        remove_patiently(groups->leaf_parent, LEAF);
+    fd_close(&groups->leaf_parent);
+}
+
+/* v2 lets a group have either processes or controllers for its children (cgroups(7), "no internal processes"):
+ * in our own, unless it is the root, step down into a leaf first. */
+static int divide(struct cgroups *groups, const char *path, bool own, struct buf *error)
+{
+    _cleanup_fd_ int dir = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (dir < 0)
         return -errno;
-    int err = fd_write_file(dir, "cgroup.subtree_control", "+memory +pids +cpu");
-    if (err == -EBUSY) {
-        snprintf(path, sizeof(path), "supervisor/cgroup.procs");
-        snprintf(pid, sizeof(pid), "%d", (int) getpid());
-        err = mkdirat(dir, "supervisor", 0755) < 0 && errno != EEXIST ? -errno : fd_write_file(dir, path, pid);
-        if (!err)
-            err = fd_write_file(dir, "cgroup.subtree_control", "+memory +pids +cpu");
-    }
-    close(dir);
+    int err = fd_write_file(dir, "cgroup.subtree_control", all_controllers);
+    if (err == -EBUSY && own) {
+        err = mkdirat(dir, LEAF, 0755) < 0 && errno != EEXIST ? -errno : move_self(dir, LEAF);
+        if (err)
+            return err;
+        groups->leaf_parent = fd_steal(&dir);
+        err = fd_write_file(groups->leaf_parent, "cgroup.subtree_control", all_controllers);
+        if (err)
+            leave_leaf(groups); /* others are in the group with us */
+    } else if (err == -ENOENT || err == -EINVAL)
+        note_absent(dir, path, error);
     return err;
 }
 
-/* Our own group if it is delegated to us alone, else (root only) the root of the hierarchy. */
+/* A group of ours in the first that lets itself be divided: our own, if we are alone in it (a unit with Delegate=),
+ * else the nearest above it that is ours to write to: the slice of a user's session, or for root any. */
+static int make_v2_base(struct cgroups *groups, char *path, size_t mount_len, struct buf *error)
+{
+    bool own = true;
+    int err;
+
+    for (;;) {
+        err = divide(groups, path, own, error);
+        if (!err)
+            err = make_base(groups, 0, path);
+        if (!err || strlen(path) <= mount_len)
+            return err;
+        own = false;
+        *strrchr(path, '/') = '\0';
+    }
+}
+
 static int make_v2(struct cgroups *groups, struct buf *error)
 {
-    char own[PATH_MAX], mount[PATH_MAX], root[PATH_MAX];
+    char own[PATH_MAX], path[PATH_MAX], mount[PATH_MAX], root[PATH_MAX];
     int err = own_directory(NULL, own, sizeof(own));
 
     groups->version = 2;
     if (err || find_mount(NULL, mount, root, sizeof(mount)) < 0)
         return fail(error, err ? err : -ENOENT, "no cgroup v2 hierarchy is mounted");
-    err = delegate(own);
+    strcpy(path, own);
+    err = make_v2_base(groups, path, strlen(mount), error);
     if (!err)
-        err = make_base(groups, 0, own);
-    if (err && geteuid() == 0 && strcmp(own, mount) != 0) {
-        err = delegate(mount);
-        if (!err)
-            err = make_base(groups, 0, mount);
-    }
-    if (!err)
-        err = fd_write_file(groups->dirs[0], "cgroup.subtree_control", "+memory +pids +cpu");
+        err = fd_write_file(groups->dirs[0], "cgroup.subtree_control", all_controllers);
     if (err)
         return fail(error, err,
-                    "the cgroup %s is not ours to divide: start under systemd with Delegate=yes, for example "
-                    "`systemd-run --scope -p Delegate=yes hatchery serve`",
+                    "neither the cgroup %s nor one above it is ours to divide: start in a unit with Delegate=yes, for "
+                    "example `systemd-run --scope -p Delegate=yes hatchery serve` (a user: systemd-run --user, and "
+                    "Delegate=cpu memory pids in user@.service)",
                     own);
     return 0;
 }
@@ -272,6 +370,40 @@ static int set_limits(struct cgroups *groups, unsigned slot, const struct wire_l
     return err;
 }
 
+/* v1: have the kernel signal an eventfd when the slot's group is at its memory limit
+ * (Documentation/admin-guide/cgroup-v1/memory.rst, 10. OOM Control). */
+static int watch_slot(struct cgroups *groups, unsigned slot)
+{
+    struct watch *watch = &groups->watches[slot];
+    struct epoll_event event = { .events = EPOLLIN, .data.u32 = slot };
+    char path[64], text[48];
+
+    snprintf(path, sizeof(path), "box-%u/memory.oom_control", slot);
+    _cleanup_fd_ int control = openat(groups->dirs[0], path, O_RDONLY | O_CLOEXEC);
+    if (control < 0)
+        return -errno;
+    watch->event_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    if (watch->event_fd < 0 || epoll_ctl(groups->epoll_fd, EPOLL_CTL_ADD, watch->event_fd, &event) < 0)
+        return -errno;
+    snprintf(path, sizeof(path), "box-%u/cgroup.event_control", slot);
+    snprintf(text, sizeof(text), "%d %d", watch->event_fd, control);
+    return fd_write_file(groups->dirs[0], path, text);
+}
+
+static int watch_slots(struct cgroups *groups, struct buf *error)
+{
+    int err = 0;
+
+    if (groups->version != 1)
+        return 0;
+    groups->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
+    if (groups->epoll_fd < 0)
+        return -errno;
+    for (unsigned slot = 0; slot < groups->n_slots && !err; slot++)
+        err = watch_slot(groups, slot);
+    return err ? fail(error, err, "cannot watch memory.oom_control in %s", groups->paths[0]) : 0;
+}
+
 static int make_slots(struct cgroups *groups, const struct wire_limits *limits, struct buf *error)
 {
     char name[32];
@@ -294,10 +426,17 @@ static int try_version(struct cgroups **ret, int version, unsigned n_slots, cons
     struct cgroups *groups = xcalloc(1, sizeof(*groups));
 
     groups->n_slots = n_slots;
+    groups->leaf_parent = -1;
     groups->at_join = xcalloc(n_slots, sizeof(*groups->at_join));
+    groups->watches = xcalloc(n_slots, sizeof(*groups->watches));
+    for (unsigned slot = 0; slot < n_slots; slot++)
+        groups->watches[slot].event_fd = -1;
+    groups->epoll_fd = -1;
     int err = version == 2 ? make_v2(groups, error) : make_v1(groups, error);
     if (!err)
         err = make_slots(groups, limits, error);
+    if (!err)
+        err = watch_slots(groups, error);
     if (err)
         cgroups_free(groups);
     else
@@ -313,8 +452,14 @@ int cgroups_new(struct cgroups **ret, const char *kind, unsigned n_slots, const 
     if (strcmp(kind, "v1") != 0)
         err = try_version(ret, 2, n_slots, limits, error);
     if (err && strcmp(kind, "v2") != 0) {
-        buf_adds(error, error->len ? "; " : "");
+        int v2_err = err;
+        size_t mark = error->len;
+        buf_adds(error, mark ? "; " : "");
         err = try_version(ret, 1, n_slots, limits, error);
+        if (err == -ENOENT && mark) { /* v1 is not even mounted: what is wrong with v2 is what counts */
+            error->len = mark;
+            err = v2_err;
+        }
     }
     if (!err)
         buf_reset(error);
@@ -346,7 +491,15 @@ static struct counters read_counters(const struct cgroups *groups, uint32_t slot
                               .pid_refusals = read_counter(groups->dirs[v1 ? 1 : 0], pids, "max") };
 }
 
-int cgroups_join(struct cgroups *groups, uint32_t slot, pid_t pid)
+/* Take what an event says off its eventfd. */
+static void hear(const struct watch *watch)
+{
+    uint64_t times;
+    if (watch->event_fd >= 0 && read(watch->event_fd, &times, sizeof(times)) < 0)
+        return; /* EAGAIN: nothing was said */
+}
+
+int cgroups_join(struct cgroups *groups, uint32_t slot, uint32_t serial, pid_t pid)
 {
     char path[64], text[24];
     int err = 0;
@@ -354,6 +507,9 @@ int cgroups_join(struct cgroups *groups, uint32_t slot, pid_t pid)
     snprintf(path, sizeof(path), "box-%u/cgroup.procs", slot);
     snprintf(text, sizeof(text), "%d", (int) pid);
     groups->at_join[slot] = read_counters(groups, slot);
+    hear(&groups->watches[slot]); /* of the slot's last box */
+    groups->watches[slot].serial = serial;
+    groups->watches[slot].looks = 0;
     for (unsigned i = 0; i < groups->n_hierarchies && !err; i++)
         err = fd_write_file(groups->dirs[i], path, text);
     return err;
@@ -366,17 +522,42 @@ void cgroups_usage(struct cgroups *groups, uint32_t slot, int64_t *ret_oom_kills
     *ret_pid_refusals = now.pid_refusals - groups->at_join[slot].pid_refusals;
 }
 
+int cgroups_oom_fd(const struct cgroups *groups)
+{
+    return groups->epoll_fd;
+}
+
+/* An event is no kill yet, and a group above ours that is at its limit signals all below it: the counter tells. */
+bool cgroups_next_oom(struct cgroups *groups, uint32_t *ret_slot, uint32_t *ret_serial, int *ret_wait_ms)
+{
+    struct epoll_event event;
+    int64_t oom_kills, pid_refusals;
+
+    *ret_wait_ms = 0;
+    while (epoll_wait(groups->epoll_fd, &event, 1, 0) == 1) {
+        hear(&groups->watches[event.data.u32]);
+        groups->watches[event.data.u32].looks = LOOKS;
+    }
+    for (uint32_t slot = 0; slot < groups->n_slots; slot++) {
+        struct watch *watch = &groups->watches[slot];
+        if (watch->looks == 0)
+            continue;
+        watch->looks--;
+        cgroups_usage(groups, slot, &oom_kills, &pid_refusals);
+        if (oom_kills > 0) {
+            watch->looks = 0;
+            *ret_slot = slot;
+            *ret_serial = watch->serial;
+            return true;
+        }
+        *ret_wait_ms = LOOK_AGAIN_MS;
+    }
+    return false;
+}
+
 int cgroups_version(const struct cgroups *groups)
 {
     return groups->version;
-}
-
-/* The kernel may need a moment after the last process is reaped. */
-static void remove_patiently(int dir, const char *path)
-{
-    int64_t end = now_us() + 2000000;
-    while (unlinkat(dir, path, AT_REMOVEDIR) < 0 && errno == EBUSY && now_us() < end)
-        poll(NULL, 0, 2);
 }
 
 void cgroups_free(struct cgroups *groups)
@@ -390,9 +571,14 @@ void cgroups_free(struct cgroups *groups)
             snprintf(name, sizeof(name), "box-%u", slot);
             remove_patiently(groups->dirs[i], name);
         }
-        fd_close(&groups->dirs[i]);
         remove_patiently(AT_FDCWD, groups->paths[i]);
+        fd_close(&groups->dirs[i]);
     }
+    leave_leaf(groups);
+    for (unsigned slot = 0; slot < groups->n_slots; slot++)
+        fd_close(&groups->watches[slot].event_fd);
+    fd_close(&groups->epoll_fd);
+    free(groups->watches);
     free(groups->at_join);
     free(groups);
 }

@@ -18,8 +18,16 @@ struct cgroups;
 int cgroups_new(struct cgroups **ret, const char *kind, unsigned n_slots, const struct wire_limits *limits,
                 struct buf *error);
 
-/* Move @pid into the slot's group and forget what the slot's last box did there. 0 or -errno. */
-int cgroups_join(struct cgroups *groups, uint32_t slot, pid_t pid);
+/* Move @pid, of the box @serial, into the slot's group and forget what the slot's last box did there. 0 or -errno. */
+int cgroups_join(struct cgroups *groups, uint32_t slot, uint32_t serial, pid_t pid);
+
+/* v1 has no memory.oom.group: a killed process's siblings live on, and the run must be ended by us.  A descriptor
+ * that is readable when cgroups_next_oom() should be called; -1 with v2, where the kernel ends all of the box. */
+int cgroups_oom_fd(const struct cgroups *groups);
+
+/* A box of which the kernel has killed a process since its join: true once for each.  @ret_wait_ms is 0, or when to
+ * call again though the descriptor is silent: the kernel tells of the limit a moment before it kills. */
+bool cgroups_next_oom(struct cgroups *groups, uint32_t *ret_slot, uint32_t *ret_serial, int *ret_wait_ms);
 
 /* What happened in the slot's group since its last join. */
 void cgroups_usage(struct cgroups *groups, uint32_t slot, int64_t *ret_oom_kills, int64_t *ret_pid_refusals);

@@ -11,16 +11,19 @@
 #include "../base/fd.h"
 #include "../box/box.h"
 #include "../box/kernel.h"
+#include "../box/layers.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <grp.h>
 #include <limits.h>
+#include <linux/keyctl.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/personality.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -29,7 +32,7 @@ enum {
     NAMESPACES =
         CLONE_NEWUSER | CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWNET | CLONE_NEWIPC | CLONE_NEWUTS | CLONE_NEWCGROUP
 };
-enum { FIRST_FD = 3, SPARE_FD = 64 };
+enum { FIRST_FD = 3, FDS_MAX = 8 };
 
 static int open_beside(const char *directory, const char *name)
 {
@@ -71,22 +74,30 @@ int launch_open(struct launch_files *files, struct buf *error)
 /* Put @fds at FIRST_FD and up, whatever their numbers were, and close all else. */
 static int place_fds(const int *fds, int n)
 {
-    for (int i = 0; i < n; i++)
-        if (fcntl(fds[i], F_DUPFD, SPARE_FD + i) != SPARE_FD + i)
+    int spare[FDS_MAX];
+
+    for (int i = 0; i < n; i++) {
+        spare[i] = fcntl(fds[i], F_DUPFD, FIRST_FD + FDS_MAX);
+        if (spare[i] < 0)
             return -1;
+    }
     for (int i = 0; i < n; i++)
-        if (dup2(SPARE_FD + i, FIRST_FD + i) < 0)
+        if (dup2(spare[i], FIRST_FD + i) < 0)
             return -1;
     return kernel_close_range((unsigned) (FIRST_FD + n), ~0U, 0);
 }
 
-/* The supervisor's signals are not the child's. */
+/* What a process inherits and nobody looks at: of the supervisor, or of the shell, nohup or setarch that started
+ * it.  An ignored signal would stay ignored in every program. */
 static void start_afresh(void)
 {
     sigset_t none;
+    for (int sig = 1; sig < NSIG; sig++)
+        signal(sig, SIG_DFL);
     sigemptyset(&none);
     sigprocmask(SIG_SETMASK, &none, NULL);
-    signal(SIGPIPE, SIG_DFL);
+    prctl(PR_SET_TIMERSLACK, 50000, 0, 0, 0);
+    personality(PER_LINUX);
     setsid();
     umask(077);
 }
@@ -105,8 +116,17 @@ _Noreturn static void give_up(int fd, const char *what, int err)
     _exit(n < 0 ? 125 : 126);
 }
 
-/* Wait for the child's word: silence is success. */
-static int await_exec(int trouble_fd, const char *whose, struct buf *error)
+/* The sentence about a layer that shows itself only when a jail is made. */
+static int miss(struct buf *error, enum layer layer, int err, const char *at, const char *change)
+{
+    buf_addf(error, "the layer '%s' (%s) is required and can't be had (%s): at '%s'; %s", layers[layer].word,
+             layers[layer].what, strerrorname_np(-err), at, change);
+    return err;
+}
+
+/* Wait for the child's word: silence is success.  @layer, or none for LAYERS, is what it stumbled over; @who
+ * it is. */
+static int await_exec(int trouble_fd, enum layer layer, const char *who, struct buf *error)
 {
     struct trouble trouble = { 0 };
     ssize_t n = read(trouble_fd, &trouble, sizeof(trouble));
@@ -114,7 +134,10 @@ static int await_exec(int trouble_fd, const char *whose, struct buf *error)
     if (n == 0)
         return 0;
     trouble.what[sizeof(trouble.what) - 1] = '\0';
-    buf_addf(error, "%s, at '%s' (%s)", whose, trouble.what, strerror(trouble.error));
+    if (layer
+        < LAYERS) /* a user namespace that may exist but not mount is what AppArmor and containers leave one with */
+        return miss(error, layer, -trouble.error, trouble.what, layers[LAYER_NAMESPACES].change);
+    buf_addf(error, "%s could not be started, at '%s' (%s)", who, trouble.what, strerror(trouble.error));
     return -EPERM;
 }
 
@@ -132,7 +155,7 @@ static const char *drop_to(const struct launch_ids *ids, uid_t uid, gid_t gid)
 /* A process without privileges: its executable, what it is called in /proc, and whom it runs as. */
 struct plain {
     int exe_fd;
-    const char *name, *failure;
+    const char *name, *who;
     uid_t uid;
     gid_t gid;
 };
@@ -176,7 +199,7 @@ static pid_t launch_plain(const struct plain *plain, const struct launch_ids *id
     if (pid < 0)
         return -errno;
     fd_close(&word_write);
-    int err = await_exec(word_read, plain->failure, error);
+    int err = await_exec(word_read, LAYERS, plain->who, error);
     if (err) {
         waitpid(pid, NULL, 0);
         return err;
@@ -187,16 +210,14 @@ static pid_t launch_plain(const struct plain *plain, const struct launch_ids *id
 pid_t launch_server(const struct launch_files *files, const struct launch_ids *ids, int supervisor_fd,
                     struct buf *error)
 {
-    const struct plain plain = { files->server_fd, "hatchery-server", "the server could not be started",
-                                 ids->server_uid, ids->server_gid };
+    const struct plain plain = { files->server_fd, "hatchery-server", "the server", ids->server_uid, ids->server_gid };
     return launch_plain(&plain, ids, supervisor_fd, error);
 }
 
 pid_t launch_courier(const struct launch_files *files, const struct launch_ids *ids, int supervisor_fd,
                      struct buf *error)
 {
-    const struct plain plain = { files->courier_fd, "hatchery-courier", "the courier could not be started",
-                                 ids->courier, ids->courier };
+    const struct plain plain = { files->courier_fd, "hatchery-courier", "the courier", ids->courier, ids->courier };
     return launch_plain(&plain, ids, supervisor_fd, error);
 }
 
@@ -208,6 +229,16 @@ struct zygote_args {
     int go_write;   /* the parent's end of it */
     int trouble_fd; /* closed by a successful exec */
 };
+
+/* While the host's /proc is still in sight; a container may have it read-only, hence no failure of these is one:
+ * a machine out of memory takes programs first, and the filter's wall against user namespaces has a second behind
+ * it.  The keyrings of whoever started us are not for programs. */
+static void prepare_zygote(void)
+{
+    fd_write_file(AT_FDCWD, "/proc/self/oom_score_adj", "1000");
+    fd_write_file(AT_FDCWD, "/proc/sys/user/max_user_namespaces", "0");
+    syscall(SYS_keyctl, KEYCTL_JOIN_SESSION_KEYRING, NULL);
+}
 
 _Noreturn static void become_zygote(const struct zygote_args *args)
 {
@@ -230,6 +261,7 @@ _Noreturn static void become_zygote(const struct zygote_args *args)
         give_up(args->trouble_fd, "/dev/null", errno);
     if ((args->ids->root && setgroups(0, NULL) < 0) || setresgid(0, 0, 0) < 0 || setresuid(0, 0, 0) < 0)
         give_up(args->trouble_fd, "ids", errno);
+    prepare_zygote();
     int err = box_root_build(&what);
     if (err < 0)
         give_up(args->trouble_fd, what, -err);
@@ -268,15 +300,24 @@ static int write_maps(pid_t pid, const struct launch_ids *ids, unsigned n_slots)
     return err ? err : write_map(pid, "uid_map", uids);
 }
 
-static const char *clone_hint(int error)
+static const char *clone_change(int err)
 {
-    switch (error) {
-    case EPERM:
-        return "unprivileged user namespaces are forbidden: set the sysctls kernel.unprivileged_userns_clone=1 and "
-               "kernel.apparmor_restrict_unprivileged_userns=0, or start as root";
-    case ENOSPC: return "raise user.max_user_namespaces and its neighbours (sysctl user)";
-    default: return "the kernel must have user, pid, mount, network, ipc, uts and cgroup namespaces";
+    switch (err) {
+    case -ENOSPC: return "raise user.max_user_namespaces and its neighbours (sysctl user)";
+    case -EINVAL: return "the kernel must have user, pid, mount, network, ipc, uts and cgroup namespaces";
+    default: return layers[LAYER_NAMESPACES].change;
     }
+}
+
+static int miss_maps(struct buf *error, const struct launch_ids *ids, int err)
+{
+    if (ids->root)
+        return miss(error, LAYER_IDS, err, "uid_map", layers[LAYER_IDS].change);
+    if (geteuid() == 0)
+        return miss(
+            error, LAYER_NAMESPACES, err, "uid_map",
+            "root without the capability SETFCAP can't be mapped (Linux 5.12): start as another user, or add it");
+    return miss(error, LAYER_NAMESPACES, err, "uid_map", layers[LAYER_NAMESPACES].change);
 }
 
 static pid_t clone_zygote(const struct zygote_args *args)
@@ -303,18 +344,14 @@ pid_t launch_zygote(const struct launch_files *files, const struct launch_ids *i
     _cleanup_fd_ int word_write = word[1];
     const struct zygote_args args = { files, ids, supervisor_fd, server_fd, go_read, go_write, word_write };
     pid_t pid = clone_zygote(&args);
-    if (pid < 0) {
-        buf_addf(error, "cannot make namespaces (%s): %s", strerror(-pid), clone_hint(-pid));
-        return pid;
-    }
+    if (pid < 0)
+        return miss(error, LAYER_NAMESPACES, pid, "clone", clone_change(pid));
     fd_close(&word_write);
     int err = write_maps(pid, ids, n_slots);
     if (err)
-        buf_addf(error, "cannot write the id maps of a user namespace (%s)", strerror(-err));
+        miss_maps(error, ids, err);
     else
-        err = write(go_write, "g", 1) == 1
-                  ? await_exec(word_read, "the jail's root file system could not be built", error)
-                  : -EPIPE;
+        err = write(go_write, "g", 1) == 1 ? await_exec(word_read, LAYER_FILES, "the zygote", error) : -EPIPE;
     if (err) {
         kill(pid, SIGKILL);
         waitpid(pid, NULL, 0);

@@ -61,8 +61,7 @@ static void suggest(const struct require *r, const struct conf *conf)
 {
     bool all = strncmp(conf->isolation_require, "all", 3) == 0;
 
-    fprintf(stderr, "hatchery: to run in a weaker jail, name it: isolation.require =%s",
-            all ? " " : "");
+    fprintf(stderr, "hatchery: to run in a weaker jail, name it: isolation.require =%s", all ? " " : "");
     if (all)
         fprintf(stderr, "%s", conf->isolation_require);
     for (int i = 0; i < LAYERS; i++) {

@@ -14,6 +14,7 @@
 #include "listener.h"
 #include "require.h"
 #include "state.h"
+#include "watch.h"
 #include "webhooks.h"
 
 #include "../base/fd.h"
@@ -54,6 +55,8 @@ struct supervisor {
     struct launch_ids ids;
     struct require require;
     struct cgroups *cgroups;
+    struct watch *watch; /* where there are no cgroups */
+    int64_t look_at_us;
     struct wire_server_conf server_conf;
     struct wire_zygote_conf zygote_conf;
     struct courier_conf courier_conf;
@@ -64,7 +67,7 @@ struct supervisor {
     bool zygote_wanted;      /* a new one, as soon as there is room */
     struct buf url;
     int listener_fd, signal_fd, state_fd, lock_fd;
-    bool ready, stopping;
+    bool listening, ready, stopping;
     int64_t kill_at_us;
     int exit_status;
 };
@@ -86,6 +89,13 @@ static int word_index(const char *word, const char *const *words)
 
 static const char *const log_formats[] = { "auto", "json", "text", NULL };
 static const char *const log_levels[] = { "debug", "info", "warn", "error", NULL };
+
+/* The stderr of `hatchery run` is the program's: only what is wrong is told there. */
+static int log_level_of(const struct supervisor_options *options)
+{
+    int level = word_index(options->conf->log_level, log_levels);
+    return options->source_fd >= 0 && level < LOG_WARN ? LOG_WARN : level;
+}
 
 static struct wire_limits limits_of(const struct conf *c)
 {
@@ -131,7 +141,7 @@ static void fill_server_conf(struct supervisor *s)
         .retention_count = c->jobs_retention_count,
         .idempotency_by_id = c->jobs_idempotency_by_id,
         .log_format = word_index(c->log_format, log_formats),
-        .log_level = word_index(c->log_level, log_levels),
+        .log_level = log_level_of(s->options),
         .limits = limits_of(c),
     };
     if (w->one_run)
@@ -242,15 +252,22 @@ static int fit_connections(struct wire_server_conf *w)
     return 0;
 }
 
+/* Whoever started us may have had them ignored: an ignored SIGCHLD would lose the children's ends, and a shell ignores
+ * SIGINT for what it starts with `&`.  Only SIGHUP stays so, which is what nohup(1) is for. */
 static int make_signal_fd(void)
 {
+    static const int ours[] = { SIGCHLD, SIGTERM, SIGINT };
     sigset_t set;
 
     sigemptyset(&set);
-    sigaddset(&set, SIGCHLD);
-    sigaddset(&set, SIGTERM);
-    sigaddset(&set, SIGINT);
-    sigaddset(&set, SIGHUP);
+    for (size_t i = 0; i < sizeof(ours) / sizeof(*ours); i++) {
+        signal(ours[i], SIG_DFL);
+        sigaddset(&set, ours[i]);
+    }
+    if (signal(SIGHUP, SIG_DFL) == SIG_IGN)
+        signal(SIGHUP, SIG_IGN);
+    else
+        sigaddset(&set, SIGHUP);
     sigprocmask(SIG_BLOCK, &set, NULL);
     signal(SIGPIPE, SIG_IGN);
     return signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
@@ -372,6 +389,8 @@ static void stop(struct supervisor *s, int status, int64_t grace_ms)
         s->exit_status = status;
     s->stopping = true;
     s->kill_at_us = now_us() + grace_ms * 1000;
+    fd_close(
+        &s->listener_fd); /* with the server's copy the last: who comes now is refused and does not wait for nothing */
     if (grace_ms && s->server.pid)
         fd_send(s->server.sock, &drain, sizeof(drain), NULL, 0);
 }
@@ -380,7 +399,7 @@ static void start_child(struct supervisor *s, struct child *child)
 {
     struct buf error;
 
-    buf_init(&error, 1024);
+    buf_init(&error, 2048);
     child->started_us = now_us();
     int err = child == &s->server    ? start_server(s, &error)
               : child == &s->courier ? start_courier(s, &error)
@@ -459,12 +478,14 @@ static void on_server(struct supervisor *s)
         msg.oom_kills = msg.pid_refusals = 0;
         if (s->cgroups)
             cgroups_usage(s->cgroups, msg.slot, &msg.oom_kills, &msg.pid_refusals);
+        else
+            watch_usage(s->watch, msg.slot, &msg.oom_kills, &msg.pid_refusals);
         fd_send(s->server.sock, &msg, sizeof(msg), NULL, 0);
     } else if (msg.type == WIRE_ZYGOTE_GET)
         s->zygote_wanted = true;
 }
 
-/* A box asks to be moved into its cgroup and waits for the answer. */
+/* A box asks to be moved into its cgroup, or to be watched, and waits for the answer. */
 static void on_zygote(struct supervisor *s, struct child *zygote)
 {
     struct ucred sender = { 0 };
@@ -479,14 +500,27 @@ static void on_zygote(struct supervisor *s, struct child *zygote)
     if (n != sizeof(join) || ack < 0)
         return;
     int err = -EINVAL;
-    if (s->cgroups && join.slot < s->server_conf.n_slots && sender.pid > 0)
-        err = cgroups_join(s->cgroups, join.slot, sender.pid);
+    if (join.slot < s->server_conf.n_slots && sender.pid > 0)
+        err = s->cgroups ? cgroups_join(s->cgroups, join.slot, join.serial, sender.pid)
+                         : watch_join(s->watch, join.slot, sender.pid);
     if (err)
         log_error("a box could not join its cgroup", LOG_I("slot", join.slot) LOG_S("errno", strerrorname_np(-err)));
     int answer = -err;
     fcntl(ack, F_SETFL, O_NONBLOCK); /* whoever sent it can't make us wait */
     if (write(ack, &answer, sizeof(answer)) != sizeof(answer))
-        log_warn("a box did not wait for its cgroup", LOG_I("slot", join.slot));
+        log_debug("a box did not wait for its cgroup", LOG_I("slot", join.slot)); /* it is dead, its reaping tells */
+}
+
+/* Processes that the kernel killed for a box's memory limit.  Returns when to look again, in ms; 0: not by itself. */
+static int on_oom(struct supervisor *s)
+{
+    struct wire_msg msg = { .type = WIRE_OOM };
+    int wait_ms;
+
+    while (cgroups_next_oom(s->cgroups, &msg.slot, &msg.serial, &wait_ms))
+        if (s->server.sock >= 0)
+            fd_send(s->server.sock, &msg, sizeof(msg), NULL, 0);
+    return wait_ms;
 }
 
 static void on_child_exit(struct supervisor *s, struct child *child, int status)
@@ -553,6 +587,8 @@ static int next_due(const struct supervisor *s)
         if (s->server.pid && s->state_fd >= 0 && !s->courier.pid && s->courier.start_at_us < due)
             due = s->courier.start_at_us;
     }
+    if (s->watch && s->zygotes[s->current].pid && s->look_at_us < due)
+        due = s->look_at_us;
     if (due == INT64_MAX)
         return -1;
     int64_t left_ms = (due - now_us() + 999) / 1000;
@@ -576,10 +612,23 @@ static void end_children(struct supervisor *s)
             kill(others[i], SIGKILL);
 }
 
+static void look_if_due(struct supervisor *s)
+{
+    if (!s->watch || now_us() < s->look_at_us)
+        return;
+    for (int i = 0; i < 2; i++)
+        if (s->zygotes[i].pid)
+            watch_look(s->watch, s->zygotes[i].pid);
+    s->look_at_us = now_us() + WATCH_INTERVAL_MS * 1000LL;
+}
+
 static void loop(struct supervisor *s)
 {
+    int oom_wait_ms = 0;
+
     for (;;) {
         start_due(s);
+        look_if_due(s);
         if (s->stopping)
             end_children(s);
         if (s->stopping && !any_child(s))
@@ -587,15 +636,20 @@ static void loop(struct supervisor *s)
         struct pollfd fds[] = { { .fd = s->signal_fd, .events = POLLIN },
                                 { .fd = s->server.sock, .events = POLLIN },
                                 { .fd = s->zygotes[0].sock, .events = POLLIN },
-                                { .fd = s->zygotes[1].sock, .events = POLLIN } };
+                                { .fd = s->zygotes[1].sock, .events = POLLIN },
+                                { .fd = s->cgroups ? cgroups_oom_fd(s->cgroups) : -1, .events = POLLIN } };
         int wait_ms = s->stopping && now_us() >= s->kill_at_us ? 1000 : next_due(s);
-        if (poll(fds, 4, wait_ms) < 0)
+        if (oom_wait_ms && (wait_ms < 0 || wait_ms > oom_wait_ms))
+            wait_ms = oom_wait_ms;
+        if (poll(fds, 5, wait_ms) < 0)
             continue;
         if (fds[1].revents && s->server.sock >= 0)
             on_server(s);
         for (int i = 0; i < 2; i++)
             if (fds[2 + i].revents && s->zygotes[i].sock >= 0)
                 on_zygote(s, &s->zygotes[i]);
+        if (fds[4].revents || oom_wait_ms)
+            oom_wait_ms = on_oom(s);
         if (fds[0].revents)
             on_signal(s);
     }
@@ -606,7 +660,7 @@ static int find_layers(struct supervisor *s)
 {
     struct buf error;
 
-    buf_init(&error, 1024);
+    buf_init(&error, 2048);
     if (require_init(&s->require, s->conf, &error) < 0) {
         buf_addc(&error, '\0');
         refuse(error.data);
@@ -648,7 +702,8 @@ static int prepare(struct supervisor *s)
     struct buf error;
     int err = 0;
 
-    if (raise_file_limit() < 0)
+    s->signal_fd = make_signal_fd(); /* before there is anything that a signal must not leave behind */
+    if (s->signal_fd < 0 || raise_file_limit() < 0)
         return -1;
     fill_server_conf(s);
     if (fit_connections(&s->server_conf) < 0 || find_layers(s) < 0)
@@ -661,6 +716,7 @@ static int prepare(struct supervisor *s)
         if (!err)
             s->listener_fd = listener_open(s->conf->server_listen, &s->url, &error);
         err = s->listener_fd < 0 ? -1 : 0;
+        s->listening = !err;
     }
     if (err && error.len) {
         buf_addc(&error, '\0');
@@ -669,9 +725,10 @@ static int prepare(struct supervisor *s)
     buf_free(&error);
     if (err)
         return -1;
+    if (!s->cgroups)
+        s->watch = watch_new(s->server_conf.n_slots, &s->server_conf.limits);
     fill_zygote_conf(s);
-    s->signal_fd = make_signal_fd();
-    return s->signal_fd < 0 ? -1 : 0;
+    return 0;
 }
 
 int supervisor_run(const struct supervisor_options *options)
@@ -688,7 +745,7 @@ int supervisor_run(const struct supervisor_options *options)
                             .files = { -1, -1, -1, -1 } };
     buf_init(&s.url, 256);
     log_init("supervisor", (enum log_format) word_index(s.conf->log_format, log_formats),
-             (enum log_level) word_index(s.conf->log_level, log_levels));
+             (enum log_level) log_level_of(options));
     s.exit_status = EXIT_FAILURE;
     if (prepare(&s) == 0) {
         s.exit_status = EXIT_SUCCESS;
@@ -696,8 +753,9 @@ int supervisor_run(const struct supervisor_options *options)
     }
     explicit_bzero(&s.courier_conf, sizeof(s.courier_conf));
     cgroups_free(s.cgroups);
+    watch_free(s.watch);
     require_free(&s.require);
-    if (s.listener_fd >= 0 && strncmp(s.conf->server_listen, "unix:", 5) == 0)
+    if (s.listening && strncmp(s.conf->server_listen, "unix:", 5) == 0)
         unlink(s.conf->server_listen + 5);
     buf_free(&s.url);
     return s.exit_status;

@@ -194,7 +194,7 @@ int encode_value(struct buf *out, PyObject *value, char *reason, size_t size)
 {
     struct encoder e = { .out = out, .reason = reason, .reason_size = size };
     int err = encode(&e, value);
-    if (!err && out->full)
+    if (out->full)
         err = refuse(&e, "the value is larger than %zu bytes as JSON", out->max);
     return err;
 }

@@ -18,6 +18,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/capability.h>
 #include <malloc.h>
 #include <poll.h>
 #include <signal.h>
@@ -38,6 +39,30 @@ static void set_environment(void)
     clearenv();
     for (size_t i = 0; i < sizeof(values) / sizeof(*values); i++)
         setenv(values[i][0], values[i][1], 1);
+}
+
+/* Of root's powers in our user namespace only those that making a box takes: clone, setns, unshare and mount
+ * (SYS_ADMIN), opening init's namespace though it is not dumpable (SYS_PTRACE), its scratch (CHOWN), its ids, its
+ * bounding set and securebits (SETPCAP).  Inherited by every box, which then drops these too. */
+static int drop_powers(void)
+{
+    static const unsigned kept[] = { CAP_CHOWN, CAP_SETGID, CAP_SETUID, CAP_SETPCAP, CAP_SYS_PTRACE, CAP_SYS_ADMIN };
+    struct __user_cap_header_struct header = { .version = _LINUX_CAPABILITY_VERSION_3 };
+    struct __user_cap_data_struct caps[2] = { { 0 } };
+    uint64_t mask = 0;
+
+    for (size_t i = 0; i < sizeof(kept) / sizeof(*kept); i++)
+        mask |= UINT64_C(1) << kept[i];
+    for (unsigned long cap = 0; cap < 64; cap++)
+        if (!(mask & UINT64_C(1) << cap) && prctl(PR_CAPBSET_DROP, cap, 0, 0, 0) < 0 && errno != EINVAL)
+            return -1;
+    caps[0].permitted = caps[0].effective = (uint32_t) mask;
+    if (syscall(SYS_capset, &header, caps) < 0 || prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
+        return -1;
+    /* Whoever started us may have asked for pages merged with others': their timing tells what is in them.  Older
+     * kernels can't merge a whole process. */
+    prctl(PR_SET_MEMORY_MERGE, 0, 0, 0, 0);
+    return prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
 }
 
 static void set_close_on_exec(void)
@@ -103,6 +128,8 @@ int main(void)
 
     set_close_on_exec();
     set_environment();
+    if (drop_powers() < 0)
+        return EXIT_CANNOT;
     if (fd_recv(SUPERVISOR_FD, &zygote.conf, sizeof(zygote.conf), NULL, 0, NULL) != sizeof(zygote.conf)
         || zygote.conf.n_slots > WIRE_SLOTS_MAX)
         return EXIT_FAILURE;

@@ -1,50 +1,56 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the zygote's C code leaves to Python: compiling a program, wording an exception.
+"""What the zygote's C code leaves to Python: compiling a program, and its source as a file.
 
 Executed once in the zygote in a namespace of its own, before any program.  The C
-side (run.c) keeps compile_program() and format_error(); a program finds them by no name.
-Everything but format_error() has done its work before the program's first line runs.
+side (run.c) keeps compile_program() and open_source(); a program finds them by no name.
+Everything but open_source() has done its work before the program's first line runs.
 """
 import __future__
 import ast
+import io
 import linecache
 import opcode
 import sys
-import traceback
 import types
 import warnings
 
 FILENAME = "main.py"
 STAR = "hatchery_star"  # stands for `*` between compile() and patch_stars()
+BODY = "<body>"  # the function around a program that returns; no program can name one so
 
 SCOPES = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
-COMPREHENSIONS = (ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp)
 BLOCKS = ("body", "orelse", "finalbody")
 
-TracebackException = traceback.TracebackException
-BaseException = BaseException
-getattr = getattr
+open = open
+program = b""  # what open_source() gives
 
 
 def compile_program(source):
     """A program as (code object, globals to set before it runs); it may `return` at top level."""
+    global program
     if source[:1] == "\ufeff":
         source = source[1:]
+    program = source.encode("utf-8", "replace")
     lines = [line + "\n" for line in source.replace("\r\n", "\n").replace("\r", "\n").split("\n")]
     linecache.cache[FILENAME] = (len(source), None, lines, FILENAME)
+    said, show, warnings._showwarnmsg = [], warnings._showwarnmsg, lambda message: said.append(message)
     try:
         try:
             return compile(source, FILENAME, "exec", 0, True), {}
         except SyntaxError as error:
             if error.msg != "'return' outside function":
                 raise
+            del said[:]  # or the compiler would say it twice
         return compile_returning(source)
     except SyntaxError as error:
         # A tree has no text: give the error the line that a file would have given.
         if error.text is None and error.filename == FILENAME and 0 < (error.lineno or 0) <= len(lines):
             error.text = lines[error.lineno - 1]
-        error.__context__ = None
         raise error.with_traceback(None)
+    finally:
+        warnings._showwarnmsg = show
+        for message in said:
+            show(message)
 
 
 def compile_returning(source):
@@ -52,7 +58,7 @@ def compile_returning(source):
     is global, and the function's code object is then run as the module's: `return` unwinds
     `with`, `finally` and loops as the compiler knows to, and names stay the module's."""
     limit = sys.getrecursionlimit()
-    sys.setrecursionlimit(max(limit, 10000))  # a long chain of elif is nested in the tree
+    sys.setrecursionlimit(max(limit, 10000))  # a chain of elif is nested in the tree, lambdas in the code
     try:
         check_without_returns(source)
         tree = ast.parse(source, FILENAME)
@@ -61,21 +67,20 @@ def compile_returning(source):
         for node in future:
             for alias in node.names:
                 first[alias.asname or alias.name] = getattr(__future__, alias.name)
-        rewriter = Rewriter("annotations" in first and future != [])
+        rewriter = Rewriter(any(alias.name == "annotations" for node in future for alias in node.names))
         body = rewriter.block([node for node in tree.body if not is_future(node)])
         if rewriter.annotated:
             first["__annotations__"] = {}
         function = ast.FunctionDef(
-            name="main", decorator_list=[], lineno=1, col_offset=0,
+            name=BODY, decorator_list=[], lineno=1, col_offset=0,
             args=ast.arguments(posonlyargs=[], args=[], kwonlyargs=[], kw_defaults=[], defaults=[]),
-            # `pass` keeps a first string from being a docstring.
-            body=[ast.Pass()] + [ast.Global(names=[name]) for name in sorted(rewriter.names)] + body)
+            body=[ast.Global(names=[name]) for name in sorted(rewriter.names)] + body)
         module = ast.fix_missing_locations(ast.Module(body=future + [function], type_ignores=[]))
         outer = compile(module, FILENAME, "exec", 0, True)
+        code = next(c for c in outer.co_consts if isinstance(c, types.CodeType) and c.co_name == BODY)
+        code = requalify(patch_stars(code), BODY + ".<locals>.")
     finally:
         sys.setrecursionlimit(limit)
-    code = next(c for c in outer.co_consts if isinstance(c, types.CodeType) and c.co_name == "main")
-    code = requalify(patch_stars(code), "main.<locals>.")
     return code.replace(co_name="<module>", co_qualname="<module>"), first
 
 
@@ -153,8 +158,11 @@ class Rewriter:
             item = ast.Subscript(value=where, slice=ast.Constant(value=node.target.id), ctx=ast.Store())
             value = ast.Constant(value=ast.unparse(node.annotation)) if self.lazy else node.annotation
             new.append(ast.Assign(targets=[item], value=value))
-        elif not self.lazy:
-            new.append(ast.Expr(value=node.annotation))
+        else:
+            if node.value is None and not isinstance(node.target, ast.Name):
+                new += [ast.Expr(value=part) for part in evaluated_parts(node.target)]
+            if not self.lazy:
+                new.append(ast.Expr(value=node.annotation))
         return [ast.copy_location(n, node) for n in new or [ast.Pass()]]
 
     def bind(self, node):
@@ -164,6 +172,9 @@ class Rewriter:
             outer = node.decorator_list + getattr(node, "bases", []) + [k.value for k in getattr(node, "keywords", [])]
             if arguments:
                 outer += arguments.defaults + [d for d in arguments.kw_defaults if d]
+                given = [*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs, arguments.vararg,
+                         arguments.kwarg]
+                outer += [a.annotation for a in given if a and a.annotation] + [r for r in [node.returns] if r]
         elif isinstance(node, (ast.Import, ast.ImportFrom)):
             self.names.update(alias.asname or alias.name.partition(".")[0] for alias in node.names)
             outer = []
@@ -175,26 +186,33 @@ class Rewriter:
             self.bind_expression(child)
 
     def bind_expression(self, top):
-        """Targets, `:=` and captures; iterative, as the nesting is a stranger's."""
-        todo = [(top, False)]
+        """Targets, `:=` and captures; iterative, as the nesting is a stranger's.  The variables of
+        comprehensions come along, which changes nothing: they are bound in a scope of their own."""
+        todo = [top]
         while todo:
-            node, inside = todo.pop()  # inside a comprehension only `:=` binds out here
+            node = todo.pop()
             if isinstance(node, ast.Lambda):
-                todo += [(d, inside) for d in node.args.defaults + node.args.kw_defaults if d]
+                todo += [d for d in node.args.defaults + node.args.kw_defaults if d]
                 continue
-            if isinstance(node, ast.Name) and not inside and not isinstance(node.ctx, ast.Load):
+            if isinstance(node, ast.Name) and not isinstance(node.ctx, ast.Load):
                 self.names.add(node.id)
-            elif isinstance(node, ast.NamedExpr):
-                self.names.add(node.target.id)
             elif isinstance(node, (ast.MatchAs, ast.MatchStar, ast.ExceptHandler)) and node.name:
                 self.names.add(node.name)
             elif isinstance(node, ast.MatchMapping) and node.rest:
                 self.names.add(node.rest)
-            inside = inside or isinstance(node, COMPREHENSIONS)
             for field, value in ast.iter_fields(node):
                 if field != "body" or not isinstance(node, (ast.ExceptHandler, ast.match_case)):
-                    todo += [(child, inside) for child in (value if isinstance(value, list) else [value])
+                    todo += [child for child in (value if isinstance(value, list) else [value])
                              if isinstance(child, ast.AST)]
+
+
+def evaluated_parts(target):
+    """What `a.b: T` and `a[i]: T` evaluate of their target."""
+    parts = [target.value]
+    if isinstance(target, ast.Subscript):
+        parts += [part for part in (target.slice.lower, target.slice.upper, target.slice.step) if part] \
+            if isinstance(target.slice, ast.Slice) else [target.slice]
+    return parts
 
 
 def patch_stars(code):
@@ -226,9 +244,17 @@ def requalify(code, prefix):
     return code.replace(co_consts=consts, co_qualname=code.co_qualname.removeprefix(prefix))
 
 
-def format_error(kind, value, tb):
-    """The traceback as Python prints it, or None where the program broke what that needs."""
-    try:
-        return "".join(TracebackException(kind, value, tb, compact=True).format())
-    except BaseException:
-        return None
+class Source(io.BytesIO):
+    """main.py for the C code that shows a traceback: it asks for the encoding by descriptor,
+    and reads from the object."""
+
+    def fileno(self):
+        self.null = open("/dev/null", "rb")
+        return self.null.fileno()
+
+
+def open_source(name, *rest, **named):
+    """io.open() while an exception is shown (show.c)."""
+    if name == FILENAME:
+        return Source(program)
+    return open(name, *rest, **named)

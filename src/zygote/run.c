@@ -10,11 +10,12 @@
 
 #include "encode.h"
 #include "prelude.h"
+#include "show.h"
 
 #include "../box/box.h"
 
 #include <errno.h>
-#include <poll.h>
+#include <fcntl.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
@@ -25,9 +26,10 @@
 enum { ERROR_MAX = 65536, REASON_MAX = 512 };
 
 static struct {
-    PyObject *compile_program, *format_error; /* the prelude's */
+    PyObject *compile_program, *open_source; /* the prelude's */
     PyObject *threading_shutdown, *run_exitfuncs, *excepthook;
     PyObject *main_dict;
+    PyObject *seed_numpy; /* NULL where no import brought it in */
     const struct wire_limits *limits;
 } py;
 
@@ -59,9 +61,9 @@ static int load_prelude(void)
         return -1;
     Py_DECREF(done);
     py.compile_program = PyDict_GetItemString(space, "compile_program");
-    py.format_error = PyDict_GetItemString(space, "format_error");
+    py.open_source = PyDict_GetItemString(space, "open_source");
     Py_INCREF(py.compile_program);
-    Py_INCREF(py.format_error);
+    Py_INCREF(py.open_source);
     return 0; /* @space lives as long as its functions do */
 }
 
@@ -72,6 +74,7 @@ static int prepare_main(void)
     py.main_dict = module ? PyModule_GetDict(module) : NULL;
     if (!py.main_dict)
         return -1;
+    Py_INCREF(py.main_dict); /* a program may throw the module away */
     PyObject *file = PyUnicode_FromString("main.py");
     int failed = !file || PyDict_SetItemString(py.main_dict, "__file__", file) < 0
                  || PyDict_SetItemString(py.main_dict, "__cached__", Py_None) < 0;
@@ -101,40 +104,29 @@ static void add_text(struct buf *out, PyObject *text)
 static void print_stderr(PyObject *text)
 {
     PyObject *file = PySys_GetObject("stderr");
-    if (file && file != Py_None && PyFile_WriteObject(text, file, Py_PRINT_RAW) < 0)
+    if (text && file && file != Py_None && PyFile_WriteObject(text, file, Py_PRINT_RAW) < 0)
         PyErr_Clear();
 }
 
-/* The exception's text, whatever the program did to the modules that word it. */
+static void print_stderr_words(const char *words)
+{
+    PyObject *text = PyUnicode_FromString(words);
+    print_stderr(text);
+    Py_XDECREF(text);
+}
+
+/* The exception's text, whatever the program did to what words it. */
 static PyObject *exception_text(PyObject *type, PyObject *value, PyObject *tb)
 {
-    PyObject *text = PyObject_CallFunctionObjArgs(py.format_error, type, value, tb ? tb : Py_None, NULL);
-    if (text && PyUnicode_Check(text))
+    PyObject *text = show_text(type, value, tb);
+    if (text)
         return text;
-    Py_XDECREF(text);
-    PyErr_Clear();
     PyObject *string = PyObject_Str(value);
     if (!string)
         PyErr_Clear();
     text = PyUnicode_FromFormat("%s: %V\n", ((PyTypeObject *) type)->tp_name, string, "<exception str() failed>");
     Py_XDECREF(string);
     return text;
-}
-
-/* As _PyErr_PrintEx does: the program's own sys.excepthook, else the text on stderr. */
-static void show_exception(PyObject *type, PyObject *value, PyObject *tb, PyObject *text)
-{
-    PyObject *hook = PySys_GetObject("excepthook");
-    if (hook && hook != py.excepthook) {
-        PyObject *done = PyObject_CallFunctionObjArgs(hook, type, value, tb ? tb : Py_None, NULL);
-        if (done) {
-            Py_DECREF(done);
-            return;
-        }
-        PyErr_Clear();
-    }
-    if (text)
-        print_stderr(text);
 }
 
 /* sys.exit(value): an int is the exit code, None is 0, anything else is printed and 1. */
@@ -167,14 +159,61 @@ static void end_by_exit(struct ending *end, PyObject *value)
     Py_XDECREF(code);
 }
 
+/* The program's own sys.excepthook failed: tell both exceptions, or exit as it asked. */
+static void end_by_hook(struct ending *end, PyObject *text)
+{
+    PyObject *type, *value, *tb;
+
+    PyErr_Fetch(&type, &value, &tb);
+    PyErr_NormalizeException(&type, &value, &tb);
+    if (PyErr_GivenExceptionMatches(type, PyExc_SystemExit)) {
+        buf_reset(&end->error);
+        end_by_exit(end, value);
+    } else {
+        PyObject *second = exception_text(type, value, tb);
+        print_stderr_words("Error in sys.excepthook:\n");
+        print_stderr(second);
+        print_stderr_words("\nOriginal exception was:\n");
+        print_stderr(text);
+        Py_XDECREF(second);
+    }
+    Py_XDECREF(type);
+    Py_XDECREF(value);
+    Py_XDECREF(tb);
+    PyErr_Clear();
+}
+
+/* As PyErr_Print() does: the program's own sys.excepthook, else the text on stderr. */
+static void show_exception(struct ending *end, PyObject *type, PyObject *value, PyObject *tb, PyObject *text)
+{
+    PyObject *hook = PySys_GetObject("excepthook");
+
+    if (hook == py.excepthook) {
+        print_stderr(text);
+        return;
+    }
+    if (!hook) {
+        print_stderr_words("sys.excepthook is missing\n");
+        print_stderr(text);
+        return;
+    }
+    Py_INCREF(hook);
+    PyObject *done = PyObject_CallFunctionObjArgs(hook, type, value, tb ? tb : Py_None, NULL);
+    if (!done)
+        end_by_hook(end, text);
+    Py_XDECREF(done);
+    Py_DECREF(hook);
+}
+
 /* The pending exception is the end of the program. */
 static void end_by_exception(struct ending *end, bool compiling)
 {
     PyObject *type, *value, *tb;
     PyErr_Fetch(&type, &value, &tb);
     PyErr_NormalizeException(&type, &value, &tb);
-    if (tb && !compiling)
-        PyException_SetTraceback(value, tb);
+    if (compiling)
+        Py_CLEAR(tb); /* its frames are ours */
+    PyException_SetTraceback(value, tb ? tb : Py_None);
     if (!compiling && PyErr_GivenExceptionMatches(type, PyExc_SystemExit))
         end_by_exit(end, value);
     else {
@@ -182,12 +221,12 @@ static void end_by_exception(struct ending *end, bool compiling)
         end->kind =
             compiling && PyErr_GivenExceptionMatches(type, PyExc_SyntaxError) ? OUTCOME_SYNTAX : OUTCOME_EXCEPTION;
         end->exit_code = interrupt ? 130 : 1; /* python3 ends itself with SIGINT */
-        PyObject *text = exception_text(type, value, compiling ? NULL : tb);
+        PyObject *text = exception_text(type, value, tb);
         add_text(&end->error, text);
         PySys_SetObject("last_type", type);
         PySys_SetObject("last_value", value);
         PySys_SetObject("last_traceback", tb ? tb : Py_None);
-        show_exception(type, value, compiling ? NULL : tb, text);
+        show_exception(end, type, value, tb, text);
         Py_XDECREF(text);
     }
     Py_XDECREF(type);
@@ -196,18 +235,31 @@ static void end_by_exception(struct ending *end, bool compiling)
     PyErr_Clear();
 }
 
+static bool is_closed(PyObject *file)
+{
+    PyObject *closed = PyObject_GetAttrString(file, "closed");
+    int yes = closed ? PyObject_IsTrue(closed) : 0;
+
+    Py_XDECREF(closed);
+    if (yes < 0 || !closed)
+        PyErr_Clear();
+    return yes > 0;
+}
+
+/* 0, or -1 when what was printed could not be written. */
 static int flush_std(const char *name)
 {
     PyObject *file = PySys_GetObject(name);
-    if (!file || file == Py_None)
+    if (!file || file == Py_None || is_closed(file))
         return 0;
+    Py_INCREF(file);
     PyObject *done = PyObject_CallMethod(file, "flush", NULL);
-    if (!done) {
+    if (!done && strcmp(name, "stdout") == 0)
         PyErr_WriteUnraisable(file);
-        return -1;
-    }
-    Py_DECREF(done);
-    return 0;
+    Py_DECREF(file);
+    Py_XDECREF(done);
+    PyErr_Clear();
+    return done ? 0 : -1;
 }
 
 static void call_quietly(PyObject *function)
@@ -224,14 +276,15 @@ static void finish(struct ending *end)
 {
     call_quietly(py.threading_shutdown);
     call_quietly(py.run_exitfuncs);
-    if ((flush_std("stdout") < 0) | (flush_std("stderr") < 0) && end->kind == OUTCOME_OK) {
-        end->kind = OUTCOME_EXIT;
+    if ((flush_std("stdout") < 0) | (flush_std("stderr") < 0)) {
+        if (end->kind == OUTCOME_OK)
+            end->kind = OUTCOME_EXIT;
         end->exit_code = 120;
     }
     _PyModule_ClearDict(py.main_dict);
     PyGC_Collect();
-    flush_std("stdout");
-    flush_std("stderr");
+    flush_std("__stdout__");
+    flush_std("__stderr__");
     PyErr_Clear();
     fflush(NULL);
 }
@@ -294,11 +347,12 @@ static void rehearse(void)
     PyErr_Clear();
 }
 
-/* The program may have made the socket non-blocking. */
-static int wait_for(short events)
+/* The program may have made the socket non-blocking. Not poll(2): it fails when RLIMIT_NOFILE is 0. */
+static void make_blocking(void)
 {
-    struct pollfd p = { .fd = BOX_CONTROL_FD, .events = events };
-    return poll(&p, 1, -1);
+    int flags = fcntl(BOX_CONTROL_FD, F_GETFL);
+    if (flags >= 0)
+        fcntl(BOX_CONTROL_FD, F_SETFL, flags & ~O_NONBLOCK);
 }
 
 static ssize_t send_packet(const struct iovec *iov, int n)
@@ -311,13 +365,13 @@ static ssize_t send_packet(const struct iovec *iov, int n)
         memcpy(packet + size, iov[i].iov_base, iov[i].iov_len);
         size += iov[i].iov_len;
     }
-    do
-        sent = send(BOX_CONTROL_FD, packet, size, MSG_NOSIGNAL);
-    while (sent < 0 && (errno == EINTR || (errno == EAGAIN && wait_for(POLLOUT) >= 0)));
+    while ((sent = send(BOX_CONTROL_FD, packet, size, MSG_NOSIGNAL)) < 0 && (errno == EINTR || errno == EAGAIN))
+        make_blocking();
     return sent;
 }
 
-static void report(const unsigned char *token, struct ending *end)
+/* False when the program has broken the socket: then the exit status must tell. */
+static bool report(const unsigned char *token, struct ending *end)
 {
     struct wire_outcome head = { .kind = end->kind,
                                  .exit_code = end->exit_code,
@@ -335,9 +389,10 @@ static void report(const unsigned char *token, struct ending *end)
                                 { &head, at ? 0 : sizeof(head) },
                                 { body.data + at, n } };
         if (send_packet(iov, 3) < 0)
-            break;
+            return false;
         at += n;
     } while (at < body.len);
+    return true;
 }
 
 static ssize_t receive(void *p, size_t size)
@@ -388,6 +443,18 @@ static void limit_cpu(int64_t timeout_ms)
     setrlimit(RLIMIT_CPU, &limit);
 }
 
+/* Renew what two boxes must not share and PyOS_AfterFork_Child() has not renewed.  It has `random`; `uuid` asks the
+ * kernel, or `random`; OpenSSL notices a fork by the number of the process, which is 1 in the zygote and never in a
+ * box.  A box that would repeat another's numbers is of no use. */
+static void renew(void)
+{
+    PyObject *done = py.seed_numpy ? PyObject_CallNoArgs(py.seed_numpy) : NULL;
+
+    if (py.seed_numpy && !done)
+        _exit(126);
+    Py_XDECREF(done);
+}
+
 _Noreturn void run_box(void)
 {
     const struct wire_box_state ready = { .step = BOX_READY };
@@ -395,6 +462,7 @@ _Noreturn void run_box(void)
     struct ending end;
     char byte;
 
+    renew();
     rehearse();
     ending_init(&end);
     if (send(BOX_CONTROL_FD, &ready, sizeof(ready), MSG_NOSIGNAL) < 0)
@@ -406,17 +474,42 @@ _Noreturn void run_box(void)
     finish(&end);
     if (getpid() != self)
         _exit(end.exit_code); /* a child that the program forked came out here too */
-    report(run.token, &end);
     /* The server replies first and kills then: dying here would compete with the reply for a core. */
-    while (receive(&byte, 1) > 0)
-        ;
+    if (report(run.token, &end))
+        while (receive(&byte, 1) > 0)
+            ;
     _exit(end.exit_code);
+}
+
+/* numpy's global generator is seeded when it is imported, and numpy does not notice a fork.  What `uuid` keeps
+ * between calls would be the same in every box, had an import asked for a uuid1(). */
+static int prepare_renewal(void)
+{
+    PyObject *name = PyUnicode_FromString("numpy.random");
+    PyObject *module = name ? PyImport_GetModule(name) : NULL;
+    int failed = !name;
+
+    Py_XDECREF(name);
+    if (module) {
+        py.seed_numpy = PyObject_GetAttrString(module, "seed");
+        failed |= !py.seed_numpy;
+        Py_DECREF(module);
+    }
+    name = PyUnicode_FromString("uuid");
+    module = name ? PyImport_GetModule(name) : NULL;
+    if (module)
+        failed |= PyObject_SetAttrString(module, "_node", Py_None) < 0
+                  || PyObject_SetAttrString(module, "_last_timestamp", Py_None) < 0;
+    failed |= !name;
+    Py_XDECREF(name);
+    Py_XDECREF(module);
+    return failed || PyErr_Occurred() ? -1 : 0;
 }
 
 int run_prepare(const struct wire_limits *limits)
 {
     py.limits = limits;
-    if (load_prelude() < 0 || prepare_main() < 0)
+    if (load_prelude() < 0 || prepare_main() < 0 || show_prepare(py.open_source) < 0 || prepare_renewal() < 0)
         return -1;
     py.threading_shutdown = attribute("threading", "_shutdown");
     py.run_exitfuncs = attribute("atexit", "_run_exitfuncs");

@@ -28,6 +28,8 @@ def make_server():
 
     yield make
     for service in made:
+        if service.log_path.is_file():
+            print(service.log_text()[-5000:])  # shown where the test has failed
         service.stop()
         service.directory.cleanup()
 

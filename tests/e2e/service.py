@@ -16,6 +16,7 @@ import time
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 HATCHERY = os.environ.get("HATCHERY", str(ROOT / "build" / "hatchery"))
 KEY = "test-key"
+REQUIRE = os.environ.get("TEST_REQUIRE")  # isolation.require of every server and run that does not set its own
 EXECUTE = "/v1/code/execute/python"
 
 
@@ -95,9 +96,11 @@ def cgroups_of(pid):
 
 
 class Service:
-    """`hatchery serve`.  @env are more environment variables, @config the text of a configuration file."""
+    """`hatchery serve`.  @env are more environment variables, @config the text of a configuration file, @prefix the
+    words of a command that ends by executing the words after it."""
 
-    def __init__(self, *arguments, env=None, config=None, listen="127.0.0.1:0", key=KEY, start=True):
+    def __init__(self, *arguments, env=None, config=None, listen="127.0.0.1:0", key=KEY, start=True, prefix=(),
+                 program=HATCHERY):
         self.directory = tempfile.TemporaryDirectory(prefix="hatchery-test-")
         self.listen = listen
         self.log_path = pathlib.Path(self.directory.name, "log")
@@ -105,10 +108,12 @@ class Service:
         if key is not None:
             self.env["API_KEY"] = key
         self.key = key
+        if REQUIRE:
+            self.env["HATCHERY_ISOLATION_REQUIRE"] = REQUIRE
         self.env.update(env or {})
         self.state = pathlib.Path(self.directory.name, "state")
         state = [] if "--state" in arguments or "HATCHERY_SERVER_STATE" in self.env else ["--state", str(self.state)]
-        self.command = [HATCHERY, "serve", "--listen", listen, *state, *arguments]
+        self.command = [*prefix, program, "serve", "--listen", listen, *state, *arguments]
         if config is not None:
             path = pathlib.Path(self.directory.name, "hatchery.conf")
             path.write_text(config)
@@ -150,6 +155,20 @@ class Service:
             except OSError:
                 pass
         return None
+
+    def below(self, name):
+        """The pids of all processes called @name below the supervisor, those of programs included."""
+        found = []
+        for pid in children(self.pid):
+            try:
+                if open(f"/proc/{pid}/comm").read().strip() == name:
+                    found.append(pid)
+            except OSError:
+                pass
+        return found
+
+    def queue_length(self):
+        return self.request("GET", "/v1/toolkit/authenticate")["queue_length"]
 
     def log_text(self):
         return self.log_path.read_text(errors="replace")
@@ -218,10 +237,14 @@ class Service:
         self.directory.cleanup()
 
 
-def hatchery(*arguments, env=None, key=None, stdin=None, timeout=60):
-    """Run the command to its end; the result has returncode, stdout and stderr as text."""
+def hatchery(*arguments, env=None, key=None, stdin=None, timeout=60, prefix=(), program=HATCHERY):
+    """Run the command to its end (a variable of @env that is None is unset); the result has returncode, stdout and stderr as text."""
     full = {k: v for k, v in os.environ.items() if not k.startswith(("HATCHERY_", "API_KEY", "MAX_QUEUE"))}
     if key is not None:
         full["API_KEY"] = key
+    if REQUIRE:
+        full["HATCHERY_ISOLATION_REQUIRE"] = REQUIRE
     full.update(env or {})
-    return subprocess.run([HATCHERY, *arguments], env=full, input=stdin, capture_output=True, text=True, timeout=timeout)
+    full = {name: value for name, value in full.items() if value is not None}
+    return subprocess.run([*prefix, program, *arguments], env=full, input=stdin, capture_output=True, text=True,
+                          timeout=timeout)

@@ -28,7 +28,6 @@ STEPS = [
     ("hostname", "sethostname", []),
     ("capabilities", "prctl", ["0=28"]),
     ("landlock", "landlock_restrict_self", []),
-    ("landlock", "landlock_create_ruleset", []),
     ("descriptors", "dup3", ["1=1023"]),
     ("ids", "setresuid", ["0=1000-100000"]),
     ("mdwe", "prctl", ["0=65"]),
@@ -66,6 +65,7 @@ def test_a_refused_step_stops_the_start(layer, call, conditions):
     ("mount_setattr", [], "/usr/lib"),
     ("umount2", [], "pivot_root"),
     ("prctl", ["0=38"], "no_new_privs"),
+    ("landlock_create_ruleset", [], "the layer 'landlock' "),
 ], ids=lambda value: value if isinstance(value, str) else None)
 def test_what_comes_before_the_boxes_stops_the_start(call, conditions, named):
     text = start_refused(call, conditions)

@@ -1,0 +1,240 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Watching boxes that have no cgroup.
+ *
+ * Called by the supervisor's loop.  The zygote's children are its boxes' inits
+ * and programs; which box one belongs to is told by its pid namespace, and all
+ * below it belong to the same.  What must never happen here: a signal to a
+ * process that is not a box (it goes to a pidfd that was opened while the box
+ * waited for us), or a box making us walk further than its limit. */
+#include "watch.h"
+
+#include "../base/buf.h"
+#include "../base/fd.h"
+#include "../base/log.h"
+#include "../box/kernel.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <signal.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+struct slot {
+    pid_t pid; /* the program; 0: none yet */
+    int pidfd;
+    ino_t namespace; /* not used again for another as long as the pidfd is open: struct pid holds its namespace */
+    bool oom, crowd;
+    pid_t roots[2]; /* the zygote's children in it: init and the program, while they live */
+    unsigned n_roots;
+};
+
+struct watch {
+    unsigned n_slots;
+    int64_t memory_bytes;
+    unsigned processes;
+    long page_bytes;
+    struct slot *slots;
+    pid_t *found; /* the processes of the box that is looked at, at most max_found */
+    unsigned n_found, max_found;
+};
+
+struct watch *watch_new(unsigned n_slots, const struct wire_limits *limits)
+{
+    struct watch *w = xcalloc(1, sizeof(*w));
+
+    w->n_slots = n_slots;
+    w->memory_bytes = limits->memory_bytes;
+    w->processes = (unsigned) limits->processes;
+    w->page_bytes = sysconf(_SC_PAGESIZE);
+    w->slots = xcalloc(n_slots, sizeof(*w->slots));
+    w->max_found = w->processes + 2; /* init, and one more than may be */
+    w->found = xcalloc(w->max_found, sizeof(*w->found));
+    for (unsigned i = 0; i < n_slots; i++)
+        w->slots[i].pidfd = -1;
+    return w;
+}
+
+void watch_free(struct watch *w)
+{
+    if (!w)
+        return;
+    for (unsigned i = 0; i < w->n_slots; i++)
+        fd_close(&w->slots[i].pidfd);
+    free(w->slots);
+    free(w->found);
+    free(w);
+}
+
+static int namespace_of(pid_t pid, ino_t *ret)
+{
+    char path[48];
+    struct stat st;
+
+    snprintf(path, sizeof(path), "/proc/%d/ns/pid", (int) pid);
+    if (stat(path, &st) < 0)
+        return -errno;
+    *ret = st.st_ino;
+    return 0;
+}
+
+int watch_join(struct watch *w, uint32_t slot, pid_t pid)
+{
+    struct slot *s = &w->slots[slot];
+    struct slot next = { .pid = pid, .pidfd = kernel_pidfd_open(pid) };
+
+    if (next.pidfd < 0)
+        return -errno;
+    int err = namespace_of(pid, &next.namespace);
+    if (err) {
+        fd_close(&next.pidfd);
+        return err;
+    }
+    fd_close(&s->pidfd);
+    *s = next;
+    return 0;
+}
+
+void watch_usage(const struct watch *w, uint32_t slot, int64_t *ret_oom_kills, int64_t *ret_pid_refusals)
+{
+    *ret_oom_kills = w->slots[slot].oom;
+    *ret_pid_refusals = w->slots[slot].crowd;
+}
+
+/* Add the children of one thread to what was found, as far as there is room. */
+static void find_children(struct watch *w, pid_t pid, const char *thread)
+{
+    char path[PATH_MAX], text[16384];
+    char *end;
+
+    snprintf(path, sizeof(path), "/proc/%d/task/%s/children", (int) pid, thread);
+    if (fd_read_file(AT_FDCWD, path, text, sizeof(text)) < 0)
+        return;
+    for (char *p = text; w->n_found < w->max_found; p = end) {
+        long child = strtol(p, &end, 10);
+        if (end == p)
+            return;
+        w->found[w->n_found++] = (pid_t) child;
+    }
+}
+
+/* The threads of @pid, whose children are added to what was found. */
+static unsigned walk_threads(struct watch *w, pid_t pid)
+{
+    char path[48];
+    struct dirent *entry;
+    unsigned threads = 0;
+
+    snprintf(path, sizeof(path), "/proc/%d/task", (int) pid);
+    DIR *dir = opendir(path);
+    while (dir && (entry = readdir(dir)) && threads <= w->processes)
+        if (entry->d_name[0] != '.') {
+            find_children(w, pid, entry->d_name);
+            threads++;
+        }
+    if (dir)
+        closedir(dir);
+    return threads;
+}
+
+/* Cheap, and too much: pages that are still the zygote's are in it for each process. */
+static int64_t resident(const struct watch *w, pid_t pid)
+{
+    char path[32], text[128];
+    long long pages = 0, shared = 0;
+
+    snprintf(path, sizeof(path), "/proc/%d/statm", (int) pid);
+    if (fd_read_file(AT_FDCWD, path, text, sizeof(text)) < 0 || sscanf(text, "%*d %lld %lld", &pages, &shared) != 2)
+        return 0;
+    return (pages - shared) * w->page_bytes;
+}
+
+static int64_t kilobytes_after(const char *text, const char *name)
+{
+    const char *p = strstr(text, name);
+    return p ? atoll(p + strlen(name)) : 0;
+}
+
+/* Dear, and right: each page shared out among those that have it. */
+static int64_t proportional(const struct watch *w, pid_t pid)
+{
+    char path[48], text[2048];
+
+    snprintf(path, sizeof(path), "/proc/%d/smaps_rollup", (int) pid);
+    if (fd_read_file(AT_FDCWD, path, text, sizeof(text)) <= 0)
+        return resident(w, pid);
+    return (kilobytes_after(text, "Pss_Anon:") + kilobytes_after(text, "Pss_Shmem:")) * 1024;
+}
+
+static int64_t sum(const struct watch *w, int64_t (*bytes_of)(const struct watch *, pid_t))
+{
+    int64_t bytes = 0;
+    for (unsigned i = 0; i < w->n_found; i++)
+        bytes += bytes_of(w, w->found[i]);
+    return bytes;
+}
+
+/* The zygote reaps the program and then kills its init, and so all that it left. */
+static void strike(struct slot *s, bool *reason)
+{
+    *reason = true;
+    if (kernel_pidfd_send_signal(s->pidfd, SIGKILL) < 0 && errno != ESRCH)
+        log_error("a box over its limits could not be killed", LOG_S("errno", strerrorname_np(errno)));
+}
+
+static void look_at(struct watch *w, struct slot *s)
+{
+    unsigned tasks = 0;
+
+    memcpy(w->found, s->roots, sizeof(s->roots));
+    w->n_found = s->n_roots;
+    for (unsigned i = 0; i < w->n_found && tasks <= w->processes; i++) {
+        unsigned threads = walk_threads(w, w->found[i]);
+        bool is_init = i < s->n_roots && w->found[i] != s->pid;
+        tasks += is_init ? 0 : threads;
+    }
+    if (tasks > w->processes)
+        strike(s, &s->crowd);
+    else if (sum(w, resident) > w->memory_bytes && sum(w, proportional) > w->memory_bytes)
+        strike(s, &s->oom);
+}
+
+static struct slot *slot_of(struct watch *w, pid_t pid)
+{
+    ino_t namespace = 0;
+
+    if (namespace_of(pid, &namespace) < 0)
+        return NULL;
+    for (unsigned i = 0; i < w->n_slots; i++)
+        if (w->slots[i].pid && w->slots[i].namespace == namespace)
+            return &w->slots[i];
+    return NULL;
+}
+
+void watch_look(struct watch *w, pid_t zygote)
+{
+    char path[64], text[65536];
+    char *end;
+
+    snprintf(path, sizeof(path), "/proc/%d/task/%d/children", (int) zygote, (int) zygote);
+    if (fd_read_file(AT_FDCWD, path, text, sizeof(text)) < 0)
+        return;
+    for (unsigned i = 0; i < w->n_slots; i++)
+        w->slots[i].n_roots = 0;
+    for (char *p = text;; p = end) {
+        pid_t child = (pid_t) strtol(p, &end, 10);
+        struct slot *s = end == p ? NULL : slot_of(w, child);
+        if (end == p)
+            break;
+        if (s && s->n_roots < 2)
+            s->roots[s->n_roots++] = child;
+    }
+    for (unsigned i = 0; i < w->n_slots; i++)
+        if (w->slots[i].n_roots)
+            look_at(w, &w->slots[i]);
+}

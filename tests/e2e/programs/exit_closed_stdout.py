@@ -1,0 +1,4 @@
+import sys
+print("then closed")
+sys.stdout.flush()
+sys.stdout.close()

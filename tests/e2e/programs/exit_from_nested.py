@@ -1,0 +1,19 @@
+import atexit
+import sys
+import threading
+import time
+
+atexit.register(print, "atexit")
+threading.Thread(target=lambda: (time.sleep(0.05), print("thread ended"))).start()
+
+
+def deep(n):
+    try:
+        if n == 0:
+            sys.exit(4)
+        deep(n - 1)
+    finally:
+        print("unwinding", n)
+
+
+deep(3)

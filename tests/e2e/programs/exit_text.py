@@ -1,0 +1,2 @@
+import sys
+sys.exit("error: no input files")

@@ -1,0 +1,10 @@
+def combine(first, second):
+    return first.upper() + second.upper()
+
+
+result = combine(
+    "a",
+    second=dict(
+        value=3,
+    ),
+)

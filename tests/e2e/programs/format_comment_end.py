@@ -1,0 +1,1 @@
+print("ends in a comment") # return

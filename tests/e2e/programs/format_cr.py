@@ -1,0 +1,1 @@
+x = 1print("old mac line ends", x)print("end")

@@ -1,0 +1,8 @@
+print("page one")
+
+def f():
+    return 2
+
+print(f())
+    
+print("end")

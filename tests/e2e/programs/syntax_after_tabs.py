@@ -1,0 +1,3 @@
+def f(x):
+	for a in x:
+		print(a b)

@@ -1,0 +1,3 @@
+print("never printed")
+class A:
+    return 5

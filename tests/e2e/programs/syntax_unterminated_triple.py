@@ -1,0 +1,3 @@
+print("start")
+text = """never
+closed

@@ -1,0 +1,3 @@
+def ok():
+    yield 1
+yield 2

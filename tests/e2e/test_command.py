@@ -1,0 +1,384 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The command: its verbs, the configuration and where it comes from, `hatchery run`."""
+import os
+import pathlib
+import re
+import signal
+import subprocess
+import time
+
+import pytest
+
+from service import HATCHERY, ROOT, hatchery, wait_for
+
+CONF_DEF = (ROOT / "src" / "base" / "conf.def").read_text()
+KEYS = re.findall(r'^CONF\((\w+), (\w+), (\w+), "((?:[^"\\]|\\.)*)"', CONF_DEF, re.M)
+
+
+def environment(**more):
+    env = {k: v for k, v in os.environ.items() if not k.startswith(("HATCHERY_", "API_KEY", "MAX_QUEUE"))}
+    return {**env, **more}
+
+
+# --- words ---
+
+
+def test_version():
+    version = re.search(r"version: '([^']+)'", (ROOT / "meson.build").read_text())[1]
+    for flag in ("--version", "-V"):
+        result = hatchery(flag)
+        assert (result.returncode, result.stdout, result.stderr) == (0, f"hatchery {version}\n", "")
+
+
+def test_help_lists_every_key():
+    assert len(KEYS) > 30
+    for flag in ("--help", "-h", "help"):
+        result = hatchery(flag)
+        assert result.returncode == 0 and result.stderr == ""
+        for section, key, _, default in KEYS:
+            assert f"\n  [{section}]\n" in result.stdout
+            assert f"\n  {key} = {default}\n" in result.stdout
+        for verb in ("serve", "run", "check-config"):
+            assert f"hatchery {verb} " in result.stdout
+
+
+@pytest.mark.parametrize("arguments, words", [
+    ([], []),
+    (["sevre"], ["unknown verb 'sevre'", "hatchery --help"]),
+    (["serve", "extra"], ["Usage: hatchery serve"]),
+    (["serve", "--nonsense"], ["nonsense", "Usage: hatchery serve"]),
+    (["serve", "--timeout", "5"], ["no option --timeout"]),
+    (["serve", "--listen"], ["listen", "Usage: hatchery serve"]),
+    (["run"], ["Usage: hatchery run"]),
+    (["run", "a", "b"], ["Usage: hatchery run"]),
+    (["run", "--listen", "x", "-"], ["no option --listen"]),
+    (["run", "/does/not/exist"], ["/does/not/exist", "No such file"]),
+    (["run", "--timeout", "0", "-"], ["limits.timeout_default", "0"]),
+    (["run", "--timeout", "x", "-"], ["limits.timeout_default", "x", "no time"]),
+    (["run", "--timeout", "9999", "-"], ["limits.timeout_default"]),
+    (["check-config", "a", "b"], ["Usage: hatchery check-config"]),
+])
+def test_wrong_usage(arguments, words):
+    result = hatchery(*arguments, key="k", stdin="")
+    assert result.returncode == 2
+    for word in words:
+        assert word in result.stderr
+
+
+# --- the key ---
+
+
+def test_without_a_key_it_says_what_to_type():
+    result = hatchery("serve", "--listen", "127.0.0.1:0")
+    assert result.returncode == 2
+    assert result.stdout == ""
+    for word in ("no API key", "API_KEY", "API_KEY_FILE", "--generate-key", "api_key_file"):
+        assert word in result.stderr
+
+
+@pytest.mark.parametrize("key", ["a b", "tab\t", "\x01", "kéy", "x" * 513, "line\nfeed"])
+def test_bad_keys(key):
+    result = hatchery("serve", "--listen", "127.0.0.1:0", key=key)
+    assert result.returncode == 2
+    assert "API_KEY" in result.stderr
+    assert key not in result.stderr
+
+
+def test_two_keys_are_ambiguous(tmp_path):
+    (tmp_path / "key").write_text("other\n")
+    result = hatchery("serve", "--listen", "127.0.0.1:0", key="k", env={"API_KEY_FILE": str(tmp_path / "key")})
+    assert result.returncode == 2
+    assert "API_KEY and API_KEY_FILE are both set" in result.stderr
+
+
+def test_the_key_file(make_server, tmp_path):
+    (tmp_path / "key").write_text("from-the-file  \r\nanother line\n")
+    for arguments in ({"env": {"API_KEY_FILE": str(tmp_path / "key")}},
+                      {"env": {"HATCHERY_SERVER_API_KEY_FILE": str(tmp_path / "key")}},
+                      {"config": f"[server]\napi_key_file = {tmp_path / 'key'}\n"}):
+        server = make_server(key=None, **arguments)
+        server.key = "from-the-file"
+        assert server.run("return 1").response["result"] == 1
+        server.key = "from-the-file "
+        assert server.run("return 1").response["result"] == 1, "blanks at a header's end are not part of it"
+        server.key = "another line"
+        assert server.run("return 1").status == 401
+        assert "from-the-file" not in server.log_text() + server.announcement
+
+
+def test_the_key_is_not_to_be_seen(make_server):
+    server = make_server(key="a-key-to-look-for")
+    for pid in [server.pid, server.child("server"), server.child("zygote")]:
+        for name in ("environ", "cmdline"):
+            assert b"a-key-to-look-for" not in pathlib.Path(f"/proc/{pid}/{name}").read_bytes()
+    assert "a-key-to-look-for" not in server.announcement
+
+
+# --- where the configuration comes from ---
+
+
+def limit_of(server):
+    reply = server.run("", timeout=301)
+    return int(re.search(r"from 1 to (\d+)", reply["error"])[1])
+
+
+def test_environment_over_file_and_alias_under_its_own_name(make_server):
+    file = "[limits]\ntimeout_default = 3\ntimeout_max = 11\n"
+    assert limit_of(make_server(config=file)) == 11
+    assert limit_of(make_server(config=file, env={"HATCHERY_LIMITS_TIMEOUT_MAX": "12s"})) == 12
+    assert limit_of(make_server(env={"HATCHERY_LIMITS_TIMEOUT_MAX": "1min"})) == 60
+
+
+def test_flags_over_environment(make_server, tmp_path):
+    server = make_server(env={"HATCHERY_SERVER_LISTEN": f"unix:{tmp_path}/never"})
+    assert server.run("return 1").response["result"] == 1, "--listen counts"
+    assert not (tmp_path / "never").exists()
+    result = hatchery("run", "--timeout", "1", "-", env={"HATCHERY_LIMITS_TIMEOUT_DEFAULT": "200"}, stdin="while 1: pass")
+    assert "timed out after 1 seconds" in result.stderr
+
+
+def test_config_in_the_environment(make_server, tmp_path):
+    path = tmp_path / "other.conf"
+    path.write_text("[limits]\ntimeout_default = 5\ntimeout_max = 13\n")
+    assert limit_of(make_server(env={"HATCHERY_CONFIG": str(path)})) == 13
+    assert limit_of(make_server(env={"HATCHERY_CONFIG": str(path)}, config="[limits]\ntimeout_max = 200\n")) == 200
+
+
+def check(tmp_path, text, env=None, key="k"):
+    path = tmp_path / "hatchery.conf"
+    path.write_bytes(text if isinstance(text, bytes) else text.encode())
+    results = [hatchery("check-config", *arguments, env=env, key=key) for arguments in
+               ([str(path)], ["--config", str(path)])]
+    assert results[0].stderr == results[1].stderr and results[0].returncode == results[1].returncode
+    return results[0]
+
+
+def test_a_valid_configuration(tmp_path):
+    result = check(tmp_path, "# all of it\n[server]\nlisten = 127.0.0.1:0\n; more\n[limits]\nmemory = 256M\ncpu_percent=50\n"
+                             "[python]\nimports = json\n  re\n")
+    assert (result.returncode, result.stderr) == (0, "")
+    assert result.stdout == "The configuration is valid.\n"
+    result = check(tmp_path, "", key=None)
+    assert result.returncode == 0 and "no API key yet" in result.stdout
+
+
+def test_the_defaults_are_valid(tmp_path):
+    text, section = "", None
+    for name, key, type, default in KEYS:
+        text += f"[{name}]\n" if name != section else ""
+        text += f"{key} = {default}\n" if type != "SECRET" else ""
+        section = name
+    assert check(tmp_path, text).returncode == 0
+
+
+@pytest.mark.parametrize("text, line, words", [
+    ("[limits]\nmemroy = 1G\n", 2, ["limits.memroy", "no such key", "nearest is limits.memory"]),
+    ("[limit]\nmemory = 1G\n", 2, ["limit.memory", "no such key", "nearest is limits.memory"]),
+    ("[server]\nmemory = 1G\n", 2, ["server.memory", "no such key", "nearest is limits.memory"]),
+    ("[limits]\n\n# x\nmemory = much\n", 4, ["limits.memory", "much", "no size", "K, M or G"]),
+    ("[limits]\nmemory = 1\n", 2, ["limits.memory", "out of bounds", "32M"]),
+    ("[limits]\nmemory =\n", 2, ["limits.memory", "no size"]),
+    ("[limits]\nmemory = -1\n", 2, ["limits.memory"]),
+    ("[limits]\nmemory = 99999999999999999999\n", 2, ["limits.memory"]),
+    ("[limits]\nprocesses = 0\n", 2, ["limits.processes", "out of bounds", "1 to 32768"]),
+    ("[limits]\nprocesses = 1.5\n", 2, ["limits.processes", "1.5", "no number"]),
+    ("[limits]\ntimeout_max = 301\n", 2, ["limits.timeout_max", "out of bounds"]),
+    ("[server]\nlisten = nonsense\n", 2, ["server.listen", "nonsense", "ADDRESS:PORT"]),
+    ("[server]\nlisten = 127.0.0.1:99999\n", 2, ["server.listen", "ADDRESS:PORT"]),
+    ("[isolation]\nmdwe = maybe\n", 2, ["isolation.mdwe", "maybe", "neither yes nor no"]),
+    ("[isolation]\ncgroup = v3\n", 2, ["isolation.cgroup", "v3", "auto, v1, v2, none"]),
+    ("[log]\nlevel = loud\n", 2, ["log.level", "loud", "debug, info, warn, error"]),
+    ("[server]\napi_key = two words\n", 2, ["server.api_key", "space"]),
+    ("memory = 1G\n", 1, ["before the first [section]"]),
+    ("[limits]\nmemory 1G\n", 2, ["neither [section] nor key = value"]),
+    ("[limits\n", 1, ["neither [section] nor key = value"]),
+    ("  more\n", 1, ["indented line"]),
+    (b"[limits]\nmemory = 1\0G\n", 2, ["NUL"]),
+    ("[python]\nimports = " + "x " * 5000 + "\n", 2, ["longer than"]),
+], ids=lambda value: repr(value)[:40])
+def test_what_is_wrong_is_named(tmp_path, text, line, words):
+    result = check(tmp_path, text)
+    assert result.returncode == 1
+    assert result.stdout == ""
+    assert f"hatchery.conf:{line}: " in result.stderr
+    for word in words:
+        assert word in result.stderr
+    assert "two words" not in result.stderr, "a secret is not shown"
+
+
+def test_what_contradicts_is_named(tmp_path):
+    result = check(tmp_path, "[limits]\ntimeout_default = 60\ntimeout_max = 50\n")
+    assert result.returncode == 1 and "limits.timeout_default" in result.stderr and "timeout_max" in result.stderr
+    result = check(tmp_path, "[server]\nmax_body = 1M\n")
+    assert result.returncode == 1 and "server.max_body" in result.stderr and "limits.code" in result.stderr
+
+
+def test_a_file_that_is_not_there():
+    result = hatchery("check-config", "/does/not/exist.conf", key="k")
+    assert result.returncode == 1
+    assert "/does/not/exist.conf" in result.stderr and "No such file" in result.stderr
+
+
+@pytest.mark.parametrize("name, value, words", [
+    ("HATCHERY_LIMITS_MEMROY", "1G", ["HATCHERY_LIMITS_MEMROY", "nearest is HATCHERY_LIMITS_MEMORY"]),
+    ("HATCHERY_LIMITS_MEMORY", "much", ["HATCHERY_LIMITS_MEMORY", "much", "no size"]),
+    ("MAX_QUEUE_LENGTH", "many", ["MAX_QUEUE_LENGTH", "many", "no number"]),
+    ("MAX_QUEUE_LENGTH", "-1", ["MAX_QUEUE_LENGTH"]),
+])
+def test_what_is_wrong_in_the_environment_is_named(tmp_path, name, value, words):
+    for verb in (["check-config"], ["serve", "--listen", "127.0.0.1:0"]):
+        result = hatchery(*verb, key="k", env={name: value})
+        assert result.returncode == (1 if verb == ["check-config"] else 2)
+        for word in words:
+            assert word in result.stderr
+
+
+# --- hatchery run ---
+
+
+@pytest.mark.parametrize("code, status, stdout, stderr", [
+    ("print('hello')", 0, "hello\n", ""),
+    ("", 0, "", ""),
+    ("import sys; print('o'); print('e', file=sys.stderr)", 0, "o\n", "e\n"),
+    ("import sys; sys.exit(7)", 7, "", ""),
+    ("import sys; sys.exit('why')", 1, "", "why\n"),
+    ("import os; os._exit(200)", 200, "", ""),
+    ("return 5", 0, "", ""),
+])
+def test_run(code, status, stdout, stderr, tmp_path):
+    path = tmp_path / "program.py"
+    path.write_text(code)
+    for result in (hatchery("run", str(path)), hatchery("run", "-", stdin=code)):
+        assert (result.returncode, result.stdout, result.stderr) == (status, stdout, stderr)
+
+
+def test_run_shows_tracebacks_as_python_does():
+    result = hatchery("run", "-", stdin="print('so far')\n1 / 0\n")
+    assert result.returncode == 1
+    assert result.stdout == "so far\n"
+    assert result.stderr == ('Traceback (most recent call last):\n  File "main.py", line 2, in <module>\n    1 / 0\n'
+                             '    ~~^~~\nZeroDivisionError: division by zero\n')
+
+
+@pytest.mark.parametrize("number", [9, 15, 11, 6, 1])
+def test_run_killed_by_a_signal(number):
+    result = hatchery("run", "-", stdin=f"import os\nprint('so far')\nos.kill(os.getpid(), {number})")
+    assert result.returncode == 128 + number
+    assert result.stdout == "so far\n"
+    assert result.stderr.startswith(f"hatchery: Killed by signal {number} (SIG")
+
+
+def test_run_out_of_time():
+    result = hatchery("run", "--timeout", "1", "-", stdin="print('so far')\nwhile True: pass")
+    assert result.returncode == 124
+    assert result.stdout == "so far\n"
+    assert result.stderr == "hatchery: Execution timed out after 1 seconds\n"
+
+
+def test_run_out_of_memory():
+    result = hatchery("run", "-", stdin="x = bytearray(200 << 20)", env={"HATCHERY_LIMITS_MEMORY": "64M"})
+    assert result.returncode == 137
+    assert result.stderr == "hatchery: Memory limit exceeded (64 MiB)\n"
+
+
+def run_bytes(code, **keywords):
+    return subprocess.run([HATCHERY, "run", "-"], input=code.encode(), env=environment(), capture_output=True, timeout=60,
+                          **keywords)
+
+
+def test_run_passes_bytes_through():
+    data = bytes(range(256)) * 100
+    result = run_bytes("import os\ndata = bytes(range(256)) * 100\nos.write(1, data)\nos.write(2, data)")
+    assert result.returncode == 0
+    assert result.stdout == data
+    assert result.stderr == data
+
+
+def test_run_large_output():
+    result = run_bytes("import sys\nfor i in range(300):\n    sys.stdout.write(chr(97 + i % 26) * (1 << 20))")
+    assert result.returncode == 0
+    assert len(result.stdout) == 300 << 20, "more than any limit that a reply has"
+    assert result.stdout[-1:] == bytes([97 + 299 % 26])
+
+
+def test_run_shows_output_as_it_comes():
+    process = subprocess.Popen([HATCHERY, "run", "-"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment())
+    process.stdin.write(b"print('now')\nimport time\ntime.sleep(100)\n")
+    process.stdin.close()
+    assert process.stdout.readline() == b"now\n"
+    assert process.poll() is None
+    process.send_signal(signal.SIGINT)
+    assert process.wait(20) == 130
+    process.stdout.close()
+
+
+@pytest.mark.parametrize("how, status", [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_run_is_ended_by_a_signal(how, status):
+    process = subprocess.Popen([HATCHERY, "run", "-"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment())
+    process.stdin.write(b"print('now')\nimport subprocess\nsubprocess.run(['sleep', '100'])\n")
+    process.stdin.close()
+    assert process.stdout.readline() == b"now\n"
+    process.send_signal(how)
+    assert process.wait(20) == status
+    process.stdout.close()
+
+
+def test_run_ends_with_its_reader():
+    """`hatchery run endless.py | head -1`"""
+    began = time.monotonic()
+    result = subprocess.run(["/bin/bash", "-c", '"$0" run --timeout 200 - | head -1; exit "${PIPESTATUS[0]}"', HATCHERY],
+                            input=b"while True: print('line')", env=environment(), capture_output=True, timeout=60)
+    assert result.stdout == b"line\n"
+    assert result.returncode == 128 + signal.SIGPIPE
+    assert time.monotonic() - began < 40
+
+
+def test_run_with_stdout_closed():
+    result = subprocess.run(["/bin/sh", "-c", '"$0" run - >&-', HATCHERY], input=b"print('x' * 100000)", env=environment(),
+                            capture_output=True, timeout=60)
+    assert (result.returncode, result.stdout, result.stderr) == (0, b"", b"")
+
+
+def test_run_needs_no_key_and_gives_no_stdin():
+    assert hatchery("run", "-", stdin="input()").returncode == 1
+    assert hatchery("run", "/dev/stdin", stdin="print(1)").stdout == "1\n"
+
+
+@pytest.mark.parametrize("text, words", [
+    (b"print(1)\0", ["NUL"]),
+    (b"#" * ((1 << 20) + 1), ["limits.code"]),
+    (b"print('\xff')", ["UTF-8"]),
+], ids=["NUL", "too large", "no UTF-8"])
+def test_run_refuses_what_is_no_program(tmp_path, text, words):
+    path = tmp_path / "program.py"
+    path.write_bytes(text)
+    result = hatchery("run", str(path))
+    assert result.returncode == 1
+    assert result.stdout == ""
+    for word in words:
+        assert word.lower() in result.stderr.lower()
+
+
+def test_run_a_directory(tmp_path):
+    result = hatchery("run", str(tmp_path))
+    assert result.returncode in (1, 2)
+    assert "directory" in result.stderr
+
+
+def test_run_leaves_nothing_behind():
+    process = subprocess.Popen([HATCHERY, "run", "-"], stdin=subprocess.PIPE, env=environment())
+    process.communicate(b"import subprocess; subprocess.Popen(['sleep', '250'])", timeout=60)
+    assert process.returncode == 0
+    wait_for(lambda: not list(pathlib.Path("/sys/fs/cgroup").glob(f"*/**/hatchery-{process.pid}")))
+
+
+def test_runs_side_by_side():
+    processes = [subprocess.Popen([HATCHERY, "run", "-"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment())
+                 for _ in range(6)]
+    for i, process in enumerate(processes):
+        process.stdin.write(f"print({i})".encode())
+        process.stdin.close()
+    for i, process in enumerate(processes):
+        assert process.stdout.read() == f"{i}\n".encode()
+        assert process.wait(60) == 0
+        process.stdout.close()

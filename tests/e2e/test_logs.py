@@ -1,0 +1,139 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The log: JSON lines, one for each run, and nothing in it that a client or a program wrote."""
+import json
+import re
+import uuid
+
+import pytest
+
+from raw import Raw, head, post
+from service import EXECUTE, Service, wait_for
+
+KEY = "marker-key-5a1d"
+FIELDS = {"ts", "level", "logger", "msg", "job_id", "outcome", "exit_code", "queue_time", "run_time", "cpu_user",
+          "cpu_system", "peak_memory_bytes", "stdout_bytes", "stderr_bytes", "slot"}
+
+ENDINGS = [
+    ("return 1", "success", 0),
+    ("import sys; sys.exit(3)", "exit", 3),
+    ("1 / 0", "exception", 1),
+    ("x = = 1", "syntax", 1),
+    ("return {1, 2}", "result", 0),
+    ("import os; os.kill(os.getpid(), 11)", "signal", 139),
+    ("while True: pass", "timeout", 137),
+    ("x = bytearray(100 << 20)", "memory", 137),
+]
+
+
+@pytest.fixture(scope="module")
+def server():
+    with Service(key=KEY, config="[limits]\nmemory = 64M\n") as service:
+        yield service
+
+
+def finished(server, reply):
+    """The run's only line."""
+    server.logged("run finished", job_id=reply["job_id"])
+    # The line of a later run is written after a second one of this run would have been.
+    last = server.run("return 1")
+    server.logged("run finished", job_id=last["job_id"])
+    lines = [line for line in server.log("run finished") if line["job_id"] == reply["job_id"]]
+    assert len(lines) == 1
+    return lines[0]
+
+
+@pytest.mark.parametrize("code, outcome, exit_code", ENDINGS)
+def test_a_line_for_each_run(server, code, outcome, exit_code):
+    reply = server.run(code, timeout=1)
+    line = finished(server, reply)
+    assert set(line) == FIELDS
+    assert (line["outcome"], line["exit_code"]) == (outcome, exit_code)
+    assert (line["level"], line["logger"]) == ("info", "server")
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", line["ts"])
+    assert str(uuid.UUID(line["job_id"])) == line["job_id"]
+    assert line["queue_time"] == reply["queue_time"]
+    assert line["run_time"] == reply["run_time"]
+    assert line["peak_memory_bytes"] > 1 << 20
+
+
+def test_what_a_run_used(server):
+    reply = server.run("import sys, time\nx = bytearray(30 << 20)\nend = time.process_time() + 0.3\n"
+                       "while time.process_time() < end: pass\nsys.stdout.write('x' * 2000000)\nsys.stderr.write('y' * 30)")
+    line = finished(server, reply)
+    assert line["stdout_bytes"] == 2000000, "what was written, not what was kept"
+    assert line["stderr_bytes"] == 30
+    assert 0.25 < line["cpu_user"] + line["cpu_system"] < 5
+    assert line["peak_memory_bytes"] > 30 << 20
+
+
+def test_a_run_that_was_refused_has_none(server):
+    last = server.run("return 1")
+    server.logged("run finished", job_id=last["job_id"])
+    before = len(server.log("run finished"))
+    assert server.run("", timeout=0).status == 400
+    assert server.request("POST", EXECUTE, {"code": ""}, key=False).status == 401
+    finished(server, server.run("return 1"))
+    assert len(server.log("run finished")) == before + 2
+
+
+def test_nothing_of_a_client_or_a_program_is_in_the_log(server):
+    """Markers in everything that comes from outside; the text of the log has none of them."""
+    mark = "MARKER-7f3e"
+    members = {"timeout": 1, "id": f"{mark}-id"}
+    for code, _, _ in ENDINGS:
+        server.run(f"import sys\nprint('{mark}-out')\nprint('{mark}-err', file=sys.stderr)\n{code}  # {mark}-code", **members)
+    server.run(f"raise ValueError('{mark}-exception')", **members)
+    server.run(f"import sys; sys.exit('{mark}-exit')", **members)
+    server.run(f"return {{'{mark}-result': object()}}", **members)
+    server.run(f"import os; os.write(1023, b'{mark}-forged'); os.kill(os.getpid(), 9)", **members)
+    server.run(f"import ctypes; ctypes.CDLL(None).prctl(15, b'{mark[:15]}'); 1 / 0", **members)
+    server.run("", **{f"{mark}-member": 1})
+    server.run("", webhook_url=f"http://{mark}.example/")
+    server.request("POST", EXECUTE, f"{{{mark}-body".encode())
+    server.request("POST", EXECUTE, {"code": ""}, headers={"x-api-key": f"{mark}-key"})
+    server.request("GET", f"/{mark}-path?{mark}-query")
+    for data in (f"{mark} / HTTP/1.1\r\nHost: h\r\n\r\n", f"GET / HTTP/1.1\r\n{mark}\0: x\r\n\r\n",
+                 f"GET / HTTP/1.1\r\nHost: {mark}\r\nHost: {mark}\r\n\r\n"):
+        with Raw(server, data.encode()) as raw:
+            raw.reply()
+    with Raw(server, head("POST", EXECUTE, f"Content-Length: 100{mark}", key=KEY)) as raw:
+        raw.reply()
+    with Raw(server, post("import time; time.sleep(100)", id=mark).replace(b"test-key", KEY.encode())):
+        pass
+    last = server.run("return 1")
+    server.logged("run finished", job_id=last["job_id"])
+    text = server.log_text() + server.announcement
+    assert "MARKER" not in text and mark[:15] not in text
+    assert "marker-key" not in text
+
+
+def test_every_line_is_json(server):
+    server.run("import os; os.write(2, b'\\n\\x1b[31m{\"msg\": \"forged\"}\\n\\0\\xff')")
+    finished(server, server.run("return 1"))
+    for line in server.log_text().splitlines():
+        fields = json.loads(line)
+        assert list(fields)[:4] == ["ts", "level", "logger", "msg"]
+    assert not server.log("forged")
+
+
+def test_text_lines(make_server):
+    server = make_server(config="[log]\nformat = text\n")
+    reply = server.run("return 1")
+    wanted = re.compile(rf"^\S+Z info  server: run finished job_id={reply['job_id']} outcome=success exit_code=0 .* slot=\d+$",
+                        re.M)
+    wait_for(lambda: wanted.search(server.log_text()))
+    assert "{" not in server.log_text()
+
+
+def test_levels(make_server):
+    server = make_server(config="[log]\nlevel = warn\n")
+    for i in range(3):
+        server.run(f"return {i}")
+    assert server.stop() == 0
+    assert server.log_text() == ""
+
+
+def test_starting_and_stopping_says_little(make_server):
+    server = make_server()
+    assert server.stop() == 0
+    assert [line["msg"] for line in server.log()] == ["stopping", "stopped: all requests in hand are answered"]

@@ -1,0 +1,97 @@
+# Stands before every attempt: how it says what it saw.
+#
+#   ATTEMPT         written before it is made, so that a server that refuses everything proves nothing
+#   REFUSED word    the wall that it ran into: the errno's name, or the word given to refuse()
+#   THROUGH what    it got through
+#   VALUE text      for attempts that compare several runs
+import ctypes
+import errno
+import os
+import signal
+import sys
+import time
+
+libc = ctypes.CDLL(None, use_errno=True)
+
+
+class Refused(Exception):
+    pass
+
+
+def refuse(word="absent"):
+    """The attempt came to nothing, though no call failed."""
+    raise Refused(word)
+
+
+def tell(*words):
+    os.write(1, (" ".join(map(str, words)) + "\n").encode())
+
+
+def word_of(error):
+    if isinstance(error, Refused):
+        return str(error)
+    if isinstance(error, MemoryError):
+        return "ENOMEM"
+    if isinstance(error, OSError) and error.errno:
+        return errno.errorcode.get(error.errno, str(error.errno))
+    return None
+
+
+class attempt:
+    """What is done inside should fail; to reach the end is to get through."""
+
+    def __enter__(self):
+        tell("ATTEMPT")
+
+    def __exit__(self, kind, error, traceback):
+        word = word_of(error)
+        if kind is None:
+            tell("THROUGH", "to its end")
+        elif word is not None:
+            tell("REFUSED", word)
+        else:
+            tell("FAULT", kind.__name__, error)
+        return kind is not SystemExit
+
+
+def through(what):
+    """Got through: end here."""
+    tell("THROUGH", what)
+    sys.stdout.flush()
+    os._exit(0)
+
+
+def argument(value):
+    if isinstance(value, int):
+        return ctypes.c_ulong(value & (2**64 - 1))
+    return value
+
+
+def call(number, *arguments):
+    """syscall(2)."""
+    ctypes.set_errno(0)
+    libc.syscall.restype = ctypes.c_long
+    result = libc.syscall(argument(number), *map(argument, arguments))
+    if result == -1:
+        raise OSError(ctypes.get_errno(), "syscall")
+    return result
+
+
+def pages_around(address, gap=256):
+    """The readable memory around an address, piece by piece; without /proc, write(2) tells what is readable."""
+    reader, writer = os.pipe()
+    write = libc.write
+    write.argtypes = [ctypes.c_int, ctypes.c_void_p, ctypes.c_size_t]
+    write.restype = ctypes.c_ssize_t
+    for step in (4096, -4096):
+        page = (address & ~4095) - (4096 if step < 0 else 0)
+        misses = 0
+        while misses < gap and 0 < page < 2**47:
+            if write(writer, page, 4096) == 4096:
+                misses = 0
+                yield os.read(reader, 4096)
+            else:
+                misses += 1
+            page += step
+    os.close(reader)
+    os.close(writer)

@@ -1,0 +1,107 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Every attempt of the table, through the same path as a request."""
+import concurrent.futures
+import json
+import os
+import platform
+import subprocess
+import time
+
+import pytest
+
+import table
+
+ATTEMPTS = table.load()
+
+
+def has_numpy():
+    return subprocess.run(["/usr/bin/python3", "-c", "import numpy"], capture_output=True).returncode == 0
+
+
+def skip_unless_possible(attempt):
+    needs = attempt.options.get("needs")
+    if attempt.options.get("arch", platform.machine()) != platform.machine():
+        pytest.skip("another machine's numbers")
+    if needs == "root" and os.geteuid() != 0:
+        pytest.skip("boxes have ids of their own when started by root")
+    if needs == "numpy" and not has_numpy():
+        pytest.skip("no numpy for /usr/bin/python3")
+
+
+def lines_of(reply, word):
+    """The rest of stdout's lines that begin with @word."""
+    return [line[len(word):].strip() for line in reply.stdout.splitlines() if line.startswith(word)]
+
+
+def seen(reply):
+    """What became of an attempt, in the table's words."""
+    verdicts = [line for line in reply.stdout.splitlines() if line.startswith(("REFUSED", "THROUGH", "FAULT"))]
+    kind = "success" if reply.status == 200 else reply["reason"]
+    words = [f"run {kind} {reply['message']}"]
+    if reply.status == 200:
+        words.append("result " + json.dumps(reply.response["result"]))
+    return verdicts[-1:] + words
+
+
+def matches(expected, words):
+    if expected.startswith("run "):
+        return any(word == expected or word.startswith(expected + " ") for word in words) or any(
+            word.startswith("run ") and " ".join(expected.split()[:2]) == " ".join(word.split()[:2])
+            and expected.partition(" ")[2].partition(" ")[2] in word for word in words)
+    if expected.startswith("result "):
+        return any(word.startswith("result ") and json.loads(word[7:]) == json.loads(expected[7:]) for word in words)
+    return expected in words
+
+
+def check(attempt, reply):
+    assert reply.stdout.startswith("ATTEMPT\n"), f"it was never made: {reply}"
+    words = seen(reply)
+    assert any(matches(expected, words) for expected in attempt.expect), (attempt.expect, words, reply["stderr"]
+                                                                         if "stderr" in reply else "")
+    if "truncated" in attempt.options:
+        shown = reply["response"] or reply.json
+        assert shown[attempt.options["truncated"] + "_truncated"] is True
+        assert len(shown[attempt.options["truncated"]]) <= 1 << 20
+
+
+def make(server, attempt):
+    begin = time.monotonic()
+    reply = server.run(attempt.source, timeout=int(attempt.options.get("timeout", 20)))
+    took = time.monotonic() - begin
+    assert took < float(attempt.options.get("within", 60)), f"the reply took {took:.1f} s"
+    return reply
+
+
+def make_all(server, attempt):
+    """The replies of all its runs."""
+    if attempt.options.get("twice"):
+        with concurrent.futures.ThreadPoolExecutor(2) as pool:
+            return list(pool.map(lambda _: make(server, attempt), range(2)))
+    return [make(server, attempt) for _ in range(int(attempt.options.get("runs", 1)))]
+
+
+@pytest.mark.parametrize("attempt", ATTEMPTS, ids=lambda attempt: attempt.title)
+def test_attempt(attempt, server_for, gone):
+    skip_unless_possible(attempt)
+    server = server_for(attempt.options.get("server", ""))
+    replies = make_all(server, attempt)
+    if attempt.expect[0] in ("DISTINCT", "SAME"):
+        values = [value for reply in replies for value in lines_of(reply, "VALUE")]
+        assert len(values) == len(replies), replies
+        assert len(set(values)) == (1 if attempt.expect == ["SAME"] else len(values)), values
+    elif attempt.expect[0].startswith("THROUGH"):
+        # A known channel: at least one of the two saw the other.
+        assert any(attempt.expect[0] in seen(reply) for reply in replies), [seen(reply) for reply in replies]
+    else:
+        for reply in replies:
+            check(attempt, reply)
+    if "gone" in attempt.options:
+        gone(attempt.options["gone"])
+    assert server.run("return 1").response["result"] == 1
+
+
+def test_there_are_enough():
+    groups = {attempt.group for attempt in ATTEMPTS}
+    assert groups == {"cpu", "files", "kernel", "leaks", "memory", "neighbours", "network", "privileges", "processes",
+                      "result"}
+    assert len(ATTEMPTS) >= 120
