@@ -78,6 +78,7 @@ test-vm: test-packages build
 
 bench: build
 	/usr/bin/python3 bench/bench.py $(BENCH_ARGS)
+	/usr/bin/python3 bench/jobs.py
 
 lint: test-packages build
 	clang-format-14 --dry-run --Werror $$(git ls-files 'src/*.[ch]' 'tests/*.c' 'bench/*.[ch]')

@@ -9,6 +9,7 @@ import os
 import pathlib
 import random
 import signal
+import socket
 import sys
 import threading
 import time
@@ -89,10 +90,12 @@ def ask(service, job_id):
 def test_crash():
     chance = random.Random(SEED)
     receiver = Receiver()
-    with socket_of_its_own() as port:
-        service = Service(listen=f"127.0.0.1:{port}", env={
-            "HATCHERY_WEBHOOKS_ALLOW": "private", "HATCHERY_WEBHOOKS_RETRIES": "200ms " * 20,
-            "HATCHERY_WEBHOOKS_PER_HOST": "32", "MAX_QUEUE_LENGTH": "0", "HATCHERY_LOG_LEVEL": "warn"})
+    with socket.socket() as taken:  # the port must be the same when the service is started again
+        taken.bind(("127.0.0.1", 0))
+        port = taken.getsockname()[1]
+    service = Service(listen=f"127.0.0.1:{port}", env={
+        "HATCHERY_WEBHOOKS_ALLOW": "private", "HATCHERY_WEBHOOKS_RETRIES": "200ms " * 20,
+        "HATCHERY_WEBHOOKS_PER_HOST": "32", "MAX_QUEUE_LENGTH": "0", "HATCHERY_LOG_LEVEL": "warn"})
     shared = Shared(service, receiver)
     clients = [Client(n, shared) for n in range(CLIENTS)]
     try:
@@ -144,16 +147,3 @@ def check(service, receiver, accepted, killed, failures):
     print(f"\nseed {SEED}; killed {killed}: {len(accepted)} accepted, {len(results)} delivered, 0 lost, "
           f"0 with two results, {again} run again, {dead} dead, {len(receiver.got)} webhooks arrived, "
           f"{failures} requests refused or cut off")
-
-
-class socket_of_its_own:
-    """A port that stays the same when the service is started again."""
-
-    def __enter__(self):
-        import socket
-        self.socket = socket.socket()
-        self.socket.bind(("127.0.0.1", 0))
-        return self.socket.getsockname()[1]
-
-    def __exit__(self, *exc):
-        self.socket.close()

@@ -57,7 +57,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.server.receiver.released.wait(60)
 
     def drip(self, count):
-        self.wfile.write(b"HTTP/1.1 200 OK\r\ncontent-length: 100000\r\n\r\n")
+        """A head that never ends, a byte at a time."""
+        self.wfile.write(b"HTTP/1.1 200 OK\r\nx: ")
         while not self.server.receiver.released.wait(0.1):
             try:
                 self.wfile.write(b".")
