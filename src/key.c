@@ -64,7 +64,7 @@ static int read_list(int dir_fd, struct list *ret, struct buf *error)
 /* As the server's user, whom the directory belongs to. */
 static int write_list(int dir_fd, const struct list *list, struct buf *error)
 {
-    struct stat st;
+    struct stat st = { 0 };
     struct buf text;
     _cleanup_fd_ int fd = openat(dir_fd, fresh_name, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
 
@@ -222,7 +222,7 @@ int key_revoke(const struct conf *conf, const char *name)
         return fail(&error);
     size_t i = find(&list, name);
     int err = 0;
-    if (i == list.n) {
+    if (!list.keys || i == list.n) {
         buf_adds(&error, strcmp(name, KEYFILE_DEFAULT) == 0
                              ? "the key 'default' is API_KEY's: start the server without it"
                              : "there is no key of this name; `hatchery key list` shows them");

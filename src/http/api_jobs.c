@@ -47,7 +47,7 @@ static struct question *ask(struct request *req, struct api *api, struct key *ke
     q->req = req;
     q->key = key;
     q->answer = answer;
-    snprintf(q->id, sizeof(q->id), "%s", id ? id : "");
+    snprintf(q->id, sizeof(q->id), "%.36s", id ? id : "");
     request_on_gone(req, on_gone, q);
     return q;
 }
