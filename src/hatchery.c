@@ -7,6 +7,7 @@
 #include "base/conf.h"
 #include "base/conf_value.h"
 #include "key.h"
+#include "check/check.h"
 #include "box/layers.h"
 #include "supervisor/supervisor.h"
 #include "supervisor/webhooks.h"
@@ -14,6 +15,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <getopt.h>
+#include <limits.h>
 #include <sodium.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -31,9 +33,9 @@ struct verb {
 
 /* What the options of any verb can say. */
 struct options {
-    const char *config, *listen, *state, *timeout;
+    const char *config, *listen, *state, *timeout, *only;
     const char *weight, *max_runs, *max_waiting, *rate;
-    bool generate_key, help;
+    bool generate_key, json, help;
 };
 
 static int usage_error(const struct verb *verb)
@@ -54,7 +56,9 @@ static int parse_options(const struct verb *verb, int argc, char **argv, struct 
         { "max-runs", required_argument, NULL, 'r' },
         { "max-waiting", required_argument, NULL, 'q' },
         { "rate", required_argument, NULL, 'm' },
+        { "only", required_argument, NULL, 'o' },
         { "generate-key", no_argument, NULL, 'g' },
+        { "json", no_argument, NULL, 'j' },
         { "help", no_argument, NULL, 'h' },
         { NULL, 0, NULL, 0 },
     };
@@ -71,7 +75,9 @@ static int parse_options(const struct verb *verb, int argc, char **argv, struct 
         case 'r': o->max_runs = optarg; break;
         case 'q': o->max_waiting = optarg; break;
         case 'm': o->rate = optarg; break;
+        case 'o': o->only = optarg; break;
         case 'g': o->generate_key = true; break;
+        case 'j': o->json = true; break;
         case 'h': o->help = true; break;
         default: return -1;
         }
@@ -278,6 +284,57 @@ static int key(const struct verb *verb, int argc, char **argv)
     return status;
 }
 
+static int run_doctor(const struct verb *verb, int argc, char **argv)
+{
+    struct options o;
+    struct conf conf;
+    int first = parse_options(verb, argc, argv, &o);
+
+    if (first != argc || o.help)
+        return usage_error(verb);
+    if (load_conf(&conf, &o) < 0)
+        return EXIT_USAGE;
+    int status = doctor(&conf, o.json);
+    conf_free(&conf);
+    return status;
+}
+
+/* Where the attempts are: installed, or in the tree that we were built in. */
+static int find_attempts(char *path, size_t size)
+{
+    static const char *const places[] = { "/../share/hatchery/attempts", "/../tests/escape/attempts" };
+    char self[PATH_MAX];
+    ssize_t n = readlink("/proc/self/exe", self, sizeof(self) - 1);
+
+    self[n < 0 ? 0 : n] = '\0';
+    char *slash = strrchr(self, '/');
+    if (slash)
+        *slash = '\0';
+    for (size_t i = 0; i < sizeof(places) / sizeof(*places); i++) {
+        snprintf(path, size, "%s%s", self, places[i]);
+        if (access(path, R_OK) == 0)
+            return 0;
+    }
+    fprintf(stderr, "hatchery: the attempts are not at %s: run `make install`\n", path);
+    return -ENOENT;
+}
+
+static int run_selftest(const struct verb *verb, int argc, char **argv)
+{
+    char path[PATH_MAX + 64];
+    struct options o;
+    struct conf conf;
+    int first = parse_options(verb, argc, argv, &o);
+
+    if (first != argc || o.help)
+        return usage_error(verb);
+    if (load_conf(&conf, &o) < 0 || find_attempts(path, sizeof(path)) < 0)
+        return EXIT_USAGE;
+    int status = selftest(&conf, path, o.only);
+    conf_free(&conf);
+    return status;
+}
+
 static const struct verb verbs[] = {
     { "serve", "[--listen ADDR:PORT|unix:PATH] [--state DIR|none] [--config FILE] [--generate-key]",
       "Run the HTTP server until SIGTERM or Ctrl-C.", serve },
@@ -291,6 +348,11 @@ static const struct verb verbs[] = {
       key },
     { "check-config", "[--config FILE]", "Check the configuration file and the environment, and start nothing.",
       check_config },
+    { "doctor", "[--json] [--config FILE]",
+      "Show layer by layer what holds here and what to change; exits with 0 only if all that is required holds.",
+      run_doctor },
+    { "selftest", "[--only TEXT] [--config FILE]",
+      "Try to get out of the jail in hundreds of ways; exits with 0 only if each ran into its wall.", run_selftest },
 };
 
 static int help(void)

@@ -96,6 +96,15 @@ static void on_run_done(struct job *job, const struct outcome *outcome)
     uv_stop(s->loop);
 }
 
+static void on_run_refused(struct job *job)
+{
+    struct server *s = job->owner;
+
+    fprintf(stderr, "hatchery: no box could be made, and nothing was run; the lines above say why\n");
+    s->exit_status = EXIT_FAILURE;
+    uv_stop(s->loop);
+}
+
 static int read_source(struct server *s)
 {
     buf_init(&s->source, (size_t) s->conf.limits.code_bytes + 1);
@@ -134,6 +143,7 @@ static void start_one_run(struct server *s)
                            .code_len = s->source.len,
                            .timeout_ms = s->conf.limits.timeout_default_ms,
                            .on_done = on_run_done,
+                           .on_refused = on_run_refused,
                            .on_output = on_run_output,
                            .owner = s };
     uuid_make(s->job.id);
@@ -152,16 +162,19 @@ static void on_ready(void *data)
         start_one_run(s);
 }
 
-static void on_refused(void *data)
+static void on_refused(void *data, const struct wire_box_state *state)
 {
+    const struct wire_msg refused = { .type = WIRE_REFUSED, .slot = (uint32_t) state->step, .status = -state->error };
     struct server *s = data;
+
+    fd_send(SUPERVISOR_FD, &refused, sizeof(refused), NULL, 0);
     s->exit_status = EXIT_REFUSED;
     uv_stop(s->loop);
 }
 
-static void ask_usage(void *data, uint32_t slot)
+static void ask_usage(void *data, uint32_t slot, uint32_t serial)
 {
-    const struct wire_msg ask = { .type = WIRE_USAGE_GET, .slot = slot };
+    const struct wire_msg ask = { .type = WIRE_USAGE_GET, .slot = slot, .serial = serial };
     (void) data;
     fd_send(SUPERVISOR_FD, &ask, sizeof(ask), NULL, 0);
 }
@@ -171,6 +184,13 @@ static void on_room(void *data)
     struct server *s = data;
     if (s->api.backlog)
         backlog_wake(s->api.backlog);
+}
+
+static void tell_long(void *data, uint32_t slot, uint32_t serial)
+{
+    const struct wire_msg tell = { .type = WIRE_LONG, .slot = slot, .serial = serial };
+    (void) data;
+    fd_send(SUPERVISOR_FD, &tell, sizeof(tell), NULL, 0);
 }
 
 static void ask_zygote(void *data)
@@ -184,6 +204,7 @@ static const struct pool_hooks pool_hooks = {
     .on_ready = on_ready,
     .on_refused = on_refused,
     .ask_usage = ask_usage,
+    .tell_long = tell_long,
     .ask_zygote = ask_zygote,
     .on_room = on_room,
 };

@@ -4,11 +4,12 @@
  *
  *   supervisor -> server   WIRE_SERVER_CONF [listener, state directory, its lock], WIRE_ZYGOTE [socket],
  *                          WIRE_COURIER [socket], WIRE_USAGE, WIRE_OOM, WIRE_DRAIN
- *   server -> supervisor   WIRE_READY, WIRE_USAGE_GET, WIRE_ZYGOTE_GET
+ *   server -> supervisor   WIRE_READY, WIRE_REFUSED, WIRE_USAGE_GET, WIRE_ZYGOTE_GET, WIRE_LONG
  *   supervisor -> zygote   struct wire_zygote_conf, once, as its first message
  *   server -> zygote       WIRE_SPAWN
  *   zygote -> server       WIRE_WARM, WIRE_BOX [control, stdout, stderr, life], WIRE_EXITED, WIRE_GONE
- *   box -> supervisor      struct wire_join [ack], before anything of the program exists
+ *   box -> supervisor      struct wire_join [socket], before anything of the program exists
+ *   supervisor -> box      struct wire_joined [cgroup v1: the tasks file of each hierarchy], on that socket
  *   server -> box          struct wire_run with the source, in pieces
  *   box -> server          WIRE_BOX_READY or WIRE_BOX_FAILED once; then the outcome in pieces
  *
@@ -25,10 +26,12 @@ enum wire_type {
     WIRE_COURIER,
     WIRE_DRAIN,
     WIRE_READY,
+    WIRE_REFUSED, /* the first box could not take step @slot of the jail, @status = -errno */
     WIRE_USAGE_GET,
     WIRE_USAGE,
     WIRE_ZYGOTE_GET,
-    WIRE_OOM, /* the kernel killed a process of this box for its memory limit */
+    WIRE_LONG, /* this box's program is none of the short ones */
+    WIRE_OOM,  /* the kernel killed a process of this box for its memory limit */
     WIRE_WARM,
     WIRE_SPAWN,
     WIRE_BOX,
@@ -86,12 +89,19 @@ struct wire_msg {
     uint32_t serial; /* counts the boxes of a server's life: slots are used again */
     int32_t status;  /* WIRE_EXITED: as waitpid(2) gives it; WIRE_GONE: -errno where no box could be made, else 0 */
     int64_t user_us, system_us, peak_bytes; /* WIRE_EXITED */
-    int64_t oom_kills, pid_refusals;        /* WIRE_USAGE: since the slot's box joined */
+    int64_t oom_kills, pid_refusals;        /* WIRE_USAGE, the answer for slot and serial of WIRE_USAGE_GET */
 };
 
 struct wire_join {
     uint32_t slot, serial;
 };
+
+/* The box is in its cgroup, or will be when it has written "0" to each file that came along. */
+struct wire_joined {
+    int32_t error; /* errno */
+};
+
+enum { WIRE_TASKS_MAX = 3 };
 
 /* To a box: what to run.  The first piece of the source is in the same packet; the others follow
  * in packets of at most WIRE_PIECE bytes. */

@@ -62,8 +62,9 @@ const char *box_step_hint(int step);
 
 /* Build the root file system that the zygote and all boxes see, and pivot into it.
  * Called in the supervisor's child after clone(2) with all namespaces and written id maps.
+ * The files are those below the directory @root_fd, or the host's where it is -1.
  * On failure returns -errno and what was being done in @ret_what (a static string). */
-int box_root_build(const char **ret_what);
+int box_root_build(int root_fd, const char **ret_what);
 
 /* seccomp.c: the program's filter from seccomp.def, as malloc()ed BPF. 0 or -errno. */
 int box_seccomp_compile(struct sock_fprog *ret_filter);

@@ -30,29 +30,40 @@ static int start_session(void)
     return setsid() < 0 ? -1 : 0;
 }
 
+/* A thread that moves itself needs no lock against forks (Linux 5.16); to be moved by another, all forks of the host
+ * are waited for, and a fork bomb in one box would hold up the making of all others.  Only v1 lets a process do it. */
+static int move_into(int *tasks)
+{
+    bool failed = false;
+
+    for (int i = 0; i < WIRE_TASKS_MAX; i++) {
+        failed = failed || (tasks[i] >= 0 && write(tasks[i], "0", 1) != 1);
+        fd_close(&tasks[i]);
+    }
+    return failed ? -1 : 0;
+}
+
 /* The cgroup, or without one the supervisor's watch, holds before anything of the program can run or allocate: ask
  * the supervisor, who alone sees the hierarchy, and wait for its word. */
 static int join_cgroup(const struct box_slot *slot)
 {
     const struct wire_join join = { .slot = slot->slot, .serial = slot->serial };
-    _cleanup_fd_ int reader = -1;
-    _cleanup_fd_ int writer = -1;
-    int answer = -1;
-    int p[2];
+    struct wire_joined joined = { .error = EPIPE };
+    int tasks[WIRE_TASKS_MAX];
+    int pair[2];
 
-    if (pipe2(p, O_CLOEXEC) < 0)
+    if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)
         return -1;
-    reader = p[0];
-    writer = p[1];
-    int err = fd_send(slot->join_fd, &join, sizeof(join), &writer, 1);
-    if (err < 0) {
-        errno = -err;
+    _cleanup_fd_ int ours = pair[0];
+    _cleanup_fd_ int theirs = pair[1];
+    int err = fd_send(slot->join_fd, &join, sizeof(join), &theirs, 1);
+    fd_close(&theirs);
+    ssize_t n = err < 0 ? err : fd_recv(ours, &joined, sizeof(joined), tasks, WIRE_TASKS_MAX, NULL);
+    if (n != sizeof(joined) || joined.error) {
+        errno = n < 0 ? (int) -n : joined.error;
         return -1;
     }
-    fd_close(&writer);
-    ssize_t n = read(reader, &answer, sizeof(answer));
-    errno = n == sizeof(answer) ? answer : EPIPE;
-    return n == sizeof(answer) && answer == 0 ? 0 : -1;
+    return move_into(tasks);
 }
 
 /* Limits on size and inodes are the scratch's; no program in it can be started. */
@@ -133,6 +144,9 @@ static int set_stand_ins(const struct box *box)
 
     if (set_limit(RLIMIT_DATA, memory, memory) < 0 || set_limit(RLIMIT_AS, space, space) < 0)
         return -1;
+    /* Whoever has a share of the processor that nothing limits waits for those who answer and watch. */
+    if (setpriority(PRIO_PROCESS, 0, 10) < 0)
+        return -1;
     return box->conf->ids ? 0 : set_limit(RLIMIT_NPROC, shared, shared);
 }
 
@@ -140,7 +154,8 @@ static int set_limits(const struct box *box)
 {
     const struct wire_limits *l = &box->conf->limits;
     rlim_t files = (rlim_t) l->open_files;
-    rlim_t scratch = (rlim_t) l->scratch_bytes;
+    /* A step behind the size of the scratch, or a full one would be called a file too large. */
+    rlim_t scratch = (rlim_t) l->scratch_bytes + 65536;
 
     /* 1, not 0: core(5), a core_pattern that begins with '|' ignores 0 and would start its handler, as the host's
      * root, on a program's image; at 1 the kernel writes and starts nothing.  The filter keeps it at 1. */

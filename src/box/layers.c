@@ -10,7 +10,9 @@
 
 #include <errno.h>
 #include <linux/seccomp.h>
+#include <stdio.h>
 #include <string.h>
+#include <sys/utsname.h>
 
 enum kind { ALWAYS, OPTIONAL };
 
@@ -34,18 +36,44 @@ static int find(const char *word, size_t n)
 
 static int refuse_unknown(const char *word, size_t n, struct buf *error)
 {
-    buf_addf(error, "isolation.require: '%.*s' is no layer; there are all,", (int) (n < 64 ? n : 64), word);
+    buf_addf(error, "isolation.require: '%.*s' is no layer; there are supported, all,", (int) (n < 64 ? n : 64), word);
     for (int i = 0; i < LAYERS; i++)
         buf_addf(error, " %s%s", layers[i].word, i < LAYERS - 1 ? "," : "");
     buf_adds(error, ", and each with a - before it");
     return -EINVAL;
 }
 
+/* A backport of one of them to an older release is used, and not required. */
+uint32_t layers_too_new(void)
+{
+    static const struct {
+        enum layer layer;
+        unsigned version, patchlevel;
+    } since[] = {
+        { LAYER_LANDLOCK, 5, 13 }, { LAYER_MDWE, 6, 3 }, { LAYER_LANDLOCK_NET, 6, 7 }, { LAYER_LANDLOCK_SCOPES, 6, 12 }
+    };
+    unsigned version = 0, patchlevel = 0;
+    struct utsname host;
+    uint32_t bits = 0;
+
+    if (uname(&host) < 0 || sscanf(host.release, "%u.%u", &version, &patchlevel) != 2)
+        return 0;
+    for (size_t i = 0; i < sizeof(since) / sizeof(*since); i++)
+        if (version < since[i].version || (version == since[i].version && patchlevel < since[i].patchlevel))
+            bits |= LAYER_BIT(since[i].layer);
+    return bits;
+}
+
+static bool is(const char *word, size_t n, const char *name)
+{
+    return strlen(name) == n && memcmp(word, name, n) == 0;
+}
+
 static int take(const char *word, size_t n, uint32_t *required, struct buf *error)
 {
     bool away = word[0] == '-';
-    if (n == 3 && memcmp(word, "all", 3) == 0) {
-        *required |= all;
+    if (is(word, n, "all") || is(word, n, "supported")) {
+        *required |= is(word, n, "all") ? all : all & ~layers_too_new();
         return 0;
     }
     int layer = find(word + away, n - away);
@@ -68,7 +96,7 @@ int layers_parse(const char *text, uint32_t *ret_required, struct buf *error)
         n = strcspn(p, separators);
         /* Alone it would ask for next to nothing, and whoever wrote it meant the rest. */
         if (!words && *p == '-') {
-            buf_addf(error, "isolation.require: '%.*s' takes away from nothing; put all before it",
+            buf_addf(error, "isolation.require: '%.*s' takes away from nothing; put supported or all before it",
                      (int) (n < 64 ? n : 64), p);
             return -EINVAL;
         }
@@ -77,7 +105,7 @@ int layers_parse(const char *text, uint32_t *ret_required, struct buf *error)
             return err;
     }
     if (!words) {
-        buf_adds(error, "isolation.require: it names no layer; the default is all");
+        buf_adds(error, "isolation.require: it names no layer; the default is supported");
         return -EINVAL;
     }
     for (int i = 0; i < LAYERS; i++)
@@ -85,6 +113,12 @@ int layers_parse(const char *text, uint32_t *ret_required, struct buf *error)
             required |= LAYER_BIT(i);
     *ret_required = required;
     return 0;
+}
+
+enum layer layers_of_step(const char *word)
+{
+    int layer = find(word, strlen(word));
+    return layer < 0 ? LAYER_NAMESPACES : (enum layer) layer; /* session, hostname, descriptors: a box's own of each */
 }
 
 static int has_landlock(int needed)

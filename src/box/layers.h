@@ -27,10 +27,16 @@ struct layer_info {
 /* The table, in the order of enum layer. */
 extern const struct layer_info layers[LAYERS];
 
-/* Parse isolation.require: words separated by spaces or commas, read from left to right; "all", a layer's word, or
- * -WORD, which takes one away again.  Layers without which no box is made are always in @ret_required.
+/* The layers that came into Linux after the running kernel's release (uname(2)). */
+uint32_t layers_too_new(void);
+
+/* Parse isolation.require: words separated by spaces or commas, read from left to right; "all", "supported" (all but
+ * those that are too new for this kernel), a layer's word, or -WORD, which takes one away again.  Layers without which no box is made are always in @ret_required.
  * Returns 0, or -EINVAL with one sentence in @error. */
 int layers_parse(const char *text, uint32_t *ret_required, struct buf *error);
+
+/* The layer that a step of box.def puts on, by its word. */
+enum layer layers_of_step(const char *word);
 
 /* Ask the running kernel: 0, or -errno where it has not got the layer.  Layers that depend on more than the
  * kernel (cgroup, ids, and those that only making a box can show) answer 0. */

@@ -4,6 +4,9 @@
  *
  * Built once for each zygote, in the namespaces that its boxes inherit; each
  * box's own mount namespace is then a cheap copy with one tmpfs more.
+
+ * The files are the host's, or those of a directory of the service's own: then
+ * no page of the page cache is shared with a program outside of the jail.
  * No /proc, no /sys, no cgroupfs: /proc would bring /proc/self/mem, which
  * ignores page protections, and every process's memory maps. */
 #include "box.h"
@@ -11,6 +14,8 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mount.h>
@@ -67,13 +72,18 @@ static int make_parents(char *path)
     return 0;
 }
 
-static int bind_one(const char *path)
+/* @source stands for "/": the host's root is "". */
+static int bind_one(const char *source, const char *path)
 {
+    char from[PATH_MAX];
     struct mount_attr attr = { .attr_set = MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV };
     char target[256];
     struct stat st;
 
-    if (lstat(path, &st) < 0 || S_ISLNK(st.st_mode))
+    bool device = strncmp(path, "/dev/", 5) == 0;
+    if (snprintf(from, sizeof(from), "%s%s", device ? "" : source, path) >= (int) sizeof(from))
+        return -ENAMETOOLONG;
+    if (lstat(from, &st) < 0 || S_ISLNK(st.st_mode))
         return 0; /* not on this host: nothing to show */
     int err = in_stage(target, sizeof(target), path);
     if (!err)
@@ -82,7 +92,7 @@ static int bind_one(const char *path)
         return err;
     if (S_ISDIR(st.st_mode) ? mkdir(target, 0755) < 0 : mknod(target, S_IFREG | 0644, 0) < 0)
         return -errno;
-    if (mount(path, target, NULL, MS_BIND | MS_REC, NULL) < 0)
+    if (mount(from, target, NULL, MS_BIND | MS_REC, NULL) < 0)
         return -errno;
     /* The node is the host's own: a read-only mount lets programs write to the device and not touch its times. */
     if (S_ISCHR(st.st_mode))
@@ -106,14 +116,14 @@ static int write_one(const char *path, const char *text)
     return n == (ssize_t) strlen(text) ? 0 : -EIO;
 }
 
-static int fill_stage(const char **ret_what)
+static int fill_stage(const char *source, const char **ret_what)
 {
     char path[256];
     int err = 0;
 
     for (size_t i = 0; i < sizeof(binds) / sizeof(*binds) && !err; i++) {
         *ret_what = binds[i];
-        err = bind_one(binds[i]);
+        err = bind_one(source, binds[i]);
     }
     for (size_t i = 0; i < sizeof(links) / sizeof(*links) && !err; i++) {
         *ret_what = links[i].path;
@@ -144,15 +154,19 @@ static int enter_stage(const char **ret_what)
     return 0;
 }
 
-int box_root_build(const char **ret_what)
+int box_root_build(int root_fd, const char **ret_what)
 {
+    char source[64] = ""; /* by descriptor: its path may be below what the stage covers */
+
     umask(022);
+    if (root_fd >= 0)
+        snprintf(source, sizeof(source), "/proc/self/fd/%d", root_fd);
     *ret_what = "private mounts";
     if (mount(NULL, "/", NULL, MS_PRIVATE | MS_REC, NULL) < 0)
         return -errno;
     *ret_what = "tmpfs for the root";
     if (mount("root", STAGE, "tmpfs", MS_NOSUID | MS_NODEV, "mode=0755,size=1m") < 0)
         return -errno;
-    int err = fill_stage(ret_what);
+    int err = fill_stage(source, ret_what);
     return err < 0 ? err : enter_stage(ret_what);
 }

@@ -187,6 +187,7 @@ static void put_call(struct front *f, const char *name, unsigned arg, int error,
 static int build_front(struct front *f)
 {
     static const uint64_t ours[] = { BOX_CONTROL_FD };
+    static const uint64_t drop[] = { POSIX_FADV_DONTNEED };
 
     put_load(f, offsetof(struct seccomp_data, arch));
     put(f, BPF_JMP | BPF_JEQ | BPF_K, seccomp_arch_native(), 1, 0);
@@ -194,6 +195,7 @@ static int build_front(struct front *f)
     put_load(f, offsetof(struct seccomp_data, nr));
     for (size_t i = 0; i < sizeof(guarded) / sizeof(*guarded); i++)
         put_call(f, guarded[i].name, guarded[i].arg, guarded[i].error, true, ours, 1);
+    put_call(f, "fadvise64", 3, 0, true, drop, 1); /* of pages that the host shares: heard, not followed */
     for (size_t i = 0; i < sizeof(words) / sizeof(*words); i++)
         put_call(f, words[i].name, words[i].arg, words[i].error, false, words[i].allowed, words[i].n);
     if (f->n > sizeof(f->code) / sizeof(*f->code))

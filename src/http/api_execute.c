@@ -267,6 +267,13 @@ static void on_gone(struct request *req, void *data)
     execution_free(e);
 }
 
+/* No box came for it. */
+static void on_refused(struct job *job)
+{
+    refuse_job(job->owner, 503,
+               "No box can be made at the moment (the server's log says why): nothing was run, try again", 10);
+}
+
 static void run_now(struct execution *e)
 {
     request_on_gone(e->req, on_gone, e);
@@ -462,6 +469,7 @@ void api_execute(struct request *req, void *data)
     e->start_us = (int64_t) request_start_us(req);
     e->job.timeout_ms = e->api->conf->limits.timeout_default_ms;
     e->job.on_done = on_done;
+    e->job.on_refused = on_refused;
     e->job.owner = e;
     e->job.share = &key->share;
     buf_init(&error, 1024);

@@ -69,6 +69,8 @@ static int take_request_line(struct head *h, const char *p, size_t at, size_t n)
         return -400;
     if (method_len + 1 >= n || p[target - 1] != ' ' || p[target] != '/')
         return -400;
+    if (method_len == 7 && memcmp(p + at, "CONNECT", 7) == 0) /* has no origin-form (RFC 9112 section 3.2.3) */
+        return -400;
     size_t target_len = span(p + target, end - target, is_target);
     if (target_len > HEAD_TARGET_MAX)
         return -414;

@@ -274,6 +274,12 @@ static void on_job_done(struct job *job, const struct outcome *outcome)
     leave_pool(lease);
 }
 
+/* No box came for it: it waits on disk again. */
+static void on_job_refused(struct job *job)
+{
+    give_back(job->owner, false);
+}
+
 /* --- claiming --- */
 
 static void bury(struct lease *lease)
@@ -303,6 +309,7 @@ static void start(struct backlog *b, const struct store_record *r)
                                .share = &lease->key->share,
                                .leased = true,
                                .on_done = on_job_done,
+                               .on_refused = on_job_refused,
                                .owner = lease };
     memcpy(lease->job.id, r->id, sizeof(lease->job.id));
     LIST_INSERT_HEAD(&b->leases, lease, link);

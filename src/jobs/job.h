@@ -11,16 +11,17 @@ struct run;
 
 struct job {
     char id[UUID_SIZE];
-    const char *code; /* UTF-8, the owner's, valid until on_done */
+    const char *code; /* UTF-8, the owner's, valid until then */
     size_t code_len;
     int64_t timeout_ms;
     struct share *share; /* whose turn it takes; NULL: the pool's own */
     bool leased;         /* the store has it: it was admitted long ago, and no limit of the queue holds for it */
     int64_t queued_us, started_us, ended_us; /* now_us(); set by the pool */
 
-    /* Called exactly once, unless the owner cancels first: the job is the owner's again.
-     * @outcome is valid during the call only. */
+    /* One of these two is called exactly once, unless the owner cancels first: the job is the owner's again.
+     * @outcome is valid during the call only; the other says that no box came and nothing was run. */
     void (*on_done)(struct job *job, const struct outcome *outcome);
+    void (*on_refused)(struct job *job);
     /* NULL, or told of every piece of output as it comes; it is then not kept. */
     void (*on_output)(struct job *job, int fd, const char *p, size_t n);
     void *owner;

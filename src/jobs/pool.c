@@ -19,7 +19,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { RETRY_MS = 500 };
+/* After a failure; and how long jobs wait for boxes that don't come. */
+enum { RETRY_MS = 500, LACK_MS = 10000 };
 
 struct pool {
     uv_loop_t *loop;
@@ -29,6 +30,8 @@ struct pool {
     struct zygote *zygote; /* makes the boxes; NULL until one is warm */
     struct zygote *next;   /* the one that came last, while it is warming */
     uv_timer_t retry;      /* active: boxes fail, and the next is ordered when it fires */
+    uv_timer_t lack;       /* active: jobs wait that could run, were there a box */
+    bool failing;          /* the last box that was to be ready is not */
     uint32_t serial;
     bool ever_ready, draining;
     unsigned waiting, running; /* boxes, of all zygotes: without a job; with one */
@@ -40,6 +43,32 @@ struct pool {
 
 static void refill(struct pool *pool);
 static void refill_later(struct pool *pool);
+
+/* None came for so long, whatever the reason: who waits is told, while its client still listens. */
+static void on_lack(uv_timer_t *timer)
+{
+    struct pool *pool = timer->data;
+
+    log_error("no box can be had: the jobs that wait are refused", LOG_I("jobs", pool->shares.waiting));
+    struct job *job;
+    /* Not those that are added meanwhile, nor those that their share keeps waiting. */
+    for (unsigned n = pool->shares.waiting; n && (job = shares_next(&pool->shares)); n--) {
+        shares_remove(&pool->shares, job);
+        job->started_us = job->ended_us = now_us();
+        job->on_refused(job);
+    }
+}
+
+static void watch_for_lack(struct pool *pool)
+{
+    if (!shares_next(&pool->shares) || pool->waiting || pool->running >= pool->conf->max_runs) {
+        uv_timer_stop(&pool->lack);
+        return;
+    }
+    if (!uv_is_active((uv_handle_t *) &pool->lack))
+        uv_timer_start(&pool->lack, on_lack, LACK_MS, 0);
+    refill(pool); /* not only when a reply has left: where fewer boxes wait than may run, these still run */
+}
 
 static void dispatch(struct pool *pool)
 {
@@ -56,7 +85,9 @@ static void dispatch(struct pool *pool)
         }
         shares_start(&pool->shares, job);
         pool->running++;
+        uv_timer_stop(&pool->lack);
     }
+    watch_for_lack(pool);
 }
 
 /* --- boxes --- */
@@ -93,6 +124,7 @@ static void on_retry(uv_timer_t *timer)
 
 static void refill_later(struct pool *pool)
 {
+    pool->failing = true;
     if (!uv_is_active((uv_handle_t *) &pool->retry))
         uv_timer_start(&pool->retry, on_retry, RETRY_MS, 0);
 }
@@ -122,6 +154,7 @@ static void on_run_ready(struct run *run)
     run->zygote->coming--;
     run->zygote->waiting++;
     pool->idle[pool->waiting++] = run;
+    pool->failing = false;
     if (!pool->ever_ready) {
         pool->ever_ready = true;
         pool->hooks->on_ready(pool->data);
@@ -143,7 +176,7 @@ static void on_run_failed(struct run *run, const struct wire_box_state *state)
                   LOG_S("errno", state->error ? strerrorname_np(state->error) : "none")
                       LOG_S("hint", box_step_hint(state->step)) LOG_I("slot", run->slot));
     if (!pool->ever_ready)
-        pool->hooks->on_refused(pool->data);
+        pool->hooks->on_refused(pool->data, state);
     refill_later(pool);
 }
 
@@ -165,7 +198,13 @@ static void on_run_outcome(struct run *run)
 static void on_run_ask(struct run *run)
 {
     struct pool *pool = run->pool;
-    pool->hooks->ask_usage(pool->data, run->slot);
+    pool->hooks->ask_usage(pool->data, run->slot, run->serial);
+}
+
+static void on_run_long(struct run *run)
+{
+    struct pool *pool = run->pool;
+    pool->hooks->tell_long(pool->data, run->slot, run->serial);
 }
 
 static void on_run_free(struct run *run)
@@ -197,6 +236,7 @@ static const struct run_hooks run_hooks = {
     .on_failed = on_run_failed,
     .on_outcome = on_run_outcome,
     .on_ask = on_run_ask,
+    .on_long = on_run_long,
     .on_free = on_run_free,
     .on_lost = on_run_lost,
 };
@@ -313,6 +353,7 @@ void pool_cancel(struct pool *pool, struct job *job)
 {
     if (!job->run) {
         shares_remove(&pool->shares, job);
+        watch_for_lack(pool);
         return;
     }
     run_cancel(job->run);
@@ -325,7 +366,7 @@ void pool_cancel(struct pool *pool, struct job *job)
 
 void pool_usage(struct pool *pool, const struct wire_msg *msg)
 {
-    if (msg->slot < pool->conf->n_slots)
+    if (msg->slot < pool->conf->n_slots && pool->runs[msg->slot].serial == msg->serial)
         run_usage(&pool->runs[msg->slot], msg);
 }
 
@@ -358,7 +399,7 @@ unsigned pool_queue_length(const struct pool *pool)
 
 bool pool_is_ready(const struct pool *pool)
 {
-    return pool->zygote && !pool->draining && (pool->waiting || pool->running);
+    return pool->zygote && !pool->draining && (pool->waiting || (pool->running && !pool->failing));
 }
 
 struct pool *pool_new(uv_loop_t *loop, const struct wire_server_conf *conf, const struct pool_hooks *hooks, void *data)
@@ -374,7 +415,9 @@ struct pool *pool_new(uv_loop_t *loop, const struct wire_server_conf *conf, cons
     pool->retry.data = pool;
     shares_init(&pool->shares);
     share_init(&pool->share);
+    pool->lack.data = pool;
     uv_timer_init(loop, &pool->retry);
+    uv_timer_init(loop, &pool->lack);
     for (uint32_t i = 0; i < conf->n_slots; i++)
         run_init(&pool->runs[i], i, loop, &conf->limits, &run_hooks, pool);
     return pool;

@@ -12,11 +12,14 @@
 struct pool;
 
 struct pool_hooks {
-    void (*on_ready)(void *data);                 /* the first box ever waits */
-    void (*on_refused)(void *data);               /* the first box ever could not enter its jail */
-    void (*ask_usage)(void *data, uint32_t slot); /* send WIRE_USAGE_GET; answer with pool_usage() */
-    void (*ask_zygote)(void *data);               /* send WIRE_ZYGOTE_GET; answer with pool_zygote() */
-    void (*on_room)(void *data);                  /* a box waits and no job does; NULL: nobody asks */
+    void (*on_ready)(void *data); /* the first box ever waits */
+    /* The first box ever could not enter its jail. */
+    void (*on_refused)(void *data, const struct wire_box_state *state);
+    /* Send WIRE_USAGE_GET; answer with pool_usage(). */
+    void (*ask_usage)(void *data, uint32_t slot, uint32_t serial);
+    void (*tell_long)(void *data, uint32_t slot, uint32_t serial); /* send WIRE_LONG */
+    void (*ask_zygote)(void *data);                                /* send WIRE_ZYGOTE_GET; answer with pool_zygote() */
+    void (*on_room)(void *data);                                   /* a box waits and no job does; NULL: nobody asks */
 };
 
 /* An empty pool: boxes come once pool_zygote() has brought a zygote. */
@@ -26,12 +29,13 @@ struct pool *pool_new(uv_loop_t *loop, const struct wire_server_conf *conf, cons
  * there is one, is let go of with its last box. */
 void pool_zygote(struct pool *pool, int fd);
 
-/* Run @job in a waiting box, or queue it until one is free; on_done() gives it back exactly once.
+/* Run @job in a waiting box, or queue it until one is free; on_done() gives it back exactly once, or on_refused()
+ * if no box comes for some seconds though the job could run.
  * 0, or -EAGAIN when the queue is full, -EDQUOT when its share's is, and -ESHUTDOWN after pool_drain() (the job is
  * untouched). */
 int pool_run(struct pool *pool, struct job *job);
 
-/* The owner has no use for @job any more: take it out of the queue, or kill its box. on_done() is not called. */
+/* The owner has no use for @job any more: take it out of the queue, or kill its box.  It is not called back. */
 void pool_cancel(struct pool *pool, struct job *job);
 
 /* The supervisor's answer. */
@@ -45,7 +49,7 @@ void pool_drain(struct pool *pool);
 
 bool pool_is_draining(const struct pool *pool);
 
-/* Jobs that wait; whether a job would find a zygote. */
+/* Jobs that wait; whether a job would find a box, or at least boxes that come. */
 unsigned pool_queue_length(const struct pool *pool);
 bool pool_is_ready(const struct pool *pool);
 

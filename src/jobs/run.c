@@ -25,6 +25,10 @@ enum { TOKEN_SIZE = sizeof(((struct wire_run *) 0)->token) };
 enum { PACKETS_A_TURN = 32, PACKETS_AT_END = 4096, READS_A_TURN = 16, READS_AT_END = 64 };
 /* Most programs end sooner: their output is read once, at the end, without a wake-up of its own. */
 enum { QUIET_MS = 2 };
+/* How long the supervisor may take to say what a cgroup saw. */
+enum { ASK_MS = 1000 };
+/* Those that don't end soon yield the processor to those that begin.  Less than the shortest timeout. */
+enum { LONG_MS = 50 };
 
 static char scratch[TOKEN_SIZE + sizeof(struct wire_outcome) + WIRE_PIECE + 1];
 
@@ -227,6 +231,11 @@ void run_cancel(struct run *run)
     run_release(run);
 }
 
+static void on_no_answer(uv_timer_t *timer)
+{
+    end(timer->data);
+}
+
 /* A failure may be a limit's doing, and only the supervisor sees the cgroup. */
 static void end_or_ask(struct run *run)
 {
@@ -235,6 +244,7 @@ static void end_or_ask(struct run *run)
         return;
     }
     uv_poll_stop(&run->control);
+    uv_timer_start(&run->timer, on_no_answer, ASK_MS, 0);
     run->state = RUN_ASKING;
     run->hooks->on_ask(run);
 }
@@ -268,12 +278,8 @@ static void on_deadline(uv_timer_t *timer)
 {
     struct run *run = timer->data;
 
-    if (run->state != RUN_RUNNING && run->state != RUN_ASKING)
-        return;
-    if (run->state == RUN_RUNNING) {
-        cut_short(run, OUTCOME_TIMEOUT);
-        run->outcome.timeout_ms = run->job->timeout_ms;
-    }
+    cut_short(run, OUTCOME_TIMEOUT);
+    run->outcome.timeout_ms = run->job->timeout_ms;
     end(run);
 }
 
@@ -349,14 +355,28 @@ static void send_source(struct run *run)
     uv_poll_start(&run->control, UV_READABLE, on_control);
 }
 
+static uint64_t left_ms(const struct run *run)
+{
+    int64_t left = run->job->timeout_ms - (now_us() - run->job->started_us) / 1000;
+    return left > 0 ? (uint64_t) left : 0;
+}
+
+static void on_long(uv_timer_t *timer)
+{
+    struct run *run = timer->data;
+
+    if (run->state == RUN_RUNNING)
+        run->hooks->on_long(run);
+    uv_timer_start(timer, on_deadline, left_ms(run), 0);
+}
+
 static void on_quiet_over(uv_timer_t *timer)
 {
     struct run *run = timer->data;
-    int64_t left_ms = run->job->timeout_ms - (now_us() - run->job->started_us) / 1000;
 
     uv_poll_start(&run->outputs[0], UV_READABLE, on_output);
     uv_poll_start(&run->outputs[1], UV_READABLE, on_output);
-    uv_timer_start(timer, on_deadline, left_ms > 0 ? (uint64_t) left_ms : 0, 0);
+    uv_timer_start(timer, on_long, LONG_MS - QUIET_MS, 0);
 }
 
 int run_start(struct run *run, struct job *job)

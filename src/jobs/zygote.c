@@ -45,18 +45,19 @@ static void on_readable(uv_poll_t *handle, int status, int events)
         ssize_t n = fd_recv(zygote->fd, &msg, sizeof(msg), fds, 4, NULL);
         if (n == -EAGAIN)
             return;
+        if (n == sizeof(msg) && msg.type != WIRE_WARM) {
+            zygote->hooks->on_message(zygote, &msg, fds);
+            continue;
+        }
+        for (int i = 0; i < 4; i++)
+            fd_close(&fds[i]);
         if (n != sizeof(msg)) {
-            for (int i = 0; i < 4; i++)
-                fd_close(&fds[i]);
             close_socket(zygote);
             zygote->hooks->on_lost(zygote);
-            return;
-        }
-        if (msg.type == WIRE_WARM) {
+        } else if (!zygote->warm) {
             zygote->warm = true;
             zygote->hooks->on_warm(zygote);
-        } else
-            zygote->hooks->on_message(zygote, &msg, fds);
+        }
     }
 }
 

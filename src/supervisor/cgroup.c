@@ -25,13 +25,19 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { HIERARCHIES = 3 }; /* v1: one for each controller; v2: only the first is used */
+enum { HIERARCHIES = WIRE_TASKS_MAX }; /* v1: one for each controller; v2: only the first is used */
 
 static const char *const controllers[HIERARCHIES] = { "memory", "pids", "cpu" };
 
 struct counters {
     int64_t oom_kills, pid_refusals;
 };
+
+/* A box's share of a crowded processor: of a new one (the kernel's defaults), and of one that has run for long: a
+ * quarter.  With much less, those that are preempted while they hold a lock of the kernel keep others from forking. */
+static const struct {
+    const char *file, *whole, *yielding;
+} weights[] = { [1] = { "cpu.shares", "1024", "256" }, [2] = { "cpu.weight", "100", "25" } };
 
 /* v1: what watches a slot's memory.oom_control. */
 struct watch {
@@ -50,6 +56,7 @@ struct cgroups {
     int leaf_parent; /* v2: the group that we have left for a leaf in it, or -1 */
     struct counters *at_join;
     struct watch *watches;
+    bool *yielding;
     int epoll_fd;
 };
 
@@ -170,9 +177,7 @@ static void remove_stale(const char *parent)
     struct dirent *entry;
 
     while (dir && (entry = readdir(dir))) {
-        int pid;
-        char end;
-        if (sscanf(entry->d_name, "hatchery-%d%c", &pid, &end) != 1)
+        if (strncmp(entry->d_name, "hatchery-", 9) != 0)
             continue;
         _cleanup_fd_ int group = openat(dirfd(dir), entry->d_name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
         if (group < 0 || flock(group, LOCK_EX | LOCK_NB) < 0)
@@ -202,15 +207,22 @@ static int make_locked(const char *path, int *ret_dir)
     return -EAGAIN;
 }
 
-/* hatchery-PID below @parent. */
+/* hatchery-PID below @parent, or hatchery-PID-N where one in another pid namespace has our pid. */
 static int make_base(struct cgroups *groups, unsigned i, const char *parent)
 {
     char *path = groups->paths[i];
 
-    remove_stale(parent);
-    if (snprintf(path, PATH_MAX, "%s/hatchery-%d", parent, (int) getpid()) >= PATH_MAX)
+    int n = snprintf(path, PATH_MAX, "%s/hatchery-%d", parent, (int) getpid());
+    int err = -EEXIST;
+
+    if (n >= PATH_MAX - 8)
         return -ENAMETOOLONG;
-    int err = make_locked(path, &groups->dirs[i]);
+    remove_stale(parent);
+    for (int other = 0; other < 100 && err == -EEXIST; other++) {
+        if (other)
+            snprintf(path + n, 8, "-%d", other);
+        err = make_locked(path, &groups->dirs[i]);
+    }
     if (!err)
         groups->n_hierarchies = i + 1;
     return err;
@@ -429,6 +441,7 @@ static int try_version(struct cgroups **ret, int version, unsigned n_slots, cons
     groups->leaf_parent = -1;
     groups->at_join = xcalloc(n_slots, sizeof(*groups->at_join));
     groups->watches = xcalloc(n_slots, sizeof(*groups->watches));
+    groups->yielding = xcalloc(n_slots, sizeof(*groups->yielding));
     for (unsigned slot = 0; slot < n_slots; slot++)
         groups->watches[slot].event_fd = -1;
     groups->epoll_fd = -1;
@@ -499,20 +512,55 @@ static void hear(const struct watch *watch)
         return; /* EAGAIN: nothing was said */
 }
 
-int cgroups_join(struct cgroups *groups, uint32_t slot, uint32_t serial, pid_t pid)
+/* Without a weight a box is still in its group: no reason to refuse it. */
+static void set_weight(struct cgroups *groups, uint32_t slot, bool yielding)
 {
-    char path[64], text[24];
+    char path[64];
+
+    if (groups->yielding[slot] == yielding)
+        return;
+    snprintf(path, sizeof(path), "box-%u/%s", slot, weights[groups->version].file);
+    fd_write_file(groups->dirs[groups->version == 1 ? 2 : 0], path,
+                  yielding ? weights[groups->version].yielding : weights[groups->version].whole);
+    groups->yielding[slot] = yielding;
+}
+
+void cgroups_yield(struct cgroups *groups, uint32_t slot, uint32_t serial)
+{
+    if (groups->watches[slot].serial == serial)
+        set_weight(groups, slot, true);
+}
+
+static int open_tasks(const struct cgroups *groups, uint32_t slot, int ret_tasks[static WIRE_TASKS_MAX])
+{
+    char path[64];
     int err = 0;
 
-    snprintf(path, sizeof(path), "box-%u/cgroup.procs", slot);
-    snprintf(text, sizeof(text), "%d", (int) pid);
+    snprintf(path, sizeof(path), "box-%u/tasks", slot);
+    for (unsigned i = 0; i < groups->n_hierarchies && !err; i++) {
+        ret_tasks[i] = openat(groups->dirs[i], path, O_WRONLY | O_CLOEXEC);
+        err = ret_tasks[i] < 0 ? -errno : 0;
+    }
+    for (unsigned i = 0; i < groups->n_hierarchies && err; i++)
+        fd_close(&ret_tasks[i]);
+    return err;
+}
+
+int cgroups_join(struct cgroups *groups, uint32_t slot, uint32_t serial, pid_t pid,
+                 int ret_tasks[static WIRE_TASKS_MAX])
+{
+    char path[64], text[24];
+
     groups->at_join[slot] = read_counters(groups, slot);
     hear(&groups->watches[slot]); /* of the slot's last box */
     groups->watches[slot].serial = serial;
     groups->watches[slot].looks = 0;
-    for (unsigned i = 0; i < groups->n_hierarchies && !err; i++)
-        err = fd_write_file(groups->dirs[i], path, text);
-    return err;
+    set_weight(groups, slot, false);
+    if (groups->version == 1)
+        return open_tasks(groups, slot, ret_tasks);
+    snprintf(path, sizeof(path), "box-%u/cgroup.procs", slot);
+    snprintf(text, sizeof(text), "%d", (int) pid);
+    return fd_write_file(groups->dirs[0], path, text);
 }
 
 void cgroups_usage(struct cgroups *groups, uint32_t slot, int64_t *ret_oom_kills, int64_t *ret_pid_refusals)
@@ -579,6 +627,7 @@ void cgroups_free(struct cgroups *groups)
         fd_close(&groups->watches[slot].event_fd);
     fd_close(&groups->epoll_fd);
     free(groups->watches);
+    free(groups->yielding);
     free(groups->at_join);
     free(groups);
 }

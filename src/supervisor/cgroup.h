@@ -18,8 +18,10 @@ struct cgroups;
 int cgroups_new(struct cgroups **ret, const char *kind, unsigned n_slots, const struct wire_limits *limits,
                 struct buf *error);
 
-/* Move @pid, of the box @serial, into the slot's group and forget what the slot's last box did there. 0 or -errno. */
-int cgroups_join(struct cgroups *groups, uint32_t slot, uint32_t serial, pid_t pid);
+/* Forget what the slot's last box did in its group, and let @pid, of the box @serial, into it: v2 moves it; v1 opens
+ * the tasks files to which it must itself write "0" (they are the caller's then). 0, or -errno and no file is open. */
+int cgroups_join(struct cgroups *groups, uint32_t slot, uint32_t serial, pid_t pid,
+                 int ret_tasks[static WIRE_TASKS_MAX]);
 
 /* v1 has no memory.oom.group: a killed process's siblings live on, and the run must be ended by us.  A descriptor
  * that is readable when cgroups_next_oom() should be called; -1 with v2, where the kernel ends all of the box. */
@@ -28,6 +30,9 @@ int cgroups_oom_fd(const struct cgroups *groups);
 /* A box of which the kernel has killed a process since its join: true once for each.  @ret_wait_ms is 0, or when to
  * call again though the descriptor is silent: the kernel tells of the limit a moment before it kills. */
 bool cgroups_next_oom(struct cgroups *groups, uint32_t *ret_slot, uint32_t *ret_serial, int *ret_wait_ms);
+
+/* Let the groups of other slots go before the box @serial when they compete for a processor, until the next join. */
+void cgroups_yield(struct cgroups *groups, uint32_t slot, uint32_t serial);
 
 /* What happened in the slot's group since its last join. */
 void cgroups_usage(struct cgroups *groups, uint32_t slot, int64_t *ret_oom_kills, int64_t *ret_pid_refusals);

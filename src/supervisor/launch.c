@@ -47,7 +47,23 @@ static int open_beside(const char *directory, const char *name)
     return fd;
 }
 
-int launch_open(struct launch_files *files, struct buf *error)
+/* Is this what a jail could show? */
+static int check_root(const char *root, struct buf *error)
+{
+    struct stat st;
+    _cleanup_fd_ int fd = *root ? open(root, O_PATH | O_DIRECTORY | O_CLOEXEC) : -1;
+
+    if (!*root || (fd >= 0 && fstatat(fd, "usr/lib", &st, AT_SYMLINK_NOFOLLOW) == 0))
+        return 0;
+    buf_addf(
+        error,
+        "isolation.root: %s%s (%s): make it with debootstrap --variant=minbase --include=libpython3.11,libseccomp2 "
+        "bookworm %s",
+        root, fd < 0 ? "" : " has no usr/lib", strerrorname_np(errno), root);
+    return -ENOENT;
+}
+
+int launch_open(struct launch_files *files, const char *root, struct buf *error)
 {
     static const char *const names[] = { "hatchery-server", "hatchery-zygote", "hatchery-init", "hatchery-courier" };
     int *const fds[] = { &files->server_fd, &files->zygote_fd, &files->init_fd, &files->courier_fd };
@@ -68,7 +84,8 @@ int launch_open(struct launch_files *files, struct buf *error)
             return -ENOENT;
         }
     }
-    return 0;
+    files->root = root;
+    return check_root(root, error);
 }
 
 /* Put @fds at FIRST_FD and up, whatever their numbers were, and close all else. */
@@ -116,29 +133,26 @@ _Noreturn static void give_up(int fd, const char *what, int err)
     _exit(n < 0 ? 125 : 126);
 }
 
-/* The sentence about a layer that shows itself only when a jail is made. */
-static int miss(struct buf *error, enum layer layer, int err, const char *at, const char *change)
+/* A layer that shows itself only when a jail is made. */
+static int miss(struct require *r, enum layer layer, int err, const char *at, const char *change)
 {
-    buf_addf(error, "the layer '%s' (%s) is required and can't be had (%s): at '%s'; %s", layers[layer].word,
-             layers[layer].what, strerrorname_np(-err), at, change);
+    char text[sizeof(r->why[layer].change)];
+
+    snprintf(text, sizeof(text), "at '%s'; %s", at, change);
+    require_missing(r, layer, err, text);
+    require_say(r, layer);
     return err;
 }
 
-/* Wait for the child's word: silence is success.  @layer, or none for LAYERS, is what it stumbled over; @who
- * it is. */
-static int await_exec(int trouble_fd, enum layer layer, const char *who, struct buf *error)
+/* Wait for the child's word: 0, or -errno and what it stumbled over. */
+static int await_exec(int trouble_fd, struct trouble *ret)
 {
-    struct trouble trouble = { 0 };
-    ssize_t n = read(trouble_fd, &trouble, sizeof(trouble));
+    ssize_t n = read(trouble_fd, ret, sizeof(*ret));
 
-    if (n == 0)
+    if (n == 0) /* silence: it has been exec'ed */
         return 0;
-    trouble.what[sizeof(trouble.what) - 1] = '\0';
-    if (layer
-        < LAYERS) /* a user namespace that may exist but not mount is what AppArmor and containers leave one with */
-        return miss(error, layer, -trouble.error, trouble.what, layers[LAYER_NAMESPACES].change);
-    buf_addf(error, "%s could not be started, at '%s' (%s)", who, trouble.what, strerror(trouble.error));
-    return -EPERM;
+    ret->what[sizeof(ret->what) - 1] = '\0';
+    return n == sizeof(*ret) ? -ret->error : -EPIPE;
 }
 
 /* The step that failed, or NULL. */
@@ -199,8 +213,10 @@ static pid_t launch_plain(const struct plain *plain, const struct launch_ids *id
     if (pid < 0)
         return -errno;
     fd_close(&word_write);
-    int err = await_exec(word_read, LAYERS, plain->who, error);
+    struct trouble trouble = { 0 };
+    int err = await_exec(word_read, &trouble);
     if (err) {
+        buf_addf(error, "%s could not be started, at '%s' (%s)", plain->who, trouble.what, strerror(-err));
         waitpid(pid, NULL, 0);
         return err;
     }
@@ -230,9 +246,10 @@ struct zygote_args {
     int trouble_fd; /* closed by a successful exec */
 };
 
-/* While the host's /proc is still in sight; a container may have it read-only, hence no failure of these is one:
- * a machine out of memory takes programs first, and the filter's wall against user namespaces has a second behind
- * it.  The keyrings of whoever started us are not for programs. */
+/* While the host's /proc is still in sight, and before a change of ids makes our own files in it another's; a container
+ * may have it read-only, hence no failure of these is one.  A machine out of memory takes programs first, and the
+ * filter's wall against user namespaces has a second behind it.  The keyrings of whoever started us are not for
+ * programs. */
 static void prepare_zygote(void)
 {
     fd_write_file(AT_FDCWD, "/proc/self/oom_score_adj", "1000");
@@ -259,10 +276,14 @@ _Noreturn static void become_zygote(const struct zygote_args *args)
     int null = open("/dev/null", O_RDWR);
     if (null < 0 || dup2(null, 0) < 0 || dup2(null, 1) < 0)
         give_up(args->trouble_fd, "/dev/null", errno);
+    /* In the new mount namespace, or it could not be bound; as who we are, who may pass where the jail's ids may not. */
+    int root_fd = *args->files->root ? open(args->files->root, O_PATH | O_DIRECTORY | O_CLOEXEC) : -1;
+    if (*args->files->root && root_fd < 0)
+        give_up(args->trouble_fd, "isolation.root", errno);
+    prepare_zygote();
     if ((args->ids->root && setgroups(0, NULL) < 0) || setresgid(0, 0, 0) < 0 || setresuid(0, 0, 0) < 0)
         give_up(args->trouble_fd, "ids", errno);
-    prepare_zygote();
-    int err = box_root_build(&what);
+    int err = box_root_build(root_fd, &what);
     if (err < 0)
         give_up(args->trouble_fd, what, -err);
     if (place_fds(fds, 5) < 0)
@@ -309,15 +330,15 @@ static const char *clone_change(int err)
     }
 }
 
-static int miss_maps(struct buf *error, const struct launch_ids *ids, int err)
+static int miss_maps(struct require *r, const struct launch_ids *ids, int err)
 {
     if (ids->root)
-        return miss(error, LAYER_IDS, err, "uid_map", layers[LAYER_IDS].change);
+        return miss(r, LAYER_IDS, err, "uid_map", layers[LAYER_IDS].change);
     if (geteuid() == 0)
         return miss(
-            error, LAYER_NAMESPACES, err, "uid_map",
+            r, LAYER_NAMESPACES, err, "uid_map",
             "root without the capability SETFCAP can't be mapped (Linux 5.12): start as another user, or add it");
-    return miss(error, LAYER_NAMESPACES, err, "uid_map", layers[LAYER_NAMESPACES].change);
+    return miss(r, LAYER_NAMESPACES, err, "uid_map", layers[LAYER_NAMESPACES].change);
 }
 
 static pid_t clone_zygote(const struct zygote_args *args)
@@ -330,7 +351,7 @@ static pid_t clone_zygote(const struct zygote_args *args)
 }
 
 pid_t launch_zygote(const struct launch_files *files, const struct launch_ids *ids, unsigned n_slots, int supervisor_fd,
-                    int server_fd, struct buf *error)
+                    int server_fd, struct require *r)
 {
     int go[2], word[2];
 
@@ -345,13 +366,17 @@ pid_t launch_zygote(const struct launch_files *files, const struct launch_ids *i
     const struct zygote_args args = { files, ids, supervisor_fd, server_fd, go_read, go_write, word_write };
     pid_t pid = clone_zygote(&args);
     if (pid < 0)
-        return miss(error, LAYER_NAMESPACES, pid, "clone", clone_change(pid));
+        return miss(r, LAYER_NAMESPACES, pid, "clone", clone_change(pid));
     fd_close(&word_write);
     int err = write_maps(pid, ids, n_slots);
     if (err)
-        miss_maps(error, ids, err);
-    else
-        err = write(go_write, "g", 1) == 1 ? await_exec(word_read, LAYER_FILES, "the zygote", error) : -EPIPE;
+        miss_maps(r, ids, err);
+    else {
+        struct trouble trouble = { 0 };
+        err = write(go_write, "g", 1) == 1 ? await_exec(word_read, &trouble) : -EPIPE;
+        if (err) /* a user namespace that may exist but not mount is what AppArmor and containers leave one with */
+            miss(r, LAYER_FILES, err, trouble.what, layers[LAYER_NAMESPACES].change);
+    }
     if (err) {
         kill(pid, SIGKILL);
         waitpid(pid, NULL, 0);

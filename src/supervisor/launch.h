@@ -3,6 +3,8 @@
 #ifndef HATCHERY_SUPERVISOR_LAUNCH_H
 #define HATCHERY_SUPERVISOR_LAUNCH_H
 
+#include "require.h"
+
 #include "../base/buf.h"
 
 #include <sys/types.h>
@@ -20,10 +22,11 @@ struct launch_ids {
 /* The executables beside ours: build tree or ../libexec/hatchery. */
 struct launch_files {
     int server_fd, zygote_fd, init_fd, courier_fd;
+    const char *root; /* the directory of what the jail shows; "": the host's */
 };
 
-/* Open them. 0, or -errno with a sentence in @error. */
-int launch_open(struct launch_files *files, struct buf *error);
+/* Open them, and see that @root is "" or a directory to show.  @root must outlive @files. 0, or -errno with a sentence in @error. */
+int launch_open(struct launch_files *files, const char *root, struct buf *error);
 
 /* hatchery-server with @supervisor_fd as its descriptor 3, in a session of its own; without privileges if we have any.
  * Its 0, 1 and 2 are ours.  Returns the pid, or -errno with a sentence in @error. Waits until it has been exec'ed. */
@@ -35,9 +38,9 @@ pid_t launch_courier(const struct launch_files *files, const struct launch_ids *
                      struct buf *error);
 
 /* hatchery-zygote with 3 = @supervisor_fd, 4 = @server_fd, 5 = hatchery-init, as pid 1 and root of its own
- * namespaces, in the jail's root file system.  Returns the pid, or -errno with a sentence in @error that says what to
- * change on this host. Waits until the jail's root stands. */
+ * namespaces, in the jail's root file system.  Returns the pid, or -errno; where that is a layer of the jail, @r has it
+ * and a sentence is on stderr. Waits until the jail's root stands. */
 pid_t launch_zygote(const struct launch_files *files, const struct launch_ids *ids, unsigned n_slots, int supervisor_fd,
-                    int server_fd, struct buf *error);
+                    int server_fd, struct require *r);
 
 #endif

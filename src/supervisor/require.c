@@ -22,29 +22,23 @@ static uint32_t turned_off(const struct conf *conf)
 int require_init(struct require *r, const struct conf *conf, struct buf *error)
 {
     *r = (struct require){ .missing = turned_off(conf) };
-    buf_init(&r->sentences, 8192);
     int err = layers_parse(conf->isolation_require, &r->required, error);
     r->required &= ~r->missing;
     return err;
 }
 
-void require_free(struct require *r)
-{
-    buf_free(&r->sentences);
-}
-
-void require_missing(struct require *r, enum layer layer, int err, const struct buf *detail)
+void require_missing(struct require *r, enum layer layer, int err, const char *change)
 {
     r->missing |= LAYER_BIT(layer);
-    if (!(r->required & LAYER_BIT(layer)))
-        return;
-    buf_addf(&r->sentences, "hatchery: the layer '%s' (%s) is required and can't be had (%s): ", layers[layer].word,
-             layers[layer].what, strerrorname_np(-err));
-    if (detail && detail->len)
-        buf_add(&r->sentences, detail->data, detail->len);
-    else
-        buf_adds(&r->sentences, layers[layer].change);
-    buf_addc(&r->sentences, '\n');
+    r->why[layer].err = err;
+    snprintf(r->why[layer].change, sizeof(r->why[layer].change), "%s",
+             change && *change ? change : layers[layer].change);
+}
+
+void require_say(const struct require *r, enum layer layer)
+{
+    fprintf(stderr, "hatchery: the layer '%s' (%s) is required and can't be had (%s): %s\n", layers[layer].word,
+            layers[layer].what, strerrorname_np(-r->why[layer].err), r->why[layer].change);
 }
 
 void require_probe_kernel(struct require *r)
@@ -59,7 +53,7 @@ void require_probe_kernel(struct require *r)
 /* The shortest list that asks for all that is here and was asked for. */
 static void suggest(const struct require *r, const struct conf *conf)
 {
-    bool all = strncmp(conf->isolation_require, "all", 3) == 0;
+    bool all = strncmp(conf->isolation_require, "all", 3) == 0 || strncmp(conf->isolation_require, "supported", 9) == 0;
 
     fprintf(stderr, "hatchery: to run in a weaker jail, name it: isolation.require =%s", all ? " " : "");
     if (all)
@@ -82,7 +76,9 @@ int require_settle(const struct require *r, const struct conf *conf)
                      LOG_S("layer", layers[i].word) LOG_S("what", layers[i].what));
     if (!lost)
         return 0;
-    fprintf(stderr, "%.*s", (int) r->sentences.len, r->sentences.data);
+    for (int i = 0; i < LAYERS; i++)
+        if (lost & LAYER_BIT(i))
+            require_say(r, (enum layer) i);
     for (int i = 0; i < LAYERS; i++)
         if (lost & LAYER_BIT(i) && !layers[i].optional)
             return -ENOTSUP; /* there is no jail without it */

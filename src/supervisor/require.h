@@ -7,19 +7,26 @@
 #include "../base/conf.h"
 #include "../box/layers.h"
 
+/* No pointers: `hatchery doctor` shares it with the process that finds out. */
 struct require {
     uint32_t required, missing; /* bits of enum layer */
-    struct buf sentences;       /* for the person who typed the command: one line for each required and missing layer */
+    struct {
+        int err;          /* -errno of a missing one; 0: turned off by its own key */
+        char change[512]; /* what to change, for the person who typed the command */
+    } why[LAYERS];
+    int cgroup_version; /* 0: none */
 };
 
 /* Take isolation.require, less what its own key turns off (isolation.mdwe = no, isolation.cgroup = none): such a key
  * names the weaker jail as well as a word would.  Nothing is missing yet, but what is turned off.
- * Returns 0, or -EINVAL with one sentence in @error; require_free() is due in either case. */
+ * Returns 0, or -EINVAL with one sentence in @error. */
 int require_init(struct require *r, const struct conf *conf, struct buf *error);
-void require_free(struct require *r);
 
-/* @layer can't be had, with -errno; @detail (may be empty) says more than the table does about what to change. */
-void require_missing(struct require *r, enum layer layer, int err, const struct buf *detail);
+/* @layer can't be had, with -errno; @change says more than the table does about what to change, where not NULL or "". */
+void require_missing(struct require *r, enum layer layer, int err, const char *change);
+
+/* The sentence about a required layer that is missing, on stderr. */
+void require_say(const struct require *r, enum layer layer);
 
 /* Ask the kernel for what it alone decides. */
 void require_probe_kernel(struct require *r);

@@ -53,7 +53,7 @@ struct supervisor {
     const struct conf *conf;
     struct launch_files files;
     struct launch_ids ids;
-    struct require require;
+    struct require *require;
     struct cgroups *cgroups;
     struct watch *watch; /* where there are no cgroups */
     int64_t look_at_us;
@@ -158,7 +158,7 @@ static void fill_server_conf(struct supervisor *s)
 
 static bool has_layer(const struct supervisor *s, enum layer layer)
 {
-    return !(s->require.missing & LAYER_BIT(layer));
+    return !(s->require->missing & LAYER_BIT(layer));
 }
 
 static void fill_zygote_conf(struct supervisor *s)
@@ -176,6 +176,11 @@ static void fill_zygote_conf(struct supervisor *s)
     snprintf(s->zygote_conf.imports, sizeof(s->zygote_conf.imports), "%s", s->conf->python_imports);
 }
 
+static const char *text_of(struct buf *b)
+{
+    return buf_addc(b, '\0') == 0 ? b->data : "";
+}
+
 static int choose_ids(struct supervisor *s)
 {
     const char *user = s->conf->server_user;
@@ -185,7 +190,7 @@ static int choose_ids(struct supervisor *s)
     buf_init(&error, 512);
     int err = ids_available(base, ID_SLOTS + s->server_conf.n_slots, &error);
     if (err)
-        require_missing(&s->require, LAYER_IDS, err, &error);
+        require_missing(s->require, LAYER_IDS, err, text_of(&error));
     buf_free(&error);
     s->ids = (struct launch_ids){ .root = !err,
                                   .server_uid = base + ID_SERVER,
@@ -216,7 +221,9 @@ static void make_cgroups(struct supervisor *s)
     int err =
         cgroups_new(&s->cgroups, s->conf->isolation_cgroup, s->server_conf.n_slots, &s->server_conf.limits, &error);
     if (err)
-        require_missing(&s->require, LAYER_CGROUP, err, &error);
+        require_missing(s->require, LAYER_CGROUP, err, text_of(&error));
+    else
+        s->require->cgroup_version = cgroups_version(s->cgroups);
     buf_free(&error);
 }
 
@@ -341,7 +348,7 @@ static int start_courier(struct supervisor *s, struct buf *error)
     return err;
 }
 
-static int start_zygote(struct supervisor *s, struct child *zygote, struct buf *error)
+static int start_zygote(struct supervisor *s, struct child *zygote)
 {
     const struct wire_msg here = { .type = WIRE_ZYGOTE };
     _cleanup_fd_ int theirs = -1;
@@ -357,7 +364,7 @@ static int start_zygote(struct supervisor *s, struct child *zygote, struct buf *
     /* A box that asks to join a cgroup is known by the pid the kernel tells us. */
     if (setsockopt(zygote->sock, SOL_SOCKET, SO_PASSCRED, &on, sizeof(on)) < 0)
         return -errno;
-    pid_t pid = launch_zygote(&s->files, &s->ids, s->server_conf.n_slots, theirs, zygote_end, error);
+    pid_t pid = launch_zygote(&s->files, &s->ids, s->server_conf.n_slots, theirs, zygote_end, s->require);
     if (pid < 0)
         return pid;
     zygote->pid = pid;
@@ -403,7 +410,7 @@ static void start_child(struct supervisor *s, struct child *child)
     child->started_us = now_us();
     int err = child == &s->server    ? start_server(s, &error)
               : child == &s->courier ? start_courier(s, &error)
-                                     : start_zygote(s, child, &error);
+                                     : start_zygote(s, child);
     if (err) {
         log_error("cannot start", LOG_S("process", child->name) LOG_S("errno", strerrorname_np(-err)));
         if (error.len)
@@ -458,6 +465,15 @@ static void announce(const struct supervisor *s)
     fflush(stdout);
 }
 
+/* The first box could not take a step of the jail: its layer is one that only making a box can show. */
+static void on_refused(struct supervisor *s, int step, int err)
+{
+    enum layer layer = layers_of_step(box_step_word(step));
+
+    require_missing(s->require, layer, err, box_step_hint(step));
+    require_say(s->require, layer);
+}
+
 static void on_server(struct supervisor *s)
 {
     struct wire_msg msg;
@@ -481,33 +497,47 @@ static void on_server(struct supervisor *s)
         else
             watch_usage(s->watch, msg.slot, &msg.oom_kills, &msg.pid_refusals);
         fd_send(s->server.sock, &msg, sizeof(msg), NULL, 0);
+    } else if (msg.type == WIRE_LONG && msg.slot < s->server_conf.n_slots) {
+        if (s->cgroups)
+            cgroups_yield(s->cgroups, msg.slot, msg.serial);
     } else if (msg.type == WIRE_ZYGOTE_GET)
         s->zygote_wanted = true;
+    else if (msg.type == WIRE_REFUSED)
+        on_refused(s, (int) msg.slot, msg.status);
 }
 
-/* A box asks to be moved into its cgroup, or to be watched, and waits for the answer. */
+/* A box asks for its cgroup, or to be watched, and waits for the answer. */
 static void on_zygote(struct supervisor *s, struct child *zygote)
 {
     struct ucred sender = { 0 };
     struct wire_join join;
-    _cleanup_fd_ int ack = -1;
-    ssize_t n = fd_recv(zygote->sock, &join, sizeof(join), &ack, 1, &sender);
+    struct wire_joined joined = { .error = EINVAL };
+    int tasks[WIRE_TASKS_MAX] = { -1, -1, -1 };
+    _cleanup_fd_ int box = -1;
+    ssize_t n = fd_recv(zygote->sock, &join, sizeof(join), &box, 1, &sender);
 
     if (n == 0 || n == -ECONNRESET) {
         fd_close(&zygote->sock);
         return;
     }
-    if (n != sizeof(join) || ack < 0)
+    if (n != sizeof(join) || box < 0)
         return;
-    int err = -EINVAL;
     if (join.slot < s->server_conf.n_slots && sender.pid > 0)
-        err = s->cgroups ? cgroups_join(s->cgroups, join.slot, join.serial, sender.pid)
-                         : watch_join(s->watch, join.slot, sender.pid);
-    if (err)
-        log_error("a box could not join its cgroup", LOG_I("slot", join.slot) LOG_S("errno", strerrorname_np(-err)));
-    int answer = -err;
-    fcntl(ack, F_SETFL, O_NONBLOCK); /* whoever sent it can't make us wait */
-    if (write(ack, &answer, sizeof(answer)) != sizeof(answer))
+        joined.error = -(s->cgroups ? cgroups_join(s->cgroups, join.slot, join.serial, sender.pid, tasks)
+                                    : watch_join(s->watch, join.slot, sender.pid));
+    if (joined.error == ESRCH) /* the server has let go of it meanwhile */
+        return;
+    if (joined.error)
+        log_error("a box could not join its cgroup",
+                  LOG_I("slot", join.slot) LOG_S("errno", strerrorname_np(joined.error)));
+    unsigned n_tasks = 0;
+    while (n_tasks < WIRE_TASKS_MAX && tasks[n_tasks] >= 0)
+        n_tasks++;
+    fcntl(box, F_SETFL, O_NONBLOCK); /* whoever sent it can't make us wait */
+    int err = fd_send(box, &joined, sizeof(joined), tasks, n_tasks);
+    while (n_tasks)
+        fd_close(&tasks[--n_tasks]);
+    if (err < 0)
         log_debug("a box did not wait for its cgroup", LOG_I("slot", join.slot)); /* it is dead, its reaping tells */
 }
 
@@ -544,7 +574,7 @@ static void on_child_exit(struct supervisor *s, struct child *child, int status)
     if (s->ready)
         back_off(child);
     else {
-        fprintf(stderr, "hatchery: %s could not start; the lines above say why\n", child->name);
+        fprintf(stderr, "hatchery: the %s could not start; the lines above say why\n", child->name);
         stop(s, EXIT_FAILURE, 0);
     }
 }
@@ -661,7 +691,7 @@ static int find_layers(struct supervisor *s)
     struct buf error;
 
     buf_init(&error, 2048);
-    if (require_init(&s->require, s->conf, &error) < 0) {
+    if (require_init(s->require, s->conf, &error) < 0) {
         buf_addc(&error, '\0');
         refuse(error.data);
         buf_free(&error);
@@ -671,8 +701,8 @@ static int find_layers(struct supervisor *s)
     if (choose_ids(s) < 0)
         return -1;
     make_cgroups(s);
-    require_probe_kernel(&s->require);
-    return require_settle(&s->require, s->conf);
+    require_probe_kernel(s->require);
+    return require_settle(s->require, s->conf);
 }
 
 /* Where jobs survive, and who tells of them. */
@@ -709,7 +739,7 @@ static int prepare(struct supervisor *s)
     if (fit_connections(&s->server_conf) < 0 || find_layers(s) < 0)
         return -1;
     buf_init(&error, 2048);
-    if (launch_open(&s->files, &error) < 0)
+    if (launch_open(&s->files, s->conf->isolation_root, &error) < 0)
         err = -1;
     else if (s->options->source_fd < 0) {
         err = open_state(s, &error);
@@ -733,8 +763,10 @@ static int prepare(struct supervisor *s)
 
 int supervisor_run(const struct supervisor_options *options)
 {
+    struct require own;
     struct supervisor s = { .options = options,
                             .conf = options->conf,
+                            .require = options->require ? options->require : &own,
                             .server = { .name = "server", .sock = -1 },
                             .courier = { .name = "courier", .sock = -1 },
                             .zygotes = { { .name = "zygote", .sock = -1 }, { .name = "zygote", .sock = -1 } },
@@ -742,7 +774,7 @@ int supervisor_run(const struct supervisor_options *options)
                             .signal_fd = -1,
                             .state_fd = -1,
                             .lock_fd = -1,
-                            .files = { -1, -1, -1, -1 } };
+                            .files = { -1, -1, -1, -1, "" } };
     buf_init(&s.url, 256);
     log_init("supervisor", (enum log_format) word_index(s.conf->log_format, log_formats),
              (enum log_level) log_level_of(options));
@@ -754,7 +786,6 @@ int supervisor_run(const struct supervisor_options *options)
     explicit_bzero(&s.courier_conf, sizeof(s.courier_conf));
     cgroups_free(s.cgroups);
     watch_free(s.watch);
-    require_free(&s.require);
     if (s.listening && strncmp(s.conf->server_listen, "unix:", 5) == 0)
         unlink(s.conf->server_listen + 5);
     buf_free(&s.url);

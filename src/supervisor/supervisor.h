@@ -3,12 +3,15 @@
 #ifndef HATCHERY_SUPERVISOR_SUPERVISOR_H
 #define HATCHERY_SUPERVISOR_SUPERVISOR_H
 
+#include "require.h"
+
 #include "../base/conf.h"
 
 struct supervisor_options {
     const struct conf *conf;
     const char *generated_key; /* shown when the server is ready; NULL: the operator knows it */
     int source_fd;             /* `hatchery run`: the program; -1: serve */
+    struct require *require;   /* NULL, or filled with what was found of the layers, also where the start is refused */
 };
 
 /* Run until told to stop by SIGTERM or SIGINT, or until the one run is over; blocks all that time.

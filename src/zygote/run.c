@@ -276,7 +276,9 @@ static void finish(struct ending *end)
 {
     call_quietly(py.threading_shutdown);
     call_quietly(py.run_exitfuncs);
-    if ((flush_std("stdout") < 0) | (flush_std("stderr") < 0)) {
+    bool unflushed = flush_std("stdout") < 0;
+    unflushed = flush_std("stderr") < 0 || unflushed;
+    if (unflushed) {
         if (end->kind == OUTCOME_OK)
             end->kind = OUTCOME_EXIT;
         end->exit_code = 120;

@@ -9,7 +9,6 @@ import os
 import pathlib
 import random
 import signal
-import socket
 import sys
 import threading
 import time
@@ -87,13 +86,11 @@ def ask(service, job_id):
     return wait_for(answered, 60, "an answer")
 
 
-def test_crash():
+def test_crash(tmp_path):
     chance = random.Random(SEED)
     receiver = Receiver()
-    with socket.socket() as taken:  # the port must be the same when the service is started again
-        taken.bind(("127.0.0.1", 0))
-        port = taken.getsockname()[1]
-    service = Service(listen=f"127.0.0.1:{port}", env={
+    # A unix socket: a port could be anybody's while the service is started again.
+    service = Service(listen=f"unix:{tmp_path}/socket", env={
         "HATCHERY_WEBHOOKS_ALLOW": "private", "HATCHERY_WEBHOOKS_RETRIES": "200ms " * 20,
         "HATCHERY_WEBHOOKS_PER_HOST": "32", "MAX_QUEUE_LENGTH": "0", "HATCHERY_LOG_LEVEL": "warn"})
     shared = Shared(service, receiver)

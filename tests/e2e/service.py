@@ -167,6 +167,18 @@ class Service:
                 pass
         return found
 
+    def state(self):
+        """What its processes wait for and the end of its log, for the message of a test that got no answer."""
+        lines = []
+        for pid in [self.pid, *children(self.pid)]:
+            try:
+                words = [open(f"/proc/{pid}/{name}").read().strip() for name in ("comm", "wchan", "syscall")]
+                stat = open(f"/proc/{pid}/stat").read().rsplit(")", 1)[1].split()
+                lines.append(f"{pid} (parent {stat[1]}): {stat[0]} {' '.join(words)}")
+            except OSError:
+                pass
+        return "\n".join(lines) + "\n" + self.log_text()[-3000:]
+
     def queue_length(self):
         return self.request("GET", "/v1/toolkit/authenticate")["queue_length"]
 
@@ -203,9 +215,12 @@ class Service:
             body = json.dumps(body)
         if body is not None:
             headers.setdefault("content-type", "application/json")
-        own.request(method, path, body=body.encode() if isinstance(body, str) else body, headers=headers)
-        answer = own.getresponse()
-        reply = Reply(answer.status, answer.headers, answer.read())
+        try:
+            own.request(method, path, body=body.encode() if isinstance(body, str) else body, headers=headers)
+            answer = own.getresponse()
+            reply = Reply(answer.status, answer.headers, answer.read())
+        except TimeoutError:
+            raise AssertionError("no reply; " + self.state()) from None
         if connection is None:
             own.close()
         return reply

@@ -2,6 +2,7 @@
 """Started, stopped and killed: what is answered, what comes back by itself, and that nothing is left behind."""
 import concurrent.futures
 import contextlib
+import glob
 import http.client
 import os
 import pathlib
@@ -176,7 +177,7 @@ def test_a_killed_supervisor_takes_all_along(make_server, tmp_path):
     connection.request("GET", "/healthz")
     connection.getresponse().read()
     pids = children(server.pid)
-    assert len(pids) >= 6
+    assert len(pids) >= 4
     old = server.pid
     server.process.kill()
     server.process.wait()
@@ -269,6 +270,54 @@ def test_readyz_tells_when_there_is_no_zygote(make_server):
 def not_ready(server):
     reply = server.request("GET", "/readyz", key=False)
     return reply if reply.status == 503 else None
+
+
+def check_no_box(server, reply):
+    assert reply.status == 503
+    assert int(reply.headers["retry-after"]) >= 1
+    assert "No box can be made" in reply["error"] and "nothing was run" in reply["error"]
+    assert reply["message"] == reply["error"] and reply["response"] is None
+    assert reply["queue_time"] > 1 and reply["run_time"] == 0
+    assert not_ready(server)
+    server.logged("no box can be had: the jobs that wait are refused")
+
+
+def test_a_zygote_that_hangs(make_server):
+    """Who waits for a box is not kept waiting for ever."""
+    server = make_server(config="[pool]\nmax_runs = 1\nsize = 1\n")
+    zygote = server.child("zygote")
+    os.kill(zygote, signal.SIGSTOP)
+    assert server.run("return 1").response["result"] == 1, "in the box that waited"
+    wait_for(lambda: not_ready(server))
+    check_no_box(server, server.run("return 2", id="mine"))
+    os.kill(zygote, signal.SIGCONT)
+    comes_back(server)
+    wait_for(lambda: not not_ready(server))
+    assert server.stop() == 0
+
+
+def test_cgroups_that_vanish(make_server):
+    server = make_server(config="[pool]\nmax_runs = 1\nsize = 1\n")
+    groups = cgroups_of(server.pid)
+    if not groups:
+        pytest.skip("no cgroups")
+
+    def remove_boxes():
+        for box in (path for group in groups for path in glob.glob(f"{group}/box-*")):
+            with contextlib.suppress(OSError):
+                os.rmdir(box)
+
+    status = 200
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        while status == 200:  # until the boxes that are in theirs have been used
+            reply = pool.submit(server.run, "return 1")
+            while not reply.done():
+                remove_boxes()
+            status = reply.result().status
+    check_no_box(server, reply.result())
+    server.logged("a box could not enter its jail; nothing ran in it", layer="cgroup")
+    assert server.request("GET", "/healthz", key=False).status == 200
+    assert server.stop() == 0
 
 
 @pytest.mark.parametrize("name", ["server", "zygote"])
@@ -464,7 +513,7 @@ def check_inherited(server):
     assert result["blocked"] == []
     assert result["open"] == []
     assert result["umask"] == 0o22
-    assert result["core"] == [0, 0]
+    assert result["core"] == [1, 1]  # at 0 a core_pattern's handler would be started all the same
 
 
 @pytest.mark.parametrize("script", [
@@ -513,7 +562,8 @@ def test_many_leaked_descriptors(make_server):
     for name in ("server", "zygote"):
         links = []
         for fd in os.listdir(f"/proc/{server.child(name)}/fd"):
-            links.append(os.readlink(f"/proc/{server.child(name)}/fd/{fd}"))
+            with contextlib.suppress(FileNotFoundError):  # it was closed meanwhile
+                links.append(os.readlink(f"/proc/{server.child(name)}/fd/{fd}"))
         assert not [link for link in links if "hostname" in link]
     check_inherited(server)
 
@@ -576,6 +626,32 @@ def test_two_servers_side_by_side(make_server):
         assert first.below("sleep")
         assert first.run("return 1").response["result"] == 1
         raw.close()
+
+
+def test_a_supervisor_of_another_pid_namespace_leaves_our_cgroups_alone(make_server):
+    """It does not see our pid, and must not take us for dead."""
+    server = make_server()
+    command = ["unshare", "--pid", "--fork", "--mount-proc", HATCHERY, "run", "-"]
+    for _ in range(3):
+        result = subprocess.run(command, input="print('other')", capture_output=True, text=True, timeout=60)
+        assert (result.returncode, result.stdout) == (0, "other\n"), result
+    for i in range(30):  # more than there are slots
+        assert server.run(f"return {i}").response["result"] == i
+    assert not [line for line in server.log() if line["level"] == "error"]
+
+
+def test_two_supervisors_with_the_same_pid(make_server):
+    inside = ["unshare", "--pid", "--fork", "--kill-child", "--mount-proc", HATCHERY, "run", "-"]
+    both = [subprocess.Popen(inside, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+            for _ in range(2)]
+    for process in both:
+        process.stdin.write("import time; time.sleep(1); print('done')")
+        process.stdin.close()
+    for process in both:
+        assert (process.stdout.read(), process.stderr.read(), process.wait(60)) == ("done\n", "", 0)
+        process.stdout.close()
+        process.stderr.close()
+    assert not [path for path, _, _ in os.walk("/sys/fs/cgroup") if path.endswith("/hatchery-1")]
 
 
 def test_it_runs_from_anywhere(make_server, tmp_path):

@@ -38,6 +38,8 @@ def bad_manners():
 
 def configuration(line):
     text = f"[python]\nimports = {IMPORTS}\n[pool]\nmax_runs = 4\n"
+    if os.geteuid() != 0:
+        text += "[isolation]\nrequire = all -ids -cgroup\n"
     if line:
         name, _, value = line.partition("=")
         section, _, key = name.partition(".")
@@ -52,11 +54,26 @@ def server_for():
     def get(line=""):
         if line not in servers:
             with bad_manners():
-                servers[line] = Service(config=configuration(line), env={"SECRET_OF_THE_STARTER": "canary-of-the-start"})
+                servers[line] = Service(config=configuration(line),
+                                        env={"SECRET_OF_THE_STARTER": "canary-of-the-start"})
         return servers[line]
 
     yield get
     for service in servers.values():
+        service.stop()
+        service.directory.cleanup()
+
+
+@pytest.fixture
+def make_server():
+    made = []
+
+    def make(config):
+        made.append(Service(config=config))
+        return made[-1]
+
+    yield make
+    for service in made:
         service.stop()
         service.directory.cleanup()
 

@@ -18,7 +18,7 @@ attempts/*.py hold them one after the other, each a block of `# key: value` line
     runs       how often, one after the other
     gone       no process of this name is left soon after the reply
     truncated  the stream that was cut
-    needs      root: ids of their own for boxes; numpy
+    needs      root: ids of their own for boxes; cgroup; numpy
     arch       the machine whose numbers it uses
 
 A program is prologue.py and the block's text; nothing else is needed to make the attempt elsewhere.
@@ -28,7 +28,8 @@ import pathlib
 import re
 
 DIRECTORY = pathlib.Path(__file__).parent / "attempts"
-KEYS = {"attempt", "wall", "expect", "server", "timeout", "within", "twice", "runs", "gone", "truncated", "needs", "arch"}
+KEYS = {"attempt", "wall", "expect", "server", "timeout", "within", "twice", "runs", "gone", "truncated", "needs",
+        "arch"}
 
 
 @dataclasses.dataclass

@@ -22,8 +22,8 @@ def skip_unless_possible(attempt):
     needs = attempt.options.get("needs")
     if attempt.options.get("arch", platform.machine()) != platform.machine():
         pytest.skip("another machine's numbers")
-    if needs == "root" and os.geteuid() != 0:
-        pytest.skip("boxes have ids of their own when started by root")
+    if needs in ("root", "cgroup") and os.geteuid() != 0:
+        pytest.skip("boxes have ids and cgroups of their own when started by root")
     if needs == "numpy" and not has_numpy():
         pytest.skip("no numpy for /usr/bin/python3")
 

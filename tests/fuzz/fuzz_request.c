@@ -94,6 +94,10 @@ int pool_run(struct pool *pool, struct job *job)
     assert(job->timeout_ms >= 1000 && job->timeout_ms <= 300000);
     if (job->code_len % 2)
         return -EAGAIN;
+    if (job->code_len % 3 == 0) {
+        job->on_refused(job);
+        return 0;
+    }
     outcome_init(&outcome, &limits);
     outcome.kind = OUTCOME_OK;
     job->on_done(job, &outcome);

@@ -86,6 +86,7 @@ static const struct vector heads[] = {
     V(-400, "GET / \r\n" H "\r\n"), V(-400, "GET\r\n" H "\r\n"), V(-400, "GET / a HTTP/1.1\r\n" H "\r\n"),
     V(-400, "GET /\x80 HTTP/1.1\r\n" H "\r\n"), V(-400, "GET /#a HTTP/1.1\r\n" H "\r\n"),
     V(-400, "GET http://a/ HTTP/1.1\r\n" H "\r\n"), V(-400, "CONNECT a:80 HTTP/1.1\r\n" H "\r\n"),
+    V(-400, "CONNECT /a HTTP/1.1\r\n" H "\r\n"), V(1, "CONNECTS /a HTTP/1.1\r\n" H "\r\n"),
     V(-400, "OPTIONS * HTTP/1.1\r\n" H "\r\n"), V(-400, "G(T / HTTP/1.1\r\n" H "\r\n"),
     V(-400, "GET / http/1.1\r\n" H "\r\n"), V(-400, "GET / HTTP/1.10\r\n" H "\r\n"),
     V(-400, "GET / HTTP/11\r\n" H "\r\n"), V(-400, "GET / HTTP/1,1\r\n" H "\r\n"),

@@ -160,18 +160,19 @@ struct client {
 static void on_client(uv_poll_t *poll, int status, int events)
 {
     struct client *c = poll->data;
+    ssize_t n;
 
-    (void) status, (void) events;
-    ssize_t n = recv(c->fd, buf_room(&c->in, 65536), 65536, MSG_DONTWAIT);
-    if (n > 0)
-        c->in.len += (size_t) n;
-    if (n < 0 && errno == EAGAIN)
+    (void) events;
+    do { /* of a broken connection libuv tells once */
+        n = recv(c->fd, buf_room(&c->in, 65536), 65536, MSG_DONTWAIT);
+        if (n > 0)
+            c->in.len += (size_t) n;
+    } while (status < 0 && n > 0);
+    if (n > 0 || (n < 0 && errno == EAGAIN))
         return;
-    if (n <= 0) {
-        c->end = true;
-        c->reset = n < 0;
-        uv_poll_stop(poll);
-    }
+    c->end = true;
+    c->reset = n < 0;
+    uv_poll_stop(poll);
 }
 
 static struct client *client_new(struct server *s, int fd)
@@ -556,12 +557,23 @@ static void test_pipeline_later(void **state)
     stop(s);
 }
 
+/* Not with strstr(3), which under a sanitizer looks at all of the text each time. */
+static unsigned count_200(const struct client *c)
+{
+    static const char line[] = "HTTP/1.1 200";
+    size_t len = sizeof(line) - 1;
+    unsigned n = 0;
+
+    for (size_t at = 0; at + len <= c->in.len; at++)
+        n += c->in.data[at] == line[0] && memcmp(c->in.data + at, line, len) == 0;
+    return n;
+}
+
 static void test_pipeline_deep(void **state)
 {
     struct server *s = start(&usual);
     struct client *c = connect_pair(s);
     enum { N = 20000 };
-    unsigned n = 0;
 
     (void) state;
     for (unsigned i = 0; i < N / 100; i++) {
@@ -573,10 +585,7 @@ static void test_pipeline_deep(void **state)
         buf_free(&b);
     }
     settle(c);
-    buf_addc(&c->in, '\0');
-    for (const char *p = c->in.data; (p = strstr(p, "HTTP/1.1 200")); p++)
-        n++;
-    assert_int_equal(n, N);
+    assert_int_equal(count_200(c), N);
     client_close(c);
     stop(s);
 }
@@ -612,7 +621,7 @@ static void test_unread_bound(void **state)
     struct server *s = start(&usual);
     struct client *c = connect_pair(s);
     struct conn *conn = TAILQ_FIRST(&s->http->conns);
-    unsigned n = 0, replies = 0;
+    unsigned n = 0;
 
     (void) state;
     says(c, LATER);
@@ -625,10 +634,7 @@ static void test_unread_bound(void **state)
     assert_true(n * strlen(HELLO) > UNREAD_MAX);
     reply_first(s, "1");
     settle(c);
-    buf_addc(&c->in, '\0');
-    for (const char *p = c->in.data; (p = strstr(p, "HTTP/1.1 200")); p++)
-        replies++;
-    assert_int_equal(replies, n + 1);
+    assert_int_equal(count_200(c), n + 1);
     client_close(c);
     stop(s);
 }
@@ -860,6 +866,7 @@ static void test_tcp_write_timeout(void **state)
     struct server *s = start(&conf);
     listen_tcp(s, &addr);
     struct client *c = connect_tcp(s, &addr, "127.0.0.1");
+    setsockopt(c->fd, SOL_SOCKET, SO_RCVBUF, &(int){ 65536 }, sizeof(int)); /* or the kernel may take it all */
     uv_poll_stop(&c->poll);
     says(c, "GET /big HTTP/1.1\r\n" H "\r\n");
     while (s->http->n_conns)
@@ -960,6 +967,8 @@ static void test_no_descriptors(void **state)
     client_close(c);
     c = connect_tcp(s, &addr, "127.0.0.1");
     says(c, HELLO);
+    while (!c->in.len && !c->end) /* accepting may have paused until the tick */
+        uv_run(&s->loop, UV_RUN_ONCE);
     expect(c, "200 ");
     client_close(c);
     stop(s);

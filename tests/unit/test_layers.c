@@ -54,6 +54,8 @@ static void test_all(void **state)
     assert_int_equal(parse("all -ids"), everything & ~LAYER_BIT(LAYER_IDS));
     assert_int_equal(parse(" all,-ids,\t-cgroup "), everything & ~(LAYER_BIT(LAYER_IDS) | LAYER_BIT(LAYER_CGROUP)));
     assert_int_equal(parse("all -ids ids"), everything);
+    assert_int_equal(parse("supported"), everything & ~layers_too_new());
+    assert_int_equal(parse("supported mdwe") & LAYER_BIT(LAYER_MDWE), LAYER_BIT(LAYER_MDWE));
     assert_int_equal(parse("all -landlock"), everything & ~LAYER_BIT(LAYER_LANDLOCK));
 }
 

@@ -54,7 +54,8 @@ def plain(source):
 
 
 def shown(space):
-    return {name: repr(value) if isinstance(value, (int, str, list, dict, tuple, set, type(None))) else type(value).__name__
+    plain_kinds = (int, str, list, dict, tuple, set, type(None))
+    return {name: repr(value) if isinstance(value, plain_kinds) else type(value).__name__
             for name, value in space.items() if name != "__builtins__"}
 
 
@@ -78,11 +79,14 @@ FLOWS = {
     "finally_continues": "for i in range(3):\n    try:\n        return i\n    finally:\n        if i < 2: continue",
     "bare_except": "try:\n    return 1\nexcept:\n    log.append('caught')\nelse:\n    log.append('else')",
     "except": "try:\n    1 / 0\nexcept ZeroDivisionError as e:\n    return str(e)",
-    "except_star": "try:\n    raise ExceptionGroup('g', [ValueError(1)])\nexcept* ValueError as e:\n    log.append(len(e.exceptions))\nreturn 9",
+    "except_star": "try:\n    raise ExceptionGroup('g', [ValueError(1)])\nexcept* ValueError as e:\n"
+                   "    log.append(len(e.exceptions))\nreturn 9",
     "try_else": "try:\n    pass\nexcept ValueError:\n    return 1\nelse:\n    return 2\nfinally:\n    log.append(3)",
     "match": "match [1, (2, 3)]:\n    case [1, (a, *b)] if b:\n        return a, b\n    case _:\n        return None",
-    "nested": "for a in range(3):\n    while True:\n        with note(log):\n            try:\n                if a == 1:\n"
-              "                    match a:\n                        case 1:\n                            return log[:]\n"
+    "nested": "for a in range(3):\n    while True:\n        with note(log):\n            try:\n"
+              "                if a == 1:\n"
+              "                    match a:\n                        case 1:\n"
+              "                            return log[:]\n"
               "                break\n            finally:\n                log.append(a)",
     "tuple": "return 1, *[2, 3]",
     "star_tuple": "return *'ab',",
@@ -91,13 +95,15 @@ FLOWS = {
     "conditional": "return 1 if log else 2",
     "fstring": "v = 3\nreturn f'{v!r:>4}{(lambda: v)()}'",
     "docstring_like": "'not a docstring'\nreturn 'text'",
-    "await_free_comprehension": "return [x * y for x in range(3) if x for y in range(x)], {k: v for k, v in zip('ab', 'cd')}",
+    "await_free_comprehension": "return [x * y for x in range(3) if x for y in range(x)], {k: v for k, v in "
+                                "zip('ab', 'cd')}",
     "raises": "try:\n    return {}['k']\nexcept KeyError as e:\n    log.append(repr(e))\n    return 'handled'",
     "two_returns": "return 1\nreturn 2",
     "semicolons": "log.append(1); return 2; log.append(3)",
     "one_line_suite": "if 1: log.append(1); return 2",
     "del": "x = 1\ndel x\nreturn 'x' in dir()",
-    "async_inside": "async def f():\n    return 7\nc = f()\ntry: c.send(None)\nexcept StopIteration as e: return e.value",
+    "async_inside": "async def f():\n    return 7\nc = f()\ntry: c.send(None)\n"
+                    "except StopIteration as e: return e.value",
     "generator_inside": "def g():\n    yield 1\n    return 2\nreturn list(g())",
 }
 NOTE = """
@@ -132,70 +138,103 @@ def test_return_is_that_of_a_function(name):
 
 MODULES = {
     "assign": "a = b = 1\na += 1\n(c, [d, *e]) = 1, [2, 3, 4]\nf, = [5]",
-    "loops": "for i in range(2):\n    for j, (k, l) in [(1, (2, 3))]: pass\nelse:\n    m = 1\nwhile True:\n    n = 2\n    break",
+    "loops": "for i in range(2):\n    for j, (k, l) in [(1, (2, 3))]: pass\nelse:\n    m = 1\nwhile True:\n"
+             "    n = 2\n    break",
     "for_targets": "d = {}\nclass O: pass\no = O()\nfor d['k'], o.a in [(1, 2)]: pass\nx = o.a",
-    "with": "from contextlib import nullcontext as nc\nwith nc(1) as a, nc((2, 3)) as (b, c):\n    with (nc(4) as d, nc(5) as e): pass",
+    "with": "from contextlib import nullcontext as nc\nwith nc(1) as a, nc((2, 3)) as (b, c):\n"
+            "    with (nc(4) as d, nc(5) as e): pass",
     "except": "try:\n    1 / 0\nexcept ZeroDivisionError as e:\n    kept = str(e)\ngone = 'e' in globals()",
-    "except_star": "try:\n    raise ExceptionGroup('g', [OSError(1), KeyError(2)])\nexcept* OSError as g:\n    a = len(g.exceptions)\n"
+    "except_star": "try:\n    raise ExceptionGroup('g', [OSError(1), KeyError(2)])\nexcept* OSError as g:\n"
+                   "    a = len(g.exceptions)\n"
                    "except* KeyError as h:\n    b = repr(h.exceptions)",
-    "match": "match {'a': [1, 2, 3], 'b': 4, 'c': 5}:\n    case {'a': [x, *y], 'b': (3 | 4) as z, **rest}:\n        w = x\n"
-             "match 'text':\n    case int(q): pass\n    case str() as s if (t := s.upper()): u = t\n    case other: pass",
-    "imports": "import os.path\nimport os.path as p\nfrom math import pi, e as euler\nfrom os import (sep,)\nimport xml.dom.minidom\n"
+    "match": "match {'a': [1, 2, 3], 'b': 4, 'c': 5}:\n    case {'a': [x, *y], 'b': (3 | 4) as z, **rest}:\n"
+             "        w = x\n"
+             "match 'text':\n    case int(q): pass\n    case str() as s if (t := s.upper()): u = t\n"
+             "    case other: pass",
+    "imports": "import os.path\nimport os.path as p\nfrom math import pi, e as euler\nfrom os import (sep,)\n"
+               "import xml.dom.minidom\n"
                "k = type(os).__name__, p is os.path",
-    "star": "from string import *\nfrom math import *\nx = digits, floor(pi)\ndef f(): return ascii_letters, sqrt(4)\ny = f()",
-    "star_in_blocks": "if True:\n    try:\n        from string import *\n    finally:\n        from math import *\nx = digits, pi",
-    "walrus": "if (a := 1): b = [c := n for n in range(3)]\nd = [(lambda: (e := 1))(), (f := 2)]\nwhile (g := 0): pass\nx = (h := 1, h)",
+    "star": "from string import *\nfrom math import *\nx = digits, floor(pi)\n"
+            "def f(): return ascii_letters, sqrt(4)\ny = f()",
+    "star_in_blocks": "if True:\n    try:\n        from string import *\n    finally:\n        from math import *\n"
+                      "x = digits, pi",
+    "walrus": "if (a := 1): b = [c := n for n in range(3)]\nd = [(lambda: (e := 1))(), (f := 2)]\n"
+              "while (g := 0): pass\nx = (h := 1, h)",
     "walrus_deep": "x = [[(a := i + j) for i in range(2)] for j in range(2)]\ny = any((b := v) for v in [0, 3])\n"
                    "z = {(c := k): (d := v) for k, v in [(1, 2)]}\nprint(f'{(e := 5)}')",
-    "comprehensions": "i = 'kept'\na = [i for i in range(3)]\nb = {j: k for j, k in zip('a', 'b')}\nc = list(l for l in 'x')\n"
+    "comprehensions": "i = 'kept'\na = [i for i in range(3)]\nb = {j: k for j, k in zip('a', 'b')}\n"
+                      "c = list(l for l in 'x')\n"
                       "d = [m for m in [n for n in range(2)]]\ne = [lambda: o for o in range(2)][0]()",
-    "del": "a = b = c = 1\ndel a, (b)\nx = [1, 2]\ndel x[0]\nfor d in [1]: pass\ndel d\ntry: d\nexcept NameError as e: f = str(e)",
-    "global": "def f():\n    global a, b\n    a = 1\n    def g():\n        global c\n        c = a\n    g()\nf()\nd = a, c",
+    "del": "a = b = c = 1\ndel a, (b)\nx = [1, 2]\ndel x[0]\nfor d in [1]: pass\ndel d\ntry: d\n"
+           "except NameError as e: f = str(e)",
+    "global": "def f():\n    global a, b\n    a = 1\n    def g():\n        global c\n        c = a\n    g()\nf()\n"
+              "d = a, c",
     "global_at_top": "global a\na = 1\nif a:\n    global b\n    b = 2\nglobal never",
     "global_annotated": "global x\nx: int = 1",
-    "nonlocal": "def f():\n    x = 1\n    def g():\n        nonlocal x\n        x += 1\n        return x\n    return g()\na = f()",
-    "classes": "x = 'module'\nclass A:\n    x = 'class'\n    y = x\n    z = [x for _ in 'a']\n    class B:\n        w = x\n    def m(self): return x\n"
+    "nonlocal": "def f():\n    x = 1\n    def g():\n        nonlocal x\n        x += 1\n        return x\n"
+                "    return g()\na = f()",
+    "classes": "x = 'module'\nclass A:\n    x = 'class'\n    y = x\n    z = [x for _ in 'a']\n    class B:\n"
+               "        w = x\n    def m(self): return x\n"
                "    n = lambda self: x\na = A.x, A.y, A.z, A.B.w, A().m(), A().n()",
-    "class_conditional": "class A:\n    if True:\n        q = 1\n    for r in range(2): s = r\n    del r\nx = sorted(n for n in vars(A) if n[0] != '_')",
-    "class_super": "class A:\n    def f(self): return 'A'\nclass B(A):\n    def f(self): return super().f() + __class__.__name__\nx = B().f()",
-    "decorators": "def d(w):\n    return lambda f: (w, f.__name__)\n@d('x')\ndef f(): pass\n@d((v := 'y'))\nclass C(*[], metaclass=(m := type)): pass",
+    "class_conditional": "class A:\n    if True:\n        q = 1\n    for r in range(2): s = r\n    del r\n"
+                         "x = sorted(n for n in vars(A) if n[0] != '_')",
+    "class_super": "class A:\n    def f(self): return 'A'\nclass B(A):\n"
+                   "    def f(self): return super().f() + __class__.__name__\nx = B().f()",
+    "decorators": "def d(w):\n    return lambda f: (w, f.__name__)\n@d('x')\ndef f(): pass\n@d((v := 'y'))\n"
+                  "class C(*[], metaclass=(m := type)): pass",
     "defaults": "x = 1\ndef f(a=x, *, b=(y := 2)): return a, b\nx = 5\nz = f(), (lambda q=(r := 3): q)()",
-    "annotations": "a: int = 1\nb: 'text'\nc: list[int]\nif a:\n    d: dict = {}\n(e): int = 3\nf = {}\nf['k']: int = 4\n"
-                   "def g(x: int) -> (h := str): y: bad_name = 1; return y\ng(1)\ni = sorted(__annotations__), __annotations__['b']",
-    "annotations_evaluated": "log = []\ndef n(x):\n    log.append(x)\n    return log\na: n(1) = n(2)\nn(3)[0]: n(4)\nn(5)[n(6) and 0]: n(7) = n(8)\n"
+    "annotations": "a: int = 1\nb: 'text'\nc: list[int]\nif a:\n    d: dict = {}\n(e): int = 3\nf = {}\n"
+                   "f['k']: int = 4\n"
+                   "def g(x: int) -> (h := str): y: bad_name = 1; return y\ng(1)\n"
+                   "i = sorted(__annotations__), __annotations__['b']",
+    "annotations_evaluated": "log = []\ndef n(x):\n    log.append(x)\n    return log\na: n(1) = n(2)\nn(3)[0]: n(4)\n"
+                             "n(5)[n(6) and 0]: n(7) = n(8)\n"
                              "n(9).x: n(10)\nn(11)[n(12) and 0:n(13) and 1]: n(14)\n(b): n(15)\n",
-    "annotations_future": "from __future__ import annotations\na: Missing = 1\nb: list[Missing, 'x'] \nfor i in 'a':\n    c: lambda: (yield) = 2\n"
+    "annotations_future": "from __future__ import annotations\na: Missing = 1\nb: list[Missing, 'x'] \n"
+                          "for i in 'a':\n    c: lambda: (yield) = 2\n"
                           "def f(x: Nope): pass\nd = f.__annotations__, __annotations__",
-    "annotations_future_renamed": "from __future__ import annotations as lazy, division\na: Missing = lazy.compiler_flag",
-    "annotations_walrus": "def f(a: (x := int), *b: (y := str), c: (z := 1) = 2, **d: (w := 3)) -> (v := 4): pass\nasync def g(q: (u := 5), /): pass",
+    "annotations_future_renamed": "from __future__ import annotations as lazy, division\n"
+                                  "a: Missing = lazy.compiler_flag",
+    "annotations_walrus": "def f(a: (x := int), *b: (y := str), c: (z := 1) = 2, **d: (w := 3)) -> (v := 4): pass\n"
+                          "async def g(q: (u := 5), /): pass",
     "own_annotations_name": "__annotations__ = {'mine': 1}\na: int = 2\nb = dict(__annotations__)",
     "docstring": "'''The doc.'''\na = __doc__",
     "docstring_future": "'doc'\nfrom __future__ import annotations\na = __doc__",
     "no_docstring": "x = 1\n'''not the doc'''\na = __doc__",
     "fstring_doc": "f'no doc'\na = __doc__",
-    "exec_eval": "a = 1\nexec('b = a + 1')\nc = eval('a + b')\nexec('global d; d = 4')\ne = eval('[a for _ in range(2)]')\n"
+    "exec_eval": "a = 1\nexec('b = a + 1')\nc = eval('a + b')\nexec('global d; d = 4')\n"
+                 "e = eval('[a for _ in range(2)]')\n"
                  "exec('def f(): return a, b')\ng = f()\nexec('import math as m')\nh = int(m.pi)",
-    "namespaces": "a = 1\nb = globals() is locals(), vars() is globals()\nc = sorted(n for n in dir() if n[0] != '_')\nlocals()['d'] = 4\n"
+    "namespaces": "a = 1\nb = globals() is locals(), vars() is globals()\n"
+                  "c = sorted(n for n in dir() if n[0] != '_')\nlocals()['d'] = 4\n"
                   "e = d\nglobals()['f'] = 5\ng = f\nvars()['h'] = 6\ni = h\ndel globals()['a']\nj = 'a' in dir()",
-    "main": "def main():\n    def inner(): pass\n    class C:\n        def m(self): pass\n    return inner.__qualname__, C.m.__qualname__\n"
+    "main": "def main():\n    def inner(): pass\n    class C:\n        def m(self): pass\n"
+            "    return inner.__qualname__, C.m.__qualname__\n"
             "if __name__ == '__main__':\n    a = main()",
-    "qualnames": "class A:\n    def f(self):\n        return lambda: 0\n    class B: pass\ndef g():\n    return [lambda: 0][0]\nh = lambda: 0\n"
+    "qualnames": "class A:\n    def f(self):\n        return lambda: 0\n    class B: pass\ndef g():\n"
+                 "    return [lambda: 0][0]\nh = lambda: 0\n"
                  "k = [(lambda: 0) for _ in 'a'][0]\nasync def l(): pass\nm = (x for x in 'a')\n"
                  "z = [t.__qualname__ for t in (A, A.f, A.B, A().f(), g, g(), h, k, l, m)]",
     "co_qualnames": "import sys\nq = lambda: (sys._getframe().f_code.co_qualname, sys._getframe().f_code.co_name)\n"
-                    "a = q(), [sys._getframe().f_code.co_qualname for _ in 'a'], sys._getframe().f_code.co_qualname, sys._getframe().f_code.co_name",
-    "recursion": "def fact(n): return n * fact(n - 1) if n else 1\na = fact(9)\nb = (lambda f: f(f, 5))(lambda f, n: n * f(f, n - 1) if n else 1)",
+                    "a = q(), [sys._getframe().f_code.co_qualname for _ in 'a'], sys._getframe().f_code.co_qualname, "
+                    "sys._getframe().f_code.co_name",
+    "recursion": "def fact(n): return n * fact(n - 1) if n else 1\na = fact(9)\n"
+                 "b = (lambda f: f(f, 5))(lambda f, n: n * f(f, n - 1) if n else 1)",
     "builtins_shadowed": "a = len('ab')\nlen = 5\nb = len\ndel len\nc = len('abc')\nprint(c)\nfor print in [1]: pass",
     "unbound_then_bound": "try:\n    later\nexcept NameError as error:\n    a = str(error)\nlater = 1\nb = later",
-    "unbound_in_function": "def f(): return later\ntry:\n    f()\nexcept NameError as error:\n    a = str(error)\nlater = 1\nb = f()",
-    "mangled": "__x = 1\nclass A:\n    def f(self):\n        global __y\n        __y = 2\nA().f()\na = sorted(n for n in globals() if 'y' in n and n[0] == '_')",
-    "async": "import asyncio\nasync def f():\n    return [x async for x in g()]\nasync def g():\n    yield 1\na = asyncio.run(f())",
+    "unbound_in_function": "def f(): return later\ntry:\n    f()\nexcept NameError as error:\n    a = str(error)\n"
+                           "later = 1\nb = f()",
+    "mangled": "__x = 1\nclass A:\n    def f(self):\n        global __y\n        __y = 2\nA().f()\n"
+               "a = sorted(n for n in globals() if 'y' in n and n[0] == '_')",
+    "async": "import asyncio\nasync def f():\n    return [x async for x in g()]\nasync def g():\n    yield 1\n"
+             "a = asyncio.run(f())",
     "unpacking": "a, *b = range(4)\n*c, = 'xy'\n[d, (e, f)] = 1, (2, 3)\ng = {**{'h': 1}}\nprint(*b, sep='')",
     "augmented": "a = [1]\na += [2]\na[0] += 5\nb = 'x'\nb *= 3\nclass O: n = 1\nO.n -= 3\nc = O.n",
     "unicode_names": "ﬁ = 1\nπ = 3\na = fi, sorted(n for n in globals() if not n.isascii())",
     "assertions": "a = 1\nassert a\ntry:\n    assert not a, f'{a}'\nexcept AssertionError as e:\n    b = str(e)",
     "many_names": "\n".join(f"v{n} = {n}" for n in range(700)) + "\nfrom string import *\na = v699, digits",
-    "star_with_many_names": "\n".join(f"w{n} = c{n} = {n}.5" for n in range(400)) + "\nif 1:\n    from math import *\nx = floor(2.5)",
+    "star_with_many_names": "\n".join(f"w{n} = c{n} = {n}.5" for n in range(400)) + "\nif 1:\n"
+                            "    from math import *\nx = floor(2.5)",
     "name_of_the_star": "from string import digits\nx = digits\nfrom string import *\ny = hexdigits",
 }
 TAILS = ["\nreturn 5", "\nif 1:\n    return 5", "\ntry:\n    return 5\nfinally:\n    pass\n", "\nwhile 1: return 5"]
@@ -274,7 +313,8 @@ ERRORS = {
     "break": "break", "continue": "if 1:\n    continue", "break_else": "for x in y: pass\nelse: break",
     "nonlocal": "nonlocal x", "nonlocal_top_name": "x = 1\ndef f():\n    nonlocal x",
     "nonlocal_in_class": "x = 1\nclass A:\n    nonlocal x",
-    "global_late": "x = 1\nglobal x", "global_used": "print(x)\nglobal x", "global_parameter": "def f(x):\n    global x",
+    "global_late": "x = 1\nglobal x", "global_used": "print(x)\nglobal x", "global_parameter": "def f(x):\n"
+                   "    global x",
     "star_in_function": "def f():\n    from math import *", "star_in_class": "class A:\n    from math import *",
     "future_late": "x = 1\nfrom __future__ import annotations", "future_unknown": "from __future__ import braces",
     "future_in_if": "if 1:\n    from __future__ import annotations",
@@ -282,15 +322,19 @@ ERRORS = {
     "assign_literal": "1 = x", "assign_call": "f() = 1", "assign_debug": "__debug__ = 1", "delete_call": "del f()",
     "walrus_in_class_comprehension": "class A:\n    x = [(y := 1) for _ in z]",
     "walrus_of_iteration": "[x := 1 for x in y]", "walrus_in_iterable": "[x for x in (y := z)]", "walrus_top": "x := 1",
-    "except_order": "try: pass\nexcept: pass\nexcept ValueError: pass", "except_star_break": "for x in y:\n    try: pass\n    except* E: break",
-    "match_twice": "match x:\n    case (a, a): pass", "match_unreachable": "match x:\n    case _: pass\n    case 1: pass",
+    "except_order": "try: pass\nexcept: pass\nexcept ValueError: pass", "except_star_break": "for x in y:\n"
+                    "    try: pass\n    except* E: break",
+    "match_twice": "match x:\n    case (a, a): pass", "match_unreachable": "match x:\n    case _: pass\n"
+                   "    case 1: pass",
     "match_or_names": "match x:\n    case a | 1: pass",
     "keyword_repeated": "f(a=1, a=2)", "positional_after": "f(a=1, 2)", "unpack_star": "f(**a, *b)",
     "indent": "if 1:\nx = 1", "dedent": "if 1:\n        x = 1\n    y = 2", "unexpected_indent": "x = 1\n  y = 2",
-    "unclosed": "x = (1,\ny = 2", "unclosed_string": "x = 'abc", "mismatch": "x = (1]", "invalid": "x = = 2", "number": "x = 1abc",
+    "unclosed": "x = (1,\ny = 2", "unclosed_string": "x = 'abc", "mismatch": "x = (1]", "invalid": "x = = 2",
+    "number": "x = 1abc",
     "fstring": "f'{'", "fstring_empty": "f'{}'", "fstring_lambda": "f'{lambda x: 1}'", "escape": "'\\N{no such name}'",
     "non_ascii": "x = 5€", "print": "print 'x'", "question": "x = y?", "too_many_stars": "def f(*a, *b): pass",
-    "default_order": "def f(a=1, b): pass", "bytes": "b'é'", "import_star_as": "from a import * as b", "none": "None = 1",
+    "default_order": "def f(a=1, b): pass", "bytes": "b'é'", "import_star_as": "from a import * as b",
+    "none": "None = 1",
 }
 
 
@@ -319,7 +363,8 @@ def test_errors_are_those_of_a_module(name):
     source = ERRORS[name]
     expected = error_of(lambda s: compile(s, "main.py", "exec", dont_inherit=True), source)
     if expected and expected[1] == "'return' outside function":
-        expected = error_of(lambda s: compile(s, "main.py", "exec", dont_inherit=True), source.replace("return 1\n", "\n", 1))
+        expected = error_of(lambda s: compile(s, "main.py", "exec", dont_inherit=True), source.replace("return 1\n"
+            "", "\n", 1))
     assert expected is not None
     got = error_of(compile_program, source)
     assert got[:-1] == expected[:-1]
@@ -334,7 +379,8 @@ def test_errors_are_the_same_where_the_program_returns(name):
     """Both after the error and, where the parser gets so far, before it."""
     source = ERRORS[name]
     expected = error_of(compile_program, source)
-    assert error_of(compile_program, source + "\nif 1:\n    return 2\n")[1] == expected[1] or name in ("indent", "unclosed")
+    assert error_of(compile_program, source + "\nif 1:\n    return 2\n")[1] == expected[1] or name in ("indent",
+        "unclosed")
     if "__future__" in source:
         return
     before = error_of(compile_program, "if 0: return 2\n" + source)
@@ -409,20 +455,25 @@ def outcome(make, source):
         return type(error).__name__ + ": " + str(error)
 limit = sys.getrecursionlimit()
 print(json.dumps([outcome(lambda s: (compile(s, "main.py", "exec"), {}), source),
-                  outcome(space["compile_program"], source), outcome(space["compile_program"], source + "if 1: return 7\\n")]))
+                  outcome(space["compile_program"], source),
+                  outcome(space["compile_program"], source + "if 1: return 7\\n")]))
 assert sys.getrecursionlimit() == limit
 """
 
 
 @pytest.mark.parametrize("kind,n", [
-    ("elif", 900), ("elif", 2500), ("elif", 4000), ("elif", 20000), ("if", 15), ("if", 90), ("if", 150), ("parentheses", 150),
-    ("parentheses", 300), ("brackets", 150), ("sum", 2900), ("sum", 9000), ("sum", 100000), ("not", 2500), ("not", 50000),
-    ("attribute", 2500), ("attribute", 50000), ("call", 2500), ("call", 50000), ("lambda", 200), ("lambda", 900), ("def", 80),
+    ("elif", 900), ("elif", 2500), ("elif", 4000), ("elif", 20000), ("if", 15), ("if", 90), ("if", 150),
+        ("parentheses", 150),
+    ("parentheses", 300), ("brackets", 150), ("sum", 2900), ("sum", 9000), ("sum", 100000), ("not", 2500), ("not",
+        50000),
+    ("attribute", 2500), ("attribute", 50000), ("call", 2500), ("call", 50000), ("lambda", 200), ("lambda", 900),
+        ("def", 80),
     ("statements", 30000), ("try", 15), ("try", 40),
 ])
 def test_size_and_depth_have_the_limits_of_plain_python(kind, n):
     """What plain python compiles must compile with a return too; what it refuses must not crash."""
-    done = subprocess.run([sys.executable, "-c", CHILD, str(PRELUDE), kind, str(n)], capture_output=True, text=True, timeout=120)
+    done = subprocess.run([sys.executable, "-c", CHILD, str(PRELUDE), kind, str(n)], capture_output=True, text=True,
+        timeout=120)
     assert done.returncode == 0, done.stderr[-500:]
     expected, without, returning = json.loads(done.stdout)
     assert without == expected

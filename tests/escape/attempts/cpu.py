@@ -52,23 +52,25 @@ while True:
     except BaseException:
         pass
 
-# attempt: more-than-a-core
+# attempt: more-than-its-share
 # wall: cpu
+# server: limits.cpu_percent=10
 # timeout: 30
+# needs: cgroup
 # expect: REFUSED share
-# Eight processes get the time of one core, and a rest for what the cgroup's accounting lags behind.
+# Eight processes get the time of a tenth of a core, and a rest for what the cgroup's accounting lags behind.
 with attempt():
     begin = time.monotonic()
     for _ in range(8):
         if os.fork() == 0:
-            while time.monotonic() < begin + 3:
+            while time.monotonic() < begin + 4:
                 pass
             os._exit(0)
     for _ in range(8):
         os.wait()
     wall = time.monotonic() - begin
     used = sum(os.times()[:4])
-    refuse("share") if used < 1.3 * wall else through(f"{used:.1f} s of processor in {wall:.1f} s")
+    refuse("share") if used < 0.25 * wall else through(f"{used:.1f} s of processor in {wall:.1f} s")
 
 # attempt: cpu-time-limit
 # wall: rlimits

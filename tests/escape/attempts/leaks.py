@@ -24,12 +24,14 @@ with attempt():
 
 # attempt: key-in-memory
 # wall: environment
+# timeout: 60
 # expect: REFUSED absent
 # The stack with its initial block, the heap and the libraries' data. The patterns are written so that they do not
 # find themselves.
 import re
 with attempt():
-    pattern = re.compile(b"(API_KE[Y]|HATCHERY_ISOLATIO[N]|x-api-ke[y]|SUDO_USE[R])[=:]|test-ke[y]|canary-of-the-star[t]")
+    patterns = [re.compile(p) for p in (b"API_KE[Y]=", b"HATCHERY_[A-Z]+_[A-Z]+=", b"x-api-ke[y]: ", b"SUDO_USE[R]=",
+                                        b"test-ke[y]", b"canary-of-the-star[t]")]
     here = ctypes.c_int()
     libc.sbrk.restype = ctypes.c_void_p
     libc.getauxval.restype = ctypes.c_ulong
@@ -39,14 +41,30 @@ with attempt():
               ctypes.addressof(here), id(here), id(sys), id(os.environ)]
     total = 0
     for place in places:
-        tail = b""
-        for page in pages_around(place):
-            total += len(page)
-            found = pattern.search(tail + page) or pattern.search(page + tail)
-            if found:
+        memory = memory_around(place)
+        total += len(memory)
+        for pattern in patterns:
+            if found := pattern.search(memory):
                 through(found.group())
-            tail = page[-64:]
     refuse() if total > 4 << 20 else through(f"only {total} bytes were searched")
+
+# attempt: memory-of-other-runs
+# wall: scratch
+# runs: 12
+# expect: REFUSED absent
+# Looks for what the runs before it wrote, then writes it everywhere. Neither text is in the program.
+import re
+with attempt():
+    pattern = re.compile(b"left-by-another-ru[n]")
+    libc.sbrk.restype = ctypes.c_void_p
+    for place in (id(pattern), libc.sbrk(0) - 4096, ctypes.addressof(ctypes.c_int())):
+        if found := pattern.search(memory_around(place)):
+            through(found.group())
+    mark = b"".join([b"left-by-", b"another-run "])
+    kept = [mark * 1000 for _ in range(500)]
+    with open("/tmp/marks", "wb") as f:
+        f.write(mark * 100000)
+    refuse()
 
 # attempt: arguments
 # wall: environment

@@ -3,6 +3,7 @@
 
 # attempt: heap
 # wall: memory
+# needs: cgroup
 # expect: run memory Memory limit exceeded (512 MiB)
 tell("ATTEMPT")
 kept = []
@@ -11,6 +12,7 @@ while True:
 
 # attempt: private-mapping
 # wall: memory
+# needs: cgroup
 # expect: run memory Memory limit exceeded (512 MiB)
 import mmap
 tell("ATTEMPT")
@@ -20,6 +22,7 @@ for at in range(0, 1 << 30, 4096):
 
 # attempt: shared-mapping
 # wall: memory
+# needs: cgroup
 # expect: run memory Memory limit exceeded (512 MiB)
 import mmap
 tell("ATTEMPT")
@@ -29,6 +32,7 @@ for at in range(0, 1 << 30, 4096):
 
 # attempt: scratch-and-heap
 # wall: memory
+# needs: cgroup
 # expect: run memory Memory limit exceeded (512 MiB)
 # What is in the scratch space counts: 120 MiB there leave less than 400 MiB.
 tell("ATTEMPT")
@@ -40,6 +44,7 @@ signal.pause()
 
 # attempt: memory-of-children
 # wall: memory
+# needs: cgroup
 # expect: run memory Memory limit exceeded (512 MiB)
 # Each child stays below the limit, all together do not; the kernel kills one, and that ends the run.
 tell("ATTEMPT")
@@ -52,6 +57,7 @@ while True:
 
 # attempt: survive-a-killed-child
 # wall: oom
+# needs: cgroup
 # expect: run memory Memory limit exceeded (512 MiB)
 tell("ATTEMPT")
 pid = os.fork()
@@ -64,6 +70,7 @@ signal.pause()
 
 # attempt: page-tables
 # wall: memory
+# needs: cgroup
 # expect: run memory Memory limit exceeded (512 MiB)
 # A page of tables for each page touched.
 import mmap
@@ -75,6 +82,7 @@ for _ in range(60):
 
 # attempt: threads-stacks
 # wall: memory
+# needs: cgroup
 # expect: run memory Memory limit exceeded (512 MiB)
 import threading
 tell("ATTEMPT")

@@ -114,7 +114,7 @@ with attempt():
 # wall: ipc-namespace
 # arch: x86_64
 # twice: yes
-# expect: REFUSED EPERM | REFUSED absent
+# expect: REFUSED EPERM | REFUSED EMFILE | REFUSED absent
 with attempt():
     end = time.monotonic() + 2
     try:
@@ -178,6 +178,17 @@ with attempt():
 import fcntl
 with attempt():
     fcntl.lockf(open("/usr/lib/os-release"), fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+# attempt: make-the-disk-flush
+# wall: seccomp
+# expect: REFUSED nothing
+# fsync(2) on a file of the host, though it can only be read, would have its disk empty its cache: it is answered and
+# not done, which a descriptor shows on which it can't be.
+with attempt():
+    for sync in (os.fsync, os.fdatasync):
+        sync(os.open("/usr/lib/os-release", os.O_RDONLY))
+        sync(os.pipe()[0])
+    refuse("nothing")
 
 # attempt: meet-by-touching
 # wall: read-only
@@ -250,6 +261,7 @@ with attempt():
 # attempt: exhaust-what-is-shared
 # wall: pids
 # twice: yes
+# needs: cgroup
 # expect: REFUSED EAGAIN
 # Each gets its own 64 processes, though the other has taken all of its.
 with attempt():

@@ -3,6 +3,7 @@
 
 # attempt: fork-bomb
 # wall: pids
+# needs: cgroup
 # expect: REFUSED EAGAIN
 with attempt():
     for _ in range(200):
@@ -12,6 +13,7 @@ with attempt():
 # attempt: fork-bomb-exponential
 # wall: pids
 # timeout: 2
+# needs: cgroup
 # expect: run timeout
 # Each forks as fast as it can, to the end of its time.
 tell("ATTEMPT")
@@ -23,6 +25,7 @@ while True:
 
 # attempt: thread-bomb
 # wall: pids
+# needs: cgroup
 # expect: REFUSED EAGAIN
 import threading
 with attempt():
@@ -35,6 +38,7 @@ with attempt():
 
 # attempt: zombies
 # wall: pids
+# needs: cgroup
 # expect: REFUSED EAGAIN
 with attempt():
     for _ in range(200):
@@ -43,6 +47,7 @@ with attempt():
 
 # attempt: vfork-bomb
 # wall: pids
+# needs: cgroup
 # expect: REFUSED EAGAIN
 with attempt():
     for _ in range(200):
@@ -89,6 +94,13 @@ with attempt():
     os.kill(1, signal.SIGKILL)
     os.kill(1, 0)
     refuse("ignored")
+
+# attempt: init-has-another-id
+# wall: ids
+# needs: root
+# expect: REFUSED EPERM
+with attempt():
+    os.kill(1, 0)
 
 # attempt: stop-init
 # wall: pid-namespace

@@ -77,21 +77,24 @@ def call(number, *arguments):
     return result
 
 
-def pages_around(address, gap=256):
-    """The readable memory around an address, piece by piece; without /proc, write(2) tells what is readable."""
+def memory_around(address, gap=256, most=4096):
+    """What is readable around an address, in pages; without /proc, write(2) tells what is readable."""
     reader, writer = os.pipe()
     write = libc.write
     write.argtypes = [ctypes.c_int, ctypes.c_void_p, ctypes.c_size_t]
     write.restype = ctypes.c_ssize_t
+    found = {}
     for step in (4096, -4096):
         page = (address & ~4095) - (4096 if step < 0 else 0)
-        misses = 0
-        while misses < gap and 0 < page < 2**47:
+        misses = hits = 0
+        while misses < gap and hits < most and 0 < page < 2**47:
             if write(writer, page, 4096) == 4096:
                 misses = 0
-                yield os.read(reader, 4096)
+                hits += 1
+                found[page] = os.read(reader, 4096)
             else:
                 misses += 1
             page += step
     os.close(reader)
     os.close(writer)
+    return b"".join(found[page] for page in sorted(found))

@@ -1,0 +1,226 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* hatchery doctor: layer by layer, what holds on this host.
+ *
+ * A program is run as `hatchery run` would, in a child; what the supervisor
+ * finds of the layers on the way is shared with us.  What must never happen
+ * here: a layer that is said to hold and was not put on. */
+#include "check.h"
+
+#include "../base/fd.h"
+#include "../supervisor/supervisor.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <jansson.h>
+#include <pwd.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/utsname.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+/* What a program sees of its Python, as JSON on stdout. */
+static const char program[] = "import importlib.metadata, json, sys\n"
+                              "found = {d.metadata['Name']: d.version for d in importlib.metadata.distributions()}\n"
+                              "print(json.dumps({'version': sys.version.split()[0], 'packages': "
+                              "dict(sorted(found.items(), key=lambda i: i[0].lower()))}))\n";
+
+struct visit {
+    struct require *require; /* shared with the child */
+    bool ran;                /* the program came to its end in a whole jail */
+    json_t *python;
+    struct buf words; /* what the child said on stderr */
+};
+
+static int text_file(const char *text)
+{
+    _cleanup_fd_ int fd = memfd_create("hatchery", MFD_CLOEXEC);
+    size_t n = strlen(text);
+
+    if (fd < 0 || (n && (write(fd, text, n) != (ssize_t) n || lseek(fd, 0, SEEK_SET) < 0)))
+        return -errno;
+    return fd_steal(&fd);
+}
+
+static void read_file(int fd, struct buf *out)
+{
+    ssize_t n;
+
+    lseek(fd, 0, SEEK_SET);
+    while (buf_room(out, 4096) && (n = read(fd, out->data + out->len, 4096)) > 0)
+        out->len += (size_t) n;
+}
+
+/* Run the program where its output is a file, so that nothing has to be read meanwhile. */
+static int visit_box(struct visit *v, const struct conf *conf)
+{
+    _cleanup_fd_ int source = text_file(program);
+    _cleanup_fd_ int out = text_file("");
+    _cleanup_fd_ int err = text_file("");
+    struct buf text;
+    int status;
+
+    if (source < 0 || out < 0 || err < 0)
+        return -EIO;
+    pid_t pid = fork();
+    if (pid == 0) {
+        const struct supervisor_options options = { .conf = conf, .source_fd = source, .require = v->require };
+        if (dup2(out, 1) < 0 || dup2(err, 2) < 0)
+            _exit(EXIT_FAILURE);
+        _exit(supervisor_run(&options));
+    }
+    if (pid < 0)
+        return -errno;
+    while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
+        ;
+    buf_init(&text, 1 << 20);
+    read_file(out, &text);
+    read_file(err, &v->words);
+    v->python = json_loadb(text.len ? text.data : "", text.len, 0, NULL);
+    v->ran = v->python && WIFEXITED(status) && WEXITSTATUS(status) == 0;
+    buf_free(&text);
+    return 0;
+}
+
+/* --- what is said of a layer --- */
+
+static const char *state_of(const struct visit *v, enum layer layer)
+{
+    if (v->require->missing & LAYER_BIT(layer))
+        return v->require->why[layer].err ? "missing" : "off";
+    return v->ran ? "holds" : "unknown";
+}
+
+static bool is_ready(const struct visit *v)
+{
+    return v->ran && !(v->require->required & v->require->missing);
+}
+
+static const char *started_as(void)
+{
+    const struct passwd *user = getpwuid(geteuid());
+    return geteuid() == 0 ? "root" : user ? user->pw_name : "an ordinary user";
+}
+
+/* Things of the host that weaken no layer by themselves. */
+static void add_notes(const struct visit *v, json_t *notes)
+{
+    char text[256];
+
+    if (fd_read_file(AT_FDCWD, "/sys/devices/system/cpu/smt/active", text, sizeof(text)) > 0 && text[0] == '1')
+        json_array_append_new(
+            notes, json_string("Hyperthreads share a core: programs that run side by side can measure "
+                               "each other. For tenants that must not: nosmt on the kernel's command line."));
+    if (v->require->cgroup_version == 1 && access("/sys/fs/cgroup/memory/memory.memsw.limit_in_bytes", F_OK) < 0
+        && fd_read_file(AT_FDCWD, "/proc/swaps", text, sizeof(text)) > 0 && strchr(text, '\n') && strchr(text, '\n')[1])
+        json_array_append_new(notes,
+                              json_string("Swap is on and cgroup v1 does not count it: a program may use more than its "
+                                          "memory. swapaccount=1 on the kernel's command line, or swapoff -a."));
+    if (v->require->cgroup_version == 1)
+        json_array_append_new(notes,
+                              json_string("cgroup v1 works; v2 ends a box that is out of memory as a whole by itself. "
+                                          "systemd.unified_cgroup_hierarchy=1 on the kernel's command line."));
+}
+
+static json_t *report(const struct visit *v)
+{
+    json_t *list = json_array(), *notes = json_array();
+    struct utsname host;
+
+    uname(&host);
+    for (int i = 0; i < LAYERS; i++) {
+        json_t *layer = json_pack("{s:s, s:s, s:b, s:s}", "layer", layers[i].word, "what", layers[i].what, "required",
+                                  (v->require->required & LAYER_BIT(i)) != 0, "state", state_of(v, (enum layer) i));
+        if (strcmp(state_of(v, (enum layer) i), "missing") == 0) {
+            json_object_set_new(layer, "errno", json_string(strerrorname_np(-v->require->why[i].err)));
+            json_object_set_new(layer, "change", json_string(v->require->why[i].change));
+        }
+        json_array_append_new(list, layer);
+    }
+    add_notes(v, notes);
+    static const char *const cgroups[] = { "none", "v1", "v2" };
+    return json_pack("{s:s, s:b, s:s, s:s, s:s, s:s, s:o, s:o, s:O*}", "version", VERSION, "ready", is_ready(v),
+                     "kernel", host.release, "machine", host.machine, "user", started_as(), "cgroup",
+                     cgroups[v->require->cgroup_version], "layers", list, "notes", notes, "python", v->python);
+}
+
+/* --- as text --- */
+
+static void print_layer(const json_t *layer)
+{
+    const char *state = json_string_value(json_object_get(layer, "state"));
+    bool required = json_is_true(json_object_get(layer, "required"));
+
+    printf("  %-16s %-8s %s%s\n", json_string_value(json_object_get(layer, "layer")),
+           required && strcmp(state, "missing") == 0 ? "MISSING" : state,
+           json_string_value(json_object_get(layer, "what")), required ? "" : " (not required)");
+    if (json_object_get(layer, "change"))
+        printf("  %-16s %-8s %s; to change: %s\n", "", "", json_string_value(json_object_get(layer, "errno")),
+               json_string_value(json_object_get(layer, "change")));
+}
+
+static void print_packages(const json_t *python)
+{
+    static const char *const known[] = { "numpy", "pandas", "matplotlib" };
+    const json_t *packages = json_object_get(python, "packages");
+
+    if (!python)
+        return;
+    printf("Python %s in a box, %zu packages", json_string_value(json_object_get(python, "version")),
+           json_object_size(packages));
+    for (size_t i = 0; i < sizeof(known) / sizeof(*known); i++) {
+        const char *version = json_string_value(json_object_get(packages, known[i]));
+        printf(", %s %s", known[i], version ? version : "not installed");
+    }
+    printf("\n");
+}
+
+static void print_text(const struct visit *v, const json_t *r)
+{
+    const json_t *item;
+    size_t i;
+
+    printf("Hatchery %s, Linux %s %s, cgroup %s, as %s\n", VERSION, json_string_value(json_object_get(r, "kernel")),
+           json_string_value(json_object_get(r, "machine")), json_string_value(json_object_get(r, "cgroup")),
+           json_string_value(json_object_get(r, "user")));
+    print_packages(v->python);
+    printf("\n");
+    json_array_foreach (json_object_get(r, "layers"), i, item)
+        print_layer(item);
+    printf("\n");
+    json_array_foreach (json_object_get(r, "notes"), i, item)
+        printf("Note: %s\n", json_string_value(item));
+    if (is_ready(v))
+        printf("Everything that is required holds. `hatchery selftest` runs into each wall.\n");
+    else if (v->require->required & v->require->missing)
+        printf("The server refuses to start: a layer that is required is missing.\n");
+    else
+        printf("No program could be run in a box:\n%.*s", (int) v->words.len, v->words.data ? v->words.data : "");
+}
+
+int doctor(const struct conf *conf, bool json)
+{
+    struct visit v = { .require = mmap(NULL, sizeof(struct require), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS,
+                                       -1, 0) };
+
+    buf_init(&v.words, 65536);
+    int err = v.require == MAP_FAILED ? -ENOMEM : visit_box(&v, conf);
+    if (err) {
+        fprintf(stderr, "hatchery: the doctor needs memory and a process: %s\n", strerror(-err));
+        return EXIT_FAILURE;
+    }
+    json_t *r = report(&v);
+    if (json) {
+        json_dumpf(r, stdout, JSON_INDENT(2));
+        printf("\n");
+    } else
+        print_text(&v, r);
+    bool ready = is_ready(&v);
+    json_decref(r);
+    json_decref(v.python);
+    buf_free(&v.words);
+    munmap(v.require, sizeof(struct require));
+    return ready ? EXIT_SUCCESS : EXIT_FAILURE;
+}
