@@ -110,7 +110,7 @@ static void take(struct keys *keys, const struct reading *r)
     }
 }
 
-static void load(struct keys *keys)
+static void load(struct keys *keys, bool tell)
 {
     struct reading r = { 0 };
     unsigned line = 0;
@@ -125,7 +125,8 @@ static void load(struct keys *keys)
                   LOG_S("errno", strerrorname_np(-err)) LOG_I("line", line));
     else {
         take(keys, &r);
-        log_info("keys read", LOG_I("keys", r.n));
+        if (tell)
+            log_info("keys read", LOG_I("keys", r.n));
     }
     free(r.list);
     free(text);
@@ -135,7 +136,7 @@ static void on_change(uv_fs_event_t *watch, const char *name, int events, int st
 {
     (void) events;
     if (status == 0 && (!name || strcmp(name, file_name) == 0))
-        load(watch->data);
+        load(watch->data, true);
 }
 
 int keys_watch(struct keys *keys, uv_loop_t *loop)
@@ -144,7 +145,7 @@ int keys_watch(struct keys *keys, uv_loop_t *loop)
     keys->watch.data = keys;
     keys->watching = true;
     int err = uv_fs_event_start(&keys->watch, on_change, ".", 0);
-    load(keys);
+    load(keys, false);
     return err;
 }
 

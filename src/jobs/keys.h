@@ -19,8 +19,7 @@ struct key {
     bool valid; /* false: revoked, or known by its jobs only */
     struct keyfile_key file;
     struct share share;
-    unsigned claimed; /* jobs that are leased from the store for it */
-    double tokens;    /* requests it may send at once */
+    double tokens; /* requests it may send at once */
     int64_t tokens_us;
 };
 

@@ -46,7 +46,8 @@ struct sqlite {
     uv_async_t wake;
     uv_mutex_t lock; /* of @over */
     struct line over;
-    int last_err; /* of a commit: a change is logged */
+    int last_err;   /* of a commit: a change is logged */
+    bool is_normal; /* PRAGMA synchronous; FULL at first */
     void (*on_closed)(void *);
     void *on_closed_data;
 };
@@ -143,6 +144,17 @@ static void give_back(struct sqlite *sqlite, struct op *batch)
     uv_async_send(&sqlite->wake);
 }
 
+/* Does the next commit wait for the disk? */
+static int set_durable(struct sqlite *sqlite, bool durable)
+{
+    if (sqlite->is_normal == !durable)
+        return 0;
+    int err = db_exec(&sqlite->write.db, durable ? "PRAGMA synchronous = FULL" : "PRAGMA synchronous = NORMAL");
+    if (!err)
+        sqlite->is_normal = !durable;
+    return err;
+}
+
 /* One transaction over @op and the @n - 1 after it. */
 static int commit(struct sqlite *sqlite, struct op *first, unsigned n)
 {
@@ -152,7 +164,7 @@ static int commit(struct sqlite *sqlite, struct op *first, unsigned n)
 
     for (unsigned i = 0; i < n; i++, op = op->next)
         durable = durable || op_is_durable(op);
-    int err = db_exec(&w->db, durable ? "PRAGMA synchronous = FULL" : "PRAGMA synchronous = NORMAL");
+    int err = set_durable(sqlite, durable);
     if (!err)
         err = db_exec(&w->db, "BEGIN IMMEDIATE");
     op = first;

@@ -140,7 +140,7 @@ def test_sigterm_finishes_what_runs_and_keeps_the_rest(make_server, receiver):
 
 def test_two_servers_do_not_share_a_state(make_server):
     service = make_server()
-    result = hatchery("serve", "--listen", "127.0.0.1:0", "--state", str(service.state), key="k")
+    result = hatchery("serve", "--listen", "127.0.0.1:0", "--state", str(service.state_dir), key="k")
     assert result.returncode != 0
     assert "in use by another Hatchery" in result.stderr and "--state" in result.stderr
 
@@ -157,8 +157,8 @@ def test_a_directory_of_somebody_else_is_refused(tmp_path):
 def test_a_damaged_store_stops_no_synchronous_run(make_server, receiver):
     service = make_server(env=HOOKS)
     service.stop()
-    store = service.state / "jobs.db"
-    for path in (store, service.state / "jobs.db-wal"):
+    store = service.state_dir / "jobs.db"
+    for path in (store, service.state_dir / "jobs.db-wal"):
         if path.exists():
             path.write_bytes(b"garbage " * 4096)
     service.announcement = ""
@@ -218,7 +218,7 @@ def p50(service, key, seconds):
 
 def test_a_flood_from_one_key_leaves_anothers_p50(make_server, receiver):
     service = make_server(env={**HOOKS, "MAX_QUEUE_LENGTH": "0"})
-    quiet_key = hatchery("key", "new", "quiet", "--state", str(service.state)).stdout.strip()
+    quiet_key = hatchery("key", "new", "quiet", "--state", str(service.state_dir)).stdout.strip()
     wait_for(lambda: service.request("GET", "/v1/toolkit/authenticate", headers={"x-api-key": quiet_key}).status == 200)
     quiet = p50(service, quiet_key, 3)
     stop = threading.Event()

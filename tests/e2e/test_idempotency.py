@@ -60,7 +60,7 @@ def test_asynchronous(hooks, receiver):
 
 def test_each_key_has_names_of_its_own(hooks):
     name = str(uuid.uuid4())
-    other = hatchery("key", "new", "idem", "--state", str(hooks.state)).stdout.strip()
+    other = hatchery("key", "new", "idem", "--state", str(hooks.state_dir)).stdout.strip()
     wait_for(lambda: hooks.request("GET", "/v1/toolkit/authenticate", headers={"x-api-key": other}).status == 200)
     mine = run(hooks, {"code": COUNTED}, name)
     theirs = run(hooks, {"code": COUNTED}, name, **{"x-api-key": other})

@@ -16,7 +16,7 @@ def service():
 
 
 def key(service, name, *options):
-    result = hatchery("key", "new", name, *options, "--state", str(service.state))
+    result = hatchery("key", "new", name, *options, "--state", str(service.state_dir))
     assert result.returncode == 0, result.stderr
     text = result.stdout.strip()
     wait_for(lambda: service.request("GET", "/healthz").status == 200)
@@ -26,7 +26,7 @@ def key(service, name, *options):
 
 def service_log(service):
     """The server has read the file as it is now."""
-    lines = sum(1 for _ in open(service.state / "keys"))
+    lines = sum(1 for _ in open(service.state_dir / "keys"))
     wait_for(lambda: (read := service.log("keys read")) and read[-1]["keys"] == lines, 10, "keys read")
 
 
@@ -37,48 +37,48 @@ def run(service, key, code="return 1", **members):
 def test_a_new_key_works_at_once_and_not_after_it_was_revoked(service):
     text = key(service, "bob")
     assert run(service, text).status == 200
-    assert hatchery("key", "revoke", "bob", "--state", str(service.state)).returncode == 0
+    assert hatchery("key", "revoke", "bob", "--state", str(service.state_dir)).returncode == 0
     wait_for(lambda: run(service, text).status == 401, 10, "the key is refused")
     assert service.run("return 1").status == 200
 
 
 def test_only_hashes_are_kept(service):
     text = key(service, "secret-keeper")
-    for path in service.state.iterdir():
+    for path in service.state_dir.iterdir():
         assert text.encode() not in path.read_bytes(), path
-    info = os.stat(service.state / "keys")
+    info = os.stat(service.state_dir / "keys")
     assert stat.S_IMODE(info.st_mode) == 0o600
-    assert stat.S_IMODE(os.stat(service.state).st_mode) == 0o700
+    assert stat.S_IMODE(os.stat(service.state_dir).st_mode) == 0o700
     assert text not in service.log_text()
 
 
 def test_list(service):
     key(service, "listed", "--weight", "3", "--rate", "600")
-    result = hatchery("key", "list", "--state", str(service.state))
+    result = hatchery("key", "list", "--state", str(service.state_dir))
     line = next(line for line in result.stdout.splitlines() if line.startswith("listed"))
     assert line.split()[1:5] == ["3", "unlimited", "unlimited", "600"]
 
 
 @pytest.mark.parametrize("name", ["default", "", "a b", "../x", "x" * 65, "a\nb"])
 def test_bad_names(service, name):
-    assert hatchery("key", "new", name, "--state", str(service.state)).returncode == 1
+    assert hatchery("key", "new", name, "--state", str(service.state_dir)).returncode == 1
 
 
 @pytest.mark.parametrize("options", [["--weight", "0"], ["--rate", "x"], ["--max-runs", "-1"], ["--rate", "1000001"]])
 def test_bad_limits(service, options):
-    result = hatchery("key", "new", "limits", *options, "--state", str(service.state))
+    result = hatchery("key", "new", "limits", *options, "--state", str(service.state_dir))
     assert result.returncode == 2 and options[0] in result.stderr
 
 
 def test_no_two_of_one_name(service):
     key(service, "twice")
-    result = hatchery("key", "new", "twice", "--state", str(service.state))
+    result = hatchery("key", "new", "twice", "--state", str(service.state_dir))
     assert result.returncode == 1 and "revoke" in result.stderr
 
 
 def test_revoking_what_is_not_there(service):
-    assert hatchery("key", "revoke", "nobody", "--state", str(service.state)).returncode == 1
-    assert "API_KEY" in hatchery("key", "revoke", "default", "--state", str(service.state)).stderr
+    assert hatchery("key", "revoke", "nobody", "--state", str(service.state_dir)).returncode == 1
+    assert "API_KEY" in hatchery("key", "revoke", "default", "--state", str(service.state_dir)).stderr
 
 
 def test_rate(service):
@@ -112,7 +112,7 @@ def test_most_waiting(service):
 def test_a_damaged_file_locks_nobody_out(make_server):
     service = make_server()
     text = key(service, "stays")
-    with open(service.state / "keys", "a") as file:
+    with open(service.state_dir / "keys", "a") as file:
         file.write("half a line")
     service.logged("the file of keys cannot be read: the keys before it stay valid", line=2)
     assert run(service, text).status == 200

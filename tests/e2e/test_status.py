@@ -78,7 +78,7 @@ def test_methods(hooks):
 
 def test_a_key_sees_its_own_jobs_only(hooks, receiver):
     job_id = finished(hooks, receiver)
-    other = hatchery("key", "new", "other", "--state", str(hooks.state)).stdout.strip()
+    other = hatchery("key", "new", "other", "--state", str(hooks.state_dir)).stdout.strip()
     headers = {"x-api-key": other}
     wait_for(lambda: hooks.request("GET", "/v1/toolkit/authenticate", headers=headers).status == 200)
     for method, rest in [("GET", ""), ("DELETE", ""), ("GET", "/deliveries"), ("POST", "/redeliver")]:
@@ -117,7 +117,7 @@ def test_cursors_that_were_tampered_with(hooks, receiver):
     for i in range(len(raw)):
         changed = base64.urlsafe_b64encode(raw[:i] + bytes([raw[i] ^ 1]) + raw[i + 1:]).decode().rstrip("=")
         assert hooks.request("GET", "/v1/jobs?cursor=" + changed).status == 400
-    other = hatchery("key", "new", "cursor", "--state", str(hooks.state)).stdout.strip()
+    other = hatchery("key", "new", "cursor", "--state", str(hooks.state_dir)).stdout.strip()
     wait_for(lambda: hooks.request("GET", "/v1/toolkit/authenticate", headers={"x-api-key": other}).status == 200)
     assert hooks.request("GET", "/v1/jobs?cursor=" + cursor, headers={"x-api-key": other}).status == 400
 
