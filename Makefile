@@ -6,14 +6,14 @@ LISTEN ?= 127.0.0.1:8080
 BUILD := build
 
 BUILD_PACKAGES := gcc meson ninja-build pkg-config libc6-dev libuv1-dev libjansson-dev libsodium-dev libseccomp-dev \
-	libinih-dev libpython3.11-dev python3 node-llhttp
+	libinih-dev libsqlite3-dev libcurl4-openssl-dev libpython3.11-dev python3 node-llhttp
 TEST_PACKAGES := libcmocka-dev python3-pytest curl clang-14 libclang-rt-14-dev clang-format-14 clang-tidy-14
 VM_PACKAGES := qemu-system-x86 busybox-static kmod xz-utils
 
 # Root installs what is missing; others need sudo. Nothing is asked of apt when nothing is missing.
 SUDO := $(shell [ "$$(id -u)" = 0 ] || command -v sudo)
 
-.PHONY: run build test test-vm unit e2e sanitize-e2e escape test-destructive test-cpython soak sanitize fuzz bench lint format install clean packages test-packages
+.PHONY: run build test test-vm unit e2e sanitize-e2e escape test-destructive test-cpython test-crash soak sanitize fuzz bench lint format install clean packages test-packages
 
 run: build
 	@if [ "$$(id -u)" = 0 ]; then run=; else run="sudo -E"; \
@@ -63,11 +63,16 @@ SANITIZED_E2E := tests/e2e/test_execute.py tests/e2e/test_http.py tests/e2e/test
 	tests/e2e/test_limits.py
 sanitize-e2e: sanitize build
 	mkdir -p $(BUILD)-asan/e2e
-	cp -f $(BUILD)-asan/hatchery $(BUILD)-asan/hatchery-server $(BUILD)/hatchery-zygote $(BUILD)/hatchery-init $(BUILD)-asan/e2e
+	cp -f $(BUILD)-asan/hatchery $(BUILD)-asan/hatchery-server $(BUILD)/hatchery-courier $(BUILD)/hatchery-zygote $(BUILD)/hatchery-init $(BUILD)-asan/e2e
 	HATCHERY=$(CURDIR)/$(BUILD)-asan/e2e/hatchery /usr/bin/python3 -m pytest -q -p no:cacheprovider $(SANITIZED_E2E)
 
 e2e: test-packages build
-	/usr/bin/python3 -m pytest -q -p no:cacheprovider tests/unit tests/e2e $(PYTEST_ARGS)
+	/usr/bin/python3 -m pytest -q -p no:cacheprovider tests/unit tests/e2e tests/crash $(PYTEST_ARGS)
+
+# Clients submit at full speed while processes are killed at random; `make test` has a short form. CRASH_SEED repeats a run.
+CRASH_KILLS ?= 50
+test-crash: test-packages build
+	CRASH_KILLS=$(CRASH_KILLS) /usr/bin/python3 -m pytest -q -s -p no:cacheprovider tests/crash
 
 # Programs that try to get out (tests/escape/README.md).
 escape: test-packages build
@@ -95,6 +100,7 @@ test-vm: test-packages build
 
 bench: build
 	/usr/bin/python3 bench/bench.py $(BENCH_ARGS)
+	/usr/bin/python3 bench/jobs.py
 
 lint: test-packages build
 	clang-format-14 --dry-run --Werror $$(git ls-files 'src/*.[ch]' 'tests/*.c' 'bench/*.[ch]')

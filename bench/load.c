@@ -2,8 +2,8 @@
 /*
  * bench-load: a closed loop over HTTP/1.1 keep-alive. Each connection is one thread with one blocking socket that
  * sends POST /v1/code/execute/python, waits for the whole reply, checks it, and sends the next. bench.py calls it.
- * A request counts only if its reply is a 200 whose body holds the expected text; everything else is an error, the
- * first of which is shown. What the clock sees is what a client sees: from before the first byte out (and the
+ * A request counts only if its reply is a 200 (with --webhook, a 202) whose body holds the expected text; everything
+ * else is an error, the first of which is shown. What the clock sees is what a client sees: from before the first byte out (and the
  * connect, where the server closes after each reply) to the last byte in. The request is built once; nothing is
  * allocated in the loop but room for a longer reply or more latencies.
  */
@@ -33,14 +33,14 @@
 #define STALL_SECONDS 330 /* a silent server ends the bench; above the longest run the API allows */
 
 struct options {
-    const char *url, *key, *code, *expect;
+    const char *url, *key, *code, *expect, *webhook;
     long connections;
     struct plan plan;
 };
 
 /* What all connections share; the main thread owns it and joins them before it goes. */
 struct load {
-    const char *expect;
+    const char *expect, *status; /* how a right reply begins, and what its body holds */
     char *request;
     size_t request_len;
     struct sockaddr_storage address;
@@ -85,7 +85,7 @@ static void write_json_string(FILE *out, const char *text)
     putc('"', out);
 }
 
-static char *make_body(const char *code, size_t *ret_len)
+static char *make_body(const char *code, const char *webhook, size_t *ret_len)
 {
     char *body = NULL;
     FILE *out = open_memstream(&body, ret_len);
@@ -94,6 +94,10 @@ static char *make_body(const char *code, size_t *ret_len)
         die("out of memory");
     fputs("{\"code\": ", out);
     write_json_string(out, code);
+    if (webhook != NULL) {
+        fputs(", \"webhook_url\": ", out);
+        write_json_string(out, webhook);
+    }
     fputs("}", out);
     if (fclose(out) != 0)
         die("out of memory");
@@ -103,7 +107,7 @@ static char *make_body(const char *code, size_t *ret_len)
 static void make_request(struct load *load, const char *host, const char *path, const struct options *options)
 {
     size_t body_len;
-    char *body = make_body(options->code, &body_len);
+    char *body = make_body(options->code, options->webhook, &body_len);
     FILE *out = open_memstream(&load->request, &load->request_len);
 
     if (out == NULL)
@@ -149,6 +153,7 @@ static void prepare(struct load *load, const struct options *options)
         *colon = '\0';
     resolve(load, host, colon != NULL ? colon + 1 : "80");
     load->expect = options->expect;
+    load->status = options->webhook != NULL ? "HTTP/1.1 202 " : "HTTP/1.1 200 ";
 }
 
 /* One exchange. These return NULL, or in words what went wrong. */
@@ -287,8 +292,8 @@ static const char *check_reply(const struct conn *conn, size_t head_len)
 {
     const char *expect = conn->load->expect;
 
-    if (strncmp(conn->buf, "HTTP/1.1 200 ", 13) != 0)
-        return "a status other than 200";
+    if (strncmp(conn->buf, conn->load->status, strlen(conn->load->status)) != 0)
+        return "a status other than 200 (or 202)";
     if (memmem(conn->buf + head_len, conn->len - head_len, expect, strlen(expect)) == NULL)
         return "a body without the expected text";
     return NULL;
@@ -418,20 +423,16 @@ static int run(struct load *load, long count, const struct plan *plan)
 /* The command line */
 
 static const struct option option_table[] = {
-    { "url", required_argument, NULL, 'u' },
-    { "key", required_argument, NULL, 'k' },
-    { "code", required_argument, NULL, 'p' },
-    { "expect", required_argument, NULL, 'e' },
-    { "requests", required_argument, NULL, 'n' },
-    { "seconds", required_argument, NULL, 's' },
-    { "warmup", required_argument, NULL, 'w' },
-    { "connections", required_argument, NULL, 'c' },
-    { NULL, 0, NULL, 0 },
+    { "url", required_argument, NULL, 'u' },         { "key", required_argument, NULL, 'k' },
+    { "code", required_argument, NULL, 'p' },        { "webhook", required_argument, NULL, 'h' },
+    { "expect", required_argument, NULL, 'e' },      { "requests", required_argument, NULL, 'n' },
+    { "seconds", required_argument, NULL, 's' },     { "warmup", required_argument, NULL, 'w' },
+    { "connections", required_argument, NULL, 'c' }, { NULL, 0, NULL, 0 },
 };
 
 static const char usage[] = "usage: bench-load --url http://ADDR:PORT --key KEY [--connections N]\n"
                             "                  [--requests N | --seconds S] [--warmup N]\n"
-                            "                  [--code CODE] [--expect TEXT]\n";
+                            "                  [--code CODE] [--expect TEXT] [--webhook URL]\n";
 
 static void take_option(struct options *options, int option)
 {
@@ -439,6 +440,7 @@ static void take_option(struct options *options, int option)
     case 'u': options->url = optarg; break;
     case 'k': options->key = optarg; break;
     case 'p': options->code = optarg; break;
+    case 'h': options->webhook = optarg; break;
     case 'e': options->expect = optarg; break;
     case 'n': options->plan.requests = measure_number("requests", optarg, 1); break;
     case 's': options->plan.seconds = measure_number("seconds", optarg, 1); break;

@@ -5,9 +5,12 @@
  * becomes the supervisor.  What must never happen here: a start with a key
  * that nobody chose, or with a setting that was misread. */
 #include "base/conf.h"
+#include "base/conf_value.h"
+#include "key.h"
 #include "check/check.h"
 #include "box/layers.h"
 #include "supervisor/supervisor.h"
+#include "supervisor/webhooks.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -31,6 +34,7 @@ struct verb {
 /* What the options of any verb can say. */
 struct options {
     const char *config, *listen, *state, *timeout, *only;
+    const char *weight, *max_runs, *max_waiting, *rate;
     bool generate_key, json, help;
 };
 
@@ -48,6 +52,10 @@ static int parse_options(const struct verb *verb, int argc, char **argv, struct 
         { "listen", required_argument, NULL, 'l' },
         { "state", required_argument, NULL, 's' },
         { "timeout", required_argument, NULL, 't' },
+        { "weight", required_argument, NULL, 'w' },
+        { "max-runs", required_argument, NULL, 'r' },
+        { "max-waiting", required_argument, NULL, 'q' },
+        { "rate", required_argument, NULL, 'm' },
         { "only", required_argument, NULL, 'o' },
         { "generate-key", no_argument, NULL, 'g' },
         { "json", no_argument, NULL, 'j' },
@@ -63,6 +71,10 @@ static int parse_options(const struct verb *verb, int argc, char **argv, struct 
         case 'l': o->listen = optarg; break;
         case 's': o->state = optarg; break;
         case 't': o->timeout = optarg; break;
+        case 'w': o->weight = optarg; break;
+        case 'r': o->max_runs = optarg; break;
+        case 'q': o->max_waiting = optarg; break;
+        case 'm': o->rate = optarg; break;
         case 'o': o->only = optarg; break;
         case 'g': o->generate_key = true; break;
         case 'j': o->json = true; break;
@@ -87,6 +99,17 @@ static int set(struct conf *conf, const char *section, const char *key, const ch
     return value ? conf_set(conf, section, key, value, error) : 0;
 }
 
+/* What only the courier's own rules can judge. */
+static int check_webhooks(const struct conf *conf, struct buf *error)
+{
+    static struct wire_server_conf server;
+    static struct courier_conf courier;
+    int err = webhooks_fill(conf, &courier, &server, error);
+
+    sodium_memzero(&courier, sizeof(courier));
+    return err;
+}
+
 /* Defaults, file, environment, command line, in this order. */
 static int load_conf(struct conf *conf, const struct options *o)
 {
@@ -108,6 +131,8 @@ static int load_conf(struct conf *conf, const struct options *o)
     if (!err)
         err = conf_finish(conf, &error);
     if (!err)
+        err = check_webhooks(conf, &error);
+    if (!err)
         err = layers_parse(conf->isolation_require, &layers_required, &error);
     if (err)
         fprintf(stderr, "hatchery: %.*s\n", (int) error.len, error.data ? error.data : "");
@@ -120,7 +145,7 @@ static int load_conf(struct conf *conf, const struct options *o)
 /* The environment's copies of the key are of no more use, and /proc/PID/environ shows them. */
 static void forget_key(void)
 {
-    static const char *const names[] = { "API_KEY=", "HATCHERY_SERVER_API_KEY=" };
+    static const char *const names[] = { "API_KEY=", "HATCHERY_SERVER_API_KEY=", "HATCHERY_WEBHOOKS_SECRET=" };
     for (char **p = environ; *p; p++)
         for (size_t i = 0; i < sizeof(names) / sizeof(*names); i++)
             if (strncmp(*p, names[i], strlen(names[i])) == 0)
@@ -153,13 +178,14 @@ static int serve(const struct verb *verb, int argc, char **argv)
     if (load_conf(&conf, &o) < 0)
         return EXIT_USAGE;
     bool has_key = conf.server_api_key && *conf.server_api_key;
-    if (!has_key && !o.generate_key) {
+    if (!has_key && !o.generate_key && !key_any(&conf)) {
         fprintf(stderr,
                 "hatchery: there is no API key, and none is made up unasked: set API_KEY or API_KEY_FILE in the "
-                "environment or api_key_file in [server] of the configuration, or start with --generate-key\n");
+                "environment or api_key_file in [server] of the configuration, make one with `hatchery key new NAME`, "
+                "or start with --generate-key\n");
         return EXIT_USAGE;
     }
-    if (!has_key)
+    if (!has_key && o.generate_key)
         so.generated_key = generate_key(&conf);
     forget_key();
     so.conf = &conf;
@@ -208,6 +234,54 @@ static int check_config(const struct verb *verb, int argc, char **argv)
            conf.server_api_key && *conf.server_api_key ? "." : ", but has no API key yet.");
     conf_free(&conf);
     return EXIT_SUCCESS;
+}
+
+/* A limit of a key from its option; 0, which means unlimited, only where @least is. */
+static int take_limit(const char *option, const char *text, unsigned least, unsigned *ret)
+{
+    int64_t n;
+
+    if (!text)
+        return 0;
+    if (conf_value_number(CONF_COUNT, text, &n) < 0 || n < least || n > KEYFILE_LIMIT_MAX) {
+        fprintf(stderr, "hatchery: %s: must be a number from %u to %d\n", option, least, KEYFILE_LIMIT_MAX);
+        return -EINVAL;
+    }
+    *ret = (unsigned) n;
+    return 0;
+}
+
+static int make_key(const struct conf *conf, const struct options *o, const char *name)
+{
+    struct keyfile_key key = { .weight = 1 };
+
+    if (take_limit("--weight", o->weight, 1, &key.weight) < 0
+        || take_limit("--max-runs", o->max_runs, 0, &key.max_runs) < 0
+        || take_limit("--max-waiting", o->max_waiting, 0, &key.max_waiting) < 0
+        || take_limit("--rate", o->rate, 0, &key.rate) < 0)
+        return EXIT_USAGE;
+    /* What is too long is refused, not cut. */
+    snprintf(key.name, sizeof(key.name), "%s", strlen(name) < sizeof(key.name) ? name : "");
+    return key_new(conf, &key);
+}
+
+static int key(const struct verb *verb, int argc, char **argv)
+{
+    struct options o;
+    struct conf conf;
+    int first = parse_options(verb, argc, argv, &o);
+    const char *action = first > 0 && first < argc ? argv[first] : "";
+    bool list = strcmp(action, "list") == 0, revoke = strcmp(action, "revoke") == 0, make = strcmp(action, "new") == 0;
+    bool limits = o.weight || o.max_runs || o.max_waiting || o.rate;
+
+    if (first < 0 || o.help || argc - first != (list ? 1 : 2) || !(list || revoke || make) || (limits && !make))
+        return usage_error(verb);
+    if (load_conf(&conf, &o) < 0)
+        return EXIT_USAGE;
+    const char *name = argv[argc - 1];
+    int status = list ? key_list(&conf) : revoke ? key_revoke(&conf, name) : make_key(&conf, &o, name);
+    conf_free(&conf);
+    return status;
 }
 
 static int run_doctor(const struct verb *verb, int argc, char **argv)
@@ -262,10 +336,16 @@ static int run_selftest(const struct verb *verb, int argc, char **argv)
 }
 
 static const struct verb verbs[] = {
-    { "serve", "[--listen ADDR:PORT|unix:PATH] [--state DIR] [--config FILE] [--generate-key]",
+    { "serve", "[--listen ADDR:PORT|unix:PATH] [--state DIR|none] [--config FILE] [--generate-key]",
       "Run the HTTP server until SIGTERM or Ctrl-C.", serve },
     { "run", "[--timeout SECONDS] [--config FILE] FILE|-",
       "Run one program in the same jail; exits with its exit status.", run },
+    { "key",
+      "new NAME [--weight N] [--max-runs N] [--max-waiting N] [--rate N] | list | revoke NAME  [--state DIR] [--config "
+      "FILE]",
+      "Make a key and print it once, list the keys, revoke one: at once, also while the server runs. Limits: programs "
+      "at once, requests waiting, requests a minute; 0 is unlimited.",
+      key },
     { "check-config", "[--config FILE]", "Check the configuration file and the environment, and start nothing.",
       check_config },
     { "doctor", "[--json] [--config FILE]",

@@ -2,17 +2,20 @@
 /* hatchery-server: HTTP, the queue and the pool of warm boxes, in one loop.
  *
  * Started by the supervisor without privileges, with descriptor 3 as its socket.
- * With it come the configuration, the listening socket and, one after the other,
- * the sockets of zygotes.  For `hatchery run` it runs one program instead of
- * listening.  What must never happen here: a fork, an exec, a file opened by
- * name, or a wait that blocks the loop. */
+ * With it come the configuration, the listening socket, the state directory (its
+ * working directory from then on) and, one after the other, the sockets of
+ * zygotes and couriers.  For `hatchery run` it runs one program instead of
+ * listening.  What must never happen here: a fork, an exec, a file opened
+ * outside of the state directory, or a wait that blocks the loop. */
 #include "base/fd.h"
 #include "base/log.h"
 #include "http/api.h"
 #include "http/http.h"
-#include "jobs/pool.h"
+#include "jobs/backlog.h"
+#include "jobs/outbox.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <sodium.h>
 #include <stdio.h>
@@ -30,6 +33,9 @@ struct server {
     struct pool *pool;
     struct http *http;
     struct api api;
+    struct outbox *outbox;
+    int lock_fd;       /* holds the state directory's lock as long as this process lives */
+    unsigned draining; /* parts that are not at rest yet */
     uv_poll_t supervisor;
     /* hatchery run */
     int source_fd;
@@ -173,6 +179,13 @@ static void ask_usage(void *data, uint32_t slot, uint32_t serial)
     fd_send(SUPERVISOR_FD, &ask, sizeof(ask), NULL, 0);
 }
 
+static void on_room(void *data)
+{
+    struct server *s = data;
+    if (s->api.backlog)
+        backlog_wake(s->api.backlog);
+}
+
 static void tell_long(void *data, uint32_t slot, uint32_t serial)
 {
     const struct wire_msg tell = { .type = WIRE_LONG, .slot = slot, .serial = serial };
@@ -193,24 +206,54 @@ static const struct pool_hooks pool_hooks = {
     .ask_usage = ask_usage,
     .tell_long = tell_long,
     .ask_zygote = ask_zygote,
+    .on_room = on_room,
 };
 
 /* --- what the supervisor says --- */
 
-static void on_drained(void *data)
+static void on_store_closed(void *data)
 {
     struct server *s = data;
     log_info("stopped: all requests in hand are answered");
     uv_stop(s->loop);
 }
 
+static void close_store(void *data)
+{
+    struct server *s = data;
+
+    if (s->api.store)
+        s->api.store->ops->close(s->api.store, on_store_closed, s);
+    else
+        on_store_closed(s);
+}
+
+/* Clients, the backlog: when both are at rest only deliveries are left. */
+static void on_part_drained(void *data)
+{
+    struct server *s = data;
+
+    if (--s->draining)
+        return;
+    if (s->outbox)
+        outbox_drain(s->outbox, close_store, s);
+    else
+        close_store(s);
+}
+
 static void drain(struct server *s)
 {
+    if (s->draining)
+        return;
     pool_drain(s->pool);
-    if (s->http)
-        http_drain(s->http, on_drained, s);
-    else
+    if (!s->http) {
         uv_stop(s->loop);
+        return;
+    }
+    s->draining = s->api.backlog ? 2 : 1;
+    http_drain(s->http, on_part_drained, s);
+    if (s->api.backlog)
+        backlog_drain(s->api.backlog, on_part_drained, s);
 }
 
 static void on_supervisor(uv_poll_t *handle, int status, int events)
@@ -231,6 +274,8 @@ static void on_supervisor(uv_poll_t *handle, int status, int events)
         }
         if (msg.type == WIRE_ZYGOTE && fd >= 0)
             pool_zygote(s->pool, fd);
+        else if (msg.type == WIRE_COURIER && fd >= 0 && s->outbox)
+            outbox_courier(s->outbox, fd);
         else
             fd_close(&fd);
         if (msg.type == WIRE_USAGE)
@@ -259,40 +304,130 @@ static int start_http(struct server *s, int listener)
     return http_listen(s->http, listener);
 }
 
-static int start(struct server *s, int fd)
+static void on_store_wake(void *data)
 {
+    struct server *s = data;
+    backlog_wake(s->api.backlog);
+    outbox_wake(s->outbox);
+}
+
+/* Cursors stay good over a restart: their key does. */
+static int load_cursor_key(struct api *api)
+{
+    static const char name[] = "cursor.key", fresh[] = "cursor.key.new";
+    unsigned char *key = api->cursor_key;
+    _cleanup_fd_ int fd = open(name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+
+    if (fd >= 0 && read(fd, key, API_CURSOR_KEY) == API_CURSOR_KEY)
+        return 0;
+    fd_close(&fd);
+    randombytes_buf(key, API_CURSOR_KEY);
+    fd = open(fresh, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
+    if (fd < 0 || write(fd, key, API_CURSOR_KEY) != API_CURSOR_KEY || rename(fresh, name) < 0)
+        return errno ? -errno : -EIO;
+    return 0;
+}
+
+/* Without a store synchronous runs go on, and whoever asks for more is told why not. */
+static void open_store(struct server *s)
+{
+    const struct store_conf conf = { .path = "jobs.db",
+                                     .retention_age_us = s->conf.retention_age_us,
+                                     .retention_count = s->conf.retention_count,
+                                     .on_wake = on_store_wake,
+                                     .data = s };
+    const struct backlog_conf backlog = { .loop = s->loop,
+                                          .pool = s->pool,
+                                          .keys = s->api.keys,
+                                          .envelope = &s->api.envelope,
+                                          .limits = &s->conf.limits,
+                                          .max_runs = s->conf.max_runs };
+    struct backlog_conf with_store = backlog;
+    struct buf error;
+
+    buf_init(&error, 1024);
+    s->api.no_store = "Asynchronous jobs are not available: the store cannot be used, and the server's log says why";
+    int err = load_cursor_key(&s->api);
+    if (err)
+        buf_adds(&error, "the state directory cannot be written to");
+    if (!err)
+        err = store_sqlite_open(&s->api.store, &conf, s->loop, &error);
+    if (err) {
+        buf_addc(&error, '\0');
+        log_error("asynchronous jobs are not available",
+                  LOG_S("error", error.data) LOG_S("errno", strerrorname_np(-err)));
+    } else {
+        with_store.store = s->api.store;
+        s->api.backlog = backlog_new(&with_store);
+        s->outbox = outbox_new(s->loop, &s->conf, s->api.store);
+    }
+    buf_free(&error);
+}
+
+static int open_state(struct server *s, int state_fd)
+{
+    struct buf error;
+
+    buf_init(&error, 512);
+    s->api.no_store = "Asynchronous jobs are switched off on this server (server.state = none)";
+    int err = guard_allow_parse(s->conf.allow, &s->api.allow, &error);
+    buf_free(&error);
+    if (err || state_fd < 0)
+        return err;
+    if (fchdir(state_fd) < 0)
+        return -errno;
+    close(state_fd);
+    err = keys_watch(s->api.keys, s->loop);
+    if (err)
+        log_error("changes of keys are not seen until the next start", LOG_S("errno", strerrorname_np(-err)));
+    open_store(s);
+    return 0;
+}
+
+static int start(struct server *s, const int fds[static 3])
+{
+    int fd = fds[0];
+
     int err = 0;
 
     s->loop = uv_default_loop();
     s->pool = pool_new(s->loop, &s->conf, &pool_hooks, s);
-    s->api = (struct api){ .conf = &s->conf, .pool = s->pool, .queue_id = (int64_t) randombytes_uniform(0x7fffffff) };
+    s->lock_fd = fds[2];
+    s->api = (struct api){ .conf = &s->conf,
+                           .pool = s->pool,
+                           .keys = keys_new(s->conf.has_key ? s->conf.key_hash : NULL),
+                           .envelope = { .queue_id = (int64_t) randombytes_uniform(0x7fffffff),
+                                         .build_number = BUILD_NUMBER } };
     s->supervisor.data = s;
     uv_poll_init(s->loop, &s->supervisor, SUPERVISOR_FD);
     uv_poll_start(&s->supervisor, UV_READABLE, on_supervisor);
     if (s->conf.one_run)
         s->source_fd = fd;
-    else
-        err = start_http(s, fd);
+    else {
+        err = open_state(s, fds[1]);
+        if (!err)
+            err = start_http(s, fd);
+    }
     return err;
 }
 
 int main(void)
 {
     static struct server server;
-    int fd = -1;
+    int fds[3];
 
     prctl(PR_SET_NAME, "hatchery-server", 0, 0, 0);
     prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
     signal(SIGPIPE, SIG_IGN);
     if (sodium_init() < 0
-        || fd_recv(SUPERVISOR_FD, &server.conf, sizeof(server.conf), &fd, 1, NULL) != sizeof(server.conf)) {
+        || fd_recv(SUPERVISOR_FD, &server.conf, sizeof(server.conf), fds, 3, NULL) != sizeof(server.conf)) {
         fprintf(stderr, "hatchery-server is started by `hatchery serve`\n");
         return EXIT_FAILURE;
     }
     log_init("server", (enum log_format) server.conf.log_format, (enum log_level) server.conf.log_level);
-    int err = start(&server, fd);
+    int err = start(&server, fds);
     if (err) {
-        log_error("cannot listen", LOG_S("errno", strerrorname_np(-err)));
+        log_error("cannot start", LOG_S("errno", strerrorname_np(-err)));
         return EXIT_FAILURE;
     }
     uv_run(server.loop, UV_RUN_DEFAULT);

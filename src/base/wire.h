@@ -2,7 +2,8 @@
 /* What the processes say to each other: one SOCK_SEQPACKET socketpair an edge,
  * one fixed-size struct a message, numbers and descriptors only.
  *
- *   supervisor -> server   WIRE_SERVER_CONF [listener], WIRE_ZYGOTE [socket], WIRE_USAGE, WIRE_OOM, WIRE_DRAIN
+ *   supervisor -> server   WIRE_SERVER_CONF [listener, state directory, its lock], WIRE_ZYGOTE [socket],
+ *                          WIRE_COURIER [socket], WIRE_USAGE, WIRE_OOM, WIRE_DRAIN
  *   server -> supervisor   WIRE_READY, WIRE_REFUSED, WIRE_USAGE_GET, WIRE_ZYGOTE_GET, WIRE_LONG
  *   supervisor -> zygote   struct wire_zygote_conf, once, as its first message
  *   server -> zygote       WIRE_SPAWN
@@ -22,6 +23,7 @@
 enum wire_type {
     WIRE_SERVER_CONF = 1,
     WIRE_ZYGOTE,
+    WIRE_COURIER,
     WIRE_DRAIN,
     WIRE_READY,
     WIRE_REFUSED, /* the first box could not take step @slot of the jail, @status = -errno */
@@ -40,6 +42,8 @@ enum wire_type {
 /* How many boxes may exist at once, whatever is configured. */
 enum { WIRE_SLOTS_MAX = 4096 };
 
+enum { WIRE_RETRIES_MAX = 32, WIRE_ALLOW_MAX = 4096 };
+
 struct wire_limits {
     int64_t timeout_default_ms, timeout_max_ms;
     int64_t memory_bytes, scratch_bytes, output_bytes, code_bytes, result_bytes;
@@ -49,6 +53,7 @@ struct wire_limits {
 /* The server's slice of the configuration. */
 struct wire_server_conf {
     enum wire_type type;
+    bool has_key;
     unsigned char key_hash[32]; /* BLAKE2b-256 of the key: the key itself stays with the supervisor */
     bool one_run;               /* `hatchery run`: no listener; descriptors 0, 1, 2 are the run's */
     unsigned n_slots, pool_size, max_runs;
@@ -57,6 +62,12 @@ struct wire_server_conf {
     unsigned max_connections, max_connections_per_address;
     unsigned head_timeout_ms, body_timeout_ms, idle_timeout_ms, write_timeout_ms;
     int64_t max_body;
+    int64_t retention_age_us, retention_count; /* 0: unlimited */
+    bool idempotency_by_id;
+    unsigned webhooks_per_host, webhooks_in_all;
+    unsigned n_retries;
+    int64_t retry_ms[WIRE_RETRIES_MAX];
+    char allow[WIRE_ALLOW_MAX]; /* webhooks.allow, as configured */
     int log_format, log_level;
     struct wire_limits limits;
 };

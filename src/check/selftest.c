@@ -388,6 +388,8 @@ static int prepare(struct conf *conf, struct buf *error)
             err = conf_set(conf, k->section, k->key, k->def, error);
     if (!err && conf->pool_max_runs < 4)
         err = conf_set(conf, "pool", "max_runs", "4", error);
+    if (!err) /* a server may be running beside it */
+        err = conf_set(conf, "server", "state", "none", error);
     return err ? err : conf_set(conf, "log", "level", "error", error);
 }
 

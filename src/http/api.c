@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The table of endpoints, the key, and the endpoints that run nothing.
+/* The table of endpoints, the keys and their rates, and the endpoints that run nothing.
  *
  * Called by the HTTP room through the table.  What must never happen here:
  * work that a request without a key can ask for. */
@@ -7,47 +7,115 @@
 
 #include "../base/fd.h"
 #include "../base/json.h"
-#include "../jobs/uuid.h"
 
-#include <sodium.h>
-#include <unistd.h>
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
 
 bool api_key_ok(void *data, const char *key, size_t len)
 {
     const struct api *api = data;
-    unsigned char hash[sizeof(api->conf->key_hash)];
+    return keys_find(api->keys, key ? key : "", key ? len : 0) != NULL;
+}
 
-    crypto_generichash(hash, sizeof(hash), (const unsigned char *) key, key ? len : 0, NULL, 0);
-    return sodium_memcmp(hash, api->conf->key_hash, sizeof(hash)) == 0;
+/* draft-ietf-httpapi-ratelimit-headers. */
+static void add_rate(struct request *req, const struct key *key, unsigned left, unsigned wait_s)
+{
+    char text[64];
+
+    snprintf(text, sizeof(text), "\"default\";q=%u;w=60", key->file.rate);
+    reply_header(req, "RateLimit-Policy", text);
+    snprintf(text, sizeof(text), "\"default\";r=%u;t=%u", left, wait_s);
+    reply_header(req, "RateLimit", text);
+}
+
+struct key *api_enter(struct request *req, const struct api *api)
+{
+    const char *text = request_header(req, "x-api-key");
+    struct key *key = text ? keys_find(api->keys, text, strlen(text)) : NULL;
+    unsigned left, wait_s;
+    char error[128];
+
+    if (!key) { /* revoked while its request was arriving */
+        reply_error(req, 401, "Unauthorized", 0);
+        return NULL;
+    }
+    if (!key->file.rate)
+        return key;
+    bool ok = key_take(key, now_us(), &left, &wait_s);
+    add_rate(req, key, left, wait_s);
+    if (ok)
+        return key;
+    snprintf(error, sizeof(error), "Rate limit reached (%u requests a minute): nothing was run, try again",
+             key->file.rate);
+    reply_error(req, 429, error, wait_s ? wait_s : 1);
+    return NULL;
+}
+
+struct key *api_enter_store(struct request *req, const struct api *api)
+{
+    struct key *key = api_enter(req, api);
+
+    if (key && !api->backlog) {
+        reply_error(req, 503, api->no_store, 60);
+        return NULL;
+    }
+    return key;
+}
+
+const char *api_store_error(int err, int *ret_status)
+{
+    *ret_status = 503;
+    switch (err) {
+    case -ENOENT: *ret_status = 404; return "Job not found";
+    case -EALREADY: *ret_status = 409; return "The job is over already";
+    case -EBUSY: *ret_status = 409; return "The job is being worked on: try again";
+    case -ENOMSG: *ret_status = 409; return "The job is not over yet, or has no webhook_url";
+    case -EBADMSG: *ret_status = 422; return "Idempotency-Key: it was used with another request before";
+    case -ENOSPC: return "The store is full: the job was not accepted, try again later";
+    case -EROFS: return "The store is read-only: the job was not accepted, try again later";
+    default: return "The store cannot be used at the moment: nothing was accepted, try again later";
+    }
+}
+
+int64_t api_queue_length(const struct api *api)
+{
+    return pool_queue_length(api->pool) + (api->backlog ? backlog_queued(api->backlog) : 0);
 }
 
 void api_add_envelope(const struct api *api, struct buf *out, int64_t run_us, int64_t queue_us, int64_t total_us)
 {
-    buf_addf(out, "\"pid\": %d, \"queue_id\": %lld, \"run_time\": ", (int) getpid(), (long long) api->queue_id);
-    json_add_seconds(out, run_us);
-    buf_adds(out, ", \"queue_time\": ");
-    json_add_seconds(out, queue_us);
-    buf_adds(out, ", \"total_time\": ");
-    json_add_seconds(out, total_us);
-    buf_addf(out, ", \"queue_length\": %u, \"build_number\": %d", pool_queue_length(api->pool), BUILD_NUMBER);
+    envelope_add(out, &api->envelope, run_us, queue_us, total_us, api_queue_length(api));
+}
+
+void api_reply(struct request *req, const struct api *api, const struct buf *response)
+{
+    char job_id[UUID_SIZE];
+    struct buf body;
+
+    buf_init(&body, SIZE_MAX / 2);
+    uuid_make(job_id);
+    envelope_begin(&body, 200, (struct store_bytes){ 0 }, job_id);
+    buf_adds(&body, "\"response\": ");
+    buf_add(&body, response->data, response->len);
+    buf_adds(&body, ", \"message\": \"success\", ");
+    api_add_envelope(api, &body, 0, 0, now_us() - (int64_t) request_start_us(req));
+    buf_addc(&body, '}');
+    reply_json(req, 200, &body, 0);
+    buf_free(&body);
 }
 
 static void authenticate(struct request *req, void *data)
 {
     const struct api *api = data;
-    char job_id[UUID_SIZE];
-    struct buf body;
+    struct buf text;
 
-    buf_init(&body, 1024);
-    uuid_make(job_id);
-    buf_addf(
-        &body,
-        "{\"code\": 200, \"id\": null, \"job_id\": \"%s\", \"response\": \"Authorized\", \"message\": \"success\", ",
-        job_id);
-    api_add_envelope(api, &body, 0, 0, now_us() - (int64_t) request_start_us(req));
-    buf_addc(&body, '}');
-    reply_json(req, 200, &body, 0);
-    buf_free(&body);
+    if (!api_enter(req, api))
+        return;
+    buf_init(&text, 64);
+    buf_adds(&text, "\"Authorized\"");
+    api_reply(req, api, &text);
+    buf_free(&text);
 }
 
 static void reply_text(struct request *req, int status, const char *text, unsigned retry_after_s)
@@ -70,16 +138,25 @@ static void readyz(struct request *req, void *data)
 {
     const struct api *api = data;
 
-    if (pool_is_ready(api->pool))
-        reply_text(req, 200, "{\"status\": \"ready\"}", 0);
-    else
+    if (!pool_is_ready(api->pool))
         reply_text(req, 503, "{\"status\": \"not ready\", \"error\": \"no box is warm, or the server is stopping\"}",
                    1);
+    else if (api->backlog)
+        reply_text(req, 200, "{\"status\": \"ready\", \"store\": \"ok\"}", 0);
+    else
+        reply_text(req, 200, "{\"status\": \"ready\", \"store\": \"none\"}", 0);
 }
 
 const struct route api_routes[] = {
     { "POST", "/v1/code/execute/python", ROUTE_KEY | ROUTE_JSON, api_execute },
     { "GET", "/v1/toolkit/authenticate", ROUTE_KEY, authenticate },
+    { "POST", "/v1/toolkit/job/status", ROUTE_KEY | ROUTE_JSON, api_job_status },
+    { "POST", "/v1/toolkit/jobs/status", ROUTE_KEY | ROUTE_JSON, api_jobs_status },
+    { "GET", "/v1/jobs", ROUTE_KEY, api_jobs_list },
+    { "GET", "/v1/jobs/{id}", ROUTE_KEY, api_job_get },
+    { "DELETE", "/v1/jobs/{id}", ROUTE_KEY, api_job_delete },
+    { "GET", "/v1/jobs/{id}/deliveries", ROUTE_KEY, api_deliveries },
+    { "POST", "/v1/jobs/{id}/redeliver", ROUTE_KEY, api_redeliver },
     { "GET", "/healthz", 0, healthz },
     { "GET", "/readyz", 0, readyz },
     { NULL, NULL, 0, NULL },

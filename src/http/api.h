@@ -6,13 +6,23 @@
 #include "http.h"
 
 #include "../base/wire.h"
-#include "../jobs/pool.h"
+#include "../courier/guard.h"
+#include "../jobs/backlog.h"
+
+enum { API_CURSOR_KEY = 32 };
 
 /* What handlers know of the server; the data of every route. */
 struct api {
     const struct wire_server_conf *conf;
     struct pool *pool;
-    int64_t queue_id; /* a number of this process's queue, as NCA's users log it */
+    struct keys *keys;
+    struct envelope envelope;
+    /* What needs a store; NULL where there is none, and then why. */
+    struct store *store;
+    struct backlog *backlog;
+    const char *no_store;
+    struct guard_allow *allow; /* webhooks.allow */
+    unsigned char cursor_key[API_CURSOR_KEY];
 };
 
 /* For http_new(). */
@@ -21,11 +31,35 @@ extern const struct route api_routes[];
 /* For struct http_conf: compares hashes, so that time tells nothing of the key. @data is the struct api. */
 bool api_key_ok(void *data, const char *key, size_t len);
 
+/* Whose request this is, counted against its rate, whose headers are added to the reply.  NULL: it was answered. */
+struct key *api_enter(struct request *req, const struct api *api);
+
+/* The same for what needs the store: NULL also where there is none (503). */
+struct key *api_enter_store(struct request *req, const struct api *api);
+
 /* POST /v1/code/execute/python. */
 void api_execute(struct request *req, void *data);
+
+/* api_jobs.c */
+void api_job_status(struct request *req, void *data);  /* POST /v1/toolkit/job/status */
+void api_jobs_status(struct request *req, void *data); /* POST /v1/toolkit/jobs/status */
+void api_jobs_list(struct request *req, void *data);   /* GET /v1/jobs */
+void api_job_get(struct request *req, void *data);     /* GET /v1/jobs/{id} */
+void api_job_delete(struct request *req, void *data);  /* DELETE /v1/jobs/{id} */
+void api_deliveries(struct request *req, void *data);  /* GET /v1/jobs/{id}/deliveries */
+void api_redeliver(struct request *req, void *data);   /* POST /v1/jobs/{id}/redeliver */
+
+/* What an operation of the store failed with, in words; the status to send in @ret_status. */
+const char *api_store_error(int err, int *ret_status);
+
+/* Jobs that wait, on disk and in memory. */
+int64_t api_queue_length(const struct api *api);
 
 /* Append the members that end every reply to a job:
  * pid, queue_id, run_time, queue_time, total_time, queue_length, build_number. */
 void api_add_envelope(const struct api *api, struct buf *out, int64_t run_us, int64_t queue_us, int64_t total_us);
+
+/* Reply with the envelope of a request that runs nothing, with @response (JSON) in it. */
+void api_reply(struct request *req, const struct api *api, const struct buf *response);
 
 #endif

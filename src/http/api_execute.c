@@ -2,27 +2,38 @@
 /* POST /v1/code/execute/python: a request to a job, an outcome to a reply.
  *
  * Called by the route table with a complete body of a client that has the key.
- * Whatever is wrong with it is found before a job exists.  What must never
- * happen here: a member that is not understood being ignored, or a reply for
- * a client that has gone. */
+ * Whatever is wrong with it is found before a job exists.  A request with a
+ * webhook_url or an Idempotency-Key goes through the store; any other is
+ * admitted in memory and waits for no disk.  What must never happen here: a
+ * member that is not understood being ignored, a 202 before the job is on
+ * disk, or a reply for a client that has gone. */
 #include "api.h"
 
 #include "../base/fd.h"
 #include "../base/json.h"
 
-#include <jansson.h>
 #include <errno.h>
+#include <jansson.h>
 #include <math.h>
+#include <sodium.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
+enum { IDEM_KEY_MAX = 255, IDEM_NAME = 33, IDEM_REMEMBERED_S = 86400, TRACE_LEN = 55 };
 
 /* A request while its program runs. */
 struct execution {
     struct job job;
     struct api *api;
-    struct request *req;
-    json_t *body; /* the job's code and the caller's id point into it */
+    struct request *req; /* NULL: its client has gone */
+    struct key *key;
+    json_t *body; /* the job's code, the caller's id and the URL point into it */
     const json_t *client_id;
+    const char *webhook_url;
+    char host[GUARD_HOST_MAX + 1];
+    char idem_name[IDEM_NAME]; /* of the request, as the store knows it; empty: none */
+    struct waiter *waiter;
     int64_t start_us;
 };
 
@@ -67,16 +78,18 @@ static int take_timeout(struct execution *e, const json_t *value, struct buf *er
 
 static int take_webhook_url(struct execution *e, const json_t *value, struct buf *error)
 {
-    const char *url = json_string_value(value);
-    const char *host = url && strncasecmp(url, "http://", 7) == 0    ? url + 7
-                       : url && strncasecmp(url, "https://", 8) == 0 ? url + 8
-                                                                     : NULL;
-    (void) e;
-    if (!host || !*host || strchr("/?#", *host) || strpbrk(url, " \t\r\n"))
+    struct guard_url url;
+
+    if (!json_is_string(value) || strlen(json_string_value(value)) != json_string_length(value))
         return buf_adds(error, "webhook_url: must be an absolute http or https URL"), -EINVAL;
-    return buf_adds(error,
-                    "webhook_url: asynchronous runs are not part of this version; leave it out to wait for the reply"),
-           -ENOSYS;
+    buf_adds(error, "webhook_url: ");
+    if (guard_url(e->api->allow, json_string_value(value), &url, error) < 0)
+        return -EINVAL;
+    buf_reset(error);
+    e->webhook_url = json_string_value(value);
+    snprintf(e->host, sizeof(e->host), "%s", url.host);
+    guard_url_free(&url);
+    return 0;
 }
 
 static int take_id(struct execution *e, const json_t *value, struct buf *error)
@@ -145,27 +158,26 @@ static int parse(struct execution *e, struct buf *error)
     return err;
 }
 
+/* --- replies --- */
+
 static void execution_free(struct execution *e)
 {
     json_decref(e->body);
     free(e);
 }
 
-static void add_client_id(const struct execution *e, struct buf *out)
+static struct store_bytes client_id_of(const struct execution *e)
 {
-    if (e->client_id)
-        json_add_string(out, json_string_value(e->client_id), json_string_length(e->client_id));
-    else
-        buf_adds(out, "null");
+    if (!e->client_id)
+        return (struct store_bytes){ 0 };
+    return (struct store_bytes){ json_string_value(e->client_id), json_string_length(e->client_id) };
 }
 
 static void begin_reply(const struct execution *e, int status, struct buf *out)
 {
     /* Its parts are all bounded: result, two streams and an error, each escaped sixfold at worst. */
     buf_init(out, SIZE_MAX / 2);
-    buf_addf(out, "{\"code\": %d, \"id\": ", status);
-    add_client_id(e, out);
-    buf_addf(out, ", \"job_id\": \"%s\", ", e->job.id);
+    envelope_begin(out, status, client_id_of(e), e->job.id);
 }
 
 static void end_reply(struct execution *e, int status, struct buf *out, unsigned retry_after_s)
@@ -180,12 +192,64 @@ static void end_reply(struct execution *e, int status, struct buf *out, unsigned
     buf_free(out);
 }
 
+static void refuse_job(struct execution *e, int status, const char *text, unsigned retry_after_s)
+{
+    struct buf out;
+
+    if (e->req) {
+        begin_reply(e, status, &out);
+        envelope_add_error(&out, text, NULL);
+        end_reply(e, status, &out, retry_after_s);
+    }
+    execution_free(e);
+}
+
+/* Why a queue did not take it. */
+static void refuse_full(struct execution *e, int err)
+{
+    char text[160];
+
+    if (err == -EAGAIN)
+        snprintf(text, sizeof(text), "MAX_QUEUE_LENGTH (%lld) reached: nothing was run, try again",
+                 (long long) e->api->conf->queue_max);
+    else
+        snprintf(text, sizeof(text),
+                 "The key %s has %u requests waiting, as many as it may: nothing was run, try again", e->key->file.name,
+                 e->key->share.max_waiting);
+    refuse_job(e, 429, text, 1);
+}
+
+static const char shutting_down[] = "The server is shutting down: nothing was run, try again";
+
+/* --- synchronous runs --- */
+
+/* A row for the list of jobs, written when there is time. */
+static void leave_history(const struct execution *e, enum store_state state, int status)
+{
+    int64_t now = now_us(), wall = wall_us();
+    const struct job *job = &e->job;
+    struct store_record record = { .tenant = e->key->file.name,
+                                   .state = state,
+                                   .created_us = wall - (now - e->start_us),
+                                   .started_us = job->started_us ? wall - (now - job->started_us) : 0,
+                                   .over_us = wall,
+                                   .timeout_ms = job->timeout_ms,
+                                   .status = status,
+                                   .client_id = client_id_of(e) };
+
+    if (!e->api->backlog)
+        return;
+    memcpy(record.id, job->id, sizeof(record.id));
+    backlog_history(e->api->backlog, &record);
+}
+
 static void on_done(struct job *job, const struct outcome *outcome)
 {
     struct execution *e = job->owner;
     int status = outcome_status(outcome);
     struct buf out;
 
+    leave_history(e, status == 200 ? STORE_DONE : STORE_FAILED, status);
     begin_reply(e, status, &out);
     outcome_add_json(outcome, &e->api->conf->limits, &out);
     end_reply(e, status, &out, 0);
@@ -199,67 +263,227 @@ static void on_gone(struct request *req, void *data)
 
     (void) req;
     pool_cancel(e->api->pool, &e->job);
+    leave_history(e, STORE_CANCELLED, 400);
     execution_free(e);
 }
 
-static void refuse_job(struct execution *e, int err)
-{
-    int status = err == -EAGAIN ? 429 : 503;
-    unsigned retry_after_s = err == -ENODATA ? 10 : 1;
-    struct buf out, text;
-
-    buf_init(&text, 128);
-    if (err == -EAGAIN)
-        buf_addf(&text, "MAX_QUEUE_LENGTH (%lld) reached: nothing was run, try again",
-                 (long long) e->api->conf->queue_max);
-    else if (err == -ENODATA)
-        buf_adds(&text, "No box can be made at the moment (the server's log says why): nothing was run, try again");
-    else
-        buf_adds(&text, "The server is shutting down: nothing was run, try again");
-    begin_reply(e, status, &out);
-    buf_adds(&out, "\"response\": null, \"error\": ");
-    json_add_string(&out, text.data, text.len);
-    buf_adds(&out, ", \"message\": ");
-    json_add_string(&out, text.data, text.len);
-    end_reply(e, status, &out, retry_after_s);
-    buf_free(&text);
-    execution_free(e);
-}
-
+/* No box came for it. */
 static void on_refused(struct job *job)
 {
-    refuse_job(job->owner, -ENODATA);
+    refuse_job(job->owner, 503,
+               "No box can be made at the moment (the server's log says why): nothing was run, try again", 10);
 }
+
+static void run_now(struct execution *e)
+{
+    request_on_gone(e->req, on_gone, e);
+    int err = pool_run(e->api->pool, &e->job);
+    if (err == -ESHUTDOWN)
+        refuse_job(e, 503, shutting_down, 1);
+    else if (err)
+        refuse_full(e, err);
+}
+
+/* --- runs through the store --- */
+
+/* The job goes on without its client: it may come back with the same key. */
+static void on_stored_gone(struct request *req, void *data)
+{
+    struct execution *e = data;
+
+    (void) req;
+    e->req = NULL;
+    if (!e->waiter)
+        return; /* the store's answer is still to come */
+    backlog_unwait(e->api->backlog, e->waiter);
+    execution_free(e);
+}
+
+static void reply_accepted(struct execution *e)
+{
+    int64_t max = e->api->conf->queue_max;
+    struct buf out;
+
+    begin_reply(e, 202, &out);
+    buf_adds(&out, "\"response\": null, \"message\": \"processing\", \"max_queue_length\": ");
+    if (max)
+        buf_addf(&out, "%lld", (long long) max);
+    else
+        buf_adds(&out, "\"unlimited\"");
+    end_reply(e, 202, &out, 0);
+}
+
+static void reply_stored(struct execution *e, int status, struct store_bytes reply)
+{
+    struct buf body;
+
+    buf_init(&body, SIZE_MAX / 2);
+    buf_add(&body, reply.p, reply.n);
+    reply_json(e->req, status, &body, 0);
+    buf_free(&body);
+}
+
+static void on_over(void *data, int status, struct store_bytes reply)
+{
+    struct execution *e = data;
+
+    e->waiter = NULL;
+    if (!reply.p) {
+        refuse_job(e, 503, "The server is shutting down; the run is kept: ask again with the same Idempotency-Key", 1);
+        return;
+    }
+    reply_stored(e, status, reply);
+    execution_free(e);
+}
+
+static void on_accepted(void *data, const struct store_answer *answer)
+{
+    struct execution *e = data;
+    int status;
+
+    if (answer->err == -EAGAIN || answer->err == -EDQUOT)
+        refuse_full(e, answer->err);
+    else if (answer->err) {
+        const char *text = api_store_error(answer->err, &status);
+        refuse_job(e, status, text, status == 503 ? 10 : 0);
+    } else if (!e->req)
+        execution_free(e);
+    else {
+        const struct store_record *r = &answer->records[0];
+        memcpy(e->job.id, r->id, sizeof(e->job.id)); /* an earlier job's, where the key was known */
+        if (e->webhook_url)
+            reply_accepted(e);
+        else if (r->body.p)
+            reply_stored(e, r->status, r->body);
+        else {
+            e->waiter = backlog_wait(e->api->backlog, r->id, on_over, e);
+            return;
+        }
+        execution_free(e);
+    }
+}
+
+static const char *trace_of(const struct execution *e)
+{
+    const char *trace = request_header(e->req, "traceparent");
+    size_t n = trace ? strlen(trace) : 0;
+
+    return n == TRACE_LEN && strspn(trace, "0123456789abcdef-") == n ? trace : NULL;
+}
+
+static void submit(struct execution *e)
+{
+    const struct api *api = e->api;
+    int64_t now = wall_us();
+    struct store_job job = { .tenant = e->key->file.name,
+                             .code = { e->job.code, e->job.code_len },
+                             .client_id = client_id_of(e),
+                             .timeout_ms = e->job.timeout_ms,
+                             .created_us = now,
+                             .webhook_url = e->webhook_url,
+                             .host = e->host,
+                             .trace = trace_of(e),
+                             .idem_key = e->idem_name[0] ? e->idem_name : NULL,
+                             .idem_expires_us = now + IDEM_REMEMBERED_S * 1000000LL,
+                             .max_queued = api->conf->queue_max,
+                             .max_tenant_queued = e->key->share.max_waiting };
+    size_t len;
+    const char *text = request_body(e->req, &len);
+
+    if (!api->backlog) {
+        refuse_job(e, 503, api->no_store, 60);
+        return;
+    }
+    if (pool_is_draining(api->pool)) {
+        refuse_job(e, 503, shutting_down, 1);
+        return;
+    }
+    memcpy(job.id, e->job.id, sizeof(job.id));
+    crypto_generichash(job.fingerprint, sizeof(job.fingerprint), (const unsigned char *) text, len, NULL, 0);
+    request_on_gone(e->req, on_stored_gone, e);
+    backlog_submit(api->backlog, &job, on_accepted, e);
+}
+
+/* --- Idempotency-Key --- */
+
+/* Names are bounded, and those of the two kinds never meet. */
+static void name_idem(struct execution *e, char kind, const char *value, size_t len)
+{
+    unsigned char hash[(IDEM_NAME - 1) / 2];
+    crypto_generichash_state state;
+
+    crypto_generichash_init(&state, NULL, 0, sizeof(hash));
+    crypto_generichash_update(&state, (const unsigned char *) &kind, 1);
+    crypto_generichash_update(&state, (const unsigned char *) value, len);
+    crypto_generichash_final(&state, hash, sizeof(hash));
+    sodium_bin2hex(e->idem_name, sizeof(e->idem_name), hash, sizeof(hash));
+}
+
+/* A string in quotes (RFC 8941), or the same without them. */
+static int take_idem(struct execution *e, struct buf *error)
+{
+    const char *value = request_header(e->req, "idempotency-key");
+    size_t len = value ? strlen(value) : 0;
+
+    if (!value) {
+        if (e->api->conf->idempotency_by_id && e->client_id)
+            name_idem(e, 'i', json_string_value(e->client_id), json_string_length(e->client_id));
+        return 0;
+    }
+    if (len >= 2 && value[0] == '"' && value[len - 1] == '"') {
+        value++;
+        len -= 2;
+    }
+    bool ok = len > 0 && len <= IDEM_KEY_MAX;
+    for (size_t i = 0; i < len && ok; i++)
+        ok = value[i] > ' ' && value[i] < 0x7f && value[i] != '"' && value[i] != '\\';
+    if (!ok)
+        return buf_adds(error, "Idempotency-Key: must be 1 to 255 printable ASCII characters without spaces, quotes "
+                               "and backslashes"),
+               -EINVAL;
+    name_idem(e, 'h', value, len);
+    return 0;
+}
+
+/* --- the endpoint --- */
 
 static void refuse_request(struct execution *e, int err, struct buf *error)
 {
     buf_addc(error, '\0');
-    reply_error(e->req, err == -E2BIG ? 413 : err == -ENOSYS ? 501 : 400, error->data, 0);
+    reply_error(e->req, err == -E2BIG ? 413 : 400, error->data, 0);
     execution_free(e);
 }
 
 void api_execute(struct request *req, void *data)
 {
-    struct execution *e = xcalloc(1, sizeof(*e));
+    struct execution *e;
     struct buf error;
+    struct key *key = api_enter(req, data);
 
+    if (!key)
+        return;
+    e = xcalloc(1, sizeof(*e));
     e->api = data;
     e->req = req;
+    e->key = key;
     e->start_us = (int64_t) request_start_us(req);
     e->job.timeout_ms = e->api->conf->limits.timeout_default_ms;
     e->job.on_done = on_done;
     e->job.on_refused = on_refused;
     e->job.owner = e;
+    e->job.share = &key->share;
     buf_init(&error, 1024);
     int err = parse(e, &error);
+    if (!err)
+        err = take_idem(e, &error);
     if (err)
         refuse_request(e, err, &error);
     else {
         uuid_make(e->job.id);
-        request_on_gone(req, on_gone, e);
-        err = pool_run(e->api->pool, &e->job);
-        if (err)
-            refuse_job(e, err);
+        if (e->webhook_url || e->idem_name[0])
+            submit(e);
+        else
+            run_now(e);
     }
     buf_free(&error);
 }

@@ -42,12 +42,13 @@ struct request {
     struct chunks chunks;
     struct buf bytes; /* the head; once parsed, each field's value ends with NUL */
     struct buf body;
-    uint64_t left;     /* of Content-Length */
-    unsigned n_fields; /* in @fields */
-    bool parsed;       /* the head has passed: its method and fields may be looked at */
-    bool complete;     /* so has the body */
-    bool wants_close;  /* the client asks for the connection to end with this request, or must be made to */
-    bool skipping;     /* refused: its body is dropped */
+    struct buf headers; /* of the reply, for those that handlers add */
+    uint64_t left;      /* of Content-Length */
+    unsigned n_fields;  /* in @fields */
+    bool parsed;        /* the head has passed: its method and fields may be looked at */
+    bool complete;      /* so has the body */
+    bool wants_close;   /* the client asks for the connection to end with this request, or must be made to */
+    bool skipping;      /* refused: its body is dropped */
     const struct route *route;
     uint64_t start_us;
     void (*on_gone)(struct request *, void *);

@@ -15,7 +15,7 @@
 #include <sys/eventfd.h>
 #include <sys/random.h>
 
-enum { TICK_MIN_MS = 10, TICK_MAX_MS = 250, REPLY_HEAD_MAX = 1024, REPLY_ERROR_MAX = 65536 };
+enum { TICK_MIN_MS = 10, TICK_MAX_MS = 250, REPLY_HEAD_MAX = 2048, REPLY_ERROR_MAX = 65536 };
 
 /* A deadline is kept to a quarter of the shortest timeout. */
 static unsigned choose_tick(const struct http_conf *conf)

@@ -32,7 +32,7 @@ enum { ROUTE_KEY = 1, ROUTE_JSON = 2 }; /* needs the key; needs a JSON body (415
 
 struct route {
     const char *method; /* "GET" (answers HEAD too), "POST", "DELETE" */
-    const char *path;   /* exact */
+    const char *path;   /* exact, but for {parts}: /v1/jobs/{id} */
     unsigned flags;
     /* Called once the body is complete.  Must lead to exactly one reply_*() call, unless on_gone is called first. */
     void (*on_request)(struct request *req, void *data);
@@ -58,6 +58,17 @@ const char *request_body(const struct request *req, size_t *ret_len);
 
 /* A header's value by its lower-case name, NUL-terminated, or NULL. Valid as long as the body. */
 const char *request_header(const struct request *req, const char *name);
+
+/* What stands in the request's path for the first {part} of its route's, as it was sent: cut to @size - 1 bytes and
+ * NUL-terminated. */
+void request_part(const struct request *req, char *ret, size_t size);
+
+/* The value of @name in the query, percent-decoded and NUL-terminated.  0, -ENOENT, or -EINVAL where it comes twice,
+ * is longer than @size - 1 or holds NUL or a broken escape. */
+int request_query(const struct request *req, const char *name, char *ret, size_t size);
+
+/* Add a header to the reply to come: @name is ours, @value too, or printable ASCII. */
+void reply_header(struct request *req, const char *name, const char *value);
 
 /* uv_hrtime() / 1000 when the request's first byte was read. */
 uint64_t request_start_us(const struct request *req);

@@ -121,6 +121,7 @@ static void send_reply(struct request *req, int status, const char *body, size_t
         route_add_allow(req, head);
     if (retry_after_s)
         buf_addf(head, "Retry-After: %u\r\n", retry_after_s);
+    buf_add(head, req->headers.data, req->headers.len);
     buf_adds(head, conn->keep ? "\r\n" : "Connection: close\r\n\r\n");
     send_bytes(conn, head, body, request_is(req, "HEAD") ? 0 : len);
 }

@@ -9,8 +9,11 @@
  * The body grows with the bytes that have come. */
 #include "conn.h"
 
+#include <errno.h>
 #include <string.h>
 #include <strings.h>
+
+enum { REPLY_HEADERS_MAX = 512 };
 
 static int on_field(llhttp_t *parser, const char *at, size_t len)
 {
@@ -80,6 +83,7 @@ void request_init(struct request *req, struct conn *conn)
 {
     req->conn = conn;
     buf_init(&req->bytes, HEAD_MAX);
+    buf_init(&req->headers, REPLY_HEADERS_MAX);
     buf_init(&req->body, conn->http->conf.max_body);
 }
 
@@ -87,6 +91,7 @@ void request_free(struct request *req)
 {
     buf_free(&req->bytes);
     buf_free(&req->body);
+    buf_free(&req->headers);
 }
 
 static void empty(struct buf *b)
@@ -105,6 +110,7 @@ void request_begin(struct request *req)
     req->chunks = (struct chunks){ .max = req->conn->http->conf.max_body };
     empty(&req->bytes);
     empty(&req->body);
+    empty(&req->headers);
     req->left = 0;
     req->n_fields = 0;
     req->parsed = req->complete = req->skipping = false;
@@ -114,15 +120,15 @@ void request_begin(struct request *req)
     req->start_us = uv_hrtime() / 1000;
 }
 
-/* Make each value a string.  Its NUL overwrites a byte that head.c found to be a blank or the line's CR;
- * an absent value stays at 0 with the same effect as an empty one. */
+/* Make each value a string.  Its NUL overwrites a byte that head.c found to be a blank or the line's CR.  An empty one
+ * is put behind its name, over the colon: llhttp reports it absent, or at the first byte of the next line. */
 static void end_values(struct request *req)
 {
     char *p = req->bytes.data;
 
     for (unsigned i = 0; i < req->n_fields; i++) {
         struct span *value = &req->fields[i].value;
-        if (value->at == 0)
+        if (value->len == 0)
             value->at = (uint16_t) (req->fields[i].name.at + req->fields[i].name.len);
         while (value->len && (p[value->at + value->len - 1] == ' ' || p[value->at + value->len - 1] == '\t'))
             value->len--;
@@ -203,6 +209,68 @@ const char *request_header(const struct request *req, const char *name)
             return req->bytes.data + f->value.at;
     }
     return NULL;
+}
+
+static bool take_hex(const char *p, const char *end, char *ret)
+{
+    static const char digits[] = "0123456789abcdef";
+    unsigned value = 0;
+
+    for (int i = 0; i < 2; i++, p++) {
+        const char *digit = p < end && *p ? strchr(digits, *p | 0x20) : NULL;
+        if (!digit || (*p < 'A' && *p > '9'))
+            return false;
+        value = value * 16 + (unsigned) (digit - digits);
+    }
+    *ret = (char) value;
+    return value != 0;
+}
+
+/* application/x-www-form-urlencoded, one value. */
+static int decode(const char *p, const char *end, char *ret, size_t size)
+{
+    size_t n = 0;
+
+    for (; p < end; p++) {
+        char c = *p == '+' ? ' ' : *p;
+        if (*p == '%') {
+            if (!take_hex(p + 1, end, &c))
+                return -EINVAL;
+            p += 2;
+        }
+        if (n + 1 >= size)
+            return -EINVAL;
+        ret[n++] = c;
+    }
+    ret[n] = '\0';
+    return 0;
+}
+
+int request_query(const struct request *req, const char *name, char *ret, size_t size)
+{
+    const char *p = req->bytes.data + req->head.target, *end = p + req->head.target_len;
+    size_t len = strlen(name);
+    int found = -ENOENT;
+
+    p = memchr(p, '?', req->head.target_len);
+    for (const char *next; p && p < end; p = next) {
+        p++;
+        next = memchr(p, '&', (size_t) (end - p));
+        next = next ? next : end;
+        if ((size_t) (next - p) <= len || memcmp(p, name, len) != 0 || p[len] != '=')
+            continue;
+        if (found != -ENOENT)
+            return -EINVAL;
+        found = decode(p + len + 1, next, ret, size);
+        if (found)
+            return found;
+    }
+    return found;
+}
+
+void reply_header(struct request *req, const char *name, const char *value)
+{
+    buf_addf(&req->headers, "%s: %s\r\n", name, value);
 }
 
 uint64_t request_start_us(const struct request *req)

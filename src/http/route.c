@@ -10,13 +10,47 @@
 #include <string.h>
 #include <strings.h>
 
+/* A {part} is one or more bytes up to the next slash: what they mean is for the handler to judge. */
+static bool matches(const char *path, const char *p, size_t n)
+{
+    for (; *path; path++) {
+        if (*path == '{') {
+            const char *slash = memchr(p, '/', n);
+            size_t part = slash ? (size_t) (slash - p) : n;
+            if (!part)
+                return false;
+            p += part;
+            n -= part;
+            path = strchr(path, '}');
+        } else {
+            if (!n || *path != *p)
+                return false;
+            p++;
+            n--;
+        }
+    }
+    return n == 0;
+}
+
 static bool has_path(const struct request *req, const struct route *route)
 {
     const char *target = req->bytes.data + req->head.target;
     const char *query = memchr(target, '?', req->head.target_len);
     size_t len = query ? (size_t) (query - target) : req->head.target_len;
 
-    return strlen(route->path) == len && memcmp(route->path, target, len) == 0;
+    return matches(route->path, target, len);
+}
+
+void request_part(const struct request *req, char *ret, size_t size)
+{
+    const char *open = req->route ? strchr(req->route->path, '{') : NULL;
+    const char *p = req->bytes.data + req->head.target + (open ? open - req->route->path : 0);
+    const char *end = req->bytes.data + req->head.target + req->head.target_len;
+    size_t n = 0;
+
+    for (; open && p < end && *p != '/' && *p != '?' && n + 1 < size; p++)
+        ret[n++] = *p;
+    ret[n] = '\0';
 }
 
 static bool has_method(const struct request *req, const struct route *route)

@@ -4,6 +4,7 @@
 #define HATCHERY_JOBS_JOB_H
 
 #include "outcome.h"
+#include "share.h"
 #include "uuid.h"
 
 struct run;
@@ -13,6 +14,8 @@ struct job {
     const char *code; /* UTF-8, the owner's, valid until then */
     size_t code_len;
     int64_t timeout_ms;
+    struct share *share; /* whose turn it takes; NULL: the pool's own */
+    bool leased;         /* the store has it: it was admitted long ago, and no limit of the queue holds for it */
     int64_t queued_us, started_us, ended_us; /* now_us(); set by the pool */
 
     /* One of these two is called exactly once, unless the owner cancels first: the job is the owner's again.

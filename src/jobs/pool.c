@@ -37,40 +37,23 @@ struct pool {
     unsigned waiting, running; /* boxes, of all zygotes: without a job; with one */
     struct run *runs;          /* conf->n_slots of them */
     struct run **idle;         /* the waiting ones: those of old zygotes first, the warmest last */
-    struct job *first, *last;
-    unsigned queued;
+    struct shares shares;      /* the queue */
+    struct share share;        /* of jobs that belong to nobody */
 };
 
 static void refill(struct pool *pool);
 static void refill_later(struct pool *pool);
-
-/* --- the queue --- */
-
-static void queue_add(struct pool *pool, struct job *job)
-{
-    job->next = NULL;
-    job->previous = pool->last;
-    *(pool->last ? &pool->last->next : &pool->first) = job;
-    pool->last = job;
-    pool->queued++;
-}
-
-static void queue_remove(struct pool *pool, struct job *job)
-{
-    *(job->previous ? &job->previous->next : &pool->first) = job->next;
-    *(job->next ? &job->next->previous : &pool->last) = job->previous;
-    pool->queued--;
-}
 
 /* None came for so long, whatever the reason: who waits is told, while its client still listens. */
 static void on_lack(uv_timer_t *timer)
 {
     struct pool *pool = timer->data;
 
-    log_error("no box can be had: the jobs that wait are refused", LOG_I("jobs", pool->queued));
-    for (unsigned n = pool->queued; n && pool->first; n--) { /* not those that are added meanwhile */
-        struct job *job = pool->first;
-        queue_remove(pool, job);
+    log_error("no box can be had: the jobs that wait are refused", LOG_I("jobs", pool->shares.waiting));
+    struct job *job;
+    /* Not those that are added meanwhile, nor those that their share keeps waiting. */
+    for (unsigned n = pool->shares.waiting; n && (job = shares_next(&pool->shares)); n--) {
+        shares_remove(&pool->shares, job);
         job->started_us = job->ended_us = now_us();
         job->on_refused(job);
     }
@@ -78,7 +61,7 @@ static void on_lack(uv_timer_t *timer)
 
 static void watch_for_lack(struct pool *pool)
 {
-    if (!pool->first || pool->waiting || pool->running >= pool->conf->max_runs) {
+    if (!shares_next(&pool->shares) || pool->waiting || pool->running >= pool->conf->max_runs) {
         uv_timer_stop(&pool->lack);
         return;
     }
@@ -89,8 +72,9 @@ static void watch_for_lack(struct pool *pool)
 
 static void dispatch(struct pool *pool)
 {
-    while (pool->first && pool->waiting && pool->running < pool->conf->max_runs) {
-        struct job *job = pool->first;
+    struct job *job;
+
+    while (pool->waiting && pool->running < pool->conf->max_runs && (job = shares_next(&pool->shares))) {
         struct run *run = pool->idle[--pool->waiting];
         run->zygote->waiting--;
         if (run_start(run, job) < 0) { /* it died a moment ago: nothing has been run, so another may */
@@ -99,7 +83,7 @@ static void dispatch(struct pool *pool)
             refill_later(pool);
             continue;
         }
-        queue_remove(pool, job);
+        shares_start(&pool->shares, job);
         pool->running++;
         uv_timer_stop(&pool->lack);
     }
@@ -178,6 +162,8 @@ static void on_run_ready(struct run *run)
     dispatch(pool);
     drop_oldest(pool);
     refill(pool);
+    if (pool->waiting && pool->hooks->on_room)
+        pool->hooks->on_room(pool->data);
 }
 
 static void on_run_failed(struct run *run, const struct wire_box_state *state)
@@ -198,11 +184,13 @@ static void on_run_outcome(struct run *run)
 {
     struct pool *pool = run->pool;
     struct job *job = run->job;
+    struct share *share = job->share;
 
     job->run = NULL;
     job->on_done(job, &run->outcome);
     run_release(run);
     pool->running--;
+    shares_done(share);
     dispatch(pool);
     refill(pool);
 }
@@ -343,15 +331,20 @@ void pool_zygote(struct pool *pool, int fd)
 
 int pool_run(struct pool *pool, struct job *job)
 {
-    bool at_once = pool->waiting && !pool->first && pool->running < pool->conf->max_runs;
+    struct share *share = job->share ? job->share : &pool->share;
+    bool at_once =
+        pool->waiting && !pool->shares.waiting && pool->running < pool->conf->max_runs && share_has_room(share);
 
     if (pool->draining)
         return -ESHUTDOWN;
-    if (!at_once && pool->conf->queue_max && pool->queued >= pool->conf->queue_max)
+    if (!at_once && !job->leased && pool->conf->queue_max && pool->shares.waiting >= pool->conf->queue_max)
         return -EAGAIN;
+    if (!at_once && !job->leased && share->max_waiting && share->waiting >= share->max_waiting)
+        return -EDQUOT;
     job->run = NULL;
+    job->share = share;
     job->queued_us = now_us();
-    queue_add(pool, job);
+    shares_add(&pool->shares, job);
     dispatch(pool);
     return 0;
 }
@@ -359,13 +352,14 @@ int pool_run(struct pool *pool, struct job *job)
 void pool_cancel(struct pool *pool, struct job *job)
 {
     if (!job->run) {
-        queue_remove(pool, job);
+        shares_remove(&pool->shares, job);
         watch_for_lack(pool);
         return;
     }
     run_cancel(job->run);
     job->run = NULL;
     pool->running--;
+    shares_done(job->share);
     dispatch(pool);
     refill(pool);
 }
@@ -387,6 +381,11 @@ void pool_drain(struct pool *pool)
     pool->draining = true;
 }
 
+bool pool_is_draining(const struct pool *pool)
+{
+    return pool->draining;
+}
+
 void pool_log_last(struct pool *pool)
 {
     for (unsigned i = 0; i < pool->conf->n_slots; i++)
@@ -395,7 +394,7 @@ void pool_log_last(struct pool *pool)
 
 unsigned pool_queue_length(const struct pool *pool)
 {
-    return pool->queued;
+    return pool->shares.waiting;
 }
 
 bool pool_is_ready(const struct pool *pool)
@@ -414,6 +413,8 @@ struct pool *pool_new(uv_loop_t *loop, const struct wire_server_conf *conf, cons
     pool->runs = xcalloc(conf->n_slots, sizeof(*pool->runs));
     pool->idle = xcalloc(conf->n_slots, sizeof(struct run *));
     pool->retry.data = pool;
+    shares_init(&pool->shares);
+    share_init(&pool->share);
     pool->lack.data = pool;
     uv_timer_init(loop, &pool->retry);
     uv_timer_init(loop, &pool->lack);

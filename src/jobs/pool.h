@@ -19,6 +19,7 @@ struct pool_hooks {
     void (*ask_usage)(void *data, uint32_t slot, uint32_t serial);
     void (*tell_long)(void *data, uint32_t slot, uint32_t serial); /* send WIRE_LONG */
     void (*ask_zygote)(void *data);                                /* send WIRE_ZYGOTE_GET; answer with pool_zygote() */
+    void (*on_room)(void *data);                                   /* a box waits and no job does; NULL: nobody asks */
 };
 
 /* An empty pool: boxes come once pool_zygote() has brought a zygote. */
@@ -30,7 +31,8 @@ void pool_zygote(struct pool *pool, int fd);
 
 /* Run @job in a waiting box, or queue it until one is free; on_done() gives it back exactly once, or on_refused()
  * if no box comes for some seconds though the job could run.
- * 0, or -EAGAIN when the queue is full and -ESHUTDOWN after pool_drain() (the job is untouched). */
+ * 0, or -EAGAIN when the queue is full, -EDQUOT when its share's is, and -ESHUTDOWN after pool_drain() (the job is
+ * untouched). */
 int pool_run(struct pool *pool, struct job *job);
 
 /* The owner has no use for @job any more: take it out of the queue, or kill its box.  It is not called back. */
@@ -44,6 +46,8 @@ void pool_out_of_memory(struct pool *pool, const struct wire_msg *msg);
 
 /* Take no more jobs; those taken go on. */
 void pool_drain(struct pool *pool);
+
+bool pool_is_draining(const struct pool *pool);
 
 /* Jobs that wait; whether a job would find a box, or at least boxes that come. */
 unsigned pool_queue_length(const struct pool *pool);

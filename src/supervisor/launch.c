@@ -65,8 +65,8 @@ static int check_root(const char *root, struct buf *error)
 
 int launch_open(struct launch_files *files, const char *root, struct buf *error)
 {
-    static const char *const names[] = { "hatchery-server", "hatchery-zygote", "hatchery-init" };
-    int *const fds[] = { &files->server_fd, &files->zygote_fd, &files->init_fd };
+    static const char *const names[] = { "hatchery-server", "hatchery-zygote", "hatchery-init", "hatchery-courier" };
+    int *const fds[] = { &files->server_fd, &files->zygote_fd, &files->init_fd, &files->courier_fd };
     char self[PATH_MAX];
     ssize_t n = readlink("/proc/self/exe", self, sizeof(self) - 1);
 
@@ -166,31 +166,39 @@ static const char *drop_to(const struct launch_ids *ids, uid_t uid, gid_t gid)
     return prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 ? "no_new_privs" : NULL;
 }
 
-_Noreturn static void become_server(const struct launch_files *files, const struct launch_ids *ids, int supervisor_fd,
-                                    int trouble_fd, pid_t parent)
-{
-    static char name[] = "hatchery-server";
-    static char *const argv[] = { name, NULL };
-    static char *const envp[] = { NULL };
-    enum { SERVER_FD = FIRST_FD + 1, TROUBLE_FD };
-    const int fds[] = { supervisor_fd, files->server_fd, trouble_fd };
+/* A process without privileges: its executable, what it is called in /proc, and whom it runs as. */
+struct plain {
+    int exe_fd;
+    const char *name, *who;
+    uid_t uid;
+    gid_t gid;
+};
 
+_Noreturn static void become_plain(const struct plain *plain, const struct launch_ids *ids, int supervisor_fd,
+                                   int trouble_fd, pid_t parent)
+{
+    char name[32];
+    char *const argv[] = { name, NULL };
+    static char *const envp[] = { NULL };
+    enum { EXE_FD = FIRST_FD + 1, TROUBLE_FD };
+    const int fds[] = { supervisor_fd, plain->exe_fd, trouble_fd };
+
+    snprintf(name, sizeof(name), "%s", plain->name);
     start_afresh();
     if (place_fds(fds, 3) < 0)
         give_up(trouble_fd, "descriptors", errno);
-    fcntl(SERVER_FD, F_SETFD, FD_CLOEXEC);
+    fcntl(EXE_FD, F_SETFD, FD_CLOEXEC);
     fcntl(TROUBLE_FD, F_SETFD, FD_CLOEXEC);
-    const char *failed = drop_to(ids, ids->server_uid, ids->server_gid);
+    const char *failed = drop_to(ids, plain->uid, plain->gid);
     if (failed)
         give_up(TROUBLE_FD, failed, errno);
     if (prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0) < 0 || getppid() != parent) /* a change of ids clears it */
         _exit(126);
-    kernel_execveat(SERVER_FD, argv, envp);
+    kernel_execveat(EXE_FD, argv, envp);
     give_up(TROUBLE_FD, "execveat", errno);
 }
 
-pid_t launch_server(const struct launch_files *files, const struct launch_ids *ids, int supervisor_fd,
-                    struct buf *error)
+static pid_t launch_plain(const struct plain *plain, const struct launch_ids *ids, int supervisor_fd, struct buf *error)
 {
     pid_t parent = getpid();
     int word[2];
@@ -201,18 +209,32 @@ pid_t launch_server(const struct launch_files *files, const struct launch_ids *i
     _cleanup_fd_ int word_write = word[1];
     pid_t pid = fork();
     if (pid == 0)
-        become_server(files, ids, supervisor_fd, word_write, parent);
+        become_plain(plain, ids, supervisor_fd, word_write, parent);
     if (pid < 0)
         return -errno;
     fd_close(&word_write);
     struct trouble trouble = { 0 };
     int err = await_exec(word_read, &trouble);
     if (err) {
-        buf_addf(error, "the server could not be started, at '%s' (%s)", trouble.what, strerror(-err));
+        buf_addf(error, "%s could not be started, at '%s' (%s)", plain->who, trouble.what, strerror(-err));
         waitpid(pid, NULL, 0);
         return err;
     }
     return pid;
+}
+
+pid_t launch_server(const struct launch_files *files, const struct launch_ids *ids, int supervisor_fd,
+                    struct buf *error)
+{
+    const struct plain plain = { files->server_fd, "hatchery-server", "the server", ids->server_uid, ids->server_gid };
+    return launch_plain(&plain, ids, supervisor_fd, error);
+}
+
+pid_t launch_courier(const struct launch_files *files, const struct launch_ids *ids, int supervisor_fd,
+                     struct buf *error)
+{
+    const struct plain plain = { files->courier_fd, "hatchery-courier", "the courier", ids->courier, ids->courier };
+    return launch_plain(&plain, ids, supervisor_fd, error);
 }
 
 struct zygote_args {

@@ -14,13 +14,14 @@ struct launch_ids {
     bool root;
     uid_t server_uid;
     gid_t server_gid;
-    uid_t zygote; /* uid and gid; slots follow at BOX_ID_BASE inside */
+    uid_t courier; /* uid and gid */
+    uid_t zygote;  /* uid and gid; slots follow at BOX_ID_BASE inside */
     uid_t slots;
 };
 
 /* The executables beside ours: build tree or ../libexec/hatchery. */
 struct launch_files {
-    int server_fd, zygote_fd, init_fd;
+    int server_fd, zygote_fd, init_fd, courier_fd;
     const char *root; /* the directory of what the jail shows; "": the host's */
 };
 
@@ -31,6 +32,10 @@ int launch_open(struct launch_files *files, const char *root, struct buf *error)
  * Its 0, 1 and 2 are ours.  Returns the pid, or -errno with a sentence in @error. Waits until it has been exec'ed. */
 pid_t launch_server(const struct launch_files *files, const struct launch_ids *ids, int supervisor_fd,
                     struct buf *error);
+
+/* hatchery-courier, in the same way. */
+pid_t launch_courier(const struct launch_files *files, const struct launch_ids *ids, int supervisor_fd,
+                     struct buf *error);
 
 /* hatchery-zygote with 3 = @supervisor_fd, 4 = @server_fd, 5 = hatchery-init, as pid 1 and root of its own
  * namespaces, in the jail's root file system.  Returns the pid, or -errno; where that is a layer of the jail, @r has it

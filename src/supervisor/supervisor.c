@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The supervisor: one loop over signals, two sockets and two children.
+/* The supervisor: one loop over signals and its children's sockets.
  *
  * Called by the command's verbs serve and run.  It is the process with
  * privileges, so it never reads what a client or a program wrote: its messages
@@ -13,7 +13,9 @@
 #include "launch.h"
 #include "listener.h"
 #include "require.h"
+#include "state.h"
 #include "watch.h"
+#include "webhooks.h"
 
 #include "../base/fd.h"
 #include "../base/log.h"
@@ -36,7 +38,7 @@
 #include <unistd.h>
 
 enum { BACKOFF_FIRST_MS = 100, BACKOFF_MAX_MS = 10000, STEADY_MS = 10000 };
-enum { ID_SERVER = 0, ID_ZYGOTE = 16, ID_SLOTS = 32 }; /* from isolation.id_base */
+enum { ID_SERVER = 0, ID_COURIER = 8, ID_ZYGOTE = 16, ID_SLOTS = 32 }; /* from isolation.id_base */
 
 struct child {
     const char *name;
@@ -57,12 +59,14 @@ struct supervisor {
     int64_t look_at_us;
     struct wire_server_conf server_conf;
     struct wire_zygote_conf zygote_conf;
+    struct courier_conf courier_conf;
     struct child server;
+    struct child courier;    /* only where there is state */
     struct child zygotes[2]; /* the one that makes the boxes, and the one before it until its last box is gone */
     unsigned current;        /* the former's index */
     bool zygote_wanted;      /* a new one, as soon as there is room */
     struct buf url;
-    int listener_fd, signal_fd;
+    int listener_fd, signal_fd, state_fd, lock_fd;
     bool listening, ready, stopping;
     int64_t kill_at_us;
     int exit_status;
@@ -133,6 +137,9 @@ static void fill_server_conf(struct supervisor *s)
         .idle_timeout_ms = (unsigned) c->server_idle_timeout,
         .write_timeout_ms = (unsigned) c->server_write_timeout,
         .max_body = c->server_max_body,
+        .retention_age_us = c->jobs_retention_age * 1000,
+        .retention_count = c->jobs_retention_count,
+        .idempotency_by_id = c->jobs_idempotency_by_id,
         .log_format = word_index(c->log_format, log_formats),
         .log_level = log_level_of(s->options),
         .limits = limits_of(c),
@@ -143,7 +150,8 @@ static void fill_server_conf(struct supervisor *s)
     w->n_slots = w->pool_size + 2 * w->max_runs + 4;
     if (w->n_slots > WIRE_SLOTS_MAX)
         w->n_slots = WIRE_SLOTS_MAX;
-    if (c->server_api_key)
+    w->has_key = c->server_api_key && *c->server_api_key;
+    if (w->has_key)
         crypto_generichash(w->key_hash, sizeof(w->key_hash), (const unsigned char *) c->server_api_key,
                            strlen(c->server_api_key), NULL, 0);
 }
@@ -187,6 +195,7 @@ static int choose_ids(struct supervisor *s)
     s->ids = (struct launch_ids){ .root = !err,
                                   .server_uid = base + ID_SERVER,
                                   .server_gid = base + ID_SERVER,
+                                  .courier = base + ID_COURIER,
                                   .zygote = base + ID_ZYGOTE,
                                   .slots = base + ID_SLOTS };
     if (s->ids.root && user[0]) {
@@ -281,10 +290,31 @@ static int make_pair(int *ret_ours, int *ret_theirs)
     return 0;
 }
 
+/* The two know each other by a socket that lives as long as both.  One that is just dying gets a new one when it is
+ * started again. */
+static void connect_courier(struct supervisor *s)
+{
+    const struct wire_msg here = { .type = WIRE_COURIER };
+    const enum courier_type type = COURIER_SERVER;
+    _cleanup_fd_ int server_end = -1;
+    _cleanup_fd_ int courier_end = -1;
+
+    if (!s->server.pid || !s->courier.pid)
+        return;
+    int err = make_pair(&server_end, &courier_end);
+    if (!err)
+        err = fd_send(s->courier.sock, &type, sizeof(type), &courier_end, 1);
+    if (!err)
+        err = fd_send(s->server.sock, &here, sizeof(here), &server_end, 1);
+    if (err)
+        log_warn("server and courier are not connected", LOG_S("errno", strerrorname_np(-err)));
+}
+
 static int start_server(struct supervisor *s, struct buf *error)
 {
     _cleanup_fd_ int theirs = -1;
-    int what = s->options->source_fd >= 0 ? s->options->source_fd : s->listener_fd;
+    bool one_run = s->options->source_fd >= 0;
+    const int fds[] = { one_run ? s->options->source_fd : s->listener_fd, s->state_fd, s->lock_fd };
     int err = make_pair(&s->server.sock, &theirs);
 
     if (err)
@@ -294,7 +324,28 @@ static int start_server(struct supervisor *s, struct buf *error)
         return pid;
     s->server.pid = pid;
     fcntl(s->server.sock, F_SETFL, O_NONBLOCK);
-    return fd_send(s->server.sock, &s->server_conf, sizeof(s->server_conf), &what, 1);
+    err = fd_send(s->server.sock, &s->server_conf, sizeof(s->server_conf), fds, s->state_fd >= 0 ? 3 : 1);
+    if (!err)
+        connect_courier(s);
+    return err;
+}
+
+static int start_courier(struct supervisor *s, struct buf *error)
+{
+    _cleanup_fd_ int theirs = -1;
+    int err = make_pair(&s->courier.sock, &theirs);
+
+    if (err)
+        return err;
+    pid_t pid = launch_courier(&s->files, &s->ids, theirs, error);
+    if (pid < 0)
+        return pid;
+    s->courier.pid = pid;
+    fcntl(s->courier.sock, F_SETFL, O_NONBLOCK);
+    err = fd_send(s->courier.sock, &s->courier_conf, sizeof(s->courier_conf), NULL, 0);
+    if (!err)
+        connect_courier(s);
+    return err;
 }
 
 static int start_zygote(struct supervisor *s, struct child *zygote)
@@ -357,7 +408,9 @@ static void start_child(struct supervisor *s, struct child *child)
 
     buf_init(&error, 2048);
     child->started_us = now_us();
-    int err = child == &s->server ? start_server(s, &error) : start_zygote(s, child);
+    int err = child == &s->server    ? start_server(s, &error)
+              : child == &s->courier ? start_courier(s, &error)
+                                     : start_zygote(s, child);
     if (err) {
         log_error("cannot start", LOG_S("process", child->name) LOG_S("errno", strerrorname_np(-err)));
         if (error.len)
@@ -387,8 +440,9 @@ static void rotate(struct supervisor *s)
 static void start_due(struct supervisor *s)
 {
     rotate(s);
-    struct child *children[] = { &s->server, &s->zygotes[s->current] };
-    for (int i = 0; i < 2 && !s->stopping; i++)
+    struct child *children[] = { &s->server, &s->zygotes[s->current], &s->courier };
+    int n = s->state_fd >= 0 ? 3 : 2;
+    for (int i = 0; i < n && !s->stopping; i++)
         if (!children[i]->pid && children[i]->start_at_us <= now_us() && (i == 0 || s->server.pid))
             start_child(s, children[i]);
 }
@@ -510,7 +564,7 @@ static void on_child_exit(struct supervisor *s, struct child *child, int status)
     if (s->stopping)
         return;
     /* That a zygote ends with its server, or with its last box when a new one has taken over, is in order. */
-    if (child != &s->server && WIFEXITED(status) && WEXITSTATUS(status) == 0 && s->ready)
+    if (child != &s->server && child != &s->courier && WIFEXITED(status) && WEXITSTATUS(status) == 0 && s->ready)
         return;
     log_error("process ended",
               LOG_S("process", child->name) LOG_I("exit_code", WIFEXITED(status) ? WEXITSTATUS(status) : -1)
@@ -541,8 +595,8 @@ static void on_signal(struct supervisor *s)
                  s->stopping || one_run ? 0 : s->conf->server_drain_timeout);
     }
     while ((pid = waitpid(-1, &status, WNOHANG)) > 0) {
-        struct child *children[] = { &s->server, &s->zygotes[0], &s->zygotes[1] };
-        for (int i = 0; i < 3; i++)
+        struct child *children[] = { &s->server, &s->courier, &s->zygotes[0], &s->zygotes[1] };
+        for (int i = 0; i < 4; i++)
             if (pid == children[i]->pid)
                 on_child_exit(s, children[i], status);
     }
@@ -560,6 +614,8 @@ static int next_due(const struct supervisor *s)
             due = s->server.start_at_us;
         else if (!s->zygotes[s->current].pid)
             due = s->zygotes[s->current].start_at_us;
+        if (s->server.pid && s->state_fd >= 0 && !s->courier.pid && s->courier.start_at_us < due)
+            due = s->courier.start_at_us;
     }
     if (s->watch && s->zygotes[s->current].pid && s->look_at_us < due)
         due = s->look_at_us;
@@ -571,17 +627,19 @@ static int next_due(const struct supervisor *s)
 
 static bool any_child(const struct supervisor *s)
 {
-    return s->server.pid || s->zygotes[0].pid || s->zygotes[1].pid;
+    return s->server.pid || s->courier.pid || s->zygotes[0].pid || s->zygotes[1].pid;
 }
 
-/* Stopping: the server finishes what it has in hand; the zygotes, and with them every box, go when the server is gone. */
+/* Stopping: the server finishes what it has in hand; the courier and the zygotes, and with them every box, go when the
+ * server is gone. */
 static void end_children(struct supervisor *s)
 {
     if (s->server.pid && now_us() >= s->kill_at_us)
         kill(s->server.pid, SIGKILL);
-    for (int i = 0; i < 2 && !s->server.pid; i++)
-        if (s->zygotes[i].pid)
-            kill(s->zygotes[i].pid, SIGKILL);
+    const pid_t others[] = { s->courier.pid, s->zygotes[0].pid, s->zygotes[1].pid };
+    for (int i = 0; i < 3 && !s->server.pid; i++)
+        if (others[i])
+            kill(others[i], SIGKILL);
 }
 
 static void look_if_due(struct supervisor *s)
@@ -647,6 +705,28 @@ static int find_layers(struct supervisor *s)
     return require_settle(s->require, s->conf);
 }
 
+/* Where jobs survive, and who tells of them. */
+static int open_state(struct supervisor *s, struct buf *error)
+{
+    struct buf path;
+    int err = webhooks_fill(s->conf, &s->courier_conf, &s->server_conf, error);
+
+    s->courier_conf.log_format = s->server_conf.log_format;
+    s->courier_conf.log_level = s->server_conf.log_level;
+    buf_init(&path, 4096);
+    if (!err)
+        err = state_path(s->conf->server_state, &path, error);
+    if (!err && path.len) {
+        buf_addc(&path, '\0');
+        s->state_fd = state_open(path.data, s->ids.root, s->ids.server_uid, s->ids.server_gid, error);
+        if (s->state_fd >= 0)
+            s->lock_fd = state_lock(s->state_fd, path.data, error);
+        err = s->lock_fd < 0 ? -1 : 0;
+    }
+    buf_free(&path);
+    return err;
+}
+
 static int prepare(struct supervisor *s)
 {
     struct buf error;
@@ -662,7 +742,9 @@ static int prepare(struct supervisor *s)
     if (launch_open(&s->files, s->conf->isolation_root, &error) < 0)
         err = -1;
     else if (s->options->source_fd < 0) {
-        s->listener_fd = listener_open(s->conf->server_listen, &s->url, &error);
+        err = open_state(s, &error);
+        if (!err)
+            s->listener_fd = listener_open(s->conf->server_listen, &s->url, &error);
         err = s->listener_fd < 0 ? -1 : 0;
         s->listening = !err;
     }
@@ -686,10 +768,13 @@ int supervisor_run(const struct supervisor_options *options)
                             .conf = options->conf,
                             .require = options->require ? options->require : &own,
                             .server = { .name = "server", .sock = -1 },
+                            .courier = { .name = "courier", .sock = -1 },
                             .zygotes = { { .name = "zygote", .sock = -1 }, { .name = "zygote", .sock = -1 } },
                             .listener_fd = -1,
                             .signal_fd = -1,
-                            .files = { -1, -1, -1, "" } };
+                            .state_fd = -1,
+                            .lock_fd = -1,
+                            .files = { -1, -1, -1, -1, "" } };
     buf_init(&s.url, 256);
     log_init("supervisor", (enum log_format) word_index(s.conf->log_format, log_formats),
              (enum log_level) log_level_of(options));
@@ -698,6 +783,7 @@ int supervisor_run(const struct supervisor_options *options)
         s.exit_status = EXIT_SUCCESS;
         loop(&s);
     }
+    explicit_bzero(&s.courier_conf, sizeof(s.courier_conf));
     cgroups_free(s.cgroups);
     watch_free(s.watch);
     if (s.listening && strncmp(s.conf->server_listen, "unix:", 5) == 0)

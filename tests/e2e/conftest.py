@@ -2,7 +2,14 @@
 """`server` is shared by all tests that do it no harm; `make_server` makes one with a configuration of its own."""
 import pytest
 
+from receiver import Receiver
 from service import Service
+
+SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
+OLD_SECRET = "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oDNsUgYlIg"
+HOOKS = {"HATCHERY_WEBHOOKS_ALLOW": "private", "HATCHERY_WEBHOOKS_RETRIES": "100ms 200ms 300ms",
+         "HATCHERY_WEBHOOKS_TIMEOUT": "2s", "HATCHERY_WEBHOOKS_PER_HOST": "4",
+         "HATCHERY_WEBHOOKS_SECRET": f"{SECRET} {OLD_SECRET}"}
 
 
 @pytest.fixture(scope="session")
@@ -31,3 +38,17 @@ def pytest_make_parametrize_id(val):
     """Long values are told by their beginning: an id is a line of the report."""
     text = repr(val)
     return f"{text[:50]}..{len(text)}" if isinstance(val, (str, bytes)) and len(text) > 80 else None
+
+
+@pytest.fixture(scope="session")
+def receiver():
+    receiver = Receiver()
+    yield receiver
+    receiver.stop()
+
+
+@pytest.fixture(scope="session")
+def hooks():
+    """A server whose webhooks may go to loopback, with a quick schedule."""
+    with Service(env=HOOKS) as service:
+        yield service

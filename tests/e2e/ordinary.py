@@ -10,7 +10,7 @@ import pytest
 from service import HATCHERY
 
 USER = 65534
-EXECUTABLES = ["hatchery", "hatchery-server", "hatchery-zygote", "hatchery-init"]
+EXECUTABLES = ["hatchery", "hatchery-server", "hatchery-zygote", "hatchery-init", "hatchery-courier"]
 
 
 def as_user():

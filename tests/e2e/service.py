@@ -118,7 +118,11 @@ class Service:
         if REQUIRE:
             self.env["HATCHERY_ISOLATION_REQUIRE"] = REQUIRE
         self.env.update(env or {})
-        self.command = [*prefix, program, "serve", "--listen", listen, *arguments]
+        self.state_dir = pathlib.Path(self.directory.name, "state")
+        # Another user cannot reach the directory that is ours.
+        state = [] if "--state" in arguments or "HATCHERY_SERVER_STATE" in self.env else \
+            ["--state", "none" if prefix else str(self.state_dir)]
+        self.command = [*prefix, program, "serve", "--listen", listen, *state, *arguments]
         if config is not None:
             path = pathlib.Path(self.directory.name, "hatchery.conf")
             path.write_text(config)
@@ -276,6 +280,8 @@ def hatchery(*arguments, env=None, key=None, stdin=None, timeout=60, prefix=(), 
         full["API_KEY"] = key
     if REQUIRE:
         full["HATCHERY_ISOLATION_REQUIRE"] = REQUIRE
+    if arguments[:1] == ("serve",) and "--state" not in arguments:
+        full["HATCHERY_SERVER_STATE"] = "none"
     full.update(env or {})
     full = {name: value for name, value in full.items() if value is not None}
     return subprocess.run([*prefix, program, *arguments], env=full, input=stdin, capture_output=True, text=True,

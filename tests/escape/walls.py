@@ -183,7 +183,7 @@ class Copy:
             text = (self.directory / name).read_text()
             assert old in text, f"walls.py is behind the source: {name} has no {old!r}"
             (self.directory / name).write_text(text.replace(old, new))
-        subprocess.run(["ninja", "-C", "build", "hatchery", "hatchery-server", "hatchery-zygote", "hatchery-init"],
+        subprocess.run(["ninja", "-C", "build", "hatchery", "hatchery-server", "hatchery-zygote", "hatchery-init", "hatchery-courier"],
                        cwd=self.directory, check=True, stdout=subprocess.DEVNULL)
 
     def fallen(self, attempts):

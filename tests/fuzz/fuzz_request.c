@@ -6,6 +6,7 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <sodium.h>
 #include <string.h>
 
 /* The HTTP room, played: one request whose body is the fuzzer's. */
@@ -21,6 +22,37 @@ const char *request_body(const struct request *req, size_t *ret_len)
 {
     *ret_len = req->len;
     return req->body;
+}
+
+/* Half of the requests have an Idempotency-Key. */
+const char *request_header(const struct request *req, const char *name)
+{
+    if (strcmp(name, "x-api-key") == 0)
+        return "key";
+    return strcmp(name, "idempotency-key") == 0 && req->len % 2 ? "\"name\"" : NULL;
+}
+
+void request_part(const struct request *req, char *ret, size_t size)
+{
+    (void) req;
+    (void) size;
+    *ret = '\0';
+}
+
+int request_query(const struct request *req, const char *name, char *ret, size_t size)
+{
+    (void) req;
+    (void) name;
+    (void) ret;
+    (void) size;
+    return -ENOENT;
+}
+
+void reply_header(struct request *req, const char *name, const char *value)
+{
+    (void) req;
+    (void) name;
+    (void) value;
 }
 
 uint64_t request_start_us(const struct request *req)
@@ -85,6 +117,12 @@ unsigned pool_queue_length(const struct pool *pool)
     return 0;
 }
 
+bool pool_is_draining(const struct pool *pool)
+{
+    (void) pool;
+    return false;
+}
+
 bool pool_is_ready(const struct pool *pool)
 {
     (void) pool;
@@ -97,9 +135,15 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     static const struct wire_server_conf conf = {
         .limits = { .timeout_default_ms = 30000, .timeout_max_ms = 300000, .code_bytes = 1000 }
     };
-    struct api api = { .conf = &conf };
+    static struct keys *keys;
+    unsigned char hash[KEYFILE_HASH];
+    struct api api = { .conf = &conf, .no_store = "there is no store" };
     struct request req = { .body = (const char *) data, .len = size };
 
+    crypto_generichash(hash, sizeof(hash), (const unsigned char *) "key", 3, NULL, 0);
+    if (!keys)
+        keys = keys_new(hash);
+    api.keys = keys;
     current = &req;
     api_execute(current, &api);
     assert(req.replies == 1);

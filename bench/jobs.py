@@ -1,0 +1,115 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: Apache-2.0
+#
+# The second half of "make bench": how many asynchronous jobs a second are accepted (each on disk before its 202) and
+# how many go through, beside what the store does alone, on the same disk, in turns. For accepting the one box is kept
+# busy, so that nothing but HTTP and the store is measured; a full cycle is accepted, run, and its end on disk.
+
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+
+from bench import BENCH, BenchError, Server, find_program
+
+BUILD = os.path.join(os.path.dirname(BENCH), "build")
+CLIENTS, ROUNDS, SECONDS, CYCLES = (1, 16, 64), 3, 2, 500
+SHARE = 0.7  # of the store's own rate
+
+
+def rate(argv):
+    done = subprocess.run(argv, stdout=subprocess.PIPE, check=False)
+    try:
+        figures = json.loads(done.stdout)
+    except ValueError:
+        raise BenchError(f"{os.path.basename(argv[0])} ended with {done.returncode} and no figures") from None
+    if figures["errors"]:
+        raise BenchError(f"{os.path.basename(argv[0])}: {figures['errors']} errors")
+    return figures["rps"]
+
+
+def store_rate(clients, *options):
+    with tempfile.TemporaryDirectory(prefix="hatchery-bench-") as directory:
+        return rate([find_program("bench-store", BUILD), "--path", os.path.join(directory, "jobs.db"), "--clients",
+                     str(clients), "--seconds", str(SECONDS), *options])
+
+
+def ask(server, url, path, body=None):
+    request = urllib.request.Request(url + path, headers={"x-api-key": server.key, "content-type": "application/json"},
+                                     data=json.dumps(body).encode() if body else None)
+    return json.loads(urllib.request.urlopen(request, timeout=60).read())
+
+
+class Hatchery:
+    """A server with a store of its own. Its webhooks lead to a port nobody listens on, once, and are given up."""
+
+    def __init__(self, **environment):
+        self.state = tempfile.TemporaryDirectory(prefix="hatchery-bench-")
+        self.server = Server("hatchery", [os.environ.get("HATCHERY") or os.path.join(BUILD, "hatchery"), "serve",
+                                          "--listen", "127.0.0.1:0", "--state", self.state.name], MAX_QUEUE_LENGTH="0",
+                             HATCHERY_WEBHOOKS_ALLOW="private", HATCHERY_WEBHOOKS_RETRIES="", HATCHERY_LOG_LEVEL="error",
+                             HATCHERY_SERVER_DRAIN_TIMEOUT="0",
+                             **environment)
+        self.url = self.server.wait_for_url()
+
+    def load(self, clients, *plan):
+        code = "pass #" + "x" * 1000
+        return rate([find_program("bench-load", BUILD), "--url", self.url, "--key", self.server.key, "--connections",
+                     str(clients), "--code", code, "--expect", "processing", "--webhook", "http://127.0.0.1:1/", *plan])
+
+    def stop(self):
+        self.server.stop()
+        self.state.cleanup()
+
+
+def accept_rate(clients):
+    hatchery = Hatchery(HATCHERY_POOL_MAX_RUNS="1")
+    try:
+        for _ in range(6):  # leased ahead as well
+            ask(hatchery.server, hatchery.url, "/v1/code/execute/python",
+                {"code": "import time; time.sleep(60)", "timeout": 60, "webhook_url": "http://127.0.0.1:1/"})
+        return hatchery.load(clients, "--seconds", str(SECONDS), "--warmup", "0")
+    finally:
+        hatchery.stop()
+
+
+def cycle_rate(clients):
+    hatchery = Hatchery()
+    try:
+        begin = time.monotonic()
+        hatchery.load(clients, "--requests", str(CYCLES), "--warmup", "0")
+        while any(ask(hatchery.server, hatchery.url, f"/v1/jobs?limit=1&state={state}")["jobs"]
+                  for state in ("queued", "running")):
+            time.sleep(0.01)
+        return CYCLES / (time.monotonic() - begin)
+    finally:
+        hatchery.stop()
+
+
+def main():
+    print(f"\n{'asynchronous jobs, per s':28}" + "".join(f"{f'{n} clients':>14}" for n in CLIENTS))
+    rows = {"the store alone: accept": lambda n: store_rate(n), "Hatchery: 202": accept_rate,
+            "the store alone: full cycle": lambda n: store_rate(n, "--cycle"), "Hatchery: accepted and run": cycle_rate}
+    figures = {name: {n: [] for n in CLIENTS} for name in rows}
+    for _ in range(ROUNDS):
+        for clients in CLIENTS:
+            for name, measure in rows.items():
+                figures[name][clients].append(measure(clients))
+    medians = {name: {n: statistics.median(values) for n, values in row.items()} for name, row in figures.items()}
+    for name, row in medians.items():
+        print(f"{name:28}" + "".join(f"{row[n]:>14,.0f}" for n in CLIENTS))
+    shares = {n: medians["Hatchery: 202"][n] / medians["the store alone: accept"][n] for n in CLIENTS}
+    print(f"{'202 / the store alone':28}" + "".join(f"{shares[n]:>14.2f}" for n in CLIENTS)
+          + f"   >= {SHARE}: {'holds' if min(shares.values()) >= SHARE else 'MISSED'}")
+    print("A program that is run costs a box, which is what the last row is bound by.")
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main())
+    except BenchError as error:
+        sys.exit(print(f"bench: {error}", file=sys.stderr) or 2)

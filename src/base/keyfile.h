@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The file `keys` of the state directory: a line a key, hashes only.
+ *
+ *   NAME HASH WEIGHT MAX_RUNS MAX_WAITING RATE CREATED
+ *
+ * HASH is the BLAKE2b-256 of the key in hexadecimal, CREATED seconds since 1970; 0 is "unlimited".  Written whole by
+ * the command (`hatchery key`) and renamed into place; read by the server. */
+#ifndef HATCHERY_BASE_KEYFILE_H
+#define HATCHERY_BASE_KEYFILE_H
+
+#include "buf.h"
+
+#include <stdint.h>
+
+enum { KEYFILE_NAME_MAX = 64, KEYFILE_HASH = 32, KEYFILE_BYTES_MAX = 4 << 20, KEYFILE_LIMIT_MAX = 1000000 };
+
+struct keyfile_key {
+    char name[KEYFILE_NAME_MAX + 1];
+    unsigned char hash[KEYFILE_HASH];
+    unsigned weight, max_runs, max_waiting, rate; /* rate: requests a minute */
+    int64_t created_s;
+};
+
+/* The name of the key that comes from API_KEY or the configuration; the file has none of this name. */
+#define KEYFILE_DEFAULT "default"
+
+/* May a key be called so?  Letters, digits, '.', '_', '-', at most KEYFILE_NAME_MAX. */
+bool keyfile_name_ok(const char *name);
+
+/* Call @on_key for every line of @text. 0, or -EINVAL with the line's number in @ret_line; nothing is skipped. */
+int keyfile_parse(const char *text, size_t len, void (*on_key)(void *data, const struct keyfile_key *key), void *data,
+                  unsigned *ret_line);
+
+void keyfile_add_line(struct buf *out, const struct keyfile_key *key);
+
+#endif

@@ -1,0 +1,293 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* hatchery-courier: takes orders from the server and delivers webhooks.
+ *
+ * Started by the supervisor, whose socket is descriptor 3.  One thread of ours,
+ * one loop around curl_multi_poll(3); name look-ups run in threads of libcurl,
+ * so nothing here waits for anybody.  All state is in memory and none would be
+ * missed: the server's store has every delivery.
+ * What must never happen here: an order without its one result while its server
+ * lives, a result that goes to another server than its order came from, more
+ * orders in hand than the process was given descriptors and memory for. */
+#include "../base/fd.h"
+#include "../base/log.h"
+#include "confine.h"
+#include "lane.h"
+#include "sign.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <sodium.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+
+enum { SUPERVISOR_FD = 3 };
+enum { WAITING_MAX = 4096, ORDERS_A_TURN = 64, POLL_MS = 60000 };
+
+/* Descriptors of one attempt: two sockets while IPv4 and IPv6 race, the resolver's and its wake-up pair, a file. */
+enum { FDS_BASE = 64, FDS_EACH = 8, IN_ALL_MAX = 4096 };
+
+struct courier {
+    struct courier_conf conf;
+    struct guard_allow *allow;
+    CURLM *multi;
+    struct lanes lanes;
+    struct deliveries running, finished; /* finished: the result is not sent yet */
+    int server_fd;                       /* -1: none yet, or the last one has gone */
+    bool warned;
+};
+
+/* --- deliveries --- */
+
+static void finish(struct courier *c, struct delivery *d)
+{
+    TAILQ_INSERT_TAIL(&c->finished, d, link);
+}
+
+static void start_all(struct courier *c)
+{
+    struct delivery *d;
+
+    while ((d = lanes_next(&c->lanes))) {
+        TAILQ_INSERT_TAIL(&c->running, d, link);
+        delivery_start(d, c->multi);
+    }
+}
+
+static void end_all(struct courier *c)
+{
+    struct CURLMsg *msg;
+    int left;
+
+    while ((msg = curl_multi_info_read(c->multi, &left))) {
+        struct delivery *d = NULL;
+        CURLcode code = msg->data.result;
+        if (msg->msg != CURLMSG_DONE)
+            continue;
+        curl_easy_getinfo(msg->easy_handle, CURLINFO_PRIVATE, (char **) &d);
+        TAILQ_REMOVE(&c->running, d, link);
+        delivery_end(d, c->multi, code);
+        lanes_done(&c->lanes, d);
+        finish(c, d);
+    }
+}
+
+static void free_list(struct courier *c, struct deliveries *list)
+{
+    struct delivery *d;
+
+    while ((d = TAILQ_FIRST(list))) {
+        TAILQ_REMOVE(list, d, link);
+        if (d->lane)
+            lanes_done(&c->lanes, d);
+        delivery_free(d, c->multi);
+    }
+}
+
+/* What has nobody to report to is not sent: the next server will order it again. */
+static void drop_server(struct courier *c)
+{
+    lanes_clear(&c->lanes);
+    free_list(c, &c->running);
+    free_list(c, &c->finished);
+    fd_close(&c->server_fd);
+}
+
+/* --- the server's messages --- */
+
+static void take_order(struct courier *c, const struct courier_order *order, int body_fd)
+{
+    struct delivery *d = delivery_new(&c->conf, c->allow, order, body_fd);
+
+    if (!c->conf.n_secrets && !c->warned) {
+        c->warned = true;
+        log_warn("webhooks are not signed: there is no secret in the configuration");
+    }
+    if (!d->result.type && lanes_add(&c->lanes, d) < 0)
+        delivery_fail(d, COURIER_FAILED, "too many deliveries wait for this host already");
+    if (d->result.type)
+        finish(c, d);
+}
+
+static bool has_room(const struct courier *c)
+{
+    return c->lanes.n_waiting < WAITING_MAX && TAILQ_EMPTY(&c->finished);
+}
+
+static void read_orders(struct courier *c)
+{
+    struct courier_order order;
+    int fd;
+
+    for (int i = 0; i < ORDERS_A_TURN && c->server_fd >= 0 && has_room(c); i++) {
+        ssize_t n = fd_recv(c->server_fd, &order, sizeof(order), &fd, 1, NULL);
+        if (n == -EAGAIN)
+            return;
+        if (n == sizeof(order) && order.type == COURIER_ORDER) {
+            take_order(c, &order, fd);
+            continue;
+        }
+        fd_close(&fd);
+        if (n != 0 && n != -ECONNRESET)
+            log_error("the server does not speak as it should", LOG_I("result", n));
+        drop_server(c);
+    }
+}
+
+static void send_results(struct courier *c)
+{
+    struct delivery *d;
+
+    while (c->server_fd >= 0 && (d = TAILQ_FIRST(&c->finished))) {
+        int err = fd_send(c->server_fd, &d->result, sizeof(d->result), NULL, 0);
+        if (err == -EAGAIN)
+            return;
+        if (err) {
+            drop_server(c);
+            return;
+        }
+        TAILQ_REMOVE(&c->finished, d, link);
+        delivery_free(d, c->multi);
+    }
+}
+
+/* --- the supervisor's messages --- */
+
+static int set_nonblocking(int fd)
+{
+    int flags = fcntl(fd, F_GETFL);
+    return flags < 0 || fcntl(fd, F_SETFL, flags | O_NONBLOCK) < 0 ? -errno : 0;
+}
+
+/* False: the supervisor is gone, or mad. */
+static bool read_supervisor(struct courier *c)
+{
+    enum courier_type type;
+    int fd;
+
+    for (;;) {
+        ssize_t n = fd_recv(SUPERVISOR_FD, &type, sizeof(type), &fd, 1, NULL);
+        if (n == -EAGAIN)
+            return true;
+        if (n != sizeof(type) || type != COURIER_SERVER || fd < 0 || set_nonblocking(fd) < 0) {
+            fd_close(&fd);
+            return false;
+        }
+        drop_server(c);
+        c->server_fd = fd;
+    }
+}
+
+/* --- the loop --- */
+
+/* A server that has hung up is gone whatever it has still ordered. */
+static bool server_hung_up(const struct courier *c)
+{
+    struct pollfd p = { .fd = c->server_fd };
+
+    return c->server_fd >= 0 && poll(&p, 1, 0) > 0 && (p.revents & (POLLHUP | POLLERR));
+}
+
+static void wait_for_something(struct courier *c)
+{
+    struct curl_waitfd fds[2] = { { .fd = SUPERVISOR_FD, .events = CURL_WAIT_POLLIN }, { .fd = c->server_fd } };
+
+    if (has_room(c))
+        fds[1].events |= CURL_WAIT_POLLIN;
+    if (!TAILQ_EMPTY(&c->finished))
+        fds[1].events |= CURL_WAIT_POLLOUT;
+    if (curl_multi_poll(c->multi, fds, c->server_fd >= 0 ? 2 : 1, POLL_MS, NULL) != CURLM_OK)
+        abort();
+}
+
+static int serve(struct courier *c)
+{
+    int running;
+
+    while (read_supervisor(c)) {
+        if (server_hung_up(c))
+            drop_server(c);
+        read_orders(c);
+        start_all(c);
+        if (curl_multi_perform(c->multi, &running) != CURLM_OK)
+            abort();
+        end_all(c);
+        start_all(c);
+        send_results(c);
+        wait_for_something(c);
+    }
+    drop_server(c);
+    return EXIT_SUCCESS;
+}
+
+/* --- start --- */
+
+static bool conf_is_sound(const struct courier_conf *conf)
+{
+    bool sound = conf->type == COURIER_CONF && conf->timeout_ms && conf->per_host && conf->in_all
+                 && conf->in_all <= IN_ALL_MAX && conf->n_secrets <= COURIER_SECRETS_MAX
+                 && memchr(conf->allow, '\0', sizeof(conf->allow));
+
+    for (unsigned i = 0; i < conf->n_secrets && sound; i++)
+        sound = conf->secrets[i].len >= SIGN_KEY_MIN && conf->secrets[i].len <= SIGN_KEY_MAX;
+    return sound;
+}
+
+static int parse_allow(struct courier *c)
+{
+    struct buf error;
+    int err;
+
+    buf_init(&error, 1024);
+    err = guard_allow_parse(c->conf.allow, &c->allow, &error);
+    buf_addc(&error, '\0');
+    if (err)
+        log_error("webhooks.allow is wrong", LOG_S("error", error.data));
+    buf_free(&error);
+    return err;
+}
+
+static int start(struct courier *c)
+{
+    const char *what = "";
+
+    if (parse_allow(c) < 0 || set_nonblocking(SUPERVISOR_FD) < 0)
+        return -1;
+    if (curl_global_init(CURL_GLOBAL_DEFAULT) != CURLE_OK || !(c->multi = curl_multi_init())) {
+        log_error("libcurl does not start");
+        return -1;
+    }
+    curl_multi_setopt(c->multi, CURLMOPT_MAXCONNECTS, (long) c->conf.in_all);
+    lanes_init(&c->lanes, c->conf.per_host, c->conf.in_all);
+    TAILQ_INIT(&c->running);
+    TAILQ_INIT(&c->finished);
+    c->server_fd = -1;
+    int err = confine(FDS_BASE + FDS_EACH * c->conf.in_all, &what);
+    if (err)
+        log_error("the courier could not confine itself", LOG_S("step", what) LOG_S("errno", strerrorname_np(-err)));
+    return err;
+}
+
+int main(void)
+{
+    static struct courier courier;
+
+    prctl(PR_SET_NAME, "hatchery-courier", 0, 0, 0);
+    prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
+    signal(SIGPIPE, SIG_IGN);
+    /* The message buffer is where the secrets stay: there is no second copy of them. */
+    sodium_mlock(&courier.conf, sizeof(courier.conf));
+    if (sodium_init() < 0
+        || fd_recv(SUPERVISOR_FD, &courier.conf, sizeof(courier.conf), NULL, 0, NULL) != sizeof(courier.conf)
+        || !conf_is_sound(&courier.conf)) {
+        fprintf(stderr, "hatchery-courier is started by `hatchery serve`\n");
+        return EXIT_FAILURE;
+    }
+    log_init("courier", (enum log_format) courier.conf.log_format, (enum log_level) courier.conf.log_level);
+    int status = start(&courier) < 0 ? EXIT_FAILURE : serve(&courier);
+    sodium_munlock(&courier.conf, sizeof(courier.conf)); /* wipes it */
+    return status;
+}

@@ -1,0 +1,64 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What the server, the supervisor and hatchery-courier say to each other.
+ *
+ *   supervisor -> courier   struct courier_conf, once, as its first message
+ *   supervisor -> courier   COURIER_SERVER [socket], again for every new server
+ *   server -> courier       struct courier_order [body], one a delivery attempt
+ *   courier -> server       struct courier_result, exactly one for each order
+ *
+ * SOCK_SEQPACKET socketpairs, fixed-size messages, as in base/wire.h.  The courier
+ * holds no queue that would be missed: an order it dies with has no result, and the
+ * server, whose store has the delivery, orders it again from the next courier. */
+#ifndef HATCHERY_COURIER_COURIER_H
+#define HATCHERY_COURIER_COURIER_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+enum { COURIER_URL_MAX = 2048, COURIER_SECRETS_MAX = 8, COURIER_ALLOW_MAX = 4096 };
+
+enum courier_type { COURIER_CONF = 1, COURIER_SERVER, COURIER_ORDER, COURIER_RESULT };
+
+/* The courier's slice of the configuration.  The server never sees the secrets. */
+struct courier_conf {
+    enum courier_type type;
+    int log_format, log_level;
+    unsigned timeout_ms;           /* of one attempt, connecting included */
+    unsigned per_host, in_all;     /* attempts at once */
+    char allow[COURIER_ALLOW_MAX]; /* webhooks.allow, as configured */
+    unsigned n_secrets;
+    struct {
+        unsigned char key[64];      /* decoded from whsec_... */
+        unsigned len;               /* 24 to 64 */
+    } secrets[COURIER_SECRETS_MAX]; /* every one signs: rotation */
+};
+
+/* Deliver the bytes of the descriptor that comes with it (a sealed memfd, read from its start) to @url, once. */
+struct courier_order {
+    enum courier_type type;
+    uint64_t delivery; /* the server's number for it, unique in its life */
+    uint64_t body_len;
+    char webhook_id[64];  /* the same on every attempt */
+    char traceparent[64]; /* empty: none */
+    char url[COURIER_URL_MAX + 1];
+};
+
+enum courier_verdict {
+    COURIER_ANSWERED, /* an HTTP answer came: @status says which */
+    COURIER_FAILED,   /* no answer: connection, time, TLS; worth another try */
+    COURIER_REFUSED,  /* never sent: the address is forbidden or the URL is none; trying again is of no use
+                       * unless the name resolves to something else, which the server may try */
+};
+
+struct courier_result {
+    enum courier_type type;
+    uint64_t delivery;
+    enum courier_verdict verdict;
+    int status; /* HTTP status of COURIER_ANSWERED */
+    int64_t duration_us;
+    int64_t retry_after_s; /* the answer's Retry-After, seconds or date turned into seconds; -1: none */
+    char address[64];      /* the one that was connected to, empty if none */
+    char error[256];       /* a sentence for the log and the delivery's record, empty for COURIER_ANSWERED */
+};
+
+#endif

@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* One attempt to deliver one webhook, from its order to its result. */
+#ifndef HATCHERY_COURIER_DELIVERY_H
+#define HATCHERY_COURIER_DELIVERY_H
+
+#include "courier.h"
+#include "guard.h"
+
+#include <curl/curl.h>
+#include <sys/queue.h>
+
+struct lane;
+
+struct delivery {
+    TAILQ_ENTRY(delivery) link; /* in the one list it is in: of its lane, the running, the finished */
+    struct lane *lane;          /* lane.h's */
+    const struct courier_conf *conf;
+    const struct guard_allow *allow;
+    struct courier_order order;
+    struct guard_url url;
+    const void *body; /* the descriptor's pages, body_len bytes */
+    CURL *easy;
+    struct curl_slist *headers;
+    int64_t start_us;
+    size_t head_bytes, answer_bytes;
+    bool answered;           /* the head of a final answer is complete */
+    unsigned opened, banned; /* addresses that were tried, and those that were not allowed */
+    char tls_error[CURL_ERROR_SIZE];
+    struct courier_result result;
+};
+TAILQ_HEAD(deliveries, delivery);
+
+/* Take @order and @body_fd, which is closed here; @conf and @allow must live longer.  Returns the delivery; when its
+ * result.type is set it has come to its end already: the order is malformed or its URL refused.  Never blocks. */
+struct delivery *delivery_new(const struct courier_conf *conf, const struct guard_allow *allow,
+                              const struct courier_order *order, int body_fd);
+
+/* Sign it and hand it to @multi.  Its result follows from delivery_end(). */
+void delivery_start(struct delivery *delivery, CURLM *multi);
+
+/* libcurl is done with it: fill in its result, and write the attempt's line to the log. */
+void delivery_end(struct delivery *delivery, CURLM *multi, CURLcode code);
+
+/* Come to an end without an attempt: @error is the sentence. */
+void delivery_fail(struct delivery *delivery, enum courier_verdict verdict, const char *error);
+
+/* In whatever state: a running one is cut off.  @multi may be NULL for one that was not started. */
+struct delivery *delivery_free(struct delivery *delivery, CURLM *multi);
+
+#endif

@@ -1,0 +1,677 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The jobs of the store that run here.
+ *
+ * Called by the handlers and by the main loop.  A few more jobs are leased than
+ * can run at once, so that no box waits for the disk; they take their turn in
+ * the pool beside the synchronous ones.  A job that was lost before runs while
+ * this server holds no other lease, so that a job that kills servers takes no
+ * innocent one with it.
+ * What must never happen here: a lease without an end (a finish that the disk
+ * refuses is tried until it works), a job that runs twice because of what it
+ * did itself, a waiter that is not told. */
+#include "backlog.h"
+
+#include "../base/fd.h"
+#include "../base/log.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { LOSSES_MAX = 3, RETRY_MS = 1000, SWEEP_MS = 5000, SWEEP_ON_MS = 20, CANCEL_TRIES = 3 };
+enum { HISTORY_MAX = 256, HISTORY_MS = 1000, HISTORY_FLUSHES_MAX = 16 };
+
+enum lease_state {
+    LEASE_POOLED,  /* the pool has it */
+    LEASE_ENDING,  /* its end is on its way to the disk */
+    LEASE_REFUSED, /* the disk did not take it; it is tried again */
+};
+
+struct lease {
+    struct job job;
+    struct backlog *backlog;
+    struct key *key;
+    struct store_lease fence;
+    enum lease_state state;
+    bool released, lost; /* it ends by being given back */
+    char *code;
+    struct store_bytes client_id;
+    int64_t created_us;
+    struct store_end end;
+    struct buf body;
+    void (*on_cancelled)(void *data, int err);
+    void *on_cancelled_data;
+    LIST_ENTRY(lease) link;
+};
+
+struct waiter {
+    char id[UUID_SIZE];
+    void (*on_over)(void *data, int status, struct store_bytes reply);
+    void *data;
+    LIST_ENTRY(waiter) link;
+};
+
+struct backlog {
+    struct backlog_conf conf;
+    LIST_HEAD(, lease) leases;
+    LIST_HEAD(, waiter) waiters;
+    unsigned n_leases, n_pooled;
+    unsigned asked;       /* answers of the store that are outstanding and must not find us gone */
+    bool claiming, again; /* a claim is under way; and one more is wanted after it */
+    bool suspects;        /* lost jobs wait until we hold no lease */
+    bool alone;           /* one of them is running */
+    bool draining;
+    int64_t queued;
+    uv_timer_t retry, sweep, flush;
+    struct store_record *history;
+    unsigned n_history, n_flushes;
+    void (*on_idle)(void *data);
+    void *on_idle_data;
+};
+
+static void claim_more(struct backlog *b);
+static void post_end(struct lease *lease);
+
+static const struct store_ops *ops(const struct backlog *b)
+{
+    return b->conf.store->ops;
+}
+
+static struct store_bytes copy_bytes(struct store_bytes from)
+{
+    if (!from.p)
+        return from;
+    char *p = xmalloc(from.n + 1);
+    memcpy(p, from.p, from.n);
+    p[from.n] = '\0';
+    return (struct store_bytes){ p, from.n };
+}
+
+static void free_bytes(struct store_bytes bytes)
+{
+    free((char *) (uintptr_t) bytes.p);
+}
+
+/* --- waiters --- */
+
+struct waiter *backlog_wait(struct backlog *b, const char *id,
+                            void (*on_over)(void *data, int status, struct store_bytes reply), void *data)
+{
+    struct waiter *w = xcalloc(1, sizeof(*w));
+
+    snprintf(w->id, sizeof(w->id), "%s", id);
+    w->on_over = on_over;
+    w->data = data;
+    LIST_INSERT_HEAD(&b->waiters, w, link);
+    return w;
+}
+
+void backlog_unwait(struct backlog *b, struct waiter *w)
+{
+    (void) b;
+    LIST_REMOVE(w, link);
+    free(w);
+}
+
+/* @id NULL: all. */
+static void tell_waiters(struct backlog *b, const char *id, int status, struct store_bytes reply)
+{
+    struct waiter *next;
+
+    for (struct waiter *w = LIST_FIRST(&b->waiters); w; w = next) {
+        next = LIST_NEXT(w, link);
+        if (id && strcmp(w->id, id) != 0)
+            continue;
+        LIST_REMOVE(w, link);
+        w->on_over(w->data, status, reply);
+        free(w);
+    }
+}
+
+/* --- the end of a lease --- */
+
+static void check_idle(struct backlog *b)
+{
+    void (*on_idle)(void *) = b->on_idle;
+
+    if (!b->draining || !on_idle || b->n_leases || b->asked || b->n_flushes)
+        return;
+    b->on_idle = NULL;
+    on_idle(b->on_idle_data);
+}
+
+static void lease_free(struct lease *lease)
+{
+    struct backlog *b = lease->backlog;
+
+    LIST_REMOVE(lease, link);
+    b->n_leases--;
+    buf_free(&lease->body);
+    free_bytes(lease->client_id);
+    free(lease->code);
+    free(lease);
+    if (!b->n_leases)
+        b->alone = false;
+    claim_more(b);
+    check_idle(b);
+}
+
+static void on_retry(uv_timer_t *timer)
+{
+    struct backlog *b = timer->data;
+    struct lease *lease;
+
+    LIST_FOREACH(lease, &b->leases, link)
+    if (lease->state == LEASE_REFUSED)
+        post_end(lease);
+}
+
+static void tell_canceller(struct lease *lease, int err)
+{
+    if (lease->on_cancelled)
+        lease->on_cancelled(lease->on_cancelled_data, err);
+    lease->on_cancelled = NULL;
+}
+
+static void on_end_stored(void *data, const struct store_answer *answer)
+{
+    struct lease *lease = data;
+    struct backlog *b = lease->backlog;
+
+    b->queued = answer->queued;
+    if (answer->err && answer->err != -ESTALE) { /* the result is kept here until there is room for it there */
+        lease->state = LEASE_REFUSED;
+        uv_timer_start(&b->retry, on_retry, RETRY_MS, 0);
+        return;
+    }
+    if (answer->err)
+        log_warn("a lease was lost: its result changes nothing", LOG_S("job_id", lease->job.id));
+    else if (!lease->released)
+        tell_waiters(b, lease->job.id, lease->end.status, lease->end.body);
+    tell_canceller(lease, answer->err ? -EALREADY : 0);
+    lease_free(lease);
+}
+
+static void post_end(struct lease *lease)
+{
+    struct backlog *b = lease->backlog;
+
+    lease->state = LEASE_ENDING;
+    if (lease->released)
+        ops(b)->release(b->conf.store, &lease->fence, lease->lost, on_end_stored, lease);
+    else
+        ops(b)->finish(b->conf.store, &lease->fence, &lease->end, on_end_stored, lease);
+}
+
+/* It is not the pool's any more. */
+static void leave_pool(struct lease *lease)
+{
+    lease->backlog->n_pooled--;
+    post_end(lease);
+    claim_more(lease->backlog);
+}
+
+static void give_back(struct lease *lease, bool lost)
+{
+    lease->released = true;
+    lease->lost = lost;
+    leave_pool(lease);
+}
+
+static void begin_end(struct lease *lease, enum store_state state, int status)
+{
+    int64_t now_us_ = now_us(), wall = wall_us();
+    const struct job *job = &lease->job;
+
+    lease->end = (struct store_end){ .state = state,
+                                     .status = status,
+                                     .started_us = job->started_us ? wall - (now_us_ - job->started_us) : 0,
+                                     .over_us = wall };
+    buf_init(&lease->body, SIZE_MAX / 2); /* its parts are bounded */
+    envelope_begin(&lease->body, status, lease->client_id, job->id);
+}
+
+static void end_end(struct lease *lease)
+{
+    struct backlog *b = lease->backlog;
+    const struct job *job = &lease->job;
+    int64_t run_us = job->started_us ? job->ended_us - job->started_us : 0;
+    int64_t total_us = lease->end.over_us - lease->created_us;
+    int64_t queue_us = lease->end.started_us ? lease->end.started_us - lease->created_us : total_us;
+
+    buf_adds(&lease->body, ", ");
+    envelope_add(&lease->body, b->conf.envelope, run_us, queue_us > 0 ? queue_us : 0, total_us > 0 ? total_us : 0,
+                 b->queued + pool_queue_length(b->conf.pool));
+    buf_addc(&lease->body, '}');
+    lease->end.body = (struct store_bytes){ lease->body.data, lease->body.len };
+}
+
+static void end_with_error(struct lease *lease, enum store_state state, int status, const char *error,
+                           const char *reason)
+{
+    begin_end(lease, state, status);
+    envelope_add_error(&lease->body, error, reason);
+    buf_adds(&lease->body, ", \"stdout\": \"\", \"stderr\": \"\", \"exit_code\": 137");
+    end_end(lease);
+}
+
+/* What the program did is a result.  That its box was lost is not: it runs again. */
+static void on_job_done(struct job *job, const struct outcome *outcome)
+{
+    struct lease *lease = job->owner;
+    struct backlog *b = lease->backlog;
+    int status = outcome_status(outcome);
+
+    if (outcome->kind == OUTCOME_INTERNAL) {
+        log_warn("a job was lost with its box and will run again",
+                 LOG_S("job_id", job->id) LOG_I("attempt", lease->fence.attempt));
+        give_back(lease, true);
+        return;
+    }
+    begin_end(lease, status == 200 ? STORE_DONE : STORE_FAILED, status);
+    outcome_add_json(outcome, b->conf.limits, &lease->body);
+    end_end(lease);
+    leave_pool(lease);
+}
+
+/* No box came for it: it waits on disk again. */
+static void on_job_refused(struct job *job)
+{
+    give_back(job->owner, false);
+}
+
+/* --- claiming --- */
+
+static void bury(struct lease *lease)
+{
+    log_error("a job was lost too often and is dead",
+              LOG_S("job_id", lease->job.id) LOG_I("losses", lease->fence.attempt - 1));
+    end_with_error(lease, STORE_DEAD, 500,
+                   "The job was lost three times: the server, its sandbox or the machine ended while it ran",
+                   "worker_lost");
+    leave_pool(lease);
+}
+
+static void start(struct backlog *b, const struct store_record *r)
+{
+    struct lease *lease = xcalloc(1, sizeof(*lease));
+    struct store_bytes code = copy_bytes(r->code);
+
+    lease->backlog = b;
+    lease->key = keys_named(b->conf.keys, r->tenant);
+    lease->fence = (struct store_lease){ r->seq, r->attempt };
+    lease->created_us = r->created_us;
+    lease->client_id = copy_bytes(r->client_id);
+    lease->code = (char *) (uintptr_t) code.p;
+    lease->job = (struct job){ .code = code.p,
+                               .code_len = code.n,
+                               .timeout_ms = r->timeout_ms,
+                               .share = &lease->key->share,
+                               .leased = true,
+                               .on_done = on_job_done,
+                               .on_refused = on_job_refused,
+                               .owner = lease };
+    memcpy(lease->job.id, r->id, sizeof(lease->job.id));
+    LIST_INSERT_HEAD(&b->leases, lease, link);
+    b->n_leases++;
+    b->n_pooled++;
+    b->alone = b->alone || r->attempt > 1;
+    if (r->attempt > LOSSES_MAX)
+        bury(lease);
+    else if (pool_run(b->conf.pool, &lease->job) < 0)
+        give_back(lease, false);
+}
+
+static void on_claimed(void *data, const struct store_answer *answer)
+{
+    struct backlog *b = data;
+
+    b->asked--;
+    b->claiming = false;
+    b->suspects = answer->suspects && !answer->n;
+    if (!answer->err)
+        b->queued = answer->queued;
+    for (unsigned i = 0; i < answer->n; i++)
+        start(b, &answer->records[i]);
+    if (b->again || (answer->n && b->queued))
+        claim_more(b);
+    check_idle(b);
+}
+
+/* Jobs of @key that are leased and wait for a box. */
+static unsigned leased_waiting(const struct backlog *b, const struct key *key)
+{
+    const struct lease *lease;
+    unsigned n = 0;
+
+    LIST_FOREACH(lease, &b->leases, link)
+    n += lease->key == key && lease->state == LEASE_POOLED && !lease->job.run;
+    return n;
+}
+
+static unsigned list_shares(const struct backlog *b, struct store_share **ret)
+{
+    unsigned n = 0, cap = 0;
+
+    *ret = NULL;
+    for (struct key *key = keys_first(b->conf.keys); key; key = key->next) {
+        const struct share *share = &key->share;
+        if (share->weight == 1 && !share->max_runs)
+            continue;
+        if (n == cap) {
+            cap = cap ? 2 * cap : 16;
+            *ret = xrealloc(*ret, cap * sizeof(**ret));
+        }
+        unsigned used = share->running + leased_waiting(b, key);
+        (*ret)[n++] = (struct store_share){ .tenant = key->file.name,
+                                            .weight = share->weight,
+                                            .room = !share->max_runs         ? UINT32_MAX
+                                                    : share->max_runs > used ? share->max_runs - used
+                                                                             : 0 };
+    }
+    return n;
+}
+
+/* How many leases more than can run: a claim takes about as long as a short run. */
+static unsigned wanted(const struct backlog *b)
+{
+    unsigned most = 3 * b->conf.max_runs + 2;
+    return b->n_pooled < most ? most - b->n_pooled : 0;
+}
+
+static void claim_now(struct backlog *b)
+{
+    struct store_share *shares;
+    struct store_claim claim = { .max = wanted(b), .alone = b->n_leases == 0 };
+
+    b->again = b->claiming;
+    if (b->claiming || b->draining || b->alone || !claim.max || (b->suspects && !claim.alone))
+        return;
+    if (!pool_is_ready(b->conf.pool))
+        return;
+    claim.n_shares = list_shares(b, &shares);
+    claim.shares = shares;
+    b->claiming = true;
+    b->again = false;
+    b->asked++;
+    ops(b)->claim(b->conf.store, &claim, on_claimed, b);
+    free(shares);
+}
+
+static void claim_more(struct backlog *b)
+{
+    if (b->queued > 0)
+        claim_now(b);
+}
+
+void backlog_wake(struct backlog *b)
+{
+    claim_more(b);
+}
+
+/* --- for the handlers --- */
+
+struct submission {
+    struct backlog *backlog;
+    store_done *done;
+    void *data;
+};
+
+static void on_submitted(void *data, const struct store_answer *answer)
+{
+    struct submission *s = data;
+    struct backlog *b = s->backlog;
+
+    b->asked--;
+    if (!answer->err)
+        b->queued = answer->queued;
+    s->done(s->data, answer);
+    free(s);
+    check_idle(b);
+}
+
+void backlog_submit(struct backlog *b, const struct store_job *job, store_done *done, void *data)
+{
+    struct submission *s = xcalloc(1, sizeof(*s));
+
+    *s = (struct submission){ b, done, data };
+    b->asked++;
+    ops(b)->enqueue(b->conf.store, job, on_submitted, s);
+    claim_now(b);
+}
+
+int64_t backlog_queued(const struct backlog *b)
+{
+    return b->queued;
+}
+
+/* --- cancelling --- */
+
+struct cancel {
+    struct backlog *backlog;
+    char *tenant;
+    char id[UUID_SIZE];
+    unsigned tries;
+    struct buf body;
+    void (*done)(void *data, int err);
+    void *data;
+};
+
+static void try_cancel(struct cancel *c);
+
+static void cancel_over(struct cancel *c, int err)
+{
+    struct backlog *b = c->backlog;
+
+    c->done(c->data, err);
+    buf_free(&c->body);
+    free(c->tenant);
+    free(c);
+    check_idle(b);
+}
+
+static const char cancelled[] = "The run was cancelled";
+
+static void on_queued_cancelled(void *data, const struct store_answer *answer)
+{
+    struct cancel *c = data;
+    struct backlog *b = c->backlog;
+
+    b->asked--;
+    if (answer->err == -EBUSY && c->tries < CANCEL_TRIES) { /* it was claimed in the meantime: by us, most likely */
+        try_cancel(c);
+        return;
+    }
+    if (!answer->err) {
+        b->queued = answer->queued;
+        tell_waiters(b, c->id, 400, (struct store_bytes){ c->body.data, c->body.len });
+    }
+    cancel_over(c, answer->err);
+}
+
+static void on_found(void *data, const struct store_answer *answer)
+{
+    struct cancel *c = data;
+    struct backlog *b = c->backlog;
+    const struct store_record *r = answer->records;
+    int64_t now = wall_us();
+
+    b->asked--;
+    if (answer->err || r->state > STORE_RUNNING) {
+        cancel_over(c, answer->err ? answer->err : -EALREADY);
+        return;
+    }
+    buf_free(&c->body);
+    buf_init(&c->body, SIZE_MAX / 2);
+    envelope_begin(&c->body, 400, r->client_id, r->id);
+    envelope_add_error(&c->body, cancelled, "cancelled");
+    buf_adds(&c->body, ", \"stdout\": \"\", \"stderr\": \"\", \"exit_code\": 137, ");
+    envelope_add(&c->body, b->conf.envelope, 0, now - r->created_us, now - r->created_us, b->queued);
+    buf_addc(&c->body, '}');
+    const struct store_end end = {
+        .state = STORE_CANCELLED, .status = 400, .over_us = now, .body = { c->body.data, c->body.len }
+    };
+    b->asked++;
+    ops(b)->cancel(b->conf.store, c->tenant, c->id, &end, on_queued_cancelled, c);
+}
+
+static struct lease *find_lease(const struct backlog *b, const char *tenant, const char *id)
+{
+    struct lease *lease;
+
+    LIST_FOREACH(lease, &b->leases, link)
+    if (strcmp(lease->job.id, id) == 0 && strcmp(lease->key->file.name, tenant) == 0)
+        return lease;
+    return NULL;
+}
+
+static void on_lease_cancelled(void *data, int err)
+{
+    cancel_over(data, err);
+}
+
+static void try_cancel(struct cancel *c)
+{
+    struct backlog *b = c->backlog;
+    struct lease *lease = find_lease(b, c->tenant, c->id);
+
+    c->tries++;
+    if (!lease) {
+        b->asked++;
+        ops(b)->get(b->conf.store, c->tenant, c->id, on_found, c);
+    } else if (lease->state != LEASE_POOLED)
+        cancel_over(c, -EALREADY);
+    else {
+        pool_cancel(b->conf.pool, &lease->job);
+        if (!lease->job.ended_us)
+            lease->job.ended_us = now_us();
+        end_with_error(lease, STORE_CANCELLED, 400, cancelled, "cancelled");
+        lease->on_cancelled = on_lease_cancelled;
+        lease->on_cancelled_data = c;
+        leave_pool(lease);
+    }
+}
+
+void backlog_cancel(struct backlog *b, const char *tenant, const char *id, void (*done)(void *data, int err),
+                    void *data)
+{
+    struct cancel *c = xcalloc(1, sizeof(*c));
+
+    *c = (struct cancel){ .backlog = b, .tenant = xstrdup(tenant), .done = done, .data = data };
+    snprintf(c->id, sizeof(c->id), "%s", id);
+    try_cancel(c);
+}
+
+/* --- history --- */
+
+static void on_flushed(void *data, const struct store_answer *answer)
+{
+    struct backlog *b = data;
+
+    (void) answer; /* the store has said in the log what it thinks of its disk */
+    b->n_flushes--;
+    check_idle(b);
+}
+
+static void flush(struct backlog *b)
+{
+    uv_timer_stop(&b->flush);
+    if (b->n_history && b->n_flushes < HISTORY_FLUSHES_MAX) {
+        b->n_flushes++;
+        ops(b)->history(b->conf.store, b->history, b->n_history, on_flushed, b);
+    }
+    for (unsigned i = 0; i < b->n_history; i++)
+        free_bytes(b->history[i].client_id);
+    b->n_history = 0;
+}
+
+static void on_flush(uv_timer_t *timer)
+{
+    flush(timer->data);
+}
+
+void backlog_history(struct backlog *b, const struct store_record *record)
+{
+    struct store_record *r = &b->history[b->n_history++];
+
+    *r = *record; /* the tenant's name is its key's, which stays */
+    r->client_id = copy_bytes(record->client_id);
+    if (b->n_history == HISTORY_MAX || b->draining)
+        flush(b);
+    else if (b->n_history == 1)
+        uv_timer_start(&b->flush, on_flush, HISTORY_MS, 0);
+}
+
+/* --- keeping house --- */
+
+static void on_sweep(uv_timer_t *timer);
+
+static void on_swept(void *data, const struct store_answer *answer)
+{
+    struct backlog *b = data;
+
+    b->asked--;
+    if (!answer->err)
+        b->queued = answer->queued;
+    if (!b->draining)
+        uv_timer_start(&b->sweep, on_sweep, answer->more ? SWEEP_ON_MS : SWEEP_MS, 0);
+    claim_more(b); /* whatever a lost wake-up would have cost; and the jobs of the server before this one */
+    check_idle(b);
+}
+
+static void on_sweep(uv_timer_t *timer)
+{
+    struct backlog *b = timer->data;
+
+    b->asked++;
+    ops(b)->sweep(b->conf.store, wall_us(), on_swept, b);
+}
+
+void backlog_drain(struct backlog *b, void (*on_idle)(void *data), void *data)
+{
+    struct lease *next;
+
+    b->draining = true;
+    b->on_idle = on_idle;
+    b->on_idle_data = data;
+    uv_timer_stop(&b->sweep);
+    flush(b);
+    for (struct lease *lease = LIST_FIRST(&b->leases); lease; lease = next) {
+        next = LIST_NEXT(lease, link);
+        if (lease->state != LEASE_POOLED || lease->job.run)
+            continue;
+        pool_cancel(b->conf.pool, &lease->job);
+        give_back(lease, false);
+    }
+    /* Those whose job runs are told when it is over; the others would wait for the next server. */
+    struct waiter *after;
+    for (struct waiter *w = LIST_FIRST(&b->waiters); w; w = after) {
+        after = LIST_NEXT(w, link);
+        struct lease *lease;
+        bool runs = false;
+        LIST_FOREACH(lease, &b->leases, link)
+        runs = runs || (strcmp(lease->job.id, w->id) == 0 && !lease->released);
+        if (runs)
+            continue;
+        LIST_REMOVE(w, link);
+        w->on_over(w->data, 503, (struct store_bytes){ 0 });
+        free(w);
+    }
+    check_idle(b);
+}
+
+struct backlog *backlog_new(const struct backlog_conf *conf)
+{
+    struct backlog *b = xcalloc(1, sizeof(*b));
+
+    b->conf = *conf;
+    LIST_INIT(&b->leases);
+    LIST_INIT(&b->waiters);
+    b->history = xcalloc(HISTORY_MAX, sizeof(*b->history));
+    uv_timer_init(conf->loop, &b->retry);
+    uv_timer_init(conf->loop, &b->sweep);
+    uv_timer_init(conf->loop, &b->flush);
+    b->retry.data = b->sweep.data = b->flush.data = b;
+    uv_timer_start(&b->sweep, on_sweep, 0, 0);
+    return b;
+}

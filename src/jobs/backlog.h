@@ -1,0 +1,54 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The jobs of the store that run here: leased, run, finished; and whoever waits for one.
+ *
+ * One loop, one thread; nothing here blocks. */
+#ifndef HATCHERY_JOBS_BACKLOG_H
+#define HATCHERY_JOBS_BACKLOG_H
+
+#include "envelope.h"
+#include "keys.h"
+#include "pool.h"
+#include "store.h"
+
+struct backlog;
+struct waiter;
+
+struct backlog_conf {
+    uv_loop_t *loop;
+    struct pool *pool;
+    struct keys *keys;
+    struct store *store;
+    const struct envelope *envelope;
+    const struct wire_limits *limits;
+    unsigned max_runs;
+};
+
+struct backlog *backlog_new(const struct backlog_conf *conf);
+
+/* Something may wait in the store (struct store_conf's on_wake), or the pool has room (struct pool_hooks'). */
+void backlog_wake(struct backlog *backlog);
+
+/* Accept @job: store_ops.enqueue, and a claim in the same transaction where a box would be free. */
+void backlog_submit(struct backlog *backlog, const struct store_job *job, store_done *done, void *data);
+
+/* Have @on_over called once, when the job @id is over: with its reply, or without one when the server stops first
+ * (the job is kept).  backlog_unwait() forgets a waiter that was not called. */
+struct waiter *backlog_wait(struct backlog *backlog, const char *id,
+                            void (*on_over)(void *data, int status, struct store_bytes reply), void *data);
+void backlog_unwait(struct backlog *backlog, struct waiter *waiter);
+
+/* End a job: a queued one never starts, a running one is killed at once.  @done: 0 once that is on disk, -ENOENT,
+ * -EALREADY (it is over), -EBUSY (another server runs it), or what the store says. */
+void backlog_cancel(struct backlog *backlog, const char *tenant, const char *id, void (*done)(void *data, int err),
+                    void *data);
+
+/* A run that never waited for the store: its row is written later, with others. */
+void backlog_history(struct backlog *backlog, const struct store_record *record);
+
+/* Jobs that wait in the store. */
+int64_t backlog_queued(const struct backlog *backlog);
+
+/* Start no more jobs, give back those that have not begun; @on_idle when the others are over and on disk. */
+void backlog_drain(struct backlog *backlog, void (*on_idle)(void *data), void *data);
+
+#endif

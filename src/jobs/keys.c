@@ -1,0 +1,175 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The keys: which there are, which one a request has, how often it may come.
+ *
+ * Called by the handlers, and by the loop when the file changes.  What must
+ * never happen here: a comparison whose time tells of a key, or a damaged file
+ * that lets somebody in or everybody out. */
+#include "keys.h"
+
+#include "../base/fd.h"
+#include "../base/log.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <math.h>
+#include <sodium.h>
+#include <stdlib.h>
+#include <string.h>
+
+static const char file_name[] = "keys";
+
+struct keys {
+    struct key *first;
+    uv_fs_event_t watch;
+    bool watching;
+};
+
+static struct key *add(struct keys *keys, const char *name)
+{
+    struct key *key = xcalloc(1, sizeof(*key));
+
+    snprintf(key->file.name, sizeof(key->file.name), "%s", name);
+    key->file.weight = 1;
+    share_init(&key->share);
+    key->next = keys->first;
+    keys->first = key;
+    return key;
+}
+
+struct key *keys_named(struct keys *keys, const char *name)
+{
+    for (struct key *key = keys->first; key; key = key->next)
+        if (strcmp(key->file.name, name) == 0)
+            return key;
+    return add(keys, name);
+}
+
+struct key *keys_first(const struct keys *keys)
+{
+    return keys->first;
+}
+
+struct keys *keys_new(const unsigned char *default_hash)
+{
+    struct keys *keys = xcalloc(1, sizeof(*keys));
+    struct key *key = add(keys, KEYFILE_DEFAULT);
+
+    key->valid = default_hash != NULL;
+    if (default_hash)
+        memcpy(key->file.hash, default_hash, sizeof(key->file.hash));
+    return keys;
+}
+
+struct key *keys_find(const struct keys *keys, const char *text, size_t len)
+{
+    unsigned char hash[KEYFILE_HASH];
+    struct key *found = NULL;
+
+    crypto_generichash(hash, sizeof(hash), (const unsigned char *) text, len, NULL, 0);
+    for (struct key *key = keys->first; key; key = key->next) {
+        bool same = sodium_memcmp(hash, key->file.hash, sizeof(hash)) == 0;
+        if (same && key->valid)
+            found = key;
+    }
+    return found;
+}
+
+/* --- the file --- */
+
+/* The new set, complete before the old one is touched. */
+struct reading {
+    struct keyfile_key *list;
+    size_t n, cap;
+};
+
+static void on_key(void *data, const struct keyfile_key *key)
+{
+    struct reading *r = data;
+
+    if (r->n == r->cap) {
+        r->cap = r->cap ? 2 * r->cap : 16;
+        r->list = xrealloc(r->list, r->cap * sizeof(*r->list));
+    }
+    r->list[r->n++] = *key;
+}
+
+static void take(struct keys *keys, const struct reading *r)
+{
+    for (struct key *key = keys->first; key; key = key->next)
+        if (strcmp(key->file.name, KEYFILE_DEFAULT) != 0)
+            key->valid = false;
+    for (size_t i = 0; i < r->n; i++) {
+        struct key *key = keys_named(keys, r->list[i].name);
+        if (key->file.rate != r->list[i].rate)
+            key->tokens_us = 0;
+        key->file = r->list[i];
+        key->valid = true;
+        key->share.weight = key->file.weight;
+        key->share.max_runs = key->file.max_runs;
+        key->share.max_waiting = key->file.max_waiting;
+    }
+}
+
+static void load(struct keys *keys, bool tell)
+{
+    struct reading r = { 0 };
+    unsigned line = 0;
+    char *text = xmalloc(KEYFILE_BYTES_MAX);
+    ssize_t n = fd_read_file(AT_FDCWD, file_name, text, KEYFILE_BYTES_MAX);
+
+    if (n == -ENOENT)
+        n = 0;
+    int err = n < 0 ? (int) n : keyfile_parse(text, (size_t) n, on_key, &r, &line);
+    if (err)
+        log_error("the file of keys cannot be read: the keys before it stay valid",
+                  LOG_S("errno", strerrorname_np(-err)) LOG_I("line", line));
+    else {
+        take(keys, &r);
+        if (tell)
+            log_info("keys read", LOG_I("keys", r.n));
+    }
+    free(r.list);
+    free(text);
+}
+
+static void on_change(uv_fs_event_t *watch, const char *name, int events, int status)
+{
+    (void) events;
+    if (status == 0 && (!name || strcmp(name, file_name) == 0))
+        load(watch->data, true);
+}
+
+int keys_watch(struct keys *keys, uv_loop_t *loop)
+{
+    uv_fs_event_init(loop, &keys->watch);
+    keys->watch.data = keys;
+    keys->watching = true;
+    int err = uv_fs_event_start(&keys->watch, on_change, ".", 0);
+    load(keys, false);
+    return err;
+}
+
+void keys_close(struct keys *keys)
+{
+    if (keys->watching)
+        uv_close((uv_handle_t *) &keys->watch, NULL);
+    keys->watching = false;
+}
+
+/* --- rates --- */
+
+/* A bucket that holds a minute's requests and is filled evenly. */
+bool key_take(struct key *key, int64_t now_us, unsigned *ret_left, unsigned *ret_wait_s)
+{
+    double rate = key->file.rate;
+
+    key->tokens = key->tokens_us ? fmin(rate, key->tokens + rate * (double) (now_us - key->tokens_us) / 60e6) : rate;
+    key->tokens_us = now_us;
+    bool ok = key->tokens >= 1;
+    if (ok)
+        key->tokens -= 1;
+    *ret_left = (unsigned) key->tokens;
+    double missing = ok ? rate - key->tokens : 1 - key->tokens;
+    *ret_wait_s = (unsigned) ceil(missing * 60 / rate);
+    return ok;
+}

@@ -1,0 +1,197 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Where jobs survive: what was accepted, how it ended, whom it must be told.
+ *
+ * Asynchronous: every operation returns at once and answers through its callback, on the
+ * loop, exactly once, in the order in which operations that write were asked for.  Arguments are copied;
+ * an answer is valid during its callback only.  An answer with err == 0 is on disk (fsync) before it comes,
+ * but for store_history(), whose rows may be lost with the power.
+ *
+ * A job is queued -> running -> done | failed | cancelled | dead.  A claim is a lease, fenced by (seq, attempt,
+ * owner): what a lost owner finishes late changes nothing.  A result and the delivery it calls for are one
+ * transaction.  Times are microseconds since 1970, given by the caller.
+ *
+ * Nothing outside of an engine's own files knows which engine is in use. */
+#ifndef HATCHERY_JOBS_STORE_H
+#define HATCHERY_JOBS_STORE_H
+
+#include "uuid.h"
+
+#include "../base/buf.h"
+
+#include <stdint.h>
+#include <uv.h>
+
+enum store_state { STORE_QUEUED, STORE_RUNNING, STORE_DONE, STORE_FAILED, STORE_CANCELLED, STORE_DEAD, STORE_N_STATES };
+
+/* "queued" ...; -1 for a word that is none. */
+const char *store_state_word(enum store_state state);
+int store_state_of(const char *word);
+
+/* What becomes of a delivery: it waits for its time, an owner has it, it is over. */
+enum store_delivery_state { STORE_PENDING, STORE_SENDING, STORE_DELIVERED, STORE_GIVEN_UP };
+
+enum { STORE_TENANT_MAX = 64, STORE_HOST_MAX = 280, STORE_CLAIM_MAX = 64, STORE_FINGERPRINT = 32 };
+
+struct store;
+
+struct store_bytes {
+    const char *p; /* NULL: absent */
+    size_t n;
+};
+
+/* A job to accept. */
+struct store_job {
+    char id[UUID_SIZE];
+    const char *tenant; /* the name of the key that sent it */
+    struct store_bytes code, client_id;
+    int64_t timeout_ms, created_us;
+    const char *webhook_url; /* NULL: none */
+    const char *host;        /* of it: deliveries are limited by it */
+    const char *trace;       /* traceparent; NULL: none */
+    const char *idem_key;    /* NULL: none */
+    unsigned char fingerprint[STORE_FINGERPRINT];
+    int64_t idem_expires_us;
+    int64_t max_queued, max_tenant_queued; /* 0: unlimited */
+};
+
+/* How a job ended, with the whole reply. */
+struct store_end {
+    enum store_state state;
+    int status; /* HTTP */
+    int64_t started_us, over_us;
+    struct store_bytes body;
+};
+
+struct store_lease {
+    int64_t seq;
+    int attempt;
+};
+
+/* Who may have how much of a claim; tenants that are not named have weight 1 and no limit. */
+struct store_share {
+    const char *tenant;
+    unsigned weight, room;
+};
+
+struct store_claim {
+    unsigned max; /* at most STORE_CLAIM_MAX */
+    bool alone;   /* this owner holds no lease: a job that was lost before may be given, and is then the only one */
+    unsigned n_shares;
+    const struct store_share *shares;
+};
+
+struct store_query {
+    const char *tenant;
+    unsigned states;    /* bit 1 << state; 0: all */
+    int64_t since_us;   /* created at or after; 0: all */
+    int64_t before_seq; /* older than this; 0: from the newest */
+    unsigned limit;
+};
+
+/* Hosts that have deliveries under way. */
+struct store_busy {
+    const char *host;
+    unsigned n;
+};
+
+struct store_outbox_claim {
+    int64_t now_us;
+    unsigned max, per_host;
+    unsigned n_busy;
+    const struct store_busy *busy;
+};
+
+/* One attempt to deliver, and what follows from it. */
+struct store_attempt {
+    int64_t at_us, duration_us;
+    int status; /* HTTP; 0: no answer */
+    struct store_bytes error, address;
+    enum store_delivery_state next; /* PENDING: again at next_us */
+    int64_t next_us;
+};
+
+struct store_record {
+    int64_t seq;
+    char id[UUID_SIZE];
+    const char *tenant;
+    enum store_state state;
+    int attempt;
+    int64_t created_us, started_us, over_us, timeout_ms; /* 0: not yet */
+    int status;
+    struct store_bytes client_id, webhook_url, host, trace;
+    struct store_bytes code; /* of a claim */
+    struct store_bytes body; /* the reply; of a get and an outbox claim */
+    /* of its delivery, where it has one */
+    bool has_delivery;
+    enum store_delivery_state delivery;
+    int tries;      /* since it was last asked for */
+    int64_t due_us; /* of a PENDING one */
+};
+
+struct store_answer {
+    int err; /* 0 or -errno; each operation says which */
+    unsigned n;
+    const struct store_record *records;
+    unsigned n_attempts; /* oldest first */
+    const struct store_attempt *attempts;
+    bool existing;       /* enqueue: the idempotency key was known; records[0] is that job */
+    bool suspects;       /* claim: lost jobs wait until this owner holds no lease */
+    bool more;           /* sweep: there is more to do at once; outbox claim: more is due */
+    int64_t next_due_us; /* outbox claim: when the next delivery is due; 0: none waits */
+    int64_t queued;      /* jobs that wait, in all, after this operation */
+};
+
+typedef void store_done(void *data, const struct store_answer *answer);
+
+/* What may go wrong with any operation: -ENOSPC (disk full), -EROFS (read-only), -EUCLEAN (corrupt), -EIO, -ENOMEM.
+ * Then nothing was changed, and the operation may be tried again. */
+struct store_ops {
+    /* Accept a job.  -EAGAIN: max_queued reached; -EDQUOT: max_tenant_queued reached; -EBADMSG: the idempotency key is
+     * known with another fingerprint. */
+    void (*enqueue)(struct store *, const struct store_job *, store_done *, void *);
+    /* Lease jobs: fair between tenants by virtual time, each tenant's in the order they came. */
+    void (*claim)(struct store *, const struct store_claim *, store_done *, void *);
+    /* The lease's job is over; its delivery, if it has a webhook, is due.  -ESTALE: the lease was lost. */
+    void (*finish)(struct store *, const struct store_lease *, const struct store_end *, store_done *, void *);
+    /* Give it back: as if it had never been claimed, or lost.  -ESTALE as above. */
+    void (*release)(struct store *, const struct store_lease *, bool lost, store_done *, void *);
+    /* One job, its reply and its delivery's attempts.  -ENOENT also for another tenant's. */
+    void (*get)(struct store *, const char *tenant, const char *id, store_done *, void *);
+    /* End a queued job as @end says.  -ENOENT, -EBUSY (it runs: its owner has to), -EALREADY (it is over). */
+    void (*cancel)(struct store *, const char *tenant, const char *id, const struct store_end *, store_done *, void *);
+    /* Newest first, without their replies. */
+    void (*list)(struct store *, const struct store_query *, store_done *, void *);
+    /* Runs that never waited for the store.  May be lost with the power. */
+    void (*history)(struct store *, const struct store_record *, unsigned n, store_done *, void *);
+    /* Take due deliveries, with the replies to deliver. */
+    void (*outbox_claim)(struct store *, const struct store_outbox_claim *, store_done *, void *);
+    /* What became of one (by its job's seq). */
+    void (*outbox_done)(struct store *, int64_t seq, const struct store_attempt *, store_done *, void *);
+    /* Deliver again, now, with all retries.  -ENOENT; -ENOMSG: it has no webhook; -EBUSY: it isn't over, or is being
+     * delivered. */
+    void (*redeliver)(struct store *, const char *tenant, const char *id, int64_t now_us, store_done *, void *);
+    /* To be called every few seconds: leases of owners that are gone, retention, expired idempotency keys; in small
+     * batches. */
+    void (*sweep)(struct store *, int64_t now_us, store_done *, void *);
+    /* Finish what was asked for, then free; @on_closed from the loop. */
+    void (*close)(struct store *, void (*on_closed)(void *), void *);
+};
+
+/* What every engine's struct begins with. */
+struct store {
+    const struct store_ops *ops;
+};
+
+struct store_conf {
+    const char *path;                          /* of SQLite: the file, its directory exists */
+    int64_t retention_age_us, retention_count; /* 0: for ever, unlimited */
+    /* Jobs or deliveries may wait that did not before; from the loop. NULL: nobody asks. */
+    void (*on_wake)(void *data);
+    void *data;
+};
+
+/* SQLite, in threads of its own.  Jobs that another process of ours had claimed are queued again, as lost: the
+ * caller has seen to it that there is no other.  Blocks.  0, or -errno with a sentence in @error that says what to do. */
+int store_sqlite_open(struct store **ret, const struct store_conf *conf, uv_loop_t *loop, struct buf *error);
+
+#endif

@@ -1,0 +1,572 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The SQLite engine: operations go to a thread, answers come back to the loop.
+ *
+ * One thread writes, one reads.  Whatever has gathered while the writer was
+ * busy is its next transaction, with one fsync for all (group commit).  A batch
+ * that fails is tried again operation by operation, so that one reply that does
+ * not fit on the disk takes no other along.
+ * What must never happen here: an answer before its commit, an operation
+ * without an answer, or the loop waiting for the disk. */
+#include "store_sqlite.h"
+
+#include "../base/log.h"
+
+#include <errno.h>
+#include <sodium.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { BATCH_MAX = 512, IDLE_NS = 1000000000 };
+
+struct chunk {
+    struct chunk *next;
+    _Alignas(max_align_t) char bytes[];
+};
+
+/* Operations, oldest first. */
+struct line {
+    struct op *first, **last;
+};
+
+struct worker {
+    struct sqlite *sqlite;
+    uv_thread_t thread;
+    uv_mutex_t lock;
+    uv_cond_t cond;
+    struct line line;
+    bool stop;
+};
+
+struct sqlite {
+    struct store store;
+    struct store_conf conf;
+    struct worker writer, reader;
+    struct writer write;
+    struct db read;
+    uv_async_t wake;
+    uv_mutex_t lock; /* of @over */
+    struct line over;
+    int last_err;   /* of a commit: a change is logged */
+    bool is_normal; /* PRAGMA synchronous; FULL at first */
+    void (*on_closed)(void *);
+    void *on_closed_data;
+};
+
+/* --- memory --- */
+
+void *op_alloc(struct op *op, size_t n)
+{
+    struct chunk *chunk = xmalloc(sizeof(*chunk) + n);
+
+    chunk->next = op->chunks;
+    op->chunks = chunk;
+    return memset(chunk->bytes, 0, n);
+}
+
+struct store_bytes op_bytes(struct op *op, struct store_bytes bytes)
+{
+    if (!bytes.p)
+        return bytes;
+    char *copy = op_alloc(op, bytes.n + 1); /* what is text ends with NUL */
+    memcpy(copy, bytes.p, bytes.n);
+    return (struct store_bytes){ copy, bytes.n };
+}
+
+const char *op_string(struct op *op, const char *s)
+{
+    return s ? op_bytes(op, (struct store_bytes){ s, strlen(s) }).p : NULL;
+}
+
+static void free_chunks(struct op *op)
+{
+    for (struct chunk *chunk = op->chunks, *next; chunk; chunk = next) {
+        next = chunk->next;
+        free(chunk);
+    }
+    op->chunks = NULL;
+}
+
+/* --- lines --- */
+
+static void line_init(struct line *line)
+{
+    line->first = NULL;
+    line->last = &line->first;
+}
+
+static void line_add(struct line *line, struct op *op)
+{
+    op->next = NULL;
+    *line->last = op;
+    line->last = &op->next;
+}
+
+static struct op *line_take(struct line *line)
+{
+    struct op *op = line->first;
+
+    line->first = op->next;
+    if (!line->first)
+        line->last = &line->first;
+    return op;
+}
+
+/* --- the threads --- */
+
+/* Wait for work; NULL: stop.  @ret_idle: nothing came for a while. */
+static struct op *take_batch(struct worker *worker, bool *ret_idle)
+{
+    struct op *batch = NULL, *op;
+    unsigned n = 0;
+
+    *ret_idle = false;
+    uv_mutex_lock(&worker->lock);
+    while (!worker->line.first && !worker->stop && !*ret_idle)
+        *ret_idle = uv_cond_timedwait(&worker->cond, &worker->lock, IDLE_NS) == UV_ETIMEDOUT;
+    for (struct op **tail = &batch; worker->line.first && n < BATCH_MAX; n++) {
+        op = line_take(&worker->line);
+        op->next = NULL;
+        *tail = op;
+        tail = &op->next;
+    }
+    uv_mutex_unlock(&worker->lock);
+    return batch;
+}
+
+static void give_back(struct sqlite *sqlite, struct op *batch)
+{
+    uv_mutex_lock(&sqlite->lock);
+    for (struct op *op = batch, *next; op; op = next) {
+        next = op->next;
+        line_add(&sqlite->over, op);
+    }
+    uv_mutex_unlock(&sqlite->lock);
+    uv_async_send(&sqlite->wake);
+}
+
+/* Does the next commit wait for the disk? */
+static int set_durable(struct sqlite *sqlite, bool durable)
+{
+    if (sqlite->is_normal == !durable)
+        return 0;
+    int err = db_exec(&sqlite->write.db, durable ? "PRAGMA synchronous = FULL" : "PRAGMA synchronous = NORMAL");
+    if (!err)
+        sqlite->is_normal = !durable;
+    return err;
+}
+
+/* One transaction over @op and the @n - 1 after it. */
+static int commit(struct sqlite *sqlite, struct op *first, unsigned n)
+{
+    struct writer *w = &sqlite->write;
+    bool durable = false;
+    struct op *op = first;
+
+    for (unsigned i = 0; i < n; i++, op = op->next)
+        durable = durable || op_is_durable(op);
+    int err = set_durable(sqlite, durable);
+    if (!err)
+        err = db_exec(&w->db, "BEGIN IMMEDIATE");
+    op = first;
+    for (unsigned i = 0; i < n && !err; i++, op = op->next)
+        err = writer_apply(w, op);
+    if (!err)
+        err = db_exec(&w->db, "COMMIT");
+    if (!err)
+        return 0;
+    for (int i = 0; i < N_STATEMENTS; i++)
+        sqlite3_reset(w->db.statements[i]);
+    if (!sqlite3_get_autocommit(w->db.handle))
+        db_exec(&w->db, "ROLLBACK");
+    writer_count(w);
+    return err;
+}
+
+static void answer_error(struct op *op, int err)
+{
+    op->answer = (struct store_answer){ .err = err };
+}
+
+/* Who operates it must learn of a disk that fills, once. */
+static void note_error(struct sqlite *sqlite, int err)
+{
+    if (err == sqlite->last_err)
+        return;
+    if (err)
+        log_error("the store refuses to write: asynchronous requests get 503 until it can",
+                  LOG_S("errno", strerrorname_np(-err)) LOG_S("sqlite", sqlite3_errmsg(sqlite->write.db.handle)));
+    else
+        log_info("the store writes again");
+    sqlite->last_err = err;
+}
+
+static void write_batch(struct sqlite *sqlite, struct op *batch)
+{
+    unsigned n = 0;
+
+    for (struct op *op = batch; op; op = op->next)
+        n++;
+    int err = commit(sqlite, batch, n);
+    for (struct op *op = batch; op && err; op = op->next) {
+        int alone = n > 1 ? commit(sqlite, op, 1) : err;
+        if (alone)
+            answer_error(op, alone);
+        note_error(sqlite, alone);
+    }
+    if (!err)
+        note_error(sqlite, 0);
+}
+
+/* An idle store's log goes into the database, so that it does not stay large. */
+static void truncate_log(struct sqlite *sqlite)
+{
+    sqlite3_wal_checkpoint_v2(sqlite->write.db.handle, NULL, SQLITE_CHECKPOINT_TRUNCATE, NULL, NULL);
+}
+
+static void run_writer(void *data)
+{
+    struct worker *worker = data;
+    bool idle, written = false;
+
+    for (;;) {
+        struct op *batch = take_batch(worker, &idle);
+        if (batch) {
+            write_batch(worker->sqlite, batch);
+            give_back(worker->sqlite, batch);
+            written = true;
+        } else if (!idle)
+            return;
+        else if (written) {
+            truncate_log(worker->sqlite);
+            written = false;
+        }
+    }
+}
+
+static void run_reader(void *data)
+{
+    struct worker *worker = data;
+    bool idle;
+
+    for (;;) {
+        struct op *batch = take_batch(worker, &idle);
+        if (!batch && !idle)
+            return;
+        for (struct op *op = batch, *next; op; op = next) {
+            next = op->next;
+            op->next = NULL;
+            reader_apply(&worker->sqlite->read, op);
+            give_back(worker->sqlite, op);
+        }
+    }
+}
+
+static void post(struct worker *worker, struct op *op)
+{
+    uv_mutex_lock(&worker->lock);
+    line_add(&worker->line, op);
+    uv_cond_signal(&worker->cond);
+    uv_mutex_unlock(&worker->lock);
+}
+
+/* --- answers --- */
+
+/* May something wait now that did not before? */
+static bool wakes(const struct op *op)
+{
+    if (op->answer.err)
+        return false;
+    return op->kind == OP_ENQUEUE || op->kind == OP_FINISH || op->kind == OP_RELEASE || op->kind == OP_CANCEL
+           || op->kind == OP_REDELIVER;
+}
+
+static void on_wake(uv_async_t *handle)
+{
+    struct sqlite *sqlite = handle->data;
+    struct line over;
+    bool wake = false;
+
+    uv_mutex_lock(&sqlite->lock);
+    over = sqlite->over;
+    line_init(&sqlite->over);
+    uv_mutex_unlock(&sqlite->lock);
+    for (struct op *op = over.first, *next; op; op = next) {
+        next = op->next;
+        wake = wake || wakes(op);
+        if (op->done)
+            op->done(op->data, &op->answer);
+        free_chunks(op);
+        free(op);
+    }
+    if (wake && sqlite->conf.on_wake)
+        sqlite->conf.on_wake(sqlite->conf.data);
+}
+
+/* --- the operations --- */
+
+static struct op *op_new(enum op_kind kind, store_done *done, void *data)
+{
+    struct op *op = xcalloc(1, sizeof(*op));
+    op->kind = kind;
+    op->done = done;
+    op->data = data;
+    return op;
+}
+
+static struct sqlite *of(struct store *store)
+{
+    return (struct sqlite *) store;
+}
+
+static void take_id(struct op *op, const char *tenant, const char *id)
+{
+    op->tenant = op_string(op, tenant);
+    op->id_ok = uuid_parse(id, strlen(id), op->id);
+}
+
+static void take_end(struct op *op, const struct store_end *end)
+{
+    op->end = *end;
+    op->end.body = op_bytes(op, end->body);
+}
+
+static void enqueue(struct store *store, const struct store_job *job, store_done *done, void *data)
+{
+    struct op *op = op_new(OP_ENQUEUE, done, data);
+
+    op->job = *job;
+    op->job.tenant = op_string(op, job->tenant);
+    op->job.code = op_bytes(op, job->code);
+    op->job.client_id = op_bytes(op, job->client_id);
+    op->job.webhook_url = op_string(op, job->webhook_url);
+    op->job.host = op_string(op, job->host);
+    op->job.trace = op_string(op, job->trace);
+    op->job.idem_key = op_string(op, job->idem_key);
+    take_id(op, job->tenant, job->id);
+    post(&of(store)->writer, op);
+}
+
+static void claim(struct store *store, const struct store_claim *claim, store_done *done, void *data)
+{
+    struct op *op = op_new(OP_CLAIM, done, data);
+    struct store_share *shares = op_alloc(op, claim->n_shares * sizeof(*shares));
+
+    op->claim = *claim;
+    op->claim.shares = shares;
+    for (unsigned i = 0; i < claim->n_shares; i++) {
+        shares[i] = claim->shares[i];
+        shares[i].tenant = op_string(op, claim->shares[i].tenant);
+    }
+    post(&of(store)->writer, op);
+}
+
+static void finish(struct store *store, const struct store_lease *lease, const struct store_end *end, store_done *done,
+                   void *data)
+{
+    struct op *op = op_new(OP_FINISH, done, data);
+
+    op->lease = *lease;
+    take_end(op, end);
+    post(&of(store)->writer, op);
+}
+
+static void release(struct store *store, const struct store_lease *lease, bool lost, store_done *done, void *data)
+{
+    struct op *op = op_new(OP_RELEASE, done, data);
+
+    op->lease = *lease;
+    op->lost = lost;
+    post(&of(store)->writer, op);
+}
+
+static void get(struct store *store, const char *tenant, const char *id, store_done *done, void *data)
+{
+    struct op *op = op_new(OP_GET, done, data);
+
+    take_id(op, tenant, id);
+    post(&of(store)->reader, op);
+}
+
+static void cancel(struct store *store, const char *tenant, const char *id, const struct store_end *end,
+                   store_done *done, void *data)
+{
+    struct op *op = op_new(OP_CANCEL, done, data);
+
+    take_id(op, tenant, id);
+    take_end(op, end);
+    post(&of(store)->writer, op);
+}
+
+static void list(struct store *store, const struct store_query *query, store_done *done, void *data)
+{
+    struct op *op = op_new(OP_LIST, done, data);
+
+    op->query = *query;
+    op->query.tenant = op_string(op, query->tenant);
+    post(&of(store)->reader, op);
+}
+
+static void history(struct store *store, const struct store_record *records, unsigned n, store_done *done, void *data)
+{
+    struct op *op = op_new(OP_HISTORY, done, data);
+    struct store_record *copies = op_alloc(op, n * sizeof(*copies));
+
+    for (unsigned i = 0; i < n; i++) {
+        copies[i] = records[i];
+        copies[i].tenant = op_string(op, records[i].tenant);
+        copies[i].client_id = op_bytes(op, records[i].client_id);
+        copies[i].webhook_url = copies[i].host = copies[i].trace = (struct store_bytes){ 0 };
+    }
+    op->history = copies;
+    op->n_history = n;
+    post(&of(store)->writer, op);
+}
+
+static void outbox_claim(struct store *store, const struct store_outbox_claim *claim, store_done *done, void *data)
+{
+    struct op *op = op_new(OP_OUTBOX_CLAIM, done, data);
+    struct store_busy *busy = op_alloc(op, claim->n_busy * sizeof(*busy));
+
+    op->outbox = *claim;
+    op->outbox.busy = busy;
+    for (unsigned i = 0; i < claim->n_busy; i++)
+        busy[i] = (struct store_busy){ op_string(op, claim->busy[i].host), claim->busy[i].n };
+    post(&of(store)->writer, op);
+}
+
+static void outbox_done(struct store *store, int64_t seq, const struct store_attempt *attempt, store_done *done,
+                        void *data)
+{
+    struct op *op = op_new(OP_OUTBOX_DONE, done, data);
+
+    op->seq = seq;
+    op->attempt = *attempt;
+    op->attempt.error = op_bytes(op, attempt->error);
+    op->attempt.address = op_bytes(op, attempt->address);
+    post(&of(store)->writer, op);
+}
+
+static void redeliver(struct store *store, const char *tenant, const char *id, int64_t now_us, store_done *done,
+                      void *data)
+{
+    struct op *op = op_new(OP_REDELIVER, done, data);
+
+    take_id(op, tenant, id);
+    op->now_us = now_us;
+    post(&of(store)->writer, op);
+}
+
+static void sweep(struct store *store, int64_t now_us, store_done *done, void *data)
+{
+    struct op *op = op_new(OP_SWEEP, done, data);
+
+    op->now_us = now_us;
+    post(&of(store)->writer, op);
+}
+
+/* --- opening and closing --- */
+
+static void start_worker(struct sqlite *sqlite, struct worker *worker, void (*run)(void *))
+{
+    worker->sqlite = sqlite;
+    line_init(&worker->line);
+    uv_mutex_init(&worker->lock);
+    uv_cond_init(&worker->cond);
+    if (uv_thread_create(&worker->thread, run, worker) != 0)
+        abort();
+}
+
+static void stop_worker(struct worker *worker)
+{
+    uv_mutex_lock(&worker->lock);
+    worker->stop = true;
+    uv_cond_signal(&worker->cond);
+    uv_mutex_unlock(&worker->lock);
+    uv_thread_join(&worker->thread);
+    uv_mutex_destroy(&worker->lock);
+    uv_cond_destroy(&worker->cond);
+}
+
+static void on_handle_closed(uv_handle_t *handle)
+{
+    struct sqlite *sqlite = handle->data;
+    void (*on_closed)(void *) = sqlite->on_closed;
+    void *data = sqlite->on_closed_data;
+
+    uv_mutex_destroy(&sqlite->lock);
+    free(sqlite);
+    if (on_closed)
+        on_closed(data);
+}
+
+/* Waits for the disk: what was asked for before is committed and answered. */
+static void close_store(struct store *store, void (*on_closed)(void *), void *data)
+{
+    struct sqlite *sqlite = of(store);
+
+    sqlite->on_closed = on_closed;
+    sqlite->on_closed_data = data;
+    sqlite->conf.on_wake = NULL;
+    stop_worker(&sqlite->writer);
+    stop_worker(&sqlite->reader);
+    on_wake(&sqlite->wake);
+    truncate_log(sqlite);
+    db_close(&sqlite->read);
+    writer_free(&sqlite->write);
+    uv_close((uv_handle_t *) &sqlite->wake, on_handle_closed);
+}
+
+static const struct store_ops ops = {
+    .enqueue = enqueue,
+    .claim = claim,
+    .finish = finish,
+    .release = release,
+    .get = get,
+    .cancel = cancel,
+    .list = list,
+    .history = history,
+    .outbox_claim = outbox_claim,
+    .outbox_done = outbox_done,
+    .redeliver = redeliver,
+    .sweep = sweep,
+    .close = close_store,
+};
+
+static int prepare(struct sqlite *sqlite, struct buf *error)
+{
+    struct writer *w = &sqlite->write;
+    int err = db_open(&w->db, sqlite->conf.path, true, error);
+
+    if (err)
+        return err;
+    err = writer_recover(w);
+    if (!err)
+        err = writer_count(w);
+    if (err)
+        buf_addf(error, "the store %s cannot be used: %s", sqlite->conf.path, sqlite3_errmsg(w->db.handle));
+    return err ? err : db_open(&sqlite->read, sqlite->conf.path, false, error);
+}
+
+int store_sqlite_open(struct store **ret, const struct store_conf *conf, uv_loop_t *loop, struct buf *error)
+{
+    struct sqlite *sqlite = xcalloc(1, sizeof(*sqlite));
+
+    sqlite->store.ops = &ops;
+    sqlite->conf = *conf;
+    sqlite->write.conf = &sqlite->conf;
+    randombytes_buf(sqlite->write.owner, sizeof(sqlite->write.owner));
+    int err = prepare(sqlite, error);
+    if (err) {
+        writer_free(&sqlite->write);
+        free(sqlite);
+        return err;
+    }
+    line_init(&sqlite->over);
+    uv_mutex_init(&sqlite->lock);
+    uv_async_init(loop, &sqlite->wake, on_wake);
+    sqlite->wake.data = sqlite;
+    start_worker(sqlite, &sqlite->writer, run_writer);
+    start_worker(sqlite, &sqlite->reader, run_reader);
+    *ret = &sqlite->store;
+    return 0;
+}

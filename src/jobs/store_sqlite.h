@@ -1,0 +1,137 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What the files of the SQLite engine share.
+ *
+ *   store_sqlite.c         the loop's side: operations to threads, answers back
+ *   store_sqlite_db.c      a connection: opening, migrations, statements, errors
+ *   store_sqlite_write.c   the writer thread's transactions
+ *   store_sqlite_read.c    the reader thread's queries, and how a row becomes a record */
+#ifndef HATCHERY_JOBS_STORE_SQLITE_H
+#define HATCHERY_JOBS_STORE_SQLITE_H
+
+#include "store.h"
+
+#include <sqlite3.h>
+
+enum op_kind {
+    OP_ENQUEUE,
+    OP_CLAIM,
+    OP_FINISH,
+    OP_RELEASE,
+    OP_GET,
+    OP_CANCEL,
+    OP_LIST,
+    OP_HISTORY,
+    OP_OUTBOX_CLAIM,
+    OP_OUTBOX_DONE,
+    OP_REDELIVER,
+    OP_SWEEP,
+};
+
+/* One operation: its arguments (copied), then its answer. All its memory is freed with it. */
+struct op {
+    struct op *next;
+    enum op_kind kind;
+    struct chunk *chunks;
+    store_done *done;
+    void *data;
+    struct store_job job;
+    struct store_claim claim;
+    struct store_lease lease;
+    struct store_end end;
+    struct store_query query;
+    struct store_outbox_claim outbox;
+    struct store_attempt attempt;
+    bool lost;
+    const char *tenant;
+    unsigned char id[UUID_BYTES];
+    bool id_ok;
+    int64_t seq, now_us;
+    unsigned n_history;
+    const struct store_record *history;
+    struct store_answer answer;
+};
+
+void *op_alloc(struct op *op, size_t n);
+struct store_bytes op_bytes(struct op *op, struct store_bytes bytes);
+const char *op_string(struct op *op, const char *s); /* NULL stays NULL */
+
+/* --- store_sqlite_db.c --- */
+
+enum statement {
+#define STATEMENT(name, sql) SQL_##name,
+#include "store_sqlite.def"
+#undef STATEMENT
+    N_STATEMENTS
+};
+
+struct db {
+    sqlite3 *handle;
+    sqlite3_stmt *statements[N_STATEMENTS];
+};
+
+/* Open and, for the writer, create and migrate.  0, or -errno with a sentence in @error. */
+int db_open(struct db *db, const char *path, bool writer, struct buf *error);
+void db_close(struct db *db);
+
+/* A prepared statement, reset and without bindings; NULL when it can't be had. */
+sqlite3_stmt *db_statement(struct db *db, enum statement which);
+
+/* Step a statement that yields no row, or one: 1: a row; 0: none; -errno. */
+int db_step(sqlite3_stmt *statement);
+
+/* Run plain SQL. 0 or -errno. */
+int db_exec(struct db *db, const char *sql);
+
+/* What SQLite's code means. */
+int db_errno(int code);
+
+/* Bind what may be absent. */
+void db_bind_bytes(sqlite3_stmt *statement, int index, struct store_bytes bytes);
+void db_bind_string(sqlite3_stmt *statement, int index, const char *s);
+void db_bind_time(sqlite3_stmt *statement, int index, int64_t us); /* 0 is NULL */
+
+/* --- store_sqlite_write.c --- */
+
+/* What the writer knows of a tenant without asking: it is the only one that writes. */
+struct tenant {
+    struct tenant *next;
+    int64_t queued; /* jobs that wait and were never lost */
+    double vt;      /* virtual time at which its next job may start */
+    unsigned weight, room;
+    bool named; /* by the claim at hand */
+    char name[STORE_TENANT_MAX + 1];
+};
+
+struct writer {
+    struct db db;
+    const struct store_conf *conf;
+    unsigned char owner[UUID_BYTES];
+    struct tenant *tenants;
+    double vt; /* of the job that was given last */
+    int64_t queued, suspects, jobs;
+};
+
+/* Take back what another owner had claimed; count what there is. */
+int writer_recover(struct writer *w);
+int writer_count(struct writer *w);
+
+/* Apply one operation inside of a transaction; its answer's err is 0 or the operation's own refusal.
+ * Returns -errno when the transaction is broken. */
+int writer_apply(struct writer *w, struct op *op);
+
+/* Is the operation's answer worth an fsync? */
+bool op_is_durable(const struct op *op);
+
+void writer_free(struct writer *w);
+
+/* --- store_sqlite_read.c --- */
+
+void reader_apply(struct db *db, struct op *op);
+
+/* A row of SQL_*_JOB's columns to a record; its memory is @op's. */
+void record_from_row(struct op *op, sqlite3_stmt *row, struct store_record *ret);
+
+/* Column @i, copied into @op. */
+struct store_bytes column_bytes(struct op *op, sqlite3_stmt *row, int i);
+
+#endif

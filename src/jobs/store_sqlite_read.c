@@ -1,0 +1,125 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The reader thread's queries: what became of a job, which jobs there are.
+ *
+ * Called with a connection of its own, which sees the last commit and holds up
+ * no writer.  What must never happen here: one tenant's job in another's answer. */
+#include "store_sqlite.h"
+
+#include <errno.h>
+#include <string.h>
+
+enum { FIRST_OF_DELIVERY = 15, LIST_MAX = 10000 };
+
+struct store_bytes column_bytes(struct op *op, sqlite3_stmt *row, int i)
+{
+    const char *p = sqlite3_column_blob(row, i);
+    size_t n = (size_t) sqlite3_column_bytes(row, i);
+
+    if (sqlite3_column_type(row, i) == SQLITE_NULL)
+        return (struct store_bytes){ 0 };
+    return op_bytes(op, (struct store_bytes){ p ? p : "", n });
+}
+
+void record_from_row(struct op *op, sqlite3_stmt *row, struct store_record *ret)
+{
+    const unsigned char *id = sqlite3_column_blob(row, 1);
+    int n = sqlite3_column_count(row);
+
+    *ret = (struct store_record){
+        .seq = sqlite3_column_int64(row, 0),
+        .tenant = column_bytes(op, row, 2).p,
+        .state = (enum store_state) sqlite3_column_int(row, 3),
+        .attempt = sqlite3_column_int(row, 4),
+        .created_us = sqlite3_column_int64(row, 5),
+        .started_us = sqlite3_column_int64(row, 6),
+        .over_us = sqlite3_column_int64(row, 7),
+        .timeout_ms = sqlite3_column_int64(row, 8),
+        .status = sqlite3_column_int(row, 9),
+        .client_id = column_bytes(op, row, 10),
+        .webhook_url = column_bytes(op, row, 11),
+        .host = column_bytes(op, row, 12),
+        .trace = column_bytes(op, row, 13),
+    };
+    if (id && sqlite3_column_bytes(row, 1) == UUID_BYTES)
+        uuid_format(id, ret->id);
+    if (n <= FIRST_OF_DELIVERY - 1)
+        return;
+    ret->body = column_bytes(op, row, FIRST_OF_DELIVERY - 1);
+    ret->has_delivery = sqlite3_column_type(row, FIRST_OF_DELIVERY) != SQLITE_NULL;
+    ret->delivery = (enum store_delivery_state) sqlite3_column_int(row, FIRST_OF_DELIVERY);
+    ret->tries = sqlite3_column_int(row, FIRST_OF_DELIVERY + 1);
+    ret->due_us = sqlite3_column_int64(row, FIRST_OF_DELIVERY + 2);
+}
+
+static int read_attempts(struct db *db, struct op *op, int64_t seq)
+{
+    sqlite3_stmt *s = db_statement(db, SQL_ATTEMPTS);
+    unsigned cap = 16;
+    struct store_attempt *list = op_alloc(op, cap * sizeof(*list));
+    int r;
+
+    sqlite3_bind_int64(s, 1, seq);
+    while ((r = db_step(s)) > 0) {
+        if (op->answer.n_attempts == cap) {
+            struct store_attempt *larger = op_alloc(op, 2 * cap * sizeof(*list));
+            memcpy(larger, list, cap * sizeof(*list));
+            list = larger;
+            cap *= 2;
+        }
+        list[op->answer.n_attempts++] = (struct store_attempt){ .at_us = sqlite3_column_int64(s, 0),
+                                                                .duration_us = sqlite3_column_int64(s, 1),
+                                                                .status = sqlite3_column_int(s, 2),
+                                                                .error = column_bytes(op, s, 3),
+                                                                .address = column_bytes(op, s, 4) };
+    }
+    op->answer.attempts = list;
+    return r;
+}
+
+static int apply_get(struct db *db, struct op *op)
+{
+    sqlite3_stmt *s = db_statement(db, SQL_JOB_BY_ID);
+    struct store_record *record = op_alloc(op, sizeof(*record));
+
+    if (!op->id_ok)
+        return -ENOENT;
+    sqlite3_bind_blob(s, 1, op->id, sizeof(op->id), SQLITE_STATIC);
+    db_bind_string(s, 2, op->tenant);
+    int r = db_step(s);
+    if (r <= 0)
+        return r ? r : -ENOENT;
+    record_from_row(op, s, record);
+    sqlite3_reset(s);
+    op->answer.records = record;
+    op->answer.n = 1;
+    return record->has_delivery ? read_attempts(db, op, record->seq) : 0;
+}
+
+static int apply_list(struct db *db, struct op *op)
+{
+    const struct store_query *q = &op->query;
+    unsigned limit = q->limit < LIST_MAX ? q->limit : LIST_MAX;
+    struct store_record *records = op_alloc(op, (limit + 1) * sizeof(*records));
+    sqlite3_stmt *s = db_statement(db, SQL_LIST);
+    int r;
+
+    db_bind_string(s, 1, q->tenant);
+    sqlite3_bind_int64(s, 2, q->before_seq ? q->before_seq : INT64_MAX);
+    sqlite3_bind_int64(s, 3, q->since_us);
+    sqlite3_bind_int64(s, 4, q->states ? q->states : ~0U);
+    sqlite3_bind_int64(s, 5, (int64_t) limit + 1);
+    while ((r = db_step(s)) > 0)
+        record_from_row(op, s, &records[op->answer.n++]);
+    op->answer.records = records;
+    op->answer.more = op->answer.n > limit;
+    if (op->answer.more)
+        op->answer.n = limit;
+    return r;
+}
+
+void reader_apply(struct db *db, struct op *op)
+{
+    op->answer.err = op->kind == OP_GET ? apply_get(db, op) : apply_list(db, op);
+    if (op->answer.err)
+        op->answer.n = op->answer.n_attempts = 0;
+}

@@ -1,0 +1,656 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The writer thread's transactions: each operation, applied inside of the one that commits a whole batch.
+ *
+ * Called by store_sqlite.c.  An operation's refusal is its answer; only what
+ * SQLite itself fails at breaks the transaction, and then nothing of the batch
+ * has happened: what is counted in memory is counted again from the tables.
+ * What must never happen here: a result without the delivery it calls for, a
+ * finish by an owner that lost its lease, a delivery dropped by retention. */
+#include "store_sqlite.h"
+
+#include <errno.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { SWEEP_MAX = 200 };
+
+/* A statement whose bindings are numbers or ours for as long as it runs. */
+#define PREPARE(var, which)                                                                                            \
+    sqlite3_stmt *var = db_statement(&w->db, SQL_##which);                                                             \
+    if (!(var))                                                                                                        \
+    return -EIO
+
+static int run_on_seq(struct writer *w, enum statement which, int64_t seq)
+{
+    sqlite3_stmt *s = db_statement(&w->db, which);
+
+    if (!s)
+        return -EIO;
+    sqlite3_bind_int64(s, 1, seq);
+    return db_step(s);
+}
+
+/* --- what is known of tenants --- */
+
+static struct tenant *tenant_of(struct writer *w, const char *name)
+{
+    struct tenant **p = &w->tenants;
+
+    while (*p && strcmp((*p)->name, name) != 0)
+        p = &(*p)->next;
+    if (*p)
+        return *p;
+    *p = xcalloc(1, sizeof(**p));
+    (*p)->weight = 1;
+    snprintf((*p)->name, sizeof((*p)->name), "%s", name);
+    return *p;
+}
+
+/* A tenant that was idle does not catch up on the time it had no use for. */
+static void tenant_add(struct writer *w, struct tenant *t)
+{
+    if (t->queued++ == 0)
+        t->vt = fmax(t->vt, w->vt);
+    w->queued++;
+}
+
+static void tenant_take(struct writer *w, struct tenant *t)
+{
+    w->vt = fmax(w->vt, t->vt);
+    t->vt += 1.0 / t->weight;
+    t->queued--;
+    w->queued--;
+}
+
+static struct tenant *next_tenant(struct writer *w)
+{
+    struct tenant *best = NULL;
+
+    for (struct tenant *t = w->tenants; t; t = t->next)
+        if (t->queued && t->room && (!best || t->vt < best->vt))
+            best = t;
+    return best;
+}
+
+int writer_count(struct writer *w)
+{
+    PREPARE(jobs, COUNT_JOBS);
+    PREPARE(s, COUNT_QUEUED);
+    int r;
+
+    w->queued = w->suspects = 0;
+    for (struct tenant *t = w->tenants; t; t = t->next)
+        t->queued = 0;
+    while ((r = db_step(s)) > 0) {
+        struct tenant *t = tenant_of(w, (const char *) sqlite3_column_text(s, 0));
+        int64_t lost = sqlite3_column_int64(s, 2);
+        t->queued = sqlite3_column_int64(s, 1) - lost;
+        w->queued += t->queued + lost;
+        w->suspects += lost;
+    }
+    if (r < 0 || (r = db_step(jobs)) < 0)
+        return r;
+    w->jobs = sqlite3_column_int64(jobs, 0);
+    sqlite3_reset(jobs);
+    return 0;
+}
+
+int writer_recover(struct writer *w)
+{
+    PREPARE(s, RECOVER);
+    PREPARE(outbox, RECOVER_OUTBOX);
+    sqlite3_bind_blob(s, 1, w->owner, sizeof(w->owner), SQLITE_STATIC);
+    int err = db_step(s);
+    return err ? err : db_step(outbox);
+}
+
+void writer_free(struct writer *w)
+{
+    for (struct tenant *t = w->tenants, *next; t; t = next) {
+        next = t->next;
+        free(t);
+    }
+    db_close(&w->db);
+}
+
+/* --- records --- */
+
+static int load_record(struct writer *w, struct op *op, int64_t seq, struct store_record *ret)
+{
+    PREPARE(s, JOB);
+    sqlite3_bind_int64(s, 1, seq);
+    int r = db_step(s);
+    if (r <= 0)
+        return r ? r : -EUCLEAN;
+    record_from_row(op, s, ret);
+    sqlite3_reset(s);
+    return 0;
+}
+
+static int load_program(struct writer *w, struct op *op, struct store_record *record)
+{
+    int r = run_on_seq(w, SQL_PROGRAM, record->seq);
+    if (r <= 0)
+        return r ? r : -EUCLEAN;
+    record->code = column_bytes(op, w->db.statements[SQL_PROGRAM], 0);
+    sqlite3_reset(w->db.statements[SQL_PROGRAM]);
+    return 0;
+}
+
+/* Answer with one record. */
+static int answer_job(struct writer *w, struct op *op, int64_t seq)
+{
+    struct store_record *record = op_alloc(op, sizeof(*record));
+    int err = load_record(w, op, seq, record);
+    if (err)
+        return err;
+    op->answer.records = record;
+    op->answer.n = 1;
+    return 0;
+}
+
+static int refuse(struct op *op, int err)
+{
+    op->answer.err = err;
+    return 0;
+}
+
+/* --- accepting --- */
+
+/* 1: the key is known and answered; 0: it is new. */
+static int look_up_key(struct writer *w, struct op *op)
+{
+    const struct store_job *job = &op->job;
+    PREPARE(s, IDEM);
+
+    db_bind_string(s, 1, job->tenant);
+    db_bind_string(s, 2, job->idem_key);
+    int r = db_step(s);
+    if (r <= 0)
+        return r;
+    bool same = sqlite3_column_bytes(s, 0) == STORE_FINGERPRINT
+                && memcmp(sqlite3_column_blob(s, 0), job->fingerprint, STORE_FINGERPRINT) == 0;
+    bool expired = sqlite3_column_int64(s, 1) <= job->created_us;
+    int64_t seq = sqlite3_column_int64(s, 2);
+    sqlite3_reset(s);
+    if (expired)
+        return 0;
+    op->answer.existing = true;
+    if (!same) {
+        op->answer.err = -EBADMSG;
+        return 1;
+    }
+    int err = answer_job(w, op, seq);
+    if (err == -EUCLEAN) { /* retention has dropped the job: nothing is remembered any more */
+        op->answer.existing = false;
+        return 0;
+    }
+    return err ? err : 1;
+}
+
+static int add_key(struct writer *w, const struct store_job *job, int64_t seq)
+{
+    PREPARE(s, ADD_IDEM);
+    db_bind_string(s, 1, job->tenant);
+    db_bind_string(s, 2, job->idem_key);
+    sqlite3_bind_blob(s, 3, job->fingerprint, STORE_FINGERPRINT, SQLITE_STATIC);
+    sqlite3_bind_int64(s, 4, seq);
+    sqlite3_bind_int64(s, 5, job->idem_expires_us);
+    return db_step(s);
+}
+
+static int add_job(struct writer *w, const struct store_record *r, const unsigned char *id)
+{
+    PREPARE(s, ADD_JOB);
+    sqlite3_bind_blob(s, 1, id, UUID_BYTES, SQLITE_STATIC);
+    db_bind_string(s, 2, r->tenant);
+    sqlite3_bind_int(s, 3, (int) r->state);
+    sqlite3_bind_int64(s, 4, r->created_us);
+    db_bind_time(s, 5, r->started_us);
+    db_bind_time(s, 6, r->over_us);
+    sqlite3_bind_int64(s, 7, r->timeout_ms);
+    sqlite3_bind_int(s, 8, r->status);
+    db_bind_bytes(s, 9, r->client_id);
+    db_bind_string(s, 10, r->webhook_url.p);
+    db_bind_string(s, 11, r->host.p);
+    db_bind_string(s, 12, r->trace.p);
+    int err = db_step(s);
+    if (!err)
+        w->jobs++;
+    return err;
+}
+
+static int apply_enqueue(struct writer *w, struct op *op)
+{
+    const struct store_job *job = &op->job;
+    struct tenant *t = tenant_of(w, job->tenant);
+    int err = job->idem_key ? look_up_key(w, op) : 0;
+
+    if (err)
+        return err < 0 ? err : 0;
+    if (job->max_queued && w->queued >= job->max_queued)
+        return refuse(op, -EAGAIN);
+    if (job->max_tenant_queued && t->queued >= job->max_tenant_queued)
+        return refuse(op, -EDQUOT);
+    const struct store_record record = { .tenant = job->tenant,
+                                         .state = STORE_QUEUED,
+                                         .created_us = job->created_us,
+                                         .timeout_ms = job->timeout_ms,
+                                         .client_id = job->client_id,
+                                         .webhook_url = { job->webhook_url, 0 },
+                                         .host = { job->webhook_url ? job->host : NULL, 0 },
+                                         .trace = { job->trace, 0 } };
+    err = add_job(w, &record, op->id);
+    int64_t seq = sqlite3_last_insert_rowid(w->db.handle);
+    sqlite3_stmt *s = db_statement(&w->db, SQL_ADD_PROGRAM);
+    if (err || !s)
+        return err ? err : -EIO;
+    sqlite3_bind_int64(s, 1, seq);
+    db_bind_bytes(s, 2, job->code);
+    err = db_step(s);
+    if (!err && job->idem_key)
+        err = add_key(w, job, seq);
+    if (err)
+        return err;
+    tenant_add(w, t);
+    return answer_job(w, op, seq);
+}
+
+/* --- leases --- */
+
+static int lease(struct writer *w, struct op *op, enum statement which, const char *tenant, struct store_record *ret)
+{
+    sqlite3_stmt *next = db_statement(&w->db, which);
+    PREPARE(s, LEASE);
+
+    if (!next)
+        return -EIO;
+    db_bind_string(next, 1, tenant);
+    int r = db_step(next);
+    if (r <= 0)
+        return r ? r : -EUCLEAN;
+    int64_t seq = sqlite3_column_int64(next, 0);
+    sqlite3_reset(next);
+    sqlite3_bind_int64(s, 1, seq);
+    sqlite3_bind_blob(s, 2, w->owner, sizeof(w->owner), SQLITE_STATIC);
+    int err = db_step(s);
+    if (!err)
+        err = load_record(w, op, seq, ret);
+    if (!err)
+        err = load_program(w, op, ret);
+    if (!err)
+        op->answer.n++;
+    return err;
+}
+
+static void name_shares(struct writer *w, const struct store_claim *claim)
+{
+    for (struct tenant *t = w->tenants; t; t = t->next) {
+        t->weight = 1;
+        t->room = UINT32_MAX;
+    }
+    for (unsigned i = 0; i < claim->n_shares; i++) {
+        struct tenant *t = tenant_of(w, claim->shares[i].tenant);
+        t->weight = claim->shares[i].weight ? claim->shares[i].weight : 1;
+        t->room = claim->shares[i].room;
+    }
+}
+
+static int apply_claim(struct writer *w, struct op *op)
+{
+    unsigned max = op->claim.max < STORE_CLAIM_MAX ? op->claim.max : STORE_CLAIM_MAX;
+    struct store_record *records = op_alloc(op, (max + 1) * sizeof(*records));
+    struct tenant *t;
+    int err = 0;
+
+    op->answer.records = records;
+    if (w->suspects) {
+        op->answer.suspects = true;
+        if (!op->claim.alone)
+            return 0;
+        err = lease(w, op, SQL_SUSPECT, NULL, &records[0]);
+        w->suspects--;
+        w->queued--;
+        return err;
+    }
+    name_shares(w, &op->claim);
+    while (!err && op->answer.n < max && (t = next_tenant(w))) {
+        err = lease(w, op, SQL_NEXT_OF, t->name, &records[op->answer.n]);
+        tenant_take(w, t);
+        if (t->room != UINT32_MAX)
+            t->room--;
+    }
+    return err;
+}
+
+static int add_result(struct writer *w, int64_t seq, const struct store_end *end)
+{
+    int err = 0;
+
+    if (end->body.p) {
+        PREPARE(s, ADD_RESULT);
+        sqlite3_bind_int64(s, 1, seq);
+        db_bind_bytes(s, 2, end->body);
+        err = db_step(s);
+    }
+    PREPARE(delivery, ADD_DELIVERY);
+    sqlite3_bind_int64(delivery, 1, seq);
+    sqlite3_bind_int64(delivery, 2, end->over_us);
+    if (!err)
+        err = db_step(delivery);
+    return err ? err : run_on_seq(w, SQL_DROP_PROGRAM, seq);
+}
+
+static void bind_lease(const struct writer *w, sqlite3_stmt *s, const struct store_lease *lease)
+{
+    sqlite3_bind_int64(s, 1, lease->seq);
+    sqlite3_bind_int(s, 2, lease->attempt);
+    sqlite3_bind_blob(s, 3, w->owner, sizeof(w->owner), SQLITE_STATIC);
+}
+
+static int apply_finish(struct writer *w, struct op *op)
+{
+    const struct store_end *end = &op->end;
+    PREPARE(s, FINISH);
+
+    bind_lease(w, s, &op->lease);
+    sqlite3_bind_int(s, 4, (int) end->state);
+    sqlite3_bind_int(s, 5, end->status);
+    db_bind_time(s, 6, end->started_us);
+    sqlite3_bind_int64(s, 7, end->over_us);
+    int err = db_step(s);
+    if (err)
+        return err;
+    if (!sqlite3_changes(w->db.handle))
+        return refuse(op, -ESTALE);
+    return add_result(w, op->lease.seq, end);
+}
+
+static int apply_release(struct writer *w, struct op *op)
+{
+    PREPARE(s, RELEASE);
+
+    bind_lease(w, s, &op->lease);
+    sqlite3_bind_int(s, 4, op->lost);
+    int r = db_step(s);
+    if (r <= 0)
+        return r ? r : refuse(op, -ESTALE);
+    struct tenant *t = tenant_of(w, (const char *) sqlite3_column_text(s, 0));
+    if (sqlite3_column_int(s, 1)) {
+        w->suspects++;
+        w->queued++;
+    } else
+        tenant_add(w, t);
+    r = db_step(s);
+    return r;
+}
+
+static int find_job(struct writer *w, struct op *op, int64_t *ret_seq, int *ret_state, int *ret_attempts,
+                    bool *ret_has_url)
+{
+    PREPARE(s, STATE_BY_ID);
+
+    if (!op->id_ok)
+        return 0;
+    sqlite3_bind_blob(s, 1, op->id, sizeof(op->id), SQLITE_STATIC);
+    db_bind_string(s, 2, op->tenant);
+    int r = db_step(s);
+    if (r > 0) {
+        *ret_seq = sqlite3_column_int64(s, 0);
+        *ret_state = sqlite3_column_int(s, 1);
+        *ret_attempts = sqlite3_column_int(s, 2);
+        *ret_has_url = sqlite3_column_type(s, 3) != SQLITE_NULL;
+        sqlite3_reset(s);
+    }
+    return r;
+}
+
+static int apply_cancel(struct writer *w, struct op *op)
+{
+    bool has_url;
+    int64_t seq;
+    int state, attempts;
+    int r = find_job(w, op, &seq, &state, &attempts, &has_url);
+
+    if (r <= 0)
+        return r ? r : refuse(op, -ENOENT);
+    if (state != STORE_QUEUED)
+        return refuse(op, state == STORE_RUNNING ? -EBUSY : -EALREADY);
+    PREPARE(s, CANCEL);
+    sqlite3_bind_int64(s, 1, seq);
+    sqlite3_bind_int(s, 2, (int) op->end.state);
+    sqlite3_bind_int(s, 3, op->end.status);
+    sqlite3_bind_int64(s, 4, op->end.over_us);
+    int err = db_step(s);
+    if (err)
+        return err;
+    w->queued--;
+    if (attempts)
+        w->suspects--;
+    else
+        tenant_of(w, op->tenant)->queued--;
+    return add_result(w, seq, &op->end);
+}
+
+static int apply_history(struct writer *w, struct op *op)
+{
+    unsigned char id[UUID_BYTES];
+    int err = 0;
+
+    for (unsigned i = 0; i < op->n_history && !err; i++)
+        if (uuid_parse(op->history[i].id, UUID_SIZE - 1, id))
+            err = add_job(w, &op->history[i], id);
+    return err;
+}
+
+/* --- deliveries --- */
+
+static unsigned under_way(const struct store_outbox_claim *claim, const char *host)
+{
+    for (unsigned i = 0; i < claim->n_busy; i++)
+        if (strcmp(claim->busy[i].host, host) == 0)
+            return claim->busy[i].n;
+    return 0;
+}
+
+static void note_due(struct op *op, int64_t due_us)
+{
+    if (!op->answer.next_due_us || due_us < op->answer.next_due_us)
+        op->answer.next_due_us = due_us;
+}
+
+static int send_one(struct writer *w, struct op *op, int64_t seq, struct store_record *record)
+{
+    int err = load_record(w, op, seq, record);
+    if (!err)
+        err = run_on_seq(w, SQL_SEND, seq);
+    if (!err)
+        op->answer.n++;
+    return err;
+}
+
+/* The due deliveries of one host, as many as it may have under way. */
+static int send_to_host(struct writer *w, struct op *op, const char *host, struct store_record *records)
+{
+    const struct store_outbox_claim *claim = &op->outbox;
+    unsigned busy = under_way(claim, host);
+    unsigned room = claim->per_host > busy ? claim->per_host - busy : 0;
+    int64_t seqs[STORE_CLAIM_MAX];
+    unsigned n = 0;
+    int r = 0;
+    PREPARE(s, DUE_OF);
+
+    if (!room) /* it is asked for again when one of them is done */
+        return 0;
+    if (room > claim->max - op->answer.n)
+        room = claim->max - op->answer.n;
+    db_bind_string(s, 1, host);
+    sqlite3_bind_int64(s, 2, (int64_t) room + 1);
+    while ((r = db_step(s)) > 0) {
+        int64_t due_us = sqlite3_column_int64(s, 1);
+        if (due_us > claim->now_us) {
+            note_due(op, due_us);
+            break;
+        }
+        if (n == room) {
+            op->answer.more = true;
+            break;
+        }
+        seqs[n++] = sqlite3_column_int64(s, 0);
+    }
+    sqlite3_reset(s);
+    for (unsigned i = 0; i < n && r >= 0; i++)
+        r = send_one(w, op, seqs[i], &records[op->answer.n]);
+    return r < 0 ? r : 0;
+}
+
+static int apply_outbox_claim(struct writer *w, struct op *op)
+{
+    unsigned max = op->outbox.max < STORE_CLAIM_MAX ? op->outbox.max : STORE_CLAIM_MAX;
+    struct store_record *records = op_alloc(op, (max + 1) * sizeof(*records));
+    char host[STORE_HOST_MAX + 1] = "";
+    int r = 0;
+
+    op->outbox.max = max;
+    op->answer.records = records;
+    while (op->answer.n < max) {
+        PREPARE(s, NEXT_HOST);
+        db_bind_string(s, 1, host);
+        r = db_step(s);
+        if (r <= 0)
+            return r;
+        snprintf(host, sizeof(host), "%s", (const char *) sqlite3_column_text(s, 0));
+        int64_t due_us = sqlite3_column_int64(s, 1);
+        sqlite3_reset(s);
+        if (due_us > op->outbox.now_us)
+            note_due(op, due_us);
+        else if ((r = send_to_host(w, op, host, records)) < 0)
+            return r;
+    }
+    op->answer.more = true;
+    return 0;
+}
+
+static int apply_outbox_done(struct writer *w, struct op *op)
+{
+    const struct store_attempt *a = &op->attempt;
+    PREPARE(sent, SENT);
+    PREPARE(s, ADD_ATTEMPT);
+
+    sqlite3_bind_int64(sent, 1, op->seq);
+    sqlite3_bind_int(sent, 2, (int) a->next);
+    sqlite3_bind_int64(sent, 3, a->next == STORE_PENDING ? a->next_us : a->at_us);
+    int err = db_step(sent);
+    if (err)
+        return err;
+    if (!sqlite3_changes(w->db.handle))
+        return refuse(op, -ESTALE);
+    sqlite3_bind_int64(s, 1, op->seq);
+    sqlite3_bind_int64(s, 2, a->at_us);
+    sqlite3_bind_int64(s, 3, a->duration_us);
+    sqlite3_bind_int(s, 4, a->status);
+    if (a->error.p)
+        sqlite3_bind_text(s, 5, a->error.p, (int) a->error.n, SQLITE_STATIC);
+    if (a->address.p)
+        sqlite3_bind_text(s, 6, a->address.p, (int) a->address.n, SQLITE_STATIC);
+    return db_step(s);
+}
+
+static int apply_redeliver(struct writer *w, struct op *op)
+{
+    bool has_url;
+    int64_t seq;
+    int state, attempts;
+    int r = find_job(w, op, &seq, &state, &attempts, &has_url);
+
+    if (r <= 0)
+        return r ? r : refuse(op, -ENOENT);
+    if (!has_url)
+        return refuse(op, -ENOMSG);
+    PREPARE(s, REDELIVER);
+    sqlite3_bind_int64(s, 1, seq);
+    sqlite3_bind_int64(s, 2, op->now_us);
+    int err = db_step(s);
+    if (err)
+        return err;
+    return sqlite3_changes(w->db.handle) ? 0 : refuse(op, -EBUSY);
+}
+
+/* --- retention --- */
+
+static int drop_job(struct writer *w, int64_t seq)
+{
+    static const enum statement drops[] = { SQL_DROP_ATTEMPTS, SQL_DROP_DELIVERY, SQL_DROP_RESULT, SQL_DROP_PROGRAM,
+                                            SQL_DROP_JOB };
+    int err = 0;
+
+    for (size_t i = 0; i < sizeof(drops) / sizeof(*drops) && !err; i++)
+        err = run_on_seq(w, drops[i], seq);
+    if (!err)
+        w->jobs--;
+    return err;
+}
+
+static int drop_old(struct writer *w, int64_t over_before_us, int64_t max, int *ret_n)
+{
+    int64_t seqs[SWEEP_MAX];
+    int n = 0, r;
+    PREPARE(s, OLD);
+
+    sqlite3_bind_int64(s, 1, over_before_us);
+    sqlite3_bind_int64(s, 2, max < SWEEP_MAX ? max : SWEEP_MAX);
+    while ((r = db_step(s)) > 0)
+        seqs[n++] = sqlite3_column_int64(s, 0);
+    for (int i = 0; i < n && r >= 0; i++)
+        r = drop_job(w, seqs[i]);
+    *ret_n = n;
+    return r;
+}
+
+static int apply_sweep(struct writer *w, struct op *op)
+{
+    int aged = 0, counted = 0;
+    int err = 0;
+    PREPARE(s, DROP_IDEM);
+
+    if (w->conf->retention_age_us)
+        err = drop_old(w, op->now_us - w->conf->retention_age_us, SWEEP_MAX, &aged);
+    int64_t excess = w->conf->retention_count ? w->jobs - w->conf->retention_count : 0;
+    if (!err && excess > 0)
+        err = drop_old(w, INT64_MAX, excess, &counted);
+    sqlite3_bind_int64(s, 1, op->now_us);
+    sqlite3_bind_int64(s, 2, SWEEP_MAX);
+    if (!err)
+        err = db_step(s);
+    op->answer.more = aged == SWEEP_MAX || counted == SWEEP_MAX || sqlite3_changes(w->db.handle) == SWEEP_MAX;
+    return err;
+}
+
+/* --- the table --- */
+
+static int (*const appliers[])(struct writer *w, struct op *op) = {
+    [OP_ENQUEUE] = apply_enqueue,
+    [OP_CLAIM] = apply_claim,
+    [OP_FINISH] = apply_finish,
+    [OP_RELEASE] = apply_release,
+    [OP_CANCEL] = apply_cancel,
+    [OP_HISTORY] = apply_history,
+    [OP_OUTBOX_CLAIM] = apply_outbox_claim,
+    [OP_OUTBOX_DONE] = apply_outbox_done,
+    [OP_REDELIVER] = apply_redeliver,
+    [OP_SWEEP] = apply_sweep,
+};
+
+bool op_is_durable(const struct op *op)
+{
+    return op->kind != OP_HISTORY && op->kind != OP_SWEEP;
+}
+
+int writer_apply(struct writer *w, struct op *op)
+{
+    op->answer = (struct store_answer){ 0 };
+    int err = appliers[op->kind](w, op);
+    op->answer.queued = w->queued;
+    return err;
+}

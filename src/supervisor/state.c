@@ -1,0 +1,168 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The state directory.
+ *
+ * Called by the command before anything is started.  What must never happen
+ * here: somebody else's directory being given away or closed off, or two
+ * servers on one store. */
+#include "state.h"
+
+#include "../base/fd.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+enum { LOCK_TRIES = 60, LOCK_WAIT_MS = 50 };
+
+#define NEXT_STEP "; choose another directory with --state DIR, or run without asynchronous jobs: --state none"
+
+static const char lock_name[] = "hatchery.lock"; /* also the mark of a directory of ours */
+
+int state_path(const char *configured, struct buf *ret_path, struct buf *error)
+{
+    const char *xdg = getenv("XDG_STATE_HOME"), *home = getenv("HOME");
+
+    if (strcmp(configured, "none") == 0)
+        return 0;
+    if (*configured)
+        return buf_adds(ret_path, configured);
+    if (geteuid() == 0)
+        return buf_adds(ret_path, "/var/lib/hatchery");
+    if (xdg && *xdg == '/')
+        return buf_addf(ret_path, "%s/hatchery", xdg);
+    if (home && *home == '/')
+        return buf_addf(ret_path, "%s/.local/state/hatchery", home);
+    buf_adds(error, "there is no place for the state: neither XDG_STATE_HOME nor HOME is set" NEXT_STEP);
+    return -ENOENT;
+}
+
+/* Make @path and what is missing above it. */
+static int make_directories(const char *path)
+{
+    char part[PATH_MAX];
+
+    for (const char *p = path; (p = strchr(p + 1, '/'));) {
+        snprintf(part, sizeof(part), "%.*s", (int) (p - path), path);
+        if (mkdir(part, 0755) < 0 && errno != EEXIST)
+            return -errno;
+    }
+    return mkdir(path, 0700) < 0 && errno != EEXIST ? -errno : 0;
+}
+
+/* Nothing in it, or something of ours? */
+static bool is_ours(int fd)
+{
+    struct stat st;
+    bool empty = true;
+    int copy = openat(fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    DIR *dir = copy < 0 ? NULL : fdopendir(copy);
+
+    if (!dir)
+        return false;
+    for (struct dirent *e; (e = readdir(dir));)
+        empty = empty && (strcmp(e->d_name, ".") == 0 || strcmp(e->d_name, "..") == 0);
+    closedir(dir);
+    return empty || fstatat(fd, lock_name, &st, AT_SYMLINK_NOFOLLOW) == 0;
+}
+
+/* Files that a server with another id has left.  Links are left alone: they could lead out of here. */
+static int give_files(int fd, uid_t uid, gid_t gid)
+{
+    int copy = openat(fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    DIR *dir = copy < 0 ? NULL : fdopendir(copy);
+    struct stat st;
+    int err = 0;
+
+    if (!dir)
+        return -errno;
+    for (struct dirent *e; (e = readdir(dir));) {
+        if (fstatat(fd, e->d_name, &st, AT_SYMLINK_NOFOLLOW) < 0 || !S_ISREG(st.st_mode) || st.st_nlink != 1)
+            continue;
+        if (fchownat(fd, e->d_name, uid, gid, AT_SYMLINK_NOFOLLOW) < 0)
+            err = -errno;
+    }
+    closedir(dir);
+    return err;
+}
+
+static int adopt(int fd, bool give, uid_t uid, gid_t gid)
+{
+    struct stat st;
+
+    if (fstat(fd, &st) < 0)
+        return -errno;
+    uid_t wanted = give ? uid : geteuid();
+    if (!is_ours(fd))
+        return -ENOTEMPTY;
+    _cleanup_fd_ int mark = openat(fd, lock_name, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+    if (mark < 0)
+        return -errno;
+    if (st.st_uid == wanted && (st.st_mode & 07777) == 0700)
+        return 0;
+    if (give && (give_files(fd, uid, gid) < 0 || fchown(fd, uid, gid) < 0))
+        return -errno;
+    return fchmod(fd, 0700) < 0 ? -errno : 0;
+}
+
+int state_open(const char *path, bool give, uid_t uid, gid_t gid, struct buf *error)
+{
+    int err = make_directories(path);
+    _cleanup_fd_ int fd = err ? -1 : open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+    if (!err)
+        err = fd < 0 ? -errno : adopt(fd, give, uid, gid);
+    if (err == -ENOTEMPTY)
+        buf_addf(error, "the state directory %s holds files that are not Hatchery's" NEXT_STEP, path);
+    else if (err)
+        buf_addf(error, "the state directory %s cannot be used (%s)" NEXT_STEP, path, strerror(-err));
+    return err ? err : fd_steal(&fd);
+}
+
+static bool try_lock(int fd)
+{
+    const struct timespec wait = { .tv_nsec = LOCK_WAIT_MS * 1000000L };
+
+    for (int i = 0; i < LOCK_TRIES; i++) {
+        if (flock(fd, LOCK_EX | LOCK_NB) == 0)
+            return true;
+        nanosleep(&wait, NULL);
+    }
+    return false;
+}
+
+int state_lock(int state_fd, const char *path, struct buf *error)
+{
+    _cleanup_fd_ int fd = openat(state_fd, lock_name, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+    char holder[32];
+
+    if (fd < 0) {
+        int err = -errno;
+        buf_addf(error, "the state directory %s cannot be written to (%s)" NEXT_STEP, path, strerror(-err));
+        return err;
+    }
+    if (!try_lock(fd)) {
+        ssize_t len = pread(fd, holder, sizeof(holder) - 1, 0);
+        holder[len > 0 ? len : 0] = '\0';
+        holder[strspn(holder, "0123456789")] = '\0';
+        buf_addf(error,
+                 "the state directory %s is in use by another Hatchery (process %s): stop that one, or give this "
+                 "one a directory of its own with --state DIR",
+                 path, holder[0] ? holder : "unknown");
+        return -EBUSY;
+    }
+    int n = snprintf(holder, sizeof(holder), "%d\n", (int) getpid());
+    if (ftruncate(fd, 0) < 0 || pwrite(fd, holder, (size_t) n, 0) != n) {
+        int err = errno ? -errno : -EIO;
+        buf_addf(error, "the state directory %s cannot be written to (%s)" NEXT_STEP, path, strerror(-err));
+        return err;
+    }
+    return fd_steal(&fd);
+}

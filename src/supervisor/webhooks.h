@@ -1,0 +1,15 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The [webhooks] section: the courier's slice of the configuration, and what the server is told of it. */
+#ifndef HATCHERY_SUPERVISOR_WEBHOOKS_H
+#define HATCHERY_SUPERVISOR_WEBHOOKS_H
+
+#include "../base/conf.h"
+#include "../base/wire.h"
+#include "../courier/courier.h"
+
+/* Check the section and fill @ret_courier (which holds the secrets: wipe it) and the server's part.  Reads
+ * webhooks.secret_file.  0, or -errno with a sentence in @error that begins with the key. */
+int webhooks_fill(const struct conf *conf, struct courier_conf *ret_courier, struct wire_server_conf *ret_server,
+                  struct buf *error);
+
+#endif

@@ -1,0 +1,243 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Runs with a webhook_url: accepted on disk, run, delivered; limits, restarts, losses, stops."""
+import json
+import os
+import signal
+import threading
+import time
+
+import pytest
+
+from conftest import HOOKS
+from service import Service, hatchery, wait_for
+
+ENVELOPE = {"pid", "queue_id", "run_time", "queue_time", "total_time", "queue_length", "build_number"}
+
+
+def job(service, job_id, **keywords):
+    return service.request("GET", f"/v1/jobs/{job_id}", **keywords)
+
+
+def wait_state(service, job_id, *states, seconds=30):
+    return wait_for(lambda: (reply := job(service, job_id))["state"] in states and reply, seconds, f"{job_id} {states}")
+
+
+def test_202_and_the_reply_at_the_webhook(hooks, receiver):
+    accepted = hooks.run("print('out'); return {'answer': 42}", webhook_url=receiver.url("ok/202"), id="mine")
+    assert accepted.status == 202
+    assert accepted["code"] == 202 and accepted["message"] == "processing" and accepted["id"] == "mine"
+    assert accepted["max_queue_length"] == 1000 and ENVELOPE <= set(accepted.json)
+    delivery = receiver.wait("ok/202")[0]
+    reply = json.loads(delivery.body)
+    assert reply["job_id"] == accepted["job_id"] and reply["id"] == "mine" and reply["code"] == 200
+    assert reply["response"] == {"result": {"answer": 42}, "stdout": "out\n", "stderr": "", "exit_code": 0}
+    assert ENVELOPE <= set(reply)
+    assert delivery.headers["content-type"] == "application/json"
+
+
+@pytest.mark.parametrize("code, timeout, status, reason", [
+    ("raise ValueError('no')", 10, 400, "exception"), ("while True: pass", 1, 408, "timeout"),
+    ("import os; os._exit(3)", 10, 400, "exit"), ("return {1, 2}", 10, 500, "result"), ("return (", 10, 400, "syntax")])
+def test_the_body_is_that_of_the_synchronous_reply(hooks, receiver, code, timeout, status, reason):
+    path = f"ok/same/{reason}"
+    assert hooks.run(code, timeout=timeout, webhook_url=receiver.url(path)).status == 202
+    sync = hooks.run(code, timeout=timeout)
+    reply = json.loads(receiver.wait(path)[0].body)
+    varying = {"job_id", "run_time", "queue_time", "total_time", "queue_length", "code"}
+    assert reply["code"] == sync.status == status and reply["reason"] == reason
+    assert {k: v for k, v in reply.items() if k not in varying} == {k: v for k, v in sync.json.items() if k not in varying}
+
+
+@pytest.mark.parametrize("url", ["ftp://x/", "http://", "/relative", "http://u:p@h/", "http://h:0/", 7, "", "http://a b/",
+                                 "http://169.254.169.254/latest", "http://h/" + "x" * 5000])
+def test_a_url_that_says_itself_it_is_wrong(hooks, url):
+    reply = hooks.run("return 1", webhook_url=url)
+    assert reply.status == 400 and "webhook_url" in reply["error"]
+
+
+def test_private_addresses_need_leave(server):
+    for url in ["http://127.0.0.1:1/", "http://10.1.2.3/", "http://[::1]/", "http://2130706433/", "http://localhost/"]:
+        reply = server.run("return 1", webhook_url=url)
+        assert reply.status == 400 and "webhooks.allow" in reply["error"].lower().replace("_", "."), reply
+
+
+def test_the_queue_has_a_limit(make_server, receiver):
+    service = make_server(env={**HOOKS, "MAX_QUEUE_LENGTH": "3", "HATCHERY_POOL_MAX_RUNS": "1"})
+    statuses = [service.run("import time; time.sleep(60)", webhook_url=receiver.url("ok/limit")) for _ in range(14)]
+    full = [reply for reply in statuses if reply.status == 429]
+    assert full and all("MAX_QUEUE_LENGTH (3)" in reply["error"] and "retry-after" in reply.headers for reply in full)
+    listed = service.request("GET", "/v1/jobs?limit=100")["jobs"]
+    assert len(listed) == len(statuses) - len(full)
+    assert sum(entry["state"] == "queued" for entry in listed) == 3
+
+
+def test_zero_is_unlimited(make_server, receiver):
+    service = make_server(env={**HOOKS, "MAX_QUEUE_LENGTH": "0"})
+    assert service.run("return 1", webhook_url=receiver.url("ok/unlimited"))["max_queue_length"] == "unlimited"
+
+
+def test_no_state_no_asynchronous_runs(make_server, receiver):
+    service = make_server("--state", "none")
+    assert service.run("return 1", webhook_url="http://example.com/").status == 503
+    assert service.request("GET", "/v1/jobs").status == 503
+    assert service.run("return 1").status == 200
+
+
+def test_queued_jobs_survive_sigkill_of_everything(make_server, receiver):
+    service = make_server(env={**HOOKS, "HATCHERY_POOL_MAX_RUNS": "1"})
+    blocker = service.run("import time; time.sleep(3)", webhook_url=receiver.url("ok/kill"))
+    waiting = [service.run(f"return {n}", webhook_url=receiver.url("ok/kill"))["job_id"] for n in range(20)]
+    wait_state(service, blocker["job_id"], "running")
+    service.stop(signal.SIGKILL)
+    service.announcement = ""
+    service.start()
+    got = receiver.wait("ok/kill", 21, 60)
+    replies = {json.loads(d.body)["job_id"]: json.loads(d.body) for d in got}
+    assert [replies[job_id]["response"]["result"] for job_id in waiting] == list(range(20))
+    assert replies[blocker["job_id"]]["code"] == 200
+    assert job(service, blocker["job_id"])["attempts"] == 2
+    assert len({d.headers["webhook-id"] for d in got}) == 21
+
+
+def test_a_job_that_is_lost_three_times_is_dead(make_server, receiver):
+    service = make_server(env=HOOKS)
+    poison = service.run("import time; time.sleep(60)", timeout=60, webhook_url=receiver.url("ok/poison"))
+    for attempt in range(1, 4):
+        wait_for(lambda: job(service, poison["job_id"])["attempts"] == attempt, 30, f"attempt {attempt}")
+        os.kill(service.child("zygote"), signal.SIGKILL)
+    reply = json.loads(receiver.wait("ok/poison")[0].body)
+    assert reply["code"] == 500 and reply["reason"] == "worker_lost"
+    assert job(service, poison["job_id"])["state"] == "dead"
+    assert service.run("return 1", webhook_url=receiver.url("ok/after-poison")).status == 202
+    receiver.wait("ok/after-poison")
+
+
+def test_a_lost_job_runs_alone(make_server, receiver):
+    service = make_server(env={**HOOKS, "HATCHERY_POOL_MAX_RUNS": "4"})
+    jobs = [service.run("import time; time.sleep(1)", webhook_url=receiver.url("ok/alone"))["job_id"] for _ in range(3)]
+    for job_id in jobs:
+        wait_state(service, job_id, "running")
+    os.kill(service.child("server"), signal.SIGKILL)
+    receiver.wait("ok/alone", 3, 60)
+    spans = sorted((entry["started_at"], entry["finished_at"]) for entry in
+                   service.request("GET", "/v1/jobs")["jobs"] if entry["attempts"] == 2)
+    assert len(spans) == 3
+    assert all(before[1] <= after[0] for before, after in zip(spans, spans[1:])), spans
+
+
+def test_sigterm_finishes_what_runs_and_keeps_the_rest(make_server, receiver):
+    service = make_server(env={**HOOKS, "HATCHERY_POOL_MAX_RUNS": "1", "HATCHERY_SERVER_DRAIN_TIMEOUT": "20s"})
+    runs = service.run("import time; time.sleep(2); return 'ran'", webhook_url=receiver.url("ok/drain/ran"))
+    waits = [service.run("return 'waited'", webhook_url=receiver.url("ok/drain/waited"))["job_id"] for _ in range(8)]
+    wait_state(service, runs["job_id"], "running")
+    assert service.stop() == 0
+    assert json.loads(receiver.wait("ok/drain/ran")[0].body)["response"]["result"] == "ran"
+    service.announcement = ""
+    service.start()
+    receiver.wait("ok/drain/waited", 8, 60)
+    assert [job(service, job_id)["attempts"] for job_id in waits] == [1] * 8
+
+
+def test_two_servers_do_not_share_a_state(make_server):
+    service = make_server()
+    result = hatchery("serve", "--listen", "127.0.0.1:0", "--state", str(service.state_dir), key="k")
+    assert result.returncode != 0
+    assert "in use by another Hatchery" in result.stderr and "--state" in result.stderr
+
+
+def test_a_directory_of_somebody_else_is_refused(tmp_path):
+    (tmp_path / "precious").write_text("mine")
+    before = os.stat(tmp_path)
+    result = hatchery("serve", "--listen", "127.0.0.1:0", "--state", str(tmp_path), key="k")
+    assert result.returncode != 0 and "not Hatchery's" in result.stderr
+    after = os.stat(tmp_path)
+    assert (after.st_uid, after.st_mode) == (before.st_uid, before.st_mode)
+
+
+def test_a_damaged_store_stops_no_synchronous_run(make_server, receiver):
+    service = make_server(env=HOOKS)
+    service.stop()
+    store = service.state_dir / "jobs.db"
+    for path in (store, service.state_dir / "jobs.db-wal"):
+        if path.exists():
+            path.write_bytes(b"garbage " * 4096)
+    service.announcement = ""
+    service.start()
+    assert service.run("return 1").status == 200
+    reply = service.run("return 1", webhook_url=receiver.url("ok/damaged"))
+    assert reply.status == 503 and "store" in reply["error"]
+    assert "damaged" in service.logged("asynchronous jobs are not available")["error"]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="mounts a small file system")
+def test_a_full_disk(make_server, receiver, tmp_path):
+    os.system(f"mount -t tmpfs -o size=2m,mode=755 none {tmp_path}")
+    try:
+        service = make_server("--state", str(tmp_path / "state"), env={**HOOKS, "HATCHERY_POOL_MAX_RUNS": "1"})
+        accepted, refused = [], None
+        blocker = service.run("import time; time.sleep(4)", webhook_url=receiver.url("ok/full"))
+        assert blocker.status == 202
+        while not refused:
+            reply = service.run("#" + "x" * 100000 + "\nreturn 1", webhook_url=receiver.url("ok/full"))
+            if reply.status == 202:
+                accepted.append(reply["job_id"])
+            else:
+                refused = reply
+            assert len(accepted) < 100
+        assert refused.status == 503 and "full" in refused["error"] and "retry-after" in refused.headers
+        assert service.run("return 'sync'").response["result"] == "sync"
+        os.system(f"mount -o remount,size=64m {tmp_path}")
+        assert service.run("return 2", webhook_url=receiver.url("ok/full")).status == 202
+        got = receiver.wait("ok/full", len(accepted) + 2, 60)
+        assert set(accepted) <= {json.loads(d.body)["job_id"] for d in got}
+        service.stop()
+    finally:
+        os.system(f"umount -l {tmp_path}")
+
+
+def test_a_synchronous_run_leaves_a_row(hooks):
+    reply = hooks.run("return 1", id="row")
+    found = wait_for(lambda: (r := job(hooks, reply["job_id"])).status == 200 and r, 10, "the row")
+    assert found["state"] == "done" and found["id"] == "row" and found["code"] == 200 and found["reply"] is None
+
+
+def p50(service, key, seconds):
+    """Latency of one run after the other."""
+    latencies = []
+    end = time.monotonic() + seconds
+    connection = service.connect()
+    while time.monotonic() < end:
+        begin = time.monotonic()
+        reply = service.request("POST", "/v1/code/execute/python", {"code": "import time; time.sleep(0.05)"},
+                                headers={"x-api-key": key}, connection=connection)
+        assert reply.status == 200
+        latencies.append(time.monotonic() - begin)
+    connection.close()
+    return sorted(latencies)[len(latencies) // 2]
+
+
+def test_a_flood_from_one_key_leaves_anothers_p50(make_server, receiver):
+    service = make_server(env={**HOOKS, "MAX_QUEUE_LENGTH": "0"})
+    quiet_key = hatchery("key", "new", "quiet", "--state", str(service.state_dir)).stdout.strip()
+    wait_for(lambda: service.request("GET", "/v1/toolkit/authenticate", headers={"x-api-key": quiet_key}).status == 200)
+    quiet = p50(service, quiet_key, 3)
+    stop = threading.Event()
+
+    def flood():
+        connection = service.connect()
+        while not stop.is_set():
+            service.request("POST", "/v1/code/execute/python",
+                            {"code": "import time; time.sleep(0.05)", "webhook_url": receiver.url("ok/flood")},
+                            connection=connection)
+            stop.wait(0.01)
+
+    threads = [threading.Thread(target=flood) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    wait_for(lambda: service.run("pass")["queue_length"] > 50, 30, "a flood")
+    flooded = p50(service, quiet_key, 5)
+    stop.set()
+    for thread in threads:
+        thread.join()
+    print(f"p50 of the quiet key: {quiet * 1000:.1f} ms alone, {flooded * 1000:.1f} ms beside a flood")
+    assert flooded < 2 * quiet + 0.02

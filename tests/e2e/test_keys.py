@@ -1,0 +1,133 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Several keys: made, listed and revoked while the server runs; what each may ask for."""
+import concurrent.futures
+import os
+import stat
+
+import pytest
+
+from service import EXECUTE, Service, hatchery, wait_for
+
+
+@pytest.fixture(scope="module")
+def service():
+    with Service(env={"HATCHERY_POOL_MAX_RUNS": "4"}) as service:
+        yield service
+
+
+def key(service, name, *options):
+    result = hatchery("key", "new", name, *options, "--state", str(service.state_dir))
+    assert result.returncode == 0, result.stderr
+    text = result.stdout.strip()
+    wait_for(lambda: service.request("GET", "/healthz").status == 200)
+    service_log(service)
+    return text
+
+
+def service_log(service):
+    """The server has read the file as it is now."""
+    lines = sum(1 for _ in open(service.state_dir / "keys"))
+    wait_for(lambda: (read := service.log("keys read")) and read[-1]["keys"] == lines, 10, "keys read")
+
+
+def run(service, key, code="return 1", **members):
+    return service.request("POST", EXECUTE, {"code": code, **members}, headers={"x-api-key": key})
+
+
+def test_a_new_key_works_at_once_and_not_after_it_was_revoked(service):
+    text = key(service, "bob")
+    assert run(service, text).status == 200
+    assert hatchery("key", "revoke", "bob", "--state", str(service.state_dir)).returncode == 0
+    wait_for(lambda: run(service, text).status == 401, 10, "the key is refused")
+    assert service.run("return 1").status == 200
+
+
+def test_only_hashes_are_kept(service):
+    text = key(service, "secret-keeper")
+    for path in service.state_dir.iterdir():
+        assert text.encode() not in path.read_bytes(), path
+    info = os.stat(service.state_dir / "keys")
+    assert stat.S_IMODE(info.st_mode) == 0o600
+    assert stat.S_IMODE(os.stat(service.state_dir).st_mode) == 0o700
+    assert text not in service.log_text()
+
+
+def test_list(service):
+    key(service, "listed", "--weight", "3", "--rate", "600")
+    result = hatchery("key", "list", "--state", str(service.state_dir))
+    line = next(line for line in result.stdout.splitlines() if line.startswith("listed"))
+    assert line.split()[1:5] == ["3", "unlimited", "unlimited", "600"]
+
+
+@pytest.mark.parametrize("name", ["default", "", "a b", "../x", "x" * 65, "a\nb"])
+def test_bad_names(service, name):
+    assert hatchery("key", "new", name, "--state", str(service.state_dir)).returncode == 1
+
+
+@pytest.mark.parametrize("options", [["--weight", "0"], ["--rate", "x"], ["--max-runs", "-1"], ["--rate", "1000001"]])
+def test_bad_limits(service, options):
+    result = hatchery("key", "new", "limits", *options, "--state", str(service.state_dir))
+    assert result.returncode == 2 and options[0] in result.stderr
+
+
+def test_no_two_of_one_name(service):
+    key(service, "twice")
+    result = hatchery("key", "new", "twice", "--state", str(service.state_dir))
+    assert result.returncode == 1 and "revoke" in result.stderr
+
+
+def test_revoking_what_is_not_there(service):
+    assert hatchery("key", "revoke", "nobody", "--state", str(service.state_dir)).returncode == 1
+    assert "API_KEY" in hatchery("key", "revoke", "default", "--state", str(service.state_dir)).stderr
+
+
+def test_rate(service):
+    text = key(service, "rated", "--rate", "5")
+    replies = [run(service, text) for _ in range(7)]
+    assert [reply.status for reply in replies[:5]] == [200] * 5
+    assert replies[6].status == 429 and "5 requests a minute" in replies[6]["error"]
+    assert 1 <= int(replies[6].headers["retry-after"]) <= 12
+    assert replies[0].headers["ratelimit-policy"] == '"default";q=5;w=60'
+    assert replies[0].headers["ratelimit"].startswith('"default";r=4;t=')
+    assert replies[6].headers["ratelimit"].startswith('"default";r=0;t=')
+    assert "ratelimit" not in service.run("return 1").headers
+
+
+def test_most_runs_at_once(service):
+    text = key(service, "narrow", "--max-runs", "1")
+    code = "import time; begin = time.time(); time.sleep(0.3); return [begin, time.time()]"
+    with concurrent.futures.ThreadPoolExecutor(4) as pool:
+        spans = sorted(reply.response["result"] for reply in pool.map(lambda _: run(service, text, code), range(4)))
+    assert all(before[1] <= after[0] for before, after in zip(spans, spans[1:])), spans
+
+
+def test_most_waiting(service):
+    text = key(service, "short", "--max-runs", "1", "--max-waiting", "1")
+    with concurrent.futures.ThreadPoolExecutor(6) as pool:
+        replies = list(pool.map(lambda _: run(service, text, "import time; time.sleep(1)"), range(6)))
+    full = [reply for reply in replies if reply.status == 429]
+    assert len(full) == 4 and "short" in full[0]["error"] and "retry-after" in full[0].headers
+
+
+def test_a_damaged_file_locks_nobody_out(make_server):
+    service = make_server()
+    text = key(service, "stays")
+    with open(service.state_dir / "keys", "a") as file:
+        file.write("half a line")
+    service.logged("the file of keys cannot be read: the keys before it stay valid", line=2)
+    assert run(service, text).status == 200
+    assert service.run("return 1").status == 200
+
+
+def test_a_server_with_no_other_key(make_server, tmp_path):
+    state = tmp_path / "state"
+    text = hatchery("key", "new", "only", "--state", str(state)).stdout.strip()
+    service = make_server("--state", str(state), key=None)
+    assert run(service, text).status == 200
+    assert run(service, "").status == 401
+
+
+@pytest.mark.parametrize("text", ["", "x", "hk_", "\x7f", "k" * 5000])
+def test_wrong_keys(service, text):
+    reply = run(service, text)
+    assert reply.status in (400, 401)

@@ -1,0 +1,707 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What every engine of store.h must do.  Nothing here knows an engine but open_engine(); another one is another
+ * constructor.  Each test has a store of its own, and may close and open it again. */
+#include "../../src/jobs/store.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <cmocka.h>
+#include <errno.h>
+#include <signal.h>
+#include <sodium.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+enum { RECORDS_MAX = 300 };
+
+/* The last answer, copied. */
+struct seen {
+    unsigned n_calls;
+    int err;
+    unsigned n, n_attempts;
+    bool existing, suspects, more;
+    int64_t next_due_us, queued;
+    struct {
+        struct store_lease lease;
+        char id[UUID_SIZE], tenant[65], code[256], body[256], url[256], client_id[64];
+        enum store_state state;
+        int status, tries;
+        bool has_delivery;
+        enum store_delivery_state delivery;
+        int64_t created_us, over_us, due_us;
+    } records[RECORDS_MAX];
+    struct {
+        int status;
+        int64_t at_us;
+        char error[64];
+    } attempts[16];
+};
+
+struct test {
+    uv_loop_t loop;
+    struct store *store;
+    struct store_conf conf;
+    char directory[64], path[96];
+    struct seen seen;
+    unsigned n_wakes;
+};
+
+static void copy(char *to, size_t size, struct store_bytes from)
+{
+    snprintf(to, size, "%.*s", (int) from.n, from.p ? from.p : "");
+}
+
+static void on_done(void *data, const struct store_answer *a)
+{
+    struct test *t = data;
+    struct seen *s = &t->seen;
+
+    *s = (struct seen){ .n_calls = s->n_calls + 1,
+                        .err = a->err,
+                        .n = a->n,
+                        .n_attempts = a->n_attempts,
+                        .existing = a->existing,
+                        .suspects = a->suspects,
+                        .more = a->more,
+                        .next_due_us = a->next_due_us,
+                        .queued = a->queued };
+    for (unsigned i = 0; i < a->n && i < RECORDS_MAX; i++) {
+        const struct store_record *r = &a->records[i];
+        s->records[i].lease = (struct store_lease){ r->seq, r->attempt };
+        memcpy(s->records[i].id, r->id, UUID_SIZE);
+        snprintf(s->records[i].tenant, sizeof(s->records[i].tenant), "%s", r->tenant);
+        copy(s->records[i].code, sizeof(s->records[i].code), r->code);
+        copy(s->records[i].body, sizeof(s->records[i].body), r->body);
+        copy(s->records[i].url, sizeof(s->records[i].url), r->webhook_url);
+        copy(s->records[i].client_id, sizeof(s->records[i].client_id), r->client_id);
+        s->records[i].state = r->state;
+        s->records[i].status = r->status;
+        s->records[i].tries = r->tries;
+        s->records[i].has_delivery = r->has_delivery;
+        s->records[i].delivery = r->delivery;
+        s->records[i].created_us = r->created_us;
+        s->records[i].over_us = r->over_us;
+        s->records[i].due_us = r->due_us;
+    }
+    for (unsigned i = 0; i < a->n_attempts && i < 16; i++) {
+        s->attempts[i].status = a->attempts[i].status;
+        s->attempts[i].at_us = a->attempts[i].at_us;
+        copy(s->attempts[i].error, sizeof(s->attempts[i].error), a->attempts[i].error);
+    }
+}
+
+static void on_wake(void *data)
+{
+    ((struct test *) data)->n_wakes++;
+}
+
+static int open_engine(struct test *t, struct buf *error)
+{
+    return store_sqlite_open(&t->store, &t->conf, &t->loop, error);
+}
+
+static void open_store(struct test *t)
+{
+    struct buf error;
+
+    buf_init(&error, 1000);
+    uv_loop_init(&t->loop);
+    int err = open_engine(t, &error);
+    if (err)
+        print_error("%.*s\n", (int) error.len, error.data);
+    assert_int_equal(err, 0);
+    buf_free(&error);
+}
+
+static void close_store(struct test *t)
+{
+    t->store->ops->close(t->store, NULL, NULL);
+    uv_run(&t->loop, UV_RUN_DEFAULT);
+    assert_int_equal(uv_loop_close(&t->loop), 0);
+}
+
+static int setup(void **state)
+{
+    struct test *t = calloc(1, sizeof(*t));
+
+    snprintf(t->directory, sizeof(t->directory), "/tmp/hatchery-store-XXXXXX");
+    assert_non_null(mkdtemp(t->directory));
+    snprintf(t->path, sizeof(t->path), "%s/jobs.db", t->directory);
+    t->conf = (struct store_conf){ .path = t->path, .on_wake = on_wake, .data = t };
+    open_store(t);
+    *state = t;
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    struct test *t = *state;
+    char command[128];
+
+    close_store(t);
+    snprintf(command, sizeof(command), "rm -rf %s", t->directory);
+    assert_int_equal(system(command), 0);
+    free(t);
+    return 0;
+}
+
+static struct seen *await(struct test *t, unsigned calls)
+{
+    while (t->seen.n_calls < calls)
+        uv_run(&t->loop, UV_RUN_ONCE);
+    return &t->seen;
+}
+
+#define ASK(op, ...) (t->seen.n_calls = 0, t->store->ops->op(t->store, __VA_ARGS__, on_done, t), await(t, 1))
+
+static struct store_job a_job(const char *tenant, const char *code)
+{
+    struct store_job job = {
+        .tenant = tenant, .code = { code, strlen(code) }, .timeout_ms = 30000, .created_us = 1000
+    };
+    uuid_make(job.id);
+    return job;
+}
+
+static struct store_job a_webhook_job(const char *tenant, const char *host)
+{
+    struct store_job job = a_job(tenant, "pass");
+    job.webhook_url = "http://receiver.example/x";
+    job.host = host;
+    return job;
+}
+
+static struct store_end an_end(enum store_state state, const char *body)
+{
+    return (struct store_end){ .state = state,
+                               .status = state == STORE_DONE ? 200 : 400,
+                               .started_us = 2000,
+                               .over_us = 3000,
+                               .body = { body, strlen(body) } };
+}
+
+static struct seen *claim(struct test *t, unsigned max, bool alone)
+{
+    const struct store_claim c = { .max = max, .alone = alone };
+    return ASK(claim, &c);
+}
+
+static struct seen *outbox_claim(struct test *t, int64_t now_us, unsigned max, unsigned per_host)
+{
+    const struct store_outbox_claim c = { .now_us = now_us, .max = max, .per_host = per_host };
+    return ASK(outbox_claim, &c);
+}
+
+/* A job with a webhook, over, its delivery due at 3000. */
+static struct store_job a_finished_job(struct test *t, const char *tenant, const char *host)
+{
+    struct store_job job = a_webhook_job(tenant, host);
+    const struct store_end end = an_end(STORE_DONE, "reply");
+
+    assert_int_equal(ASK(enqueue, &job)->err, 0);
+    assert_int_equal(claim(t, 1, true)->n, 1);
+    struct store_lease lease = t->seen.records[0].lease;
+    assert_int_equal(ASK(finish, &lease, &end)->err, 0);
+    return job;
+}
+
+static void test_a_job_is_kept_as_it_was(void **state)
+{
+    struct test *t = *state;
+    struct store_job job = a_webhook_job("k", "receiver.example:80");
+
+    job.client_id = (struct store_bytes){ "mine", 4 };
+    assert_int_equal(ASK(enqueue, &job)->err, 0);
+    assert_int_equal(t->seen.queued, 1);
+    close_store(t);
+    open_store(t);
+    struct seen *s = ASK(get, "k", job.id);
+    assert_int_equal(s->err, 0);
+    assert_string_equal(s->records[0].id, job.id);
+    assert_string_equal(s->records[0].tenant, "k");
+    assert_string_equal(s->records[0].url, job.webhook_url);
+    assert_string_equal(s->records[0].client_id, "mine");
+    assert_int_equal(s->records[0].state, STORE_QUEUED);
+    assert_int_equal(s->records[0].created_us, 1000);
+    assert_string_equal(claim(t, 1, true)->records[0].code, "pass");
+}
+
+static void test_another_tenant_sees_nothing(void **state)
+{
+    struct test *t = *state;
+    struct store_job job = a_webhook_job("k", "h");
+    const struct store_end end = an_end(STORE_CANCELLED, "gone");
+    const struct store_query query = { .tenant = "other", .limit = 10 };
+
+    ASK(enqueue, &job);
+    assert_int_equal(ASK(get, "other", job.id)->err, -ENOENT);
+    assert_int_equal(ASK(cancel, "other", job.id, &end)->err, -ENOENT);
+    assert_int_equal(ASK(redeliver, "other", job.id, 5)->err, -ENOENT);
+    assert_int_equal(ASK(list, &query)->n, 0);
+    assert_int_equal(ASK(get, "k", "no-id")->err, -ENOENT);
+}
+
+static void test_a_lease_is_fenced(void **state)
+{
+    struct test *t = *state;
+    struct store_job job = a_job("k", "pass");
+    const struct store_end end = an_end(STORE_DONE, "late"), right = an_end(STORE_DONE, "right");
+
+    ASK(enqueue, &job);
+    struct store_lease first = claim(t, 1, true)->records[0].lease;
+    assert_int_equal(ASK(release, &first, true)->err, 0);
+    assert_int_equal(t->seen.queued, 1);
+    assert_int_equal(ASK(finish, &first, &end)->err, -ESTALE);
+    struct store_lease second = claim(t, 1, true)->records[0].lease;
+    assert_int_equal(second.attempt, first.attempt + 1);
+    assert_int_equal(ASK(finish, &first, &end)->err, -ESTALE);
+    assert_int_equal(ASK(finish, &second, &right)->err, 0);
+    assert_int_equal(ASK(finish, &second, &end)->err, -ESTALE);
+    assert_int_equal(ASK(release, &second, true)->err, -ESTALE);
+    assert_string_equal(ASK(get, "k", job.id)->records[0].body, "right");
+}
+
+static void test_released_unstarted_is_as_never_claimed(void **state)
+{
+    struct test *t = *state;
+    struct store_job job = a_job("k", "pass");
+
+    ASK(enqueue, &job);
+    struct store_lease lease = claim(t, 1, true)->records[0].lease;
+    ASK(release, &lease, false);
+    assert_int_equal(claim(t, 5, false)->n, 1);
+    assert_int_equal(t->seen.records[0].lease.attempt, 1);
+}
+
+static void test_a_lost_job_is_claimed_alone(void **state)
+{
+    struct test *t = *state;
+    struct store_job lost = a_job("k", "poison"), fresh = a_job("k", "fresh");
+
+    ASK(enqueue, &lost);
+    assert_int_equal(claim(t, 1, true)->n, 1);
+    ASK(enqueue, &fresh);
+    close_store(t); /* the owner is gone */
+    open_store(t);
+    assert_int_equal(claim(t, 5, false)->n, 0);
+    assert_true(t->seen.suspects);
+    assert_int_equal(claim(t, 5, true)->n, 1);
+    assert_string_equal(t->seen.records[0].code, "poison");
+    assert_int_equal(t->seen.records[0].lease.attempt, 2);
+    assert_int_equal(claim(t, 5, false)->n, 1);
+    assert_string_equal(t->seen.records[0].code, "fresh");
+}
+
+static void enqueue_many(struct test *t, const char *tenant, int n)
+{
+    for (int i = 0; i < n; i++) {
+        struct store_job job = a_job(tenant, tenant);
+        assert_int_equal(ASK(enqueue, &job)->err, 0);
+    }
+}
+
+static void test_tenants_take_turns(void **state)
+{
+    struct test *t = *state;
+    char order[31] = "";
+
+    enqueue_many(t, "A", 50);
+    for (int i = 0; i < 5; i++)
+        order[i] = claim(t, 1, true)->records[0].code[0];
+    enqueue_many(t, "B", 5);
+    enqueue_many(t, "C", 5);
+    assert_string_equal(order, "AAAAA");
+    claim(t, 15, true);
+    int count[3] = { 0 };
+    for (unsigned i = 0; i < 15; i++)
+        count[t->seen.records[i].code[0] - 'A']++;
+    /* A's 50 hold up nobody: after 15 claims each had its 5. */
+    assert_int_equal(count[0], 5);
+    assert_int_equal(count[1], 5);
+    assert_int_equal(count[2], 5);
+    for (unsigned i = 0; i + 3 <= 15; i += 3)
+        assert_true(t->seen.records[i].code[0] != t->seen.records[i + 1].code[0]
+                    && t->seen.records[i + 1].code[0] != t->seen.records[i + 2].code[0]);
+}
+
+static void test_weight_and_room(void **state)
+{
+    struct test *t = *state;
+    const struct store_share shares[] = { { "A", 3, UINT32_MAX }, { "B", 1, 2 } };
+    const struct store_claim c = { .max = 8, .alone = true, .n_shares = 2, .shares = shares };
+    int a = 0;
+
+    enqueue_many(t, "A", 20);
+    enqueue_many(t, "B", 20);
+    ASK(claim, &c);
+    for (unsigned i = 0; i < t->seen.n; i++)
+        a += t->seen.records[i].code[0] == 'A';
+    assert_int_equal(t->seen.n, 8);
+    assert_int_equal(a, 6);
+    ASK(claim, &(struct store_claim){
+                   .max = 20, .n_shares = 2, .shares = (const struct store_share[]){ { "A", 1, 0 }, { "B", 1, 2 } } });
+    assert_int_equal(t->seen.n, 2);
+}
+
+static void test_order_of_a_tenant_is_that_of_arrival(void **state)
+{
+    struct test *t = *state;
+    static const char *const codes[] = { "1", "2", "3" };
+
+    for (int i = 0; i < 3; i++) {
+        struct store_job job = a_job("k", codes[i]);
+        ASK(enqueue, &job);
+    }
+    claim(t, 3, true);
+    for (int i = 0; i < 3; i++)
+        assert_string_equal(t->seen.records[i].code, codes[i]);
+}
+
+static void test_limits_of_the_queue(void **state)
+{
+    struct test *t = *state;
+    struct store_job job = a_job("A", "pass");
+
+    job.max_queued = 2;
+    assert_int_equal(ASK(enqueue, &job)->err, 0);
+    uuid_make(job.id);
+    job.max_tenant_queued = 1;
+    assert_int_equal(ASK(enqueue, &job)->err, -EDQUOT);
+    job.tenant = "B";
+    assert_int_equal(ASK(enqueue, &job)->err, 0);
+    job = a_job("C", "pass");
+    job.max_queued = 2;
+    assert_int_equal(ASK(enqueue, &job)->err, -EAGAIN);
+    assert_int_equal(ASK(get, "C", job.id)->err, -ENOENT);
+    claim(t, 1, true);
+    assert_int_equal(ASK(enqueue, &job)->err, 0);
+}
+
+static void test_idempotency(void **state)
+{
+    struct test *t = *state;
+    struct store_job job = a_job("A", "pass"), again = a_job("A", "pass");
+    const struct store_end end = an_end(STORE_DONE, "reply");
+
+    job.idem_key = again.idem_key = "key";
+    job.idem_expires_us = again.idem_expires_us = 10000;
+    memset(job.fingerprint, 1, sizeof(job.fingerprint));
+    memset(again.fingerprint, 1, sizeof(again.fingerprint));
+    assert_false(ASK(enqueue, &job)->existing);
+    assert_true(ASK(enqueue, &again)->existing);
+    assert_int_equal(t->seen.err, 0);
+    assert_int_equal(t->seen.queued, 1);
+    assert_string_equal(t->seen.records[0].id, job.id);
+    struct store_lease lease = claim(t, 1, true)->records[0].lease;
+    ASK(finish, &lease, &end);
+    close_store(t);
+    open_store(t);
+    assert_string_equal(ASK(enqueue, &again)->records[0].body, "reply");
+    again.fingerprint[0] = 2;
+    assert_int_equal(ASK(enqueue, &again)->err, -EBADMSG);
+    again.tenant = "B"; /* each key has names of its own */
+    assert_false(ASK(enqueue, &again)->existing);
+    struct store_job late = a_job("A", "pass");
+    late.idem_key = "key";
+    late.created_us = 10000;
+    late.idem_expires_us = 20000;
+    assert_false(ASK(enqueue, &late)->existing);
+    assert_int_equal(t->seen.err, 0);
+}
+
+static void test_cancel(void **state)
+{
+    struct test *t = *state;
+    struct store_job job = a_webhook_job("k", "h");
+    const struct store_end end = an_end(STORE_CANCELLED, "cancelled");
+
+    ASK(enqueue, &job);
+    assert_int_equal(ASK(cancel, "k", job.id, &end)->err, 0);
+    assert_int_equal(t->seen.queued, 0);
+    assert_int_equal(claim(t, 1, true)->n, 0);
+    assert_int_equal(ASK(cancel, "k", job.id, &end)->err, -EALREADY);
+    assert_int_equal(ASK(get, "k", job.id)->records[0].state, STORE_CANCELLED);
+    assert_int_equal(outbox_claim(t, 4000, 5, 5)->n, 1);
+    assert_string_equal(t->seen.records[0].body, "cancelled");
+    job = a_job("k", "pass");
+    ASK(enqueue, &job);
+    claim(t, 1, true);
+    assert_int_equal(ASK(cancel, "k", job.id, &end)->err, -EBUSY);
+}
+
+static void test_list_pages(void **state)
+{
+    struct test *t = *state;
+    char ids[5][UUID_SIZE];
+    struct store_query query = { .tenant = "k", .limit = 2 };
+
+    for (int i = 0; i < 5; i++) {
+        struct store_job job = a_job("k", "pass");
+        job.created_us = 1000 + i;
+        memcpy(ids[i], job.id, UUID_SIZE);
+        ASK(enqueue, &job);
+    }
+    for (int at = 4; at >= 0; at -= 2) {
+        ASK(list, &query);
+        assert_string_equal(t->seen.records[0].id, ids[at]);
+        assert_int_equal(t->seen.more, at > 0);
+        assert_int_equal(t->seen.n, at > 0 ? 2 : 1);
+        query.before_seq = t->seen.records[t->seen.n - 1].lease.seq;
+    }
+    claim(t, 2, true);
+    query = (struct store_query){ .tenant = "k", .limit = 10, .states = 1U << STORE_RUNNING };
+    assert_int_equal(ASK(list, &query)->n, 2);
+    query = (struct store_query){ .tenant = "k", .limit = 10, .since_us = 1003 };
+    assert_int_equal(ASK(list, &query)->n, 2);
+}
+
+static void test_result_and_delivery_are_one(void **state)
+{
+    struct test *t = *state;
+    struct store_job job = a_webhook_job("k", "h"), quiet = a_job("k", "pass");
+    const struct store_end end = an_end(STORE_FAILED, "reply");
+
+    ASK(enqueue, &job);
+    ASK(enqueue, &quiet);
+    claim(t, 2, true);
+    struct store_lease leases[2] = { t->seen.records[0].lease, t->seen.records[1].lease };
+    assert_int_equal(outbox_claim(t, 4000, 5, 5)->n, 0);
+    t->n_wakes = 0;
+    ASK(finish, &leases[0], &end);
+    ASK(finish, &leases[1], &end);
+    assert_true(t->n_wakes > 0);
+    assert_int_equal(outbox_claim(t, 2999, 5, 5)->n, 0);
+    assert_int_equal(t->seen.next_due_us, 3000);
+    assert_int_equal(outbox_claim(t, 3000, 5, 5)->n, 1);
+    assert_string_equal(t->seen.records[0].id, job.id);
+    assert_string_equal(t->seen.records[0].body, "reply");
+    assert_int_equal(outbox_claim(t, 9000, 5, 5)->n, 0); /* it is under way */
+    close_store(t);
+    open_store(t);
+    assert_int_equal(outbox_claim(t, 9000, 5, 5)->n, 1); /* its owner died */
+}
+
+static void test_attempts_are_recorded(void **state)
+{
+    struct test *t = *state;
+    struct store_job job = a_finished_job(t, "k", "h");
+    struct store_attempt failed = {
+        .at_us = 5000, .duration_us = 10, .error = { "refused", 7 }, .next = STORE_PENDING, .next_us = 7000
+    };
+    struct store_attempt answered = { .at_us = 7000, .status = 200, .next = STORE_DELIVERED };
+
+    int64_t seq = outbox_claim(t, 5000, 1, 1)->records[0].lease.seq;
+    assert_int_equal(ASK(outbox_done, seq, &failed)->err, 0);
+    assert_int_equal(outbox_claim(t, 6999, 1, 1)->n, 0);
+    assert_int_equal(t->seen.next_due_us, 7000);
+    assert_int_equal(outbox_claim(t, 7000, 1, 1)->n, 1);
+    assert_int_equal(t->seen.records[0].tries, 1);
+    assert_int_equal(ASK(outbox_done, seq, &answered)->err, 0);
+    assert_int_equal(ASK(outbox_done, seq, &answered)->err, -ESTALE);
+    assert_int_equal(outbox_claim(t, 9000, 1, 1)->n, 0);
+    ASK(get, "k", job.id);
+    assert_int_equal(t->seen.records[0].delivery, STORE_DELIVERED);
+    assert_int_equal(t->seen.n_attempts, 2);
+    assert_string_equal(t->seen.attempts[0].error, "refused");
+    assert_int_equal(t->seen.attempts[1].status, 200);
+    assert_int_equal(ASK(redeliver, "k", job.id, 9500)->err, 0);
+    assert_int_equal(outbox_claim(t, 9500, 1, 1)->n, 1);
+    assert_int_equal(t->seen.records[0].tries, 0);
+    assert_int_equal(ASK(redeliver, "k", job.id, 9500)->err, -EBUSY);
+}
+
+static void test_a_host_holds_up_no_other(void **state)
+{
+    struct test *t = *state;
+
+    for (int i = 0; i < 10; i++)
+        a_finished_job(t, "k", "slow:80");
+    a_finished_job(t, "k", "quick:80");
+    struct store_job quiet = a_job("k", "pass");
+    ASK(enqueue, &quiet);
+    assert_int_equal(ASK(redeliver, "k", quiet.id, 5)->err, -ENOMSG);
+    assert_int_equal(outbox_claim(t, 4000, 10, 3)->n, 4);
+    const struct store_busy busy[] = { { "slow:80", 3 } };
+    const struct store_outbox_claim c = { .now_us = 4000, .max = 10, .per_host = 3, .n_busy = 1, .busy = busy };
+    assert_int_equal(ASK(outbox_claim, &c)->n, 0);
+    assert_int_equal(t->seen.next_due_us, 0);
+}
+
+static void sweep_all(struct test *t, int64_t now_us)
+{
+    do
+        assert_int_equal(ASK(sweep, now_us)->err, 0);
+    while (t->seen.more);
+}
+
+static void test_retention(void **state)
+{
+    struct test *t = *state;
+    struct store_query query = { .tenant = "k", .limit = 1000 };
+    struct store_record records[250] = { 0 };
+
+    close_store(t);
+    t->conf.retention_age_us = 100000;
+    t->conf.retention_count = 100;
+    open_store(t);
+    struct store_job owed = a_finished_job(t, "k", "h"), queued = a_job("k", "pass");
+    ASK(enqueue, &queued);
+    for (int i = 0; i < 250; i++) {
+        records[i] = (struct store_record){
+            .tenant = "k", .state = STORE_DONE, .created_us = 5000, .over_us = 5000 + i, .status = 200
+        };
+        uuid_make(records[i].id);
+    }
+    assert_int_equal(ASK(history, records, 250)->err, 0);
+    assert_int_equal(ASK(list, &query)->n, 252);
+    sweep_all(t, 10000);
+    assert_int_equal(ASK(list, &query)->n, 100);
+    assert_string_equal(t->seen.records[0].id, records[249].id); /* the newest stay */
+    sweep_all(t, 5000000);
+    assert_int_equal(ASK(list, &query)->n, 2); /* what waits and what is owed is never dropped */
+    assert_int_equal(ASK(get, "k", owed.id)->err, 0);
+    const struct store_attempt given_up = { .at_us = 6000, .next = STORE_GIVEN_UP };
+    ASK(outbox_done, outbox_claim(t, 6000, 1, 1)->records[0].lease.seq, &given_up);
+    sweep_all(t, 5000000);
+    assert_int_equal(ASK(get, "k", owed.id)->err, -ENOENT);
+    assert_int_equal(ASK(get, "k", queued.id)->err, 0);
+}
+
+static void test_a_batch_answers_in_order(void **state)
+{
+    struct test *t = *state;
+
+    t->seen.n_calls = 0;
+    for (int i = 0; i < 1000; i++) {
+        struct store_job job = a_job("k", "pass");
+        t->store->ops->enqueue(t->store, &job, on_done, t);
+    }
+    const struct store_claim c = { .max = 1, .alone = true };
+    t->store->ops->claim(t->store, &c, on_done, t);
+    await(t, 1001);
+    assert_int_equal(t->seen.n, 1); /* the last answer is the claim's, and saw what came before it */
+    assert_int_equal(t->seen.queued, 999);
+}
+
+/* --- SIGKILL at any time --- */
+
+static void on_ack(void *data, const struct store_answer *a)
+{
+    int fd = *(int *) data;
+    if (a->err || write(fd, a->records[0].id, UUID_SIZE - 1) != UUID_SIZE - 1)
+        _exit(9);
+}
+
+static void ignore(void *data, const struct store_answer *a)
+{
+    (void) data;
+    (void) a;
+}
+
+_Noreturn static void enqueue_until_killed(struct test *t, int fd)
+{
+    open_store(t);
+    for (;;) {
+        for (int i = 0; i < 20; i++) {
+            struct store_job job = a_job("k", "pass");
+            t->store->ops->enqueue(t->store, &job, on_ack, &fd);
+        }
+        const struct store_claim c = { .max = 3, .alone = false };
+        t->store->ops->claim(t->store, &c, ignore, NULL);
+        uv_run(&t->loop, UV_RUN_ONCE);
+    }
+}
+
+static void test_what_was_acknowledged_survives_sigkill(void **state)
+{
+    struct test *t = *state;
+    char id[UUID_SIZE] = "";
+    int acked = 0;
+
+    close_store(t);
+    for (int round = 0; round < 5; round++) {
+        int fds[2];
+        assert_int_equal(pipe(fds), 0);
+        pid_t pid = fork();
+        if (pid == 0)
+            enqueue_until_killed(t, fds[1]);
+        close(fds[1]);
+        char ids[200][UUID_SIZE];
+        for (int i = 0; i < 100 + 20 * round; i++) {
+            assert_int_equal(read(fds[0], ids[i], UUID_SIZE - 1), UUID_SIZE - 1);
+            ids[i][UUID_SIZE - 1] = '\0';
+        }
+        kill(pid, SIGKILL);
+        int status;
+        waitpid(pid, &status, 0);
+        assert_true(WIFSIGNALED(status));
+        open_store(t);
+        for (int i = 0; i < 100 + 20 * round; i++, acked++)
+            assert_int_equal(ASK(get, "k", ids[i])->err, 0);
+        /* Whatever else was in the pipe was acknowledged as well. */
+        while (read(fds[0], id, UUID_SIZE - 1) == UUID_SIZE - 1) {
+            assert_int_equal(ASK(get, "k", id)->err, 0);
+            acked++;
+        }
+        close(fds[0]);
+        close_store(t);
+    }
+    open_store(t);
+    print_message("%d acknowledged, 0 lost\n", acked);
+}
+
+/* --- stores that can't be used --- */
+
+static void test_damaged_files_are_refused(void **state)
+{
+    struct test *t = *state;
+    struct buf error;
+
+    close_store(t);
+    FILE *f = fopen(t->path, "w");
+    for (int i = 0; i < 3000; i++)
+        fputs("garbage", f);
+    fclose(f);
+    buf_init(&error, 1000);
+    uv_loop_init(&t->loop);
+    assert_int_equal(open_engine(t, &error), -EUCLEAN);
+    buf_addc(&error, '\0');
+    assert_non_null(strstr(error.data, "damaged"));
+    buf_free(&error);
+    unlink(t->path);
+    uv_loop_close(&t->loop);
+    open_store(t);
+}
+
+int main(void)
+{
+#define TEST(name) cmocka_unit_test_setup_teardown(test_##name, setup, teardown)
+    const struct CMUnitTest tests[] = {
+        TEST(a_job_is_kept_as_it_was),
+        TEST(another_tenant_sees_nothing),
+        TEST(a_lease_is_fenced),
+        TEST(released_unstarted_is_as_never_claimed),
+        TEST(a_lost_job_is_claimed_alone),
+        TEST(tenants_take_turns),
+        TEST(weight_and_room),
+        TEST(order_of_a_tenant_is_that_of_arrival),
+        TEST(limits_of_the_queue),
+        TEST(idempotency),
+        TEST(cancel),
+        TEST(list_pages),
+        TEST(result_and_delivery_are_one),
+        TEST(attempts_are_recorded),
+        TEST(a_host_holds_up_no_other),
+        TEST(retention),
+        TEST(a_batch_answers_in_order),
+        TEST(what_was_acknowledged_survives_sigkill),
+        TEST(damaged_files_are_refused),
+    };
+    if (sodium_init() < 0)
+        return 1;
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
