@@ -230,8 +230,8 @@ static void set_options(struct delivery *d)
         SET(CURLOPT_CAPATH, NULL);
     SET(CURLOPT_CA_CACHE_TIMEOUT, 3600L);
     SET(CURLOPT_NOSIGNAL, 1L);
-    SET(CURLOPT_QUICK_EXIT, 1L); /* or the end of an attempt would wait for a resolver that does not answer */
-    SET(CURLOPT_DNS_CACHE_TIMEOUT, 5L);
+    SET(CURLOPT_QUICK_EXIT, 1L);        /* or the end of an attempt would wait for a resolver that does not answer */
+    SET(CURLOPT_DNS_CACHE_TIMEOUT, 0L); /* a receiver that has moved is found again */
     SET(CURLOPT_TIMEOUT_MS, timeout_ms);
     SET(CURLOPT_CONNECTTIMEOUT_MS, timeout_ms < CONNECT_MS ? timeout_ms : (long) CONNECT_MS);
     SET(CURLOPT_MAXAGE_CONN, (long) IDLE_S);
