@@ -256,7 +256,9 @@ static void test_urls(void **state)
         { "http://xn--bcher-kva.example/", "xn--bcher-kva.example" },
         { "http://8.8.8.8/", "8.8.8.8" },
         { "http://0x08.010.8/", "8.8.0.8" },
+        { "http://%38.010/", "8.0.0.8" },
         { "http://[2606:4700::1111]:443/", "2606:4700::1111" },
+        { "http://[2606:4700:0:00:000::0111]/", "2606:4700::111" },
         { "http://notlocalhost/", "notlocalhost" },
         { "http://localhost.example.com/", "localhost.example.com" },
     };
