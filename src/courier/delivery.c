@@ -334,9 +334,13 @@ static bool is_connected(const struct delivery *d)
     return connect_us > 0 || (d->opened == 0 && d->banned == 0 && d->head_bytes);
 }
 
+/* The time to connect includes look-up and TLS. */
 static void word_timeout(struct delivery *d)
 {
-    if (is_connected(d))
+    curl_off_t ready_us = 0;
+
+    curl_easy_getinfo(d->easy, CURLINFO_PRETRANSFER_TIME_T, &ready_us);
+    if (ready_us > 0)
         snprintf(d->result.error, sizeof(d->result.error), "%.100s did not answer within %u ms", d->url.host,
                  d->conf->timeout_ms);
     else

@@ -149,10 +149,40 @@ static int check_host(const struct guard_allow *allow, char *host, struct buf *e
     return found ? guard_address(allow, host, (const struct sockaddr *) &address, error) : 0;
 }
 
+/* As the handle has it; the text was looked at before. */
+static int find_scheme(CURLU *handle, bool *ret_tls, struct buf *error)
+{
+    char *scheme = NULL;
+    bool found = curl_url_get(handle, CURLUPART_SCHEME, &scheme, 0) == CURLUE_OK && scheme;
+    bool tls = found && strcmp(scheme, "https") == 0;
+    bool plain = found && strcmp(scheme, "http") == 0;
+
+    curl_free(scheme);
+    if (!tls && !plain)
+        return refuse(error, "the URL must begin with http:// or https://");
+    *ret_tls = tls;
+    return 0;
+}
+
+static int parse(const char *text, struct guard_url *url, struct buf *error)
+{
+    CURLUcode code = curl_url_set(url->handle, CURLUPART_URL, text, CURLU_PATH_AS_IS);
+
+    if (code != CURLUE_OK) {
+        buf_addf(error, "the URL cannot be understood (%s)", curl_url_strerror(code));
+        return -EINVAL;
+    }
+    int err = find_scheme(url->handle, &url->tls, error);
+    if (!err)
+        err = check_parts(url->handle, error);
+    if (!err)
+        err = copy_host(url->handle, url->host, error);
+    return err;
+}
+
 int guard_url(const struct guard_allow *allow, const char *text, struct guard_url *ret_url, struct buf *error)
 {
     struct guard_url url = { 0 };
-    char *scheme = NULL;
     int err = check_text(text, error);
 
     if (err)
@@ -160,22 +190,9 @@ int guard_url(const struct guard_allow *allow, const char *text, struct guard_ur
     url.handle = curl_url();
     if (!url.handle)
         abort();
-    CURLUcode code = curl_url_set(url.handle, CURLUPART_URL, text, CURLU_PATH_AS_IS);
-    if (code != CURLUE_OK) {
-        buf_addf(error, "the URL cannot be understood (%s)", curl_url_strerror(code));
-        err = -EINVAL;
-    } else
-        err = check_parts(url.handle, error);
-    if (!err)
-        err = copy_host(url.handle, url.host, error);
+    err = parse(text, &url, error);
     if (!err)
         err = check_host(allow, url.host, error);
-    if (!err && curl_url_get(url.handle, CURLUPART_SCHEME, &scheme, 0) != CURLUE_OK)
-        err = refuse(error, "the URL must begin with http:// or https://");
-    url.tls = scheme && strcmp(scheme, "https") == 0;
-    if (!err && !url.tls && strcmp(scheme, "http") != 0)
-        err = refuse(error, "the URL must begin with http:// or https://");
-    curl_free(scheme);
     if (err || !ret_url)
         guard_url_free(&url);
     else
