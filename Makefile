@@ -13,7 +13,7 @@ VM_PACKAGES := qemu-system-x86 busybox-static kmod xz-utils
 # Root installs what is missing; others need sudo. Nothing is asked of apt when nothing is missing.
 SUDO := $(shell [ "$$(id -u)" = 0 ] || command -v sudo)
 
-.PHONY: run build test test-crash test-vm unit e2e escape sanitize fuzz bench lint format install clean packages test-packages
+.PHONY: run build test test-vm unit e2e sanitize-e2e escape test-destructive test-cpython test-crash soak sanitize fuzz bench lint format install clean packages test-packages
 
 run: build
 	@if [ "$$(id -u)" = 0 ]; then run=; else run="sudo -E"; \
@@ -42,7 +42,7 @@ $(BUILD)/build.ninja: | packages
 build: packages $(BUILD)/build.ninja
 	ninja -C $(BUILD)
 
-test: test-packages build sanitize fuzz e2e escape
+test: test-packages build sanitize fuzz e2e sanitize-e2e escape
 
 # Unit tests with AddressSanitizer and UndefinedBehaviorSanitizer.
 sanitize: test-packages
@@ -58,6 +58,14 @@ fuzz: test-packages
 	ninja -C $(BUILD)-fuzz
 	tests/fuzz/run $(BUILD)-fuzz $(FUZZ_SECONDS)
 
+# End-to-end tests of a sanitized server and supervisor; zygote and boxes are as always, Python is not ours to sanitize.
+SANITIZED_E2E := tests/e2e/test_execute.py tests/e2e/test_http.py tests/e2e/test_queue.py tests/e2e/test_lifecycle.py \
+	tests/e2e/test_limits.py
+sanitize-e2e: sanitize build
+	mkdir -p $(BUILD)-asan/e2e
+	cp -f $(BUILD)-asan/hatchery $(BUILD)-asan/hatchery-server $(BUILD)/hatchery-courier $(BUILD)/hatchery-zygote $(BUILD)/hatchery-init $(BUILD)-asan/e2e
+	HATCHERY=$(CURDIR)/$(BUILD)-asan/e2e/hatchery /usr/bin/python3 -m pytest -q -p no:cacheprovider $(SANITIZED_E2E)
+
 e2e: test-packages build
 	/usr/bin/python3 -m pytest -q -p no:cacheprovider tests/unit tests/e2e tests/crash $(PYTEST_ARGS)
 
@@ -69,6 +77,20 @@ test-crash: test-packages build
 # Programs that try to get out (tests/escape/README.md).
 escape: test-packages build
 	/usr/bin/python3 -m pytest -q -p no:cacheprovider tests/escape $(PYTEST_ARGS)
+
+# Twenty programs at once that try to take the machine down, for a minute.
+test-destructive: test-packages build
+	DESTRUCTIVE_SECONDS=60 /usr/bin/python3 -m pytest -q -p no:cacheprovider tests/escape/test_destructive.py
+
+# CPython's own tests in the jail and outside of it: ten to fifteen minutes on two cores.
+test-cpython: build
+	$(call need,libpython3.11-testsuite)
+	/usr/bin/python3 tests/cpython/run.py $(MODULES)
+
+# A mixed load for long.
+SOAK_MINUTES ?= 5
+soak: build
+	/usr/bin/python3 tests/soak/soak.py --minutes $(SOAK_MINUTES)
 
 # On kernels of Debian's with cgroup v2 alone, in qemu (tests/vm/README.md): one that has every layer, one that has not.
 test-vm: test-packages build

@@ -146,9 +146,14 @@ ssize_t fd_read_file(int dir_fd, const char *name, char *buf, size_t size)
     return (ssize_t) len;
 }
 
+int64_t now_ns(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (int64_t) t.tv_sec * 1000000000 + t.tv_nsec;
+}
+
 int64_t now_us(void)
 {
-    struct timespec ts;
-    clock_gettime(CLOCK_MONOTONIC, &ts);
-    return (int64_t) ts.tv_sec * 1000000 + ts.tv_nsec / 1000;
+    return now_ns() / 1000;
 }

@@ -113,10 +113,15 @@ struct wire_run {
 
 enum { WIRE_PIECE = 65536 };
 
-/* From a box before its run: which step of the jail failed, or none. */
+enum { WIRE_STEPS_MAX = 16 };
+
+/* From a box before its run: which step of the jail failed, or none, and what making it took, in nanoseconds. */
 struct wire_box_state {
-    int32_t step;  /* enum box_step; 0: ready */
-    int32_t error; /* errno */
+    int32_t step;                       /* enum box_step; 0: ready */
+    int32_t error;                      /* errno */
+    int32_t init_ns, fork_ns, hooks_ns; /* hatchery-init; fork(2) up to the child; CPython's hooks after a fork */
+    int32_t step_ns[WIRE_STEPS_MAX];    /* by enum box_step */
+    int32_t rehearsal_ns;
 };
 
 enum outcome_kind {

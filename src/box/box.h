@@ -19,6 +19,7 @@ enum box_step {
 #undef STEP
     BOX_STEPS
 };
+_Static_assert((int) BOX_STEPS <= (int) WIRE_STEPS_MAX, "the times of all steps fit into a message");
 
 /* The outcome socket's number in a box: above every descriptor a program can
  * open, and guarded by the filter (seccomp.c) against close, dup2 and write. */
@@ -53,8 +54,12 @@ struct box_slot {
 
 /* Become the box: called in the forked child, single-threaded, as root of the zygote's
  * user namespace and already in the box's pid namespace.  Allocates nothing; every step's
- * failure is final: the caller reports it and exits.  On BOX_READY all layers are on. */
-enum box_step box_enter(const struct box *box, const struct box_slot *slot, int *ret_error);
+ * failure is final: the caller reports @state, which has step, error and the times of the steps, and exits.  On
+ * BOX_READY all layers are on. */
+enum box_step box_enter(const struct box *box, const struct box_slot *slot, struct wire_box_state *state);
+
+/* Log, at level debug, what making a box took.  In the server. */
+void box_log_times(const struct wire_box_state *state);
 
 /* The word and the hint of a step; "?" for numbers outside the table. */
 const char *box_step_word(int step);

@@ -8,6 +8,7 @@
 #include "kernel.h"
 
 #include "../base/fd.h"
+#include "../base/log.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -16,6 +17,7 @@
 #include <linux/securebits.h>
 #include <linux/seccomp.h>
 #include <sched.h>
+#include <stdbool.h>
 #include <signal.h>
 #include <stdio.h>
 #include <sys/mount.h>
@@ -173,38 +175,40 @@ static int set_limits(const struct box *box)
     return box->conf->cgroups ? 0 : set_stand_ins(box);
 }
 
-enum box_step box_enter(const struct box *box, const struct box_slot *slot, int *ret_error)
+/* A step is taken: note what it took. */
+static bool took(struct wire_box_state *state, enum box_step step, bool failed, int64_t *clock_ns)
 {
-    enum box_step step = BOX_READY;
+    int err = errno;
+    int64_t now = now_ns();
 
-    if (start_session() < 0)
-        step = BOX_SESSION;
-    else if (join_cgroup(slot) < 0)
-        step = BOX_CGROUP;
-    else if (unshare(CLONE_NEWNS | CLONE_NEWIPC | CLONE_NEWUTS | CLONE_NEWCGROUP) < 0)
-        step = BOX_NAMESPACES;
-    else if (mount_scratch(box, slot) < 0)
-        step = BOX_SCRATCH;
-    else if (sethostname("box", 3) < 0 || setdomainname("", 0) < 0)
-        step = BOX_HOSTNAME;
-    else if (lock_capabilities() < 0)
-        step = BOX_CAPABILITIES;
-    else if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
-        step = BOX_NO_NEW_PRIVS;
-    else if (box->conf->landlock && kernel_landlock_restrict_self(box->landlock_fd) < 0)
-        step = BOX_LANDLOCK;
-    else if (arrange_fds(slot) < 0)
-        step = BOX_DESCRIPTORS;
-    else if (become_slot(box, slot) < 0)
-        step = BOX_IDS;
-    else if (box->conf->mdwe && prctl(PR_SET_MDWE, PR_MDWE_REFUSE_EXEC_GAIN, 0, 0, 0) < 0)
-        step = BOX_MDWE;
-    else if (set_limits(box) < 0)
-        step = BOX_LIMITS;
-    else if (syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, SECCOMP_FILTER_FLAG_TSYNC, &box->filter) != 0)
-        step = BOX_SECCOMP;
-    *ret_error = step == BOX_READY ? 0 : errno;
-    return step;
+    state->step_ns[step] = (int32_t) (now - *clock_ns);
+    *clock_ns = now;
+    if (failed) {
+        state->step = (int32_t) step;
+        state->error = err;
+    }
+    return failed;
+}
+
+enum box_step box_enter(const struct box *box, const struct box_slot *slot, struct wire_box_state *state)
+{
+    int64_t now = now_ns();
+
+#define STEP(name, failed) took(state, BOX_##name, failed, &now)
+    if (STEP(SESSION, start_session() < 0) || STEP(CGROUP, join_cgroup(slot) < 0)
+        || STEP(NAMESPACES, unshare(CLONE_NEWNS | CLONE_NEWIPC | CLONE_NEWUTS | CLONE_NEWCGROUP) < 0)
+        || STEP(SCRATCH, mount_scratch(box, slot) < 0)
+        || STEP(HOSTNAME, sethostname("box", 3) < 0 || setdomainname("", 0) < 0)
+        || STEP(CAPABILITIES, lock_capabilities() < 0) || STEP(NO_NEW_PRIVS, prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
+        || STEP(LANDLOCK, box->conf->landlock && kernel_landlock_restrict_self(box->landlock_fd) < 0)
+        || STEP(DESCRIPTORS, arrange_fds(slot) < 0) || STEP(IDS, become_slot(box, slot) < 0)
+        || STEP(MDWE, box->conf->mdwe && prctl(PR_SET_MDWE, PR_MDWE_REFUSE_EXEC_GAIN, 0, 0, 0) < 0)
+        || STEP(LIMITS, set_limits(box) < 0)
+        || STEP(SECCOMP, syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, SECCOMP_FILTER_FLAG_TSYNC, &box->filter) != 0))
+        return (enum box_step) state->step;
+#undef STEP
+    state->step = BOX_READY;
+    return BOX_READY;
 }
 
 enum box_step box_prepare(struct box *box, const struct wire_zygote_conf *conf, int *ret_error)
@@ -243,4 +247,13 @@ const char *box_step_word(int step)
 const char *box_step_hint(int step)
 {
     return step >= 0 && step < BOX_STEPS ? steps[step].hint : "";
+}
+
+void box_log_times(const struct wire_box_state *state)
+{
+    struct log_field fields[BOX_STEPS + 5] = { LOG_I("init_ns", state->init_ns) LOG_I("fork_ns", state->fork_ns) LOG_I(
+        "hooks_ns", state->hooks_ns) LOG_I("rehearsal_ns", state->rehearsal_ns) };
+    for (int step = BOX_READY + 1; step < BOX_STEPS; step++)
+        fields[step + 3] = (struct log_field){ steps[step].word, LOG_T_INT, NULL, state->step_ns[step] };
+    log_write(LOG_DEBUG, "box ready", fields);
 }

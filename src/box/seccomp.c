@@ -118,7 +118,8 @@ static int add_sockets(scmp_filter_ctx ctx)
     return err;
 }
 
-/* A process's own limits, and of those not the one that keeps the host's core dump handler out of it. */
+/* A process's own limits; setting the one that keeps the host's handler of core dumps out of it is answered with
+ * success and not done, as programs that want no core dump do it. */
 static int add_limits(scmp_filter_ctx ctx)
 {
     int err = 0;
@@ -128,6 +129,9 @@ static int add_limits(scmp_filter_ctx ctx)
                                       SCMP_CMP64(1, SCMP_CMP_MASKED_EQ, LOW32, resource),
                                       SCMP_CMP64(2, SCMP_CMP_EQ, 0) };
         err = add(ctx, SCMP_ACT_ALLOW, "prlimit64", resource == RLIMIT_CORE ? 3 : 2, cmp);
+        cmp[2].op = SCMP_CMP_NE;
+        if (!err && resource == RLIMIT_CORE)
+            err = add(ctx, SCMP_ACT_ERRNO(0), "prlimit64", 3, cmp);
     }
     return err;
 }

@@ -121,6 +121,7 @@ static void on_first_word(struct run *run)
         return;
     if (n == sizeof(state) && state.step == BOX_READY && !run->exited) {
         run->state = RUN_WAITING;
+        box_log_times(&state);
         run->hooks->on_ready(run);
         return;
     }

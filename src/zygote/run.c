@@ -12,6 +12,7 @@
 #include "prelude.h"
 #include "show.h"
 
+#include "../base/fd.h"
 #include "../box/box.h"
 
 #include <errno.h>
@@ -457,9 +458,9 @@ static void renew(void)
     Py_XDECREF(done);
 }
 
-_Noreturn void run_box(void)
+_Noreturn void run_box(struct wire_box_state *state)
 {
-    const struct wire_box_state ready = { .step = BOX_READY };
+    int64_t start = now_ns();
     struct wire_run run;
     struct ending end;
     char byte;
@@ -467,7 +468,8 @@ _Noreturn void run_box(void)
     renew();
     rehearse();
     ending_init(&end);
-    if (send(BOX_CONTROL_FD, &ready, sizeof(ready), MSG_NOSIGNAL) < 0)
+    state->rehearsal_ns = (int32_t) (now_ns() - start);
+    if (send(BOX_CONTROL_FD, state, sizeof(*state), MSG_NOSIGNAL) < 0)
         _exit(0);
     pid_t self = getpid();
     PyObject *source = receive_program(&run);

@@ -10,8 +10,8 @@
  * a Python exception set. */
 int run_prepare(const struct wire_limits *limits);
 
-/* The life of a box after box_enter(): touch the pages a run will touch, say BOX_READY on
+/* The life of a box after box_enter(): touch the pages a run will touch, send @state on
  * BOX_CONTROL_FD, wait for a program, run it, report.  Never returns. */
-_Noreturn void run_box(void);
+_Noreturn void run_box(struct wire_box_state *state);
 
 #endif

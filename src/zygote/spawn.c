@@ -90,7 +90,8 @@ static int start_init(struct zygote *zygote, const struct ends *ends, pid_t *ret
 }
 
 /* The child: from here to run_box() nothing of the program exists. */
-_Noreturn static void become_box(const struct zygote *zygote, const struct wire_msg *order, const struct ends *ends)
+_Noreturn static void become_box(const struct zygote *zygote, const struct wire_msg *order, const struct ends *ends,
+                                 struct wire_box_state *state)
 {
     const struct box_slot slot = { .slot = order->slot,
                                    .serial = order->serial,
@@ -98,27 +99,31 @@ _Noreturn static void become_box(const struct zygote *zygote, const struct wire_
                                    .stdout_fd = ends->out[1],
                                    .stderr_fd = ends->err[1],
                                    .join_fd = zygote->supervisor_fd };
-    struct wire_box_state state;
     sigset_t none;
 
     sigemptyset(&none);
     sigprocmask(SIG_SETMASK, &none, NULL);
-    state.step = (int32_t) box_enter(&zygote->box, &slot, &state.error);
-    if (state.step == BOX_READY)
-        run_box();
+    if (box_enter(&zygote->box, &slot, state) == BOX_READY)
+        run_box(state);
     /* The socket is where it was made or where box_enter() has put it. */
-    if (send(ends->control[1], &state, sizeof(state), MSG_NOSIGNAL) < 0)
-        send(BOX_CONTROL_FD, &state, sizeof(state), MSG_NOSIGNAL);
+    if (send(ends->control[1], state, sizeof(*state), MSG_NOSIGNAL) < 0)
+        send(BOX_CONTROL_FD, state, sizeof(*state), MSG_NOSIGNAL);
     _exit(126);
 }
 
-static int fork_box(struct zygote *zygote, const struct wire_msg *order, const struct ends *ends, pid_t *ret_pid)
+static int fork_box(struct zygote *zygote, const struct wire_msg *order, const struct ends *ends,
+                    struct wire_box_state *state, pid_t *ret_pid)
 {
+    int64_t start = now_ns();
+
     PyOS_BeforeFork();
     pid_t pid = fork();
     if (pid == 0) {
+        int64_t forked = now_ns();
+        state->fork_ns = (int32_t) (forked - start);
         PyOS_AfterFork_Child();
-        become_box(zygote, order, ends);
+        state->hooks_ns = (int32_t) (now_ns() - forked);
+        become_box(zygote, order, ends, state);
     }
     int err = pid < 0 ? -errno : 0;
     PyOS_AfterFork_Parent();
@@ -136,12 +141,15 @@ void spawn_box(struct zygote *zygote, const struct wire_msg *order)
 {
     struct ends ends = { { -1, -1 }, { -1, -1 }, { -1, -1 }, { -1, -1 } };
     struct brood brood = { .serial = order->serial };
+    struct wire_box_state state = { 0 };
+    int64_t start = now_ns();
 
     int err = make_ends(&ends);
     if (!err)
         err = start_init(zygote, &ends, &brood.init);
+    state.init_ns = (int32_t) (now_ns() - start);
     if (!err)
-        err = fork_box(zygote, order, &ends, &brood.program);
+        err = fork_box(zygote, order, &ends, &state, &brood.program);
     if (!err) {
         const struct wire_msg made = { .type = WIRE_BOX, .slot = order->slot, .serial = order->serial };
         const int fds[] = { ends.control[0], ends.out[0], ends.err[0], ends.life[1] };

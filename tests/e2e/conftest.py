@@ -34,6 +34,12 @@ def make_server():
         service.directory.cleanup()
 
 
+def pytest_make_parametrize_id(val):
+    """Long values are told by their beginning: an id is a line of the report."""
+    text = repr(val)
+    return f"{text[:50]}..{len(text)}" if isinstance(val, (str, bytes)) and len(text) > 80 else None
+
+
 @pytest.fixture(scope="session")
 def receiver():
     receiver = Receiver()

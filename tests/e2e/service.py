@@ -90,6 +90,13 @@ def is_alive(pid):
         return False
 
 
+def memory(pid):
+    """Resident and proportional KiB of a process (proc_pid_smaps(5), smaps_rollup)."""
+    lines = open(f"/proc/{pid}/smaps_rollup").read().splitlines()[1:]
+    values = dict(line.split(":") for line in lines)
+    return {name: int(values[name].split()[0]) for name in ("Rss", "Pss")}
+
+
 def cgroups_of(pid):
     """Directories that the supervisor @pid has made in any hierarchy."""
     return [path for path, _, _ in os.walk("/sys/fs/cgroup") if re.fullmatch(rf".*/hatchery-{pid}", path)]
@@ -183,6 +190,18 @@ class Service:
 
     def queue_length(self):
         return self.request("GET", "/v1/toolkit/authenticate")["queue_length"]
+
+    def at_work(self):
+        """(processes below it, cgroups of boxes with a process in them): constant when every box waits."""
+        occupied = 0
+        for base in cgroups_of(self.pid):
+            for procs in pathlib.Path(base).glob("box-*/cgroup.procs"):
+                occupied += bool(procs.read_text())
+        return len(children(self.pid)), occupied
+
+    def settle(self, expected, seconds=30):
+        """Wait until every box that was used is gone and one waits in its place."""
+        wait_for(lambda: self.at_work() == expected, seconds, f"{expected} processes and cgroups; are {self.at_work()}")
 
     def log_text(self):
         return self.log_path.read_text(errors="replace")

@@ -24,11 +24,12 @@ def test_a_long_program_yields_to_those_that_begin(server):
     assert len(whole) == 1
     thread = threading.Thread(target=server.run, args=("import time\ntime.sleep(1)",))
     thread.start()
-    yielding = service.wait_for(lambda: [(box, w) for box, w in weights(server).items() if w not in whole], 5, "one yields")
+    yielding = service.wait_for(lambda: [(box, w) for box, w in weights(server).items() if w not in whole], 5,
+                                "one yields")
     thread.join()
     assert len(yielding) == 1 and yielding[0][1] * 2 < whole.pop()
     # Its slot has the whole weight again when another box is in it.
-    service.wait_for(lambda: server.run("print()") and len(set(weights(server).values())) == 1, 10, "the weight is restored")
+    service.wait_for(lambda: server.run("print()") and len(set(weights(server).values())) == 1, 10, "it is restored")
 
 
 def test_memory_that_a_child_ate_ends_the_run(server):

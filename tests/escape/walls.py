@@ -125,7 +125,8 @@ WALLS = {
     "message-flags": Wall("any flags", [(SECCOMP, "MSG_OOB | MSG_ERRQUEUE, 0", "0, 0")]),
     "prlimit": Wall("any process, any limit", [
         (SECCOMP, 'add(ctx, SCMP_ACT_ALLOW, "prlimit64", resource == RLIMIT_CORE ? 3 : 2, cmp)',
-         'resource ? 0 : add(ctx, SCMP_ACT_ALLOW, "prlimit64", 0, cmp)')]),
+         'resource ? 0 : add(ctx, SCMP_ACT_ALLOW, "prlimit64", 0, cmp)'),
+        (SECCOMP, "if (!err && resource == RLIMIT_CORE)", "if (0)")]),
     "ioctl": Wall("any request", no_words("ioctl")),
     "fcntl": Wall("any command", no_words("fcntl")),
     "prctl": Wall("any option", no_words("prctl")),
