@@ -9,6 +9,7 @@
  * outside of the state directory, or a wait that blocks the loop. */
 #include "base/fd.h"
 #include "base/log.h"
+#include "confine.h"
 #include "http/api.h"
 #include "http/http.h"
 #include "jobs/backlog.h"
@@ -364,6 +365,17 @@ static void open_store(struct server *s)
     buf_free(&error);
 }
 
+/* From here on nothing is opened but the state, and nothing is started or connected. */
+static int give_up_the_rest(int state_fd)
+{
+    const char *what = "";
+    int err = confine(state_fd, &what);
+
+    if (err)
+        log_error("the server can't confine itself", LOG_S("layer", what) LOG_S("errno", strerrorname_np(-err)));
+    return err;
+}
+
 static int open_state(struct server *s, int state_fd)
 {
     struct buf error;
@@ -372,10 +384,12 @@ static int open_state(struct server *s, int state_fd)
     s->api.no_store = "Asynchronous jobs are switched off on this server (server.state = none)";
     int err = guard_allow_parse(s->conf.allow, &s->api.allow, &error);
     buf_free(&error);
+    if (!err && state_fd >= 0 && fchdir(state_fd) < 0)
+        err = -errno;
+    if (!err)
+        err = give_up_the_rest(state_fd);
     if (err || state_fd < 0)
         return err;
-    if (fchdir(state_fd) < 0)
-        return -errno;
     close(state_fd);
     err = keys_watch(s->api.keys, s->loop);
     if (err)
@@ -401,9 +415,10 @@ static int start(struct server *s, const int fds[static 3])
     s->supervisor.data = s;
     uv_poll_init(s->loop, &s->supervisor, SUPERVISOR_FD);
     uv_poll_start(&s->supervisor, UV_READABLE, on_supervisor);
-    if (s->conf.one_run)
+    if (s->conf.one_run) {
         s->source_fd = fd;
-    else {
+        err = give_up_the_rest(-1);
+    } else {
         err = open_state(s, fds[1]);
         if (!err)
             err = start_http(s, fd);

@@ -1,0 +1,101 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The server's own jail.
+ *
+ * Called once by server.c, when it has its configuration and its state
+ * directory and no client yet.  The server parses what strangers send: whoever
+ * takes it over must find a process that can start nothing, connect to nothing
+ * and open nothing but the state that it keeps anyway. */
+#include "confine.h"
+
+#include "base/fd.h"
+#include "box/kernel.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sched.h>
+#include <seccomp.h>
+#include <stdint.h>
+
+static const struct {
+    const char *name;
+    uint32_t action;
+} calls[] = {
+#define ALLOW(name) { #name, SCMP_ACT_ALLOW },
+#define ANSWER(name, error) { #name, SCMP_ACT_ERRNO(error) },
+#define END(name) { #name, SCMP_ACT_KILL_PROCESS },
+#include "server.def"
+#undef ALLOW
+#undef ANSWER
+#undef END
+};
+
+/* A kernel without Landlock leaves the walls of the user id and of the filter. */
+static int enter_landlock(int state_fd)
+{
+    int abi = kernel_landlock_create(NULL, 0, KERNEL_LANDLOCK_CREATE_VERSION);
+    struct kernel_landlock_ruleset attr = { .handled_access_fs = KERNEL_FS_REFER - 1 };
+
+    if (abi < 0)
+        return 0;
+    if (abi >= 3)
+        attr.handled_access_fs |= KERNEL_FS_TRUNCATE;
+    if (abi >= 4)
+        attr.handled_access_net = KERNEL_NET_BIND_TCP | KERNEL_NET_CONNECT_TCP;
+    if (abi >= 6)
+        attr.scoped = KERNEL_SCOPE_ABSTRACT_UNIX | KERNEL_SCOPE_SIGNAL;
+    _cleanup_fd_ int ruleset = kernel_landlock_create(&attr, sizeof(attr), 0);
+    const struct kernel_landlock_path state = { .allowed_access = attr.handled_access_fs & ~KERNEL_FS_EXECUTE,
+                                                .parent_fd = state_fd };
+    if (ruleset < 0 || (state_fd >= 0 && kernel_landlock_add_path(ruleset, &state) < 0)
+        || kernel_landlock_restrict_self(ruleset) < 0)
+        return -errno;
+    return 0;
+}
+
+static int add(scmp_filter_ctx ctx, uint32_t action, const char *name, unsigned n, const struct scmp_arg_cmp *args)
+{
+    int number = seccomp_syscall_resolve_name(name);
+    if (number == __NR_SCMP_ERROR || number < 0)
+        return 0; /* not on this architecture */
+    return seccomp_rule_add_array(ctx, action, number, n, args);
+}
+
+/* A thread in our own namespaces, no process. */
+static int add_clone(scmp_filter_ctx ctx)
+{
+    const uint64_t namespaces = CLONE_NEWNS | CLONE_NEWCGROUP | CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWUSER
+                                | CLONE_NEWPID | CLONE_NEWNET | 0x80 /* CLONE_NEWTIME */;
+    const struct scmp_arg_cmp thread = SCMP_CMP64(0, SCMP_CMP_MASKED_EQ, namespaces | CLONE_THREAD, CLONE_THREAD);
+
+    return add(ctx, SCMP_ACT_ALLOW, "clone", 1, &thread);
+}
+
+static int enter_seccomp(void)
+{
+    scmp_filter_ctx ctx = seccomp_init(SCMP_ACT_ERRNO(EPERM));
+    int err = ctx ? 0 : -ENOMEM;
+
+    if (!err)
+        err = seccomp_attr_set(ctx, SCMP_FLTATR_ACT_BADARCH, SCMP_ACT_KILL_PROCESS);
+    if (!err)
+        err = seccomp_attr_set(ctx, SCMP_FLTATR_CTL_OPTIMIZE, 2);
+    for (size_t i = 0; i < sizeof(calls) / sizeof(*calls) && !err; i++)
+        err = add(ctx, calls[i].action, calls[i].name, 0, NULL);
+    if (!err)
+        err = add_clone(ctx);
+    if (!err)
+        err = seccomp_load(ctx);
+    if (ctx)
+        seccomp_release(ctx);
+    return err;
+}
+
+int confine(int state_fd, const char **ret_what)
+{
+    *ret_what = "landlock";
+    int err = enter_landlock(state_fd);
+    if (err)
+        return err;
+    *ret_what = "seccomp";
+    return enter_seccomp();
+}
