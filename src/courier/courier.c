@@ -7,7 +7,7 @@
  * missed: the server's store has every delivery.
  * What must never happen here: an order without its one result while its server
  * lives, a result that goes to another server than its order came from, more
- * orders in hand than the process was given descriptors and memory for. */
+ * orders in hand than the process was given memory for. */
 #include "../base/fd.h"
 #include "../base/log.h"
 #include "confine.h"
@@ -25,7 +25,7 @@
 #include <sys/prctl.h>
 
 enum { SUPERVISOR_FD = 3 };
-enum { WAITING_MAX = 4096, ORDERS_A_TURN = 64, POLL_MS = 60000 };
+enum { IN_HAND_MAX = 4096, ORDERS_A_TURN = 64, POLL_MS = 60000 };
 
 /* Descriptors of one attempt: two sockets while IPv4 and IPv6 race, the resolver's and its wake-up pair, a file. */
 enum { FDS_BASE = 64, FDS_EACH = 8, IN_ALL_MAX = 4096 };
@@ -36,7 +36,8 @@ struct courier {
     CURLM *multi;
     struct lanes lanes;
     struct deliveries running, finished; /* finished: the result is not sent yet */
-    int server_fd;                       /* -1: none yet, or the last one has gone */
+    unsigned n_finished;
+    int server_fd; /* -1: none yet, or the last one has gone */
     bool warned;
 };
 
@@ -45,6 +46,7 @@ struct courier {
 static void finish(struct courier *c, struct delivery *d)
 {
     TAILQ_INSERT_TAIL(&c->finished, d, link);
+    c->n_finished++;
 }
 
 static void start_all(struct courier *c)
@@ -93,6 +95,7 @@ static void drop_server(struct courier *c)
     lanes_clear(&c->lanes);
     free_list(c, &c->running);
     free_list(c, &c->finished);
+    c->n_finished = 0;
     fd_close(&c->server_fd);
 }
 
@@ -112,9 +115,10 @@ static void take_order(struct courier *c, const struct courier_order *order, int
         finish(c, d);
 }
 
+/* Results that the server does not read keep orders out only when they are many: it may be about to order. */
 static bool has_room(const struct courier *c)
 {
-    return c->lanes.n_waiting < WAITING_MAX && TAILQ_EMPTY(&c->finished);
+    return c->lanes.n_waiting + c->n_finished < IN_HAND_MAX;
 }
 
 static void read_orders(struct courier *c)
@@ -150,6 +154,7 @@ static void send_results(struct courier *c)
             return;
         }
         TAILQ_REMOVE(&c->finished, d, link);
+        c->n_finished--;
         delivery_free(d, c->multi);
     }
 }

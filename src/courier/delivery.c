@@ -230,8 +230,8 @@ static void set_options(struct delivery *d)
         SET(CURLOPT_CAPATH, NULL);
     SET(CURLOPT_CA_CACHE_TIMEOUT, 3600L);
     SET(CURLOPT_NOSIGNAL, 1L);
-    SET(CURLOPT_QUICK_EXIT, 1L); /* or the end of an attempt would wait for a resolver that does not answer */
-    SET(CURLOPT_DNS_CACHE_TIMEOUT, 5L);
+    SET(CURLOPT_QUICK_EXIT, 1L);        /* or the end of an attempt would wait for a resolver that does not answer */
+    SET(CURLOPT_DNS_CACHE_TIMEOUT, 0L); /* a receiver that has moved is found again */
     SET(CURLOPT_TIMEOUT_MS, timeout_ms);
     SET(CURLOPT_CONNECTTIMEOUT_MS, timeout_ms < CONNECT_MS ? timeout_ms : (long) CONNECT_MS);
     SET(CURLOPT_MAXAGE_CONN, (long) IDLE_S);
@@ -334,9 +334,13 @@ static bool is_connected(const struct delivery *d)
     return connect_us > 0 || (d->opened == 0 && d->banned == 0 && d->head_bytes);
 }
 
+/* The time to connect includes look-up and TLS. */
 static void word_timeout(struct delivery *d)
 {
-    if (is_connected(d))
+    curl_off_t ready_us = 0;
+
+    curl_easy_getinfo(d->easy, CURLINFO_PRETRANSFER_TIME_T, &ready_us);
+    if (ready_us > 0)
         snprintf(d->result.error, sizeof(d->result.error), "%.100s did not answer within %u ms", d->url.host,
                  d->conf->timeout_ms);
     else

@@ -42,7 +42,7 @@ enum { GUARD_HOST_MAX = 253 };
 
 struct guard_url {
     struct Curl_URL *handle;       /* parsed once; what is connected to is this (CURLOPT_CURLU) */
-    char host[GUARD_HOST_MAX + 1]; /* lower case, without brackets and final dot */
+    char host[GUARD_HOST_MAX + 1]; /* lower case, without brackets and final dot; an address in its usual form */
     bool tls;
 };
 

@@ -105,21 +105,21 @@ static int copy_host(CURLU *handle, char *ret_host, struct buf *error)
     return err;
 }
 
-/* The address that @host is, as inet_aton(3) and with it getaddrinfo(3) reads numbers.  Returns 1, 0 for a name, or
- * -EINVAL for what ends in a number and is none. */
-static int find_address(const char *host, struct sockaddr_storage *ret_address)
+/* The address that @host is, as inet_aton(3) and with it getaddrinfo(3) reads numbers; @host is then written in the
+ * usual way.  Returns 1, 0 for a name, or -EINVAL for what ends in a number and is none. */
+static int find_address(char *host, struct sockaddr_storage *ret_address)
 {
     struct sockaddr_in6 v6 = { .sin6_family = AF_INET6 };
     struct sockaddr_in v4 = { .sin_family = AF_INET };
     const char *last = strrchr(host, '.') ? strrchr(host, '.') + 1 : host;
-    size_t n = strlen(host);
-    bool local = n >= 9 && strcmp(host + n - 9, "localhost") == 0 && (n == 9 || host[n - 10] == '.'); /* RFC 6761 */
 
     if (inet_pton(AF_INET6, host, &v6.sin6_addr) == 1) {
+        inet_ntop(AF_INET6, &v6.sin6_addr, host, GUARD_HOST_MAX + 1);
         memcpy(ret_address, &v6, sizeof(v6));
         return 1;
     }
-    if (inet_aton(local ? "127.0.0.1" : host, &v4.sin_addr) == 1) {
+    if (inet_aton(host, &v4.sin_addr) == 1) {
+        inet_ntop(AF_INET, &v4.sin_addr, host, GUARD_HOST_MAX + 1);
         memcpy(ret_address, &v4, sizeof(v4));
         return 1;
     }
@@ -128,20 +128,61 @@ static int find_address(const char *host, struct sockaddr_storage *ret_address)
     return number || hex ? -EINVAL : 0;
 }
 
-static int check_host(const struct guard_allow *allow, const char *host, struct buf *error)
+/* RFC 6761: localhost and what is below it need no resolver. */
+static bool is_localhost(const char *host)
 {
+    size_t n = strlen(host);
+
+    return n >= 9 && strcmp(host + n - 9, "localhost") == 0 && (n == 9 || host[n - 10] == '.');
+}
+
+static int check_host(const struct guard_allow *allow, char *host, struct buf *error)
+{
+    const struct sockaddr_in loopback = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
     struct sockaddr_storage address = { 0 };
     int found = find_address(host, &address);
 
     if (found < 0)
         return refuse(error, "the URL's host ends in a number and is no address");
+    if (is_localhost(host))
+        return guard_address(allow, host, (const struct sockaddr *) &loopback, error);
     return found ? guard_address(allow, host, (const struct sockaddr *) &address, error) : 0;
+}
+
+/* As the handle has it; the text was looked at before. */
+static int find_scheme(CURLU *handle, bool *ret_tls, struct buf *error)
+{
+    char *scheme = NULL;
+    bool found = curl_url_get(handle, CURLUPART_SCHEME, &scheme, 0) == CURLUE_OK && scheme;
+    bool tls = found && strcmp(scheme, "https") == 0;
+    bool plain = found && strcmp(scheme, "http") == 0;
+
+    curl_free(scheme);
+    if (!tls && !plain)
+        return refuse(error, "the URL must begin with http:// or https://");
+    *ret_tls = tls;
+    return 0;
+}
+
+static int parse(const char *text, struct guard_url *url, struct buf *error)
+{
+    CURLUcode code = curl_url_set(url->handle, CURLUPART_URL, text, CURLU_PATH_AS_IS);
+
+    if (code != CURLUE_OK) {
+        buf_addf(error, "the URL cannot be understood (%s)", curl_url_strerror(code));
+        return -EINVAL;
+    }
+    int err = find_scheme(url->handle, &url->tls, error);
+    if (!err)
+        err = check_parts(url->handle, error);
+    if (!err)
+        err = copy_host(url->handle, url->host, error);
+    return err;
 }
 
 int guard_url(const struct guard_allow *allow, const char *text, struct guard_url *ret_url, struct buf *error)
 {
     struct guard_url url = { 0 };
-    char *scheme = NULL;
     int err = check_text(text, error);
 
     if (err)
@@ -149,22 +190,9 @@ int guard_url(const struct guard_allow *allow, const char *text, struct guard_ur
     url.handle = curl_url();
     if (!url.handle)
         abort();
-    CURLUcode code = curl_url_set(url.handle, CURLUPART_URL, text, CURLU_PATH_AS_IS);
-    if (code != CURLUE_OK) {
-        buf_addf(error, "the URL cannot be understood (%s)", curl_url_strerror(code));
-        err = -EINVAL;
-    } else
-        err = check_parts(url.handle, error);
-    if (!err)
-        err = copy_host(url.handle, url.host, error);
+    err = parse(text, &url, error);
     if (!err)
         err = check_host(allow, url.host, error);
-    if (!err && curl_url_get(url.handle, CURLUPART_SCHEME, &scheme, 0) != CURLUE_OK)
-        err = refuse(error, "the URL must begin with http:// or https://");
-    url.tls = scheme && strcmp(scheme, "https") == 0;
-    if (!err && !url.tls && strcmp(scheme, "http") != 0)
-        err = refuse(error, "the URL must begin with http:// or https://");
-    curl_free(scheme);
     if (err || !ret_url)
         guard_url_free(&url);
     else

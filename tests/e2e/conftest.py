@@ -2,14 +2,8 @@
 """`server` is shared by all tests that do it no harm; `make_server` makes one with a configuration of its own."""
 import pytest
 
-from receiver import Receiver
+from receiver import HOOKS, Receiver
 from service import Service
-
-SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
-OLD_SECRET = "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oDNsUgYlIg"
-HOOKS = {"HATCHERY_WEBHOOKS_ALLOW": "private", "HATCHERY_WEBHOOKS_RETRIES": "100ms 200ms 300ms",
-         "HATCHERY_WEBHOOKS_TIMEOUT": "2s", "HATCHERY_WEBHOOKS_PER_HOST": "4",
-         "HATCHERY_WEBHOOKS_SECRET": f"{SECRET} {OLD_SECRET}"}
 
 
 @pytest.fixture(scope="session")

@@ -5,6 +5,12 @@ import socket
 import socketserver
 import threading
 
+SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
+OLD_SECRET = "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oDNsUgYlIg"
+HOOKS = {"HATCHERY_WEBHOOKS_ALLOW": "private", "HATCHERY_WEBHOOKS_RETRIES": "100ms 200ms 300ms",
+         "HATCHERY_WEBHOOKS_TIMEOUT": "2s", "HATCHERY_WEBHOOKS_PER_HOST": "4",
+         "HATCHERY_WEBHOOKS_SECRET": f"{SECRET} {OLD_SECRET}"}
+
 
 class Delivery:
     """What arrived: path, headers (lower-case names), body."""

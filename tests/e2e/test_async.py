@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from conftest import HOOKS
+from receiver import HOOKS
 from service import Service, hatchery, wait_for
 
 ENVELOPE = {"pid", "queue_id", "run_time", "queue_time", "total_time", "queue_length", "build_number"}

@@ -6,7 +6,7 @@ import uuid
 
 import pytest
 
-from conftest import HOOKS
+from receiver import HOOKS
 from service import EXECUTE, hatchery, wait_for
 
 COUNTED = "import time, uuid; time.sleep(0.5); return str(uuid.uuid4())"

@@ -29,7 +29,7 @@ def test_nca_job_status(hooks, receiver):
 
 
 def test_nca_states_of_a_job_that_waits_and_runs(make_server, receiver):
-    from conftest import HOOKS
+    from receiver import HOOKS
     service = make_server(env={**HOOKS, "HATCHERY_POOL_MAX_RUNS": "1"})
     jobs = [service.run("import time; time.sleep(30)", webhook_url=receiver.url("ok/states"))["job_id"] for _ in range(10)]
 
@@ -128,7 +128,7 @@ def test_a_url_of_a_mebibyte(hooks):
 
 
 def test_cancel_a_queued_job(make_server, receiver):
-    from conftest import HOOKS
+    from receiver import HOOKS
     service = make_server(env={**HOOKS, "HATCHERY_POOL_MAX_RUNS": "1"})
     service.run("import time; time.sleep(2)", webhook_url=receiver.url("ok/blocker"))
     jobs = [service.run("return 1", webhook_url=receiver.url("ok/queued"))["job_id"] for _ in range(12)]

@@ -12,7 +12,7 @@ import subprocess
 
 import pytest
 
-from conftest import HOOKS, OLD_SECRET, SECRET
+from receiver import HOOKS, OLD_SECRET, SECRET
 from service import wait_for
 
 
