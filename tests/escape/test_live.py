@@ -49,6 +49,16 @@ def processes(server_for):
     return wait_for(find, 20, "every box is warm")
 
 
+def test_server_process(processes):
+    """What it may ask for is tests/unit/test_server_confine.c's."""
+    _, server, _, _, _ = processes
+    now = status(server)
+    assert not any(bits(now[name]) for name in SETS)
+    assert now["NoNewPrivs"] == "1" and now["Seccomp"] == "2" and now["Groups"] == ""
+    assert "0" not in now["Uid"].split() + now["Gid"].split()
+    assert os.stat(f"/proc/{server}/environ").st_uid == 0, "it is dumpable"
+
+
 def test_zygote(processes):
     _, _, zygote, _, _ = processes
     now = status(zygote)
