@@ -123,7 +123,7 @@ void service_stop(struct service *service)
 
     if (service->pid > 0) {
         kill(service->pid, SIGTERM);
-        kill(service->pid, SIGTERM); /* whatever runs is not waited for */
+        kill(service->pid, SIGINT); /* the second time: whatever runs is not waited for */
         while (waitpid(service->pid, NULL, 0) < 0 && errno == EINTR)
             ;
         service->pid = 0;

@@ -24,7 +24,7 @@ def make_server():
     for service in made:
         if service.log_path.is_file():
             print(service.log_text()[-5000:])  # shown where the test has failed
-        service.stop()
+        service.stop(at_once=True)
         service.directory.cleanup()
 
 

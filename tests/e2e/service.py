@@ -250,13 +250,16 @@ class Service:
         """POST /v1/code/execute/python."""
         return self.request("POST", EXECUTE, {"code": code, **members}, connection=connection)
 
-    def stop(self, how=signal.SIGTERM, seconds=40):
-        """End it and see that nothing of it is left.  Returns the exit status."""
+    def stop(self, how=signal.SIGTERM, seconds=40, at_once=False):
+        """End it (@at_once: whatever runs is not waited for) and see that nothing of it is left.  Returns the exit
+        status."""
         if self.process is None:
             return None
         below = children(self.pid) if self.process.poll() is None else []
         if self.process.poll() is None:
             self.process.send_signal(how)
+            if at_once:
+                self.process.send_signal(signal.SIGINT)  # the second request to stop
         status = self.process.wait(seconds)
         self.process.stdout.close()
         wait_for(lambda: not [pid for pid in below if is_alive(pid)], 10, "all processes are gone")

@@ -105,8 +105,8 @@ def test_a_client_beside_twenty_bombs(capsys):
     mounted = mounts()
     with Service(config=CONFIG) as server:
         watched = {"supervisor": server.pid, "server": server.child("server"), "zygote": server.child("zygote")}
-        # supervisor's two children, and of each box its init and its program
-        rest = 2 + 2 * BOXES, len(cgroups_of(server.pid)) * BOXES
+        # supervisor's three children, and of each box its init and its program
+        rest = 3 + 2 * BOXES, len(cgroups_of(server.pid)) * BOXES
         server.settle(rest)
         client = Client(server)
         quiet_end = time.monotonic() + QUIET_SECONDS
