@@ -57,6 +57,7 @@ struct wire_server_conf {
     unsigned char key_hash[32]; /* BLAKE2b-256 of the key: the key itself stays with the supervisor */
     bool one_run;               /* `hatchery run`: no listener; descriptors 0, 1, 2 are the run's */
     unsigned n_slots, pool_size, max_runs;
+    uint32_t layers_missing;            /* of the jail: bits of enum layer (box/layers.h) */
     int64_t queue_max;                  /* 0: unlimited */
     int64_t rotate_runs, rotate_age_ms; /* of a zygote; 0: unlimited */
     unsigned max_connections, max_connections_per_address;

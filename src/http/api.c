@@ -7,6 +7,7 @@
 
 #include "../base/fd.h"
 #include "../base/json.h"
+#include "../box/layers.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -134,17 +135,33 @@ static void healthz(struct request *req, void *data)
     reply_text(req, 200, "{\"status\": \"ok\"}", 0);
 }
 
+/* "reduced" is a jail that the operator asked for, or one whose kernel is too old for a layer. */
+static void add_isolation(struct buf *out, uint32_t missing)
+{
+    const char *comma = "";
+
+    buf_addf(out, "\"isolation\": {\"tier\": \"%s\", \"missing\": [", missing ? "reduced" : "full");
+    for (int i = 0; i < LAYERS; i++)
+        if (missing & LAYER_BIT(i)) {
+            buf_addf(out, "%s\"%s\"", comma, layers[i].word);
+            comma = ", ";
+        }
+    buf_adds(out, "]}");
+}
+
 static void readyz(struct request *req, void *data)
 {
     const struct api *api = data;
+    bool ready = pool_is_ready(api->pool);
+    struct buf body;
 
-    if (!pool_is_ready(api->pool))
-        reply_text(req, 503, "{\"status\": \"not ready\", \"error\": \"no box is warm, or the server is stopping\"}",
-                   1);
-    else if (api->backlog)
-        reply_text(req, 200, "{\"status\": \"ready\", \"store\": \"ok\"}", 0);
-    else
-        reply_text(req, 200, "{\"status\": \"ready\", \"store\": \"none\"}", 0);
+    buf_init(&body, 2048);
+    buf_addf(&body, "{\"status\": \"%s\", \"store\": \"%s\", ", ready ? "ready" : "not ready",
+             api->backlog ? "ok" : "none");
+    add_isolation(&body, api->conf->layers_missing);
+    buf_adds(&body, ready ? "}" : ", \"error\": \"no box is warm, or the server is stopping\"}");
+    reply_json(req, ready ? 200 : 503, &body, ready ? 0 : 1);
+    buf_free(&body);
 }
 
 const struct route api_routes[] = {

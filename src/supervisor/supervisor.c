@@ -757,6 +757,7 @@ static int prepare(struct supervisor *s)
         return -1;
     if (!s->cgroups)
         s->watch = watch_new(s->server_conf.n_slots, &s->server_conf.limits);
+    s->server_conf.layers_missing = s->require->missing;
     fill_zygote_conf(s);
     return 0;
 }

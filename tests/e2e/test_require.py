@@ -94,6 +94,16 @@ def test_a_key_that_turns_a_layer_off_names_the_weaker_jail():
     assert '"layer":"cgroup"' in done.stderr and '"layer":"mdwe"' in done.stderr
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="an ordinary user's jail is never whole")
+def test_readyz_says_what_is_missing(make_server):
+    whole = make_server().request("GET", "/readyz", key=False)
+    assert set(whole["isolation"]["missing"]) == lacking()
+    assert whole["isolation"]["tier"] == ("reduced" if lacking() else "full")
+    weaker = make_server(env={"HATCHERY_ISOLATION_MDWE": "no"}).request("GET", "/readyz", key=False)
+    assert weaker.status == 200 and weaker["isolation"]["tier"] == "reduced"
+    assert set(weaker["isolation"]["missing"]) == lacking() | {"mdwe"}
+
+
 @pytest.fixture
 def without_cgroup():
     absent = " ".join(f"-{layer}" for layer in sorted(lacking() | ({"ids"} if os.geteuid() else set())))
