@@ -47,8 +47,8 @@ static const struct {
 static const struct {
     const char *path, *text;
 } files[] = {
-    { "/etc/passwd", "root:x:0:0:root:/:/usr/sbin/nologin\nbox:x:1000:1000:box:/run/box/work:/bin/sh\n" },
-    { "/etc/group", "root:x:0:\nbox:x:1000:\n" },
+    { "/etc/passwd", "root:x:0:0:root:/:/usr/sbin/nologin\n" },
+    { "/etc/group", "root:x:0:\n" },
     { "/etc/hosts", "127.0.0.1 localhost box\n" },
     { "/etc/nsswitch.conf", "passwd: files\ngroup: files\nhosts: files\n" },
 };
@@ -116,6 +116,25 @@ static int write_one(const char *path, const char *text)
     return n == (ssize_t) strlen(text) ? 0 : -EIO;
 }
 
+/* Whatever slot it is in, a program has a name: getpwuid(3) is asked for one by getpass, pathlib and many others. */
+static int add_ids(const char *path, bool users)
+{
+    char target[256];
+    int err = in_stage(target, sizeof(target), path);
+    if (err < 0)
+        return err;
+    FILE *f = fopen(target, "ae");
+    if (!f)
+        return -errno;
+    for (unsigned id = BOX_ID_BASE; id < BOX_ID_BASE + WIRE_SLOTS_MAX; id++)
+        if (users)
+            fprintf(f, "box:x:%u:%u:box:" HOME_DIR ":/bin/sh\n", id, id);
+        else
+            fprintf(f, "box:x:%u:\n", id);
+    bool failed = ferror(f);
+    return fclose(f) != 0 || failed ? -EIO : 0;
+}
+
 static int fill_stage(const char *source, const char **ret_what)
 {
     char path[256];
@@ -135,6 +154,10 @@ static int fill_stage(const char *source, const char **ret_what)
         *ret_what = files[i].path;
         err = write_one(files[i].path, files[i].text);
     }
+    if (!err)
+        err = add_ids("/etc/passwd", true);
+    if (!err)
+        err = add_ids("/etc/group", false);
     if (!err && (mkdir(STAGE "/run", 0755) < 0 || mkdir(STAGE "/run/box", 0755) < 0)) {
         *ret_what = "/run/box";
         err = -errno;

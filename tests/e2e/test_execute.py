@@ -638,3 +638,18 @@ def test_numbers_differ_from_run_to_run(server):
     assert len({reply["job_id"] for reply in replies}) == 5
     assert len({reply["pid"] for reply in replies}) == 1, "it is the server's"
     assert len({reply["queue_id"] for reply in replies}) == 1
+
+
+def test_a_program_has_a_user_name_in_every_slot(server):
+    """The home directory and the name do not depend on which slot, and so which user id, a run was given."""
+    code = ("import grp, os, pathlib, pwd\n"
+            "user = pwd.getpwuid(os.getuid())\n"
+            "return [os.getuid(), user.pw_dir, grp.getgrgid(os.getgid()).gr_name, pathlib.Path('.').owner()]")
+    seen = {}
+    for _ in range(40):
+        uid, home, group, owner = server.run(code).response["result"]
+        seen[uid] = (home, group, owner)
+    if 0 in seen:  # an ordinary user's server has one id for all
+        assert len(seen) == 1
+    else:
+        assert len(seen) > 1 and set(seen.values()) == {("/run/box/work", "box", "box")}
