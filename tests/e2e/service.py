@@ -199,9 +199,18 @@ class Service:
                 occupied += bool(procs.read_text())
         return len(children(self.pid)), occupied
 
+    def first_rest(self, boxes, seconds=30):
+        """Wait until a new server has all its @boxes; returns at_work() of then."""
+        expected = len(cgroups_of(self.pid)) * boxes
+        wait_for(lambda: self.at_work()[1] == expected, seconds, f"{boxes} boxes")
+        return self.at_work()
+
     def settle(self, expected, seconds=30):
         """Wait until every box that was used is gone and one waits in its place."""
-        wait_for(lambda: self.at_work() == expected, seconds, f"{expected} processes and cgroups; are {self.at_work()}")
+        try:
+            wait_for(lambda: self.at_work() == expected, seconds)
+        except AssertionError as error:
+            raise AssertionError(f"not at rest: {expected} processes and cgroups, {self.at_work()}") from error
 
     def log_text(self):
         return self.log_path.read_text(errors="replace")

@@ -18,7 +18,7 @@ HERE = pathlib.Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE.parent / "e2e"), str(HERE)]
 
 import destructive  # noqa: E402  the path above is where they are
-from service import Service, cgroups_of, memory  # noqa: E402
+from service import Service, memory  # noqa: E402
 
 SECONDS = float(os.environ.get("DESTRUCTIVE_SECONDS", "10"))
 QUIET_SECONDS = min(10, max(3, SECONDS / 3))
@@ -105,9 +105,7 @@ def test_a_client_beside_twenty_bombs(capsys):
     mounted = mounts()
     with Service(config=CONFIG) as server:
         watched = {"supervisor": server.pid, "server": server.child("server"), "zygote": server.child("zygote")}
-        # supervisor's three children, and of each box its init and its program
-        rest = 3 + 2 * BOXES, len(cgroups_of(server.pid)) * BOXES
-        server.settle(rest)
+        rest = server.first_rest(BOXES)
         client = Client(server)
         quiet_end = time.monotonic() + QUIET_SECONDS
         quiet = client.use(lambda: time.monotonic() > quiet_end)

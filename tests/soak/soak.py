@@ -21,7 +21,7 @@ import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "e2e"))
 
-from service import EXECUTE, Service, cgroups_of, memory, wait_for  # noqa: E402  the path above is where it is
+from service import EXECUTE, Service, memory, wait_for  # noqa: E402  the path above is where it is
 
 BOXES = 8
 CONFIG = f"""
@@ -220,9 +220,8 @@ def quantile(values, q):
     return ordered[min(len(ordered) - 1, int(len(ordered) * q))]
 
 
-def soak(server, minutes, n_clients, seed):
+def soak(server, rest, minutes, n_clients, seed):
     """Sentences about what is wrong."""
-    rest = server.at_work()
     server.run("print()")  # the first connection opens what is then kept open
     server.settle(rest)
     fds_before = descriptors(server)
@@ -288,8 +287,7 @@ def main():
     seed = random.randrange(1 << 30) if arguments.seed is None else arguments.seed
     print(f"seed {seed}", flush=True)
     with Service(config=CONFIG) as server:
-        server.settle((2 + 2 * BOXES, len(cgroups_of(server.pid)) * BOXES))
-        wrong = soak(server, arguments.minutes, arguments.clients, seed)
+        wrong = soak(server, server.first_rest(BOXES), arguments.minutes, arguments.clients, seed)
     print("\n".join(wrong) or "nothing is wrong")
     sys.exit(1 if wrong else 0)
 
