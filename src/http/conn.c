@@ -90,8 +90,15 @@ static void refuse(struct conn *conn, int status)
     reply_refusal(&conn->req, status);
 }
 
+/* A route that wants no body does not wait for one: what comes of it is dropped behind the reply. */
+static bool wants_body(const struct request *req)
+{
+    return req->route->flags & (ROUTE_JSON | ROUTE_BODY);
+}
+
 static void hand_over(struct conn *conn)
 {
+    conn->keep = conn->keep && can_skip_body(&conn->req);
     set_state(conn, CONN_HANDED, UINT64_MAX);
     conn->req.route->on_request(&conn->req, conn->http->data);
 }
@@ -113,7 +120,7 @@ static void on_head(struct conn *conn)
     int status = route_check(req);
     if (status)
         refuse(conn, status);
-    else if (req->complete)
+    else if (req->complete || !wants_body(req))
         hand_over(conn);
     else if (req->head.expect == EXPECT_CONTINUE && send_continue(conn) < 0)
         conn_close(conn);

@@ -163,6 +163,32 @@ def test_chunks_beyond_the_largest_body(server):
 # --- Expect: 100-continue ---
 
 
+def test_a_body_that_nobody_wants_takes_no_memory(make_server):
+    """Without the key: many connections, each with a body of the largest size but for its last byte."""
+    server = make_server()
+    pid, size = server.child("server"), 8 << 20
+
+    def resident():
+        return int(open(f"/proc/{pid}/statm").read().split()[1]) * os.sysconf("SC_PAGESIZE")
+
+    before = resident()
+    with contextlib.ExitStack() as stack:
+        for path in ["/healthz", "/readyz"] * 8:
+            raw = stack.enter_context(Raw(server, head("GET", path, f"Content-Length: {size}", key=None, type=None)))
+            with contextlib.suppress(ConnectionError):
+                raw.send(b"x" * (size - 1))
+            assert raw.reply().status == 200
+        assert resident() - before < 8 << 20
+    check_alive(server)
+
+
+@pytest.mark.parametrize("how", ["Content-Length: 5", "Transfer-Encoding: chunked"])
+def test_no_continue_for_a_body_that_nobody_wants(server, how):
+    with Raw(server, head("GET", "/healthz", how, "Expect: 100-continue", key=None, type=None)) as raw:
+        assert raw.reply().status == 200
+        assert raw.rest() == b""
+
+
 def test_continue(server):
     body = b'{"code": "return 1"}'
     with Raw(server, head("POST", EXECUTE, f"Content-Length: {len(body)}", "Expect: 100-Continue")) as raw:
