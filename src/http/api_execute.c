@@ -143,6 +143,9 @@ static int parse(struct execution *e, struct buf *error)
     size_t len;
     const char *text = request_body(e->req, &len);
 
+    if (json_count(text ? text : "", len) > API_VALUES_MAX)
+        return buf_addf(error, "The body has more than %d JSON values, which no request needs", API_VALUES_MAX),
+               -EINVAL;
     e->body = json_loadb(text ? text : "", len, JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL | JSON_DECODE_ANY, &why);
     if (!e->body)
         return refuse_text(e, &why, error);
