@@ -118,6 +118,7 @@ static void on_head(struct conn *conn)
     conn->keep = !req->wants_close;
     conn->body_deadline_ms = from_now(conn, conn->http->conf.body_timeout_ms);
     int status = route_check(req);
+    conn->known = conn->known || (!status && (req->route->flags & ROUTE_KEY));
     if (status)
         refuse(conn, status);
     else if (req->complete || !wants_body(req))
@@ -280,6 +281,15 @@ void conn_sent(struct conn *conn)
         linger(conn);
     if (!conn->running)
         settle(conn);
+}
+
+bool conn_is_stranger(const struct conn *conn)
+{
+    const struct http_conf *conf = &conn->http->conf;
+    unsigned timeout_ms = conn->state == CONN_IDLE ? conf->idle_timeout_ms : conf->head_timeout_ms;
+    bool waits = conn->state == CONN_IDLE || conn->state == CONN_HEAD;
+
+    return waits && !conn->known && from_now(conn, timeout_ms) >= conn->deadline_ms + STRANGER_MS;
 }
 
 void conn_expire(struct conn *conn)

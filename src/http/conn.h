@@ -23,6 +23,7 @@ enum {
     SKIP_MAX = 65536,   /* a refused request's body up to this is read and dropped, so that the connection stays */
     KEEP_MAX = 16384,   /* a buffer up to this stays allocated between requests */
     TURN_MAX = 32,      /* requests answered before the other connections have their turn */
+    STRANGER_MS = 1000, /* who waits for longer and has not shown the key leaves when others want in */
     LINGER_MS = 2000,   /* time for a client to read a last reply while it is still sending */
 };
 
@@ -82,6 +83,7 @@ struct conn {
     bool tcp;
     bool running;         /* conn.c's loop over requests is on the stack */
     bool is_ready;        /* in http->ready */
+    bool known;           /* has shown the key */
     bool keep;            /* another request may follow this one */
     bool ended;           /* the client has sent all it will */
     uint64_t deadline_ms; /* uv_now() time; UINT64_MAX: none */
@@ -156,6 +158,9 @@ void conn_expire(struct conn *conn);
 
 /* Close the socket; a request in hand learns that its client is gone. */
 void conn_close(struct conn *conn);
+
+/* Nobody's who is known: it has shown no key, and nothing of a request, or not all of its head, has come for a while. */
+bool conn_is_stranger(const struct conn *conn);
 
 /* The reply has left: go on as conn->keep says.  Calls no handler. */
 void conn_sent(struct conn *conn);

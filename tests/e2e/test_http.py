@@ -575,6 +575,24 @@ def test_the_caps_on_connections(make_server):
         wait_for(there_is_room, what="a closed connection makes room")
 
 
+@pytest.mark.parametrize("said", [b"", GET_HEALTHZ, b"POST / HTTP/1.1\r\n"])
+def test_strangers_who_stay_do_not_keep_others_out(make_server, said):
+    server = make_server(config="[server]\nmax_connections = 7\nmax_connections_per_address = 4\n")
+    with contextlib.ExitStack() as stack:
+        known = stack.enter_context(connect_from(server, "127.0.0.4"))
+        known.send(post("return 'known'"))
+        assert known.reply().response["result"] == "known"
+        for address in ["127.0.0.2"] * 4 + ["127.0.0.3"] * 2:
+            stack.enter_context(connect_from(server, address)).send(said)
+        time.sleep(1.3)
+        for address in ("127.0.0.5", "127.0.0.2"):  # the server is full; so is the address
+            raw = stack.enter_context(connect_from(server, address))
+            raw.send(post("return 'new'"))
+            assert raw.reply().response["result"] == "new"
+        known.send(post("return 'still known'"))
+        assert known.reply().response["result"] == "still known"
+
+
 def test_connections_leave_descriptors_for_the_boxes(make_server):
     """Strangers who fill the connections must not starve the runs of those who are connected."""
     server = make_server(config="[server]\nmax_connections = 65536\nmax_connections_per_address = 65536\n", start=False)
@@ -584,7 +602,8 @@ def test_connections_leave_descriptors_for_the_boxes(make_server):
                             )["max_connections"]
     assert 500 < allowed < 1000
     with contextlib.ExitStack() as stack:
-        clients = [stack.enter_context(Raw(server, GET_HEALTHZ)) for _ in range(allowed + 50)]
+        hello = head("GET", "/v1/toolkit/authenticate")  # who is known may stay
+        clients = [stack.enter_context(Raw(server, hello)) for _ in range(allowed + 50)]
         assert [is_refused(raw) for raw in clients] == [False] * allowed + [True] * 50
         for raw in clients[:40]:
             raw.send(post("return 1"))
