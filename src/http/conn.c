@@ -312,6 +312,26 @@ static void close_handle(struct conn *conn)
         uv_close(&conn->uv.handle, on_closed);
 }
 
+static struct conn *slowest(struct http *http)
+{
+    struct conn *conn, *found = NULL;
+
+    TAILQ_FOREACH(conn, &http->conns, all)
+    if (conn->unsent && (!found || conn->deadline_ms < found->deadline_ms))
+        found = conn;
+    return found;
+}
+
+void conn_count_unsent(struct conn *conn, size_t len)
+{
+    struct http *http = conn->http;
+
+    http->unsent += len - conn->unsent;
+    conn->unsent = len;
+    while (len && http->unsent > UNSENT_MAX)
+        conn_close(slowest(http));
+}
+
 void conn_close(struct conn *conn)
 {
     struct request *req = &conn->req;
@@ -320,6 +340,7 @@ void conn_close(struct conn *conn)
     if (conn->state == CONN_CLOSED)
         return;
     set_state(conn, CONN_CLOSED, UINT64_MAX);
+    conn_count_unsent(conn, 0);
     http_unmake_ready(conn->http, conn);
     close_handle(conn);
     if (handed && !req->on_gone)

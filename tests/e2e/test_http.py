@@ -491,6 +491,20 @@ def test_clients_that_never_read_are_reset(hasty):
         wait_for(lambda: connections_of(hasty) <= before + 2, 20, "their sockets are closed")
 
 
+def test_replies_that_nobody_reads_have_a_bound_in_all(make_server):
+    """The same large reply to many clients that don't read: those that have had theirs for longest are reset."""
+    server = make_server()
+    pid = server.child("server")
+    large = {"code": "print(chr(127) * 1000000)\nreturn 'x' * 8000000"}
+    job = server.request("POST", EXECUTE, large, headers={"idempotency-key": "large"})["job_id"]
+    with contextlib.ExitStack() as stack:
+        clients = [stack.enter_context(Raw(server, head("GET", f"/v1/jobs/{job}"))) for _ in range(60)]
+        check_alive(server)
+        assert int(open(f"/proc/{pid}/statm").read().split()[1]) * os.sysconf("SC_PAGESIZE") < 400 << 20
+        assert clients[-1].reply().status == 200, "the last one is not among them"
+    check_alive(server)
+
+
 def test_a_slow_reader_gets_all_of_a_large_reply(server):
     with Raw(server) as raw:
         raw.send(post("return 'x' * (4 << 20)") + GET_HEALTHZ)
