@@ -222,6 +222,23 @@ int json_check(const char *p, size_t n, unsigned max_depth)
     return c.depth == 0 && c.expect == AFTER ? 0 : -EINVAL;
 }
 
+size_t json_count(const char *p, size_t n)
+{
+    size_t count = 1;
+    bool quoted = false;
+
+    for (size_t i = 0; i < n; i++) {
+        char c = p[i];
+        if (c == '"')
+            quoted = !quoted;
+        else if (quoted)
+            i += c == '\\';
+        else
+            count += c == ',' || c == ':' || c == '[' || c == '{';
+    }
+    return count;
+}
+
 /* DEL and U+0080 to U+009F are control characters as well: some terminals obey them. */
 static bool is_control(const unsigned char *p, int len)
 {
@@ -230,15 +247,23 @@ static bool is_control(const unsigned char *p, int len)
 
 static int add_escape(struct buf *b, const unsigned char *p, int len)
 {
-    static const char letters[] = "btnfr", named[] = "\b\t\n\f\r";
+    static const char letters[] = "btnfr", named[] = "\b\t\n\f\r", digits[] = "0123456789abcdef";
     unsigned char ch = p[len - 1];
     const char *at = len == 1 && ch ? strchr(named, ch) : NULL;
 
+    char text[6] = { '\\', (char) ch };
+
+    /* By hand: printf(3) is ten times as long about it, and a program may print nothing else. */
     if (len == 1 && (ch == '"' || ch == '\\'))
-        return buf_addf(b, "\\%c", ch);
-    if (at)
-        return buf_addf(b, "\\%c", letters[at - named]);
-    return buf_addf(b, "\\u%04x", ch);
+        return buf_add(b, text, 2);
+    if (at) {
+        text[1] = letters[at - named];
+        return buf_add(b, text, 2);
+    }
+    memcpy(text + 1, "u00", 3);
+    text[4] = digits[ch >> 4];
+    text[5] = digits[ch & 15];
+    return buf_add(b, text, sizeof(text));
 }
 
 void json_add_string(struct buf *b, const char *p, size_t n)

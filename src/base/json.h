@@ -18,6 +18,10 @@
  * Returns 0, -EINVAL (no JSON) or -E2BIG (too deep). */
 int json_check(const char *p, size_t n, unsigned max_depth);
 
+/* How many values and names are in the JSON text @p[0..n), at most: a parser makes no more of it, were it no JSON.
+ * Asked before a tree is made of what a stranger sent, which takes a hundred times the memory of "[[],[],[]...". */
+size_t json_count(const char *p, size_t n);
+
 /* Append @p[0..n) as a quoted JSON string.  Control characters are escaped,
  * each maximal invalid UTF-8 subpart becomes one U+FFFD (Unicode 3.9, W3C
  * practice, the same as Python's errors="replace").  Errors are in b->full. */

@@ -63,6 +63,12 @@ struct words {
 };
 
 static const uint64_t ioctls[] = { TCGETS, TIOCGWINSZ, FIONREAD, FIONBIO, FIONCLEX, FIOCLEX };
+/* Not SO_PEERPIDFD: a handle on the zygote, whose socketpair the outcome's is.  Not SO_COOKIE, a count of the host's. */
+static const uint64_t socket_options[] = { SO_REUSEADDR, SO_TYPE,       SO_ERROR,    SO_SNDBUF,   SO_RCVBUF,
+                                           SO_KEEPALIVE, SO_LINGER,     SO_PASSCRED, SO_PEERCRED, SO_RCVTIMEO,
+                                           SO_SNDTIMEO,  SO_ACCEPTCONN, SO_PROTOCOL, SO_DOMAIN };
+/* RWF_NOWAIT tells which of the host's pages are in memory, as mincore(2) does. */
+static const uint64_t read_flags[] = { 0 };
 static const uint64_t fcntls[] = { F_DUPFD, F_GETFD, F_SETFD,  F_GETFL,         F_SETFL,
                                    F_GETLK, F_SETLK, F_SETLKW, F_DUPFD_CLOEXEC, F_GETPIPE_SZ };
 static const uint64_t
@@ -80,8 +86,13 @@ static const uint64_t madvises[] = { MADV_NORMAL,     MADV_RANDOM,     MADV_SEQU
         name, arg, error, list, sizeof(list) / sizeof(*(list))                                                         \
     }
 static const struct words words[] = {
-    WORDS("ioctl", 1, ENOTTY, ioctls),          WORDS("fcntl", 1, EPERM, fcntls),      WORDS("prctl", 0, EPERM, prctls),
-    WORDS("arch_prctl", 0, EPERM, arch_prctls), WORDS("madvise", 2, EINVAL, madvises),
+    WORDS("ioctl", 1, ENOTTY, ioctls),
+    WORDS("fcntl", 1, EPERM, fcntls),
+    WORDS("prctl", 0, EPERM, prctls),
+    WORDS("arch_prctl", 0, EPERM, arch_prctls),
+    WORDS("madvise", 2, EINVAL, madvises),
+    WORDS("getsockopt", 2, ENOPROTOOPT, socket_options),
+    WORDS("preadv2", 5, EOPNOTSUPP, read_flags),
 };
 
 static int add(scmp_filter_ctx ctx, uint32_t action, const char *name, unsigned n, const struct scmp_arg_cmp *cmp)
@@ -92,12 +103,13 @@ static int add(scmp_filter_ctx ctx, uint32_t action, const char *name, unsigned 
     return seccomp_rule_add_array(ctx, action, nr, n, cmp);
 }
 
-/* No namespaces, no tracing of the child, and no child that is the zygote's to reap (CLONE_PARENT): it would be
- * woken for each by a program that makes thousands. */
+/* No namespaces, no tracing of the child, no pidfd (its number counts the host's processes), and no child that is the
+ * zygote's to reap (CLONE_PARENT): it would be woken for each by a program that makes thousands. */
 static int add_clone(scmp_filter_ctx ctx)
 {
     uint64_t forbidden = CLONE_NEWNS | CLONE_NEWCGROUP | CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWUSER | CLONE_NEWPID
-                         | CLONE_NEWNET | CLONE_PTRACE | CLONE_UNTRACED | CLONE_PARENT | 0x80 /* CLONE_NEWTIME */;
+                         | CLONE_NEWNET | CLONE_PTRACE | CLONE_UNTRACED | CLONE_PARENT | CLONE_PIDFD
+                         | 0x80 /* CLONE_NEWTIME */;
     struct scmp_arg_cmp none = SCMP_CMP64(0, SCMP_CMP_MASKED_EQ, forbidden, 0);
     return add(ctx, SCMP_ACT_ALLOW, "clone", 1, &none);
 }
@@ -115,6 +127,38 @@ static int add_sockets(scmp_filter_ctx ctx)
         err = add(ctx, SCMP_ACT_ALLOW, "sendto", 1, &plain);
     if (!err)
         err = add(ctx, SCMP_ACT_ALLOW, "recvfrom", 1, &plain);
+    return err;
+}
+
+/* The call without any of @flag in its argument @arg; with it it is refused with @error. */
+static int add_without(scmp_filter_ctx ctx, const char *name, unsigned arg, uint64_t flag, int error)
+{
+    struct scmp_arg_cmp without = SCMP_CMP64(arg, SCMP_CMP_MASKED_EQ, flag, 0);
+    struct scmp_arg_cmp with = SCMP_CMP64(arg, SCMP_CMP_MASKED_EQ, flag, flag);
+    int err = add(ctx, SCMP_ACT_ALLOW, name, 1, &without);
+
+    return err ? err : add(ctx, SCMP_ACT_ERRNO(error), name, 1, &with);
+}
+
+/* No O_DIRECT: reads past the page cache know no limit but the host's disk.  EINVAL is what a file system answers that
+ * hasn't got it. */
+static int add_open(scmp_filter_ctx ctx)
+{
+    struct scmp_arg_cmp set_flags = SCMP_CMP64(1, SCMP_CMP_MASKED_EQ, LOW32, F_SETFL);
+    struct scmp_arg_cmp without[] = { set_flags, SCMP_CMP64(2, SCMP_CMP_MASKED_EQ, O_DIRECT, 0) };
+    struct scmp_arg_cmp with[] = { set_flags, SCMP_CMP64(2, SCMP_CMP_MASKED_EQ, O_DIRECT, O_DIRECT) };
+    int err = add_without(ctx, "open", 1, O_DIRECT, EINVAL);
+
+    if (!err)
+        err = add_without(ctx, "openat", 2, O_DIRECT, EINVAL);
+    if (!err)
+        err = add(ctx, SCMP_ACT_ALLOW, "fcntl", 2, without);
+    if (!err)
+        err = add(ctx, SCMP_ACT_ERRNO(EINVAL), "fcntl", 2, with);
+    for (size_t i = 0; i < sizeof(fcntls) / sizeof(*fcntls) && !err; i++) {
+        struct scmp_arg_cmp command = SCMP_CMP64(1, SCMP_CMP_MASKED_EQ, LOW32, fcntls[i]);
+        err = fcntls[i] == F_SETFL ? 0 : add(ctx, SCMP_ACT_ALLOW, "fcntl", 1, &command);
+    }
     return err;
 }
 
@@ -150,7 +194,7 @@ static int add_newer(scmp_filter_ctx ctx)
 /* What libseccomp cannot say, in front of its program: "any value but one", and "these values, or else this errno",
  * both of the low 32 bits of one argument.  What passes here goes on to libseccomp's part. */
 struct front {
-    struct sock_filter code[192];
+    struct sock_filter code[256];
     unsigned short n;
 };
 
@@ -216,7 +260,7 @@ static int add_judged(scmp_filter_ctx ctx)
     for (size_t i = 0; i < sizeof(guarded) / sizeof(*guarded) && !err; i++)
         err = add(ctx, SCMP_ACT_ALLOW, guarded[i].name, 0, NULL);
     for (size_t i = 0; i < sizeof(words) / sizeof(*words) && !err; i++)
-        err = add(ctx, SCMP_ACT_ALLOW, words[i].name, 0, NULL);
+        err = strcmp(words[i].name, "fcntl") == 0 ? add_open(ctx) : add(ctx, SCMP_ACT_ALLOW, words[i].name, 0, NULL);
     return err;
 }
 
@@ -268,9 +312,10 @@ int box_seccomp_compile(struct sock_fprog *ret_filter)
         err = add_limits(ctx);
     if (!err)
         err = add_newer(ctx);
-    /* mmap: any; executable and writable together is refused by PR_SET_MDWE. */
+    /* Executable and writable together is refused by PR_SET_MDWE.  Huge pages that the operator has set aside for
+     * somebody are in no cgroup's memory. */
     if (!err)
-        err = add(ctx, SCMP_ACT_ALLOW, "mmap", 0, NULL);
+        err = add_without(ctx, "mmap", 3, MAP_HUGETLB, EINVAL);
     if (!err)
         err = add_judged(ctx);
     if (!err)

@@ -9,7 +9,8 @@
 #include "../courier/guard.h"
 #include "../jobs/backlog.h"
 
-enum { API_CURSOR_KEY = 32 };
+/* Names and values of a body: jansson takes time and memory for each, and nobody else has a turn meanwhile. */
+enum { API_CURSOR_KEY = 32, API_VALUES_MAX = 4096 };
 
 /* What handlers know of the server; the data of every route. */
 struct api {

@@ -20,6 +20,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* An id is in each reply, on disk as long as its job, and in the list of a thousand of them. */
+enum { ID_MAX = 16384 };
 enum { IDEM_KEY_MAX = 255, IDEM_NAME = 33, IDEM_REMEMBERED_S = 86400, TRACE_LEN = 55 };
 
 /* A request while its program runs. */
@@ -96,6 +98,9 @@ static int take_id(struct execution *e, const json_t *value, struct buf *error)
 {
     if (!json_is_string(value))
         return buf_adds(error, "id: must be a string"), -EINVAL;
+    if (json_string_length(value) > ID_MAX)
+        return buf_addf(error, "id: is %zu bytes long, and at most %d are allowed", json_string_length(value), ID_MAX),
+               -EINVAL;
     e->client_id = value;
     return 0;
 }
@@ -143,6 +148,9 @@ static int parse(struct execution *e, struct buf *error)
     size_t len;
     const char *text = request_body(e->req, &len);
 
+    if (json_count(text ? text : "", len) > API_VALUES_MAX)
+        return buf_addf(error, "The body has more than %d JSON values, which no request needs", API_VALUES_MAX),
+               -EINVAL;
     e->body = json_loadb(text ? text : "", len, JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL | JSON_DECODE_ANY, &why);
     if (!e->body)
         return refuse_text(e, &why, error);

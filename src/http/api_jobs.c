@@ -192,9 +192,12 @@ static json_t *parse_object(struct request *req, const char *name)
     json_t *value;
     size_t len;
     const char *text = request_body(req, &len);
-    json_t *body = json_loadb(text, len, JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL | JSON_DECODE_ANY, &why);
+    bool few = json_count(text, len) <= API_VALUES_MAX;
+    json_t *body = few ? json_loadb(text, len, JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL | JSON_DECODE_ANY, &why) : NULL;
 
-    if (!body)
+    if (!few)
+        snprintf(error, sizeof(error), "The body has more than %d JSON values, which no request needs", API_VALUES_MAX);
+    else if (!body)
         snprintf(error, sizeof(error), "The body is not valid JSON: %s (line %d, column %d)", why.text, why.line,
                  why.column);
     else if (!json_is_object(body))

@@ -90,8 +90,15 @@ static void refuse(struct conn *conn, int status)
     reply_refusal(&conn->req, status);
 }
 
+/* A route that wants no body does not wait for one: what comes of it is dropped behind the reply. */
+static bool wants_body(const struct request *req)
+{
+    return req->route->flags & (ROUTE_JSON | ROUTE_BODY);
+}
+
 static void hand_over(struct conn *conn)
 {
+    conn->keep = conn->keep && can_skip_body(&conn->req);
     set_state(conn, CONN_HANDED, UINT64_MAX);
     conn->req.route->on_request(&conn->req, conn->http->data);
 }
@@ -111,9 +118,10 @@ static void on_head(struct conn *conn)
     conn->keep = !req->wants_close;
     conn->body_deadline_ms = from_now(conn, conn->http->conf.body_timeout_ms);
     int status = route_check(req);
+    conn->known = conn->known || (!status && (req->route->flags & ROUTE_KEY));
     if (status)
         refuse(conn, status);
-    else if (req->complete)
+    else if (req->complete || !wants_body(req))
         hand_over(conn);
     else if (req->head.expect == EXPECT_CONTINUE && send_continue(conn) < 0)
         conn_close(conn);
@@ -275,6 +283,15 @@ void conn_sent(struct conn *conn)
         settle(conn);
 }
 
+bool conn_is_stranger(const struct conn *conn)
+{
+    const struct http_conf *conf = &conn->http->conf;
+    unsigned timeout_ms = conn->state == CONN_IDLE ? conf->idle_timeout_ms : conf->head_timeout_ms;
+    bool waits = conn->state == CONN_IDLE || conn->state == CONN_HEAD;
+
+    return waits && !conn->known && from_now(conn, timeout_ms) >= conn->deadline_ms + STRANGER_MS;
+}
+
 void conn_expire(struct conn *conn)
 {
     bool unanswered = conn->state == CONN_HEAD || (conn->state == CONN_BODY && !conn->req.skipping);
@@ -295,6 +312,26 @@ static void close_handle(struct conn *conn)
         uv_close(&conn->uv.handle, on_closed);
 }
 
+static struct conn *slowest(struct http *http)
+{
+    struct conn *conn, *found = NULL;
+
+    TAILQ_FOREACH(conn, &http->conns, all)
+    if (conn->unsent && (!found || conn->deadline_ms < found->deadline_ms))
+        found = conn;
+    return found;
+}
+
+void conn_count_unsent(struct conn *conn, size_t len)
+{
+    struct http *http = conn->http;
+
+    http->unsent += len - conn->unsent;
+    conn->unsent = len;
+    while (len && http->unsent > UNSENT_MAX)
+        conn_close(slowest(http));
+}
+
 void conn_close(struct conn *conn)
 {
     struct request *req = &conn->req;
@@ -303,6 +340,7 @@ void conn_close(struct conn *conn)
     if (conn->state == CONN_CLOSED)
         return;
     set_state(conn, CONN_CLOSED, UINT64_MAX);
+    conn_count_unsent(conn, 0);
     http_unmake_ready(conn->http, conn);
     close_handle(conn);
     if (handed && !req->on_gone)

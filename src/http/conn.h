@@ -18,12 +18,14 @@
 #include <sys/queue.h>
 
 enum {
-    READ_MAX = 65536,   /* one read(2); the buffer is shared by all connections */
-    UNREAD_MAX = 65536, /* bytes a connection may send ahead of their turn */
-    SKIP_MAX = 65536,   /* a refused request's body up to this is read and dropped, so that the connection stays */
-    KEEP_MAX = 16384,   /* a buffer up to this stays allocated between requests */
-    TURN_MAX = 32,      /* requests answered before the other connections have their turn */
-    LINGER_MS = 2000,   /* time for a client to read a last reply while it is still sending */
+    READ_MAX = 65536,       /* one read(2); the buffer is shared by all connections */
+    UNREAD_MAX = 65536,     /* bytes a connection may send ahead of their turn */
+    SKIP_MAX = 65536,       /* a refused request's body up to this is read and dropped, so that the connection stays */
+    KEEP_MAX = 16384,       /* a buffer up to this stays allocated between requests */
+    TURN_MAX = 32,          /* requests answered before the other connections have their turn */
+    UNSENT_MAX = 256 << 20, /* bytes of replies that clients have yet to read, in all */
+    STRANGER_MS = 1000,     /* who waits for longer and has not shown the key leaves when others want in */
+    LINGER_MS = 2000,       /* time for a client to read a last reply while it is still sending */
 };
 
 /* Where in the head's bytes; both fit since a head is at most HEAD_MAX. */
@@ -82,13 +84,15 @@ struct conn {
     bool tcp;
     bool running;         /* conn.c's loop over requests is on the stack */
     bool is_ready;        /* in http->ready */
+    bool known;           /* has shown the key */
     bool keep;            /* another request may follow this one */
     bool ended;           /* the client has sent all it will */
     uint64_t deadline_ms; /* uv_now() time; UINT64_MAX: none */
     uint64_t body_deadline_ms;
     struct buf unread;
     uv_write_t write;
-    char *rest; /* of a reply that the socket did not take at once */
+    char *rest;    /* of a reply that the socket did not take at once */
+    size_t unsent; /* its length; 0 once the connection is closed */
     struct request req;
 };
 
@@ -112,6 +116,7 @@ struct http {
     unsigned tick_ms;
     unsigned n_handles; /* open in the loop; the struct is freed with the last */
     unsigned n_conns, n_ready;
+    size_t unsent; /* of all connections */
     struct conn_list conns, ready;
     struct listener_list listeners;
     struct peers peers;
@@ -157,8 +162,15 @@ void conn_expire(struct conn *conn);
 /* Close the socket; a request in hand learns that its client is gone. */
 void conn_close(struct conn *conn);
 
+/* Nobody's who is known: it has shown no key, and nothing of a request, or not all of its head, has come for a while. */
+bool conn_is_stranger(const struct conn *conn);
+
 /* The reply has left: go on as conn->keep says.  Calls no handler. */
 void conn_sent(struct conn *conn);
+
+/* Count @len bytes more that @conn's client has yet to read, or none any more (0).  Where all are too many, those that
+ * have had theirs for longest are reset. */
+void conn_count_unsent(struct conn *conn, size_t len);
 
 /* A handler has replied to a connection that is closed. */
 void conn_release(struct conn *conn);

@@ -28,13 +28,15 @@ struct http_conf {
     void *data;
 };
 
-enum { ROUTE_KEY = 1, ROUTE_JSON = 2 }; /* needs the key; needs a JSON body (415 else) */
+/* Needs the key; needs a JSON body (415 else); takes any body.  A body that no route wants is not kept. */
+enum { ROUTE_KEY = 1, ROUTE_JSON = 2, ROUTE_BODY = 4 };
 
 struct route {
     const char *method; /* "GET" (answers HEAD too), "POST", "DELETE" */
     const char *path;   /* exact, but for {parts}: /v1/jobs/{id} */
     unsigned flags;
-    /* Called once the body is complete.  Must lead to exactly one reply_*() call, unless on_gone is called first. */
+    /* Called once the body is complete, or the head where the route wants none.  Must lead to exactly one reply_*()
+     * call, unless on_gone is called first. */
     void (*on_request)(struct request *req, void *data);
 };
 

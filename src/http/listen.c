@@ -65,6 +65,19 @@ static void read_address(const struct sockaddr_storage *from, bool *ret_v6, uint
     }
 }
 
+/* Strangers who connect and say nothing must not keep others out: the one that came first leaves.  @peer: one of its. */
+static bool make_room(struct http *http, const struct peer *peer)
+{
+    struct conn *conn;
+
+    TAILQ_FOREACH(conn, &http->conns, all)
+    if ((!peer || conn->peer == peer) && conn_is_stranger(conn))
+        break;
+    if (conn)
+        conn_close(conn);
+    return conn;
+}
+
 /* Count one more connection from @from; NULL when it has its share. */
 static struct peer *take_peer(struct http *http, const struct sockaddr_storage *from)
 {
@@ -81,7 +94,7 @@ static struct peer *take_peer(struct http *http, const struct sockaddr_storage *
         *peer = (struct peer){ .next = *head, .address = address, .v6 = v6 };
         *head = peer;
     }
-    if (peer->n_conns >= http->conf.max_connections_per_address)
+    if (peer->n_conns >= http->conf.max_connections_per_address && !make_room(http, peer))
         return NULL;
     peer->n_conns++;
     return peer;
@@ -115,7 +128,7 @@ static void admit(struct listener *listener, int fd, const struct sockaddr_stora
     struct http *http = listener->http;
     struct peer *peer = NULL;
 
-    if (http->n_conns >= http->conf.max_connections)
+    if (http->n_conns >= http->conf.max_connections && !make_room(http, NULL))
         shed(fd);
     else if (listener->tcp && !(peer = take_peer(http, from)))
         shed(fd);

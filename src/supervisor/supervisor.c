@@ -68,6 +68,7 @@ struct supervisor {
     struct buf url;
     int listener_fd, signal_fd, state_fd, lock_fd;
     bool listening, ready, stopping;
+    bool refused; /* this server has said that no box can be made: once is enough */
     int64_t kill_at_us;
     int exit_status;
 };
@@ -323,6 +324,7 @@ static int start_server(struct supervisor *s, struct buf *error)
     if (pid < 0)
         return pid;
     s->server.pid = pid;
+    s->refused = false;
     fcntl(s->server.sock, F_SETFL, O_NONBLOCK);
     err = fd_send(s->server.sock, &s->server_conf, sizeof(s->server_conf), fds, s->state_fd >= 0 ? 3 : 1);
     if (!err)
@@ -502,8 +504,10 @@ static void on_server(struct supervisor *s)
             cgroups_yield(s->cgroups, msg.slot, msg.serial);
     } else if (msg.type == WIRE_ZYGOTE_GET)
         s->zygote_wanted = true;
-    else if (msg.type == WIRE_REFUSED)
+    else if (msg.type == WIRE_REFUSED && !s->refused) {
+        s->refused = true;
         on_refused(s, (int) msg.slot, msg.status);
+    }
 }
 
 /* A box asks for its cgroup, or to be watched, and waits for the answer. */

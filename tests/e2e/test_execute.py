@@ -501,6 +501,10 @@ BAD_BODIES = {
     "webhook_url with a line feed": (b'{"code": "", "webhook_url": "http://x/\\r\\nA: b"}', "webhook_url:", "control character"),
     "depth of arrays": (b'{"code": ' + b"[" * 100000, "JSON"),
     "depth of objects": (b'{"a":' * 100000, "JSON"),
+    "id beyond its limit": (b'{"code": "", "id": "%s"}' % (b"i" * 16385), "id:", "16385", "16384"),
+    "many arrays": (b'{"code": "", "id": [' + b"[]," * 2500000 + b"[]]}", "4096 JSON values"),
+    "many objects": (b"[" + b"{}," * 2500000 + b"{}]", "4096 JSON values"),
+    "many members": (b'{"code": ""' + b"".join(b', "%d": 1' % i for i in range(5000)) + b"}", "4096 JSON values"),
     "depth beside the code": (b'{"code": "", "id": ' + b"[" * 500000 + b"]" * 500000 + b"}", "JSON"),
 }
 for value in (b"0", b"-1", b"301", b"1.5", b"true", b"false", b"null", b'"5"', b"[5]", b"{}", b"18446744073709551621",

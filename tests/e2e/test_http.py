@@ -163,6 +163,32 @@ def test_chunks_beyond_the_largest_body(server):
 # --- Expect: 100-continue ---
 
 
+def test_a_body_that_nobody_wants_takes_no_memory(make_server):
+    """Without the key: many connections, each with a body of the largest size but for its last byte."""
+    server = make_server()
+    pid, size = server.child("server"), 8 << 20
+
+    def resident():
+        return int(open(f"/proc/{pid}/statm").read().split()[1]) * os.sysconf("SC_PAGESIZE")
+
+    before = resident()
+    with contextlib.ExitStack() as stack:
+        for path in ["/healthz", "/readyz"] * 8:
+            raw = stack.enter_context(Raw(server, head("GET", path, f"Content-Length: {size}", key=None, type=None)))
+            with contextlib.suppress(ConnectionError):
+                raw.send(b"x" * (size - 1))
+            assert raw.reply().status == 200
+        assert resident() - before < 8 << 20
+    check_alive(server)
+
+
+@pytest.mark.parametrize("how", ["Content-Length: 5", "Transfer-Encoding: chunked"])
+def test_no_continue_for_a_body_that_nobody_wants(server, how):
+    with Raw(server, head("GET", "/healthz", how, "Expect: 100-continue", key=None, type=None)) as raw:
+        assert raw.reply().status == 200
+        assert raw.rest() == b""
+
+
 def test_continue(server):
     body = b'{"code": "return 1"}'
     with Raw(server, head("POST", EXECUTE, f"Content-Length: {len(body)}", "Expect: 100-Continue")) as raw:
@@ -465,6 +491,20 @@ def test_clients_that_never_read_are_reset(hasty):
         wait_for(lambda: connections_of(hasty) <= before + 2, 20, "their sockets are closed")
 
 
+def test_replies_that_nobody_reads_have_a_bound_in_all(make_server):
+    """The same large reply to many clients that don't read: those that have had theirs for longest are reset."""
+    server = make_server()
+    pid = server.child("server")
+    large = {"code": "print(chr(127) * 1000000)\nreturn 'x' * 8000000"}
+    job = server.request("POST", EXECUTE, large, headers={"idempotency-key": "large"})["job_id"]
+    with contextlib.ExitStack() as stack:
+        clients = [stack.enter_context(Raw(server, head("GET", f"/v1/jobs/{job}"))) for _ in range(60)]
+        check_alive(server)
+        assert int(open(f"/proc/{pid}/statm").read().split()[1]) * os.sysconf("SC_PAGESIZE") < 400 << 20
+        assert clients[-1].reply().status == 200, "the last one is not among them"
+    check_alive(server)
+
+
 def test_a_slow_reader_gets_all_of_a_large_reply(server):
     with Raw(server) as raw:
         raw.send(post("return 'x' * (4 << 20)") + GET_HEALTHZ)
@@ -549,6 +589,24 @@ def test_the_caps_on_connections(make_server):
         wait_for(there_is_room, what="a closed connection makes room")
 
 
+@pytest.mark.parametrize("said", [b"", GET_HEALTHZ, b"POST / HTTP/1.1\r\n"])
+def test_strangers_who_stay_do_not_keep_others_out(make_server, said):
+    server = make_server(config="[server]\nmax_connections = 7\nmax_connections_per_address = 4\n")
+    with contextlib.ExitStack() as stack:
+        known = stack.enter_context(connect_from(server, "127.0.0.4"))
+        known.send(post("return 'known'"))
+        assert known.reply().response["result"] == "known"
+        for address in ["127.0.0.2"] * 4 + ["127.0.0.3"] * 2:
+            stack.enter_context(connect_from(server, address)).send(said)
+        time.sleep(1.3)
+        for address in ("127.0.0.5", "127.0.0.2"):  # the server is full; so is the address
+            raw = stack.enter_context(connect_from(server, address))
+            raw.send(post("return 'new'"))
+            assert raw.reply().response["result"] == "new"
+        known.send(post("return 'still known'"))
+        assert known.reply().response["result"] == "still known"
+
+
 def test_connections_leave_descriptors_for_the_boxes(make_server):
     """Strangers who fill the connections must not starve the runs of those who are connected."""
     server = make_server(config="[server]\nmax_connections = 65536\nmax_connections_per_address = 65536\n", start=False)
@@ -558,7 +616,8 @@ def test_connections_leave_descriptors_for_the_boxes(make_server):
                             )["max_connections"]
     assert 500 < allowed < 1000
     with contextlib.ExitStack() as stack:
-        clients = [stack.enter_context(Raw(server, GET_HEALTHZ)) for _ in range(allowed + 50)]
+        hello = head("GET", "/v1/toolkit/authenticate")  # who is known may stay
+        clients = [stack.enter_context(Raw(server, hello)) for _ in range(allowed + 50)]
         assert [is_refused(raw) for raw in clients] == [False] * allowed + [True] * 50
         for raw in clients[:40]:
             raw.send(post("return 1"))

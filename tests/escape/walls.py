@@ -132,6 +132,14 @@ WALLS = {
     "prctl": Wall("any option", no_words("prctl")),
     "arch-prctl": Wall("any option", no_words("arch_prctl")),
     "madvise": Wall("any advice", no_words("madvise")),
+    "socket-options": Wall("any option", no_words("getsockopt")),
+    "read-flags": Wall("any flags", no_words("preadv2")),
+    "open-flags": Wall("any flags", [
+        (SECCOMP, "SCMP_CMP_MASKED_EQ, O_DIRECT, O_DIRECT)", "SCMP_CMP_MASKED_EQ, 1ULL << 62, 1ULL << 62)"),
+        (SECCOMP, "SCMP_CMP_MASKED_EQ, O_DIRECT, 0)", "SCMP_CMP_MASKED_EQ, 0, 0)"),
+        (SECCOMP, '"open", 1, O_DIRECT', '"open", 1, 1ULL << 62'),
+        (SECCOMP, '"openat", 2, O_DIRECT', '"openat", 2, 1ULL << 62')]),
+    "mmap-flags": Wall("any flags", [(SECCOMP, '"mmap", 3, MAP_HUGETLB', '"mmap", 3, 1ULL << 62')]),
     "net-namespace": Wall("the host's network, without the filter, Landlock and a namespace of one's own", NO_FILTER,
                           NO_LANDLOCK, [
         (LAUNCH, "CLONE_NEWPID | CLONE_NEWNET |", "CLONE_NEWPID |")], only=["network/connect-loopback"]),

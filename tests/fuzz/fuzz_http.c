@@ -40,7 +40,7 @@ static void on_echo(struct request *req, void *data)
 
 static const struct route routes[] = {
     { "GET", "/", 0, on_echo },
-    { "POST", "/", 0, on_echo },
+    { "POST", "/", ROUTE_BODY, on_echo },
     { "GET", "/k", ROUTE_KEY, on_echo },
     { "POST", "/k", ROUTE_KEY | ROUTE_JSON, on_echo },
     { NULL, NULL, 0, NULL },

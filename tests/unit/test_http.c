@@ -109,7 +109,7 @@ static const struct route routes[] = {
     { "GET", "/hello", 0, on_hello },
     { "GET", "/key", ROUTE_KEY, on_hello },
     { "POST", "/echo", ROUTE_KEY | ROUTE_JSON, on_echo },
-    { "POST", "/any", 0, on_echo },
+    { "POST", "/any", ROUTE_BODY, on_echo },
     { "GET", "/any", 0, on_hello },
     { "DELETE", "/any", 0, on_hello },
     { "GET", "/big", 0, on_big },
@@ -335,6 +335,9 @@ static const struct vector vectors[] = {
     VHEAD("200 200 ", "HEAD /hello HTTP/1.1\r\n" H "\r\nHEAD /key HTTP/1.1\r\n" H KEY "\r\n"),
     V("200 200 ", NULL, "GET /hello HTTP/1.1\r\n" H "Connection: upgrade\r\nUpgrade: h2c\r\n\r\n" HELLO),
     V("200 200 ", NULL, "GET /hello HTTP/1.1\r\n" H LEN(40) "\r\n0123456789012345678901234567890123456789" HELLO),
+    V("200 x", "\"hello\"", "GET /hello HTTP/1.1\r\n" H LEN(65537) "\r\n"),
+    V("200 x", "\"hello\"", "GET /hello HTTP/1.1\r\n" H "Transfer-Encoding: chunked\r\n\r\n" SMUGGLED),
+    V("200 x", "\"hello\"", "GET /hello HTTP/1.1\r\n" H LEN(5) "Expect: 100-continue\r\n\r\n" SMUGGLED),
     /* served and closed */
     V("200 x", "\"hello\"", "GET /hello HTTP/1.1\r\n" H "Connection: close\r\n\r\n"),
     V("200 x", NULL, "GET /hello HTTP/1.1\r\n" H "Connection: a, Close\r\n\r\n" SMUGGLED),

@@ -492,12 +492,29 @@ static void test_add_seconds(void **state)
     buf_free(&b);
 }
 
+static size_t count(const char *text)
+{
+    return json_count(text, strlen(text));
+}
+
+/* An object's names count too; what is in a string does not. */
+static void test_count(void **state)
+{
+    (void) state;
+    assert_int_equal(json_count(NULL, 0), 1);
+    assert_int_equal(count("1"), 1);
+    assert_int_equal(count("[[],[],{}]"), 7);
+    assert_int_equal(count("{\"a\": 1, \"b\": \"x,[{:\\\"[[\"}"), 5);
+    assert_int_equal(count("\"[,[,\\"), 1);
+    assert_int_equal(count("\"\\\\\",,"), 3);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_check),    cmocka_unit_test(test_prefixes),    cmocka_unit_test(test_depth),
         cmocka_unit_test(test_utf8),     cmocka_unit_test(test_add_string),  cmocka_unit_test(test_round_trip),
-        cmocka_unit_test(test_add_full), cmocka_unit_test(test_add_seconds),
+        cmocka_unit_test(test_add_full), cmocka_unit_test(test_add_seconds), cmocka_unit_test(test_count),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

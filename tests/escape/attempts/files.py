@@ -418,3 +418,16 @@ with attempt():
     for place in (".", "/tmp", "/dev/shm"):
         open(os.path.join(place, "left"), "w").close()
     through(found) if found else refuse()
+
+# attempt: read-past-the-page-cache
+# wall: open-flags
+# expect: REFUSED EINVAL
+with attempt():
+    os.open("/usr/bin/python3", os.O_RDONLY | os.O_DIRECT)
+
+# attempt: read-past-the-page-cache-later
+# wall: open-flags
+# expect: REFUSED EINVAL
+import fcntl
+with attempt():
+    fcntl.fcntl(os.open("/usr/bin/python3", os.O_RDONLY), fcntl.F_SETFL, os.O_DIRECT)

@@ -1209,6 +1209,15 @@ with attempt():
     if call(56, 0x800000 | signal.SIGCHLD, 0, 0, 0, 0) == 0:
         os._exit(0)
 
+# attempt: clone-pidfd
+# wall: clone-flags
+# arch: x86_64
+# expect: REFUSED EPERM
+with attempt():
+    fd = ctypes.c_int()
+    if call(56, 0x1000 | signal.SIGCHLD, 0, ctypes.byref(fd), 0, 0) == 0:
+        os._exit(0)
+
 # attempt: ioctl-tiocsti
 # wall: ioctl
 # arch: x86_64

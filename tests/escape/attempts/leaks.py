@@ -143,6 +143,12 @@ with attempt():
     area = mmap.mmap(f.fileno(), 4096, mmap.MAP_PRIVATE, mmap.PROT_READ | mmap.PROT_WRITE)
     call(27, ctypes.addressof(ctypes.c_char.from_buffer(area)), 4096, ctypes.create_string_buffer(1))
 
+# attempt: page-cache-residency-by-read
+# wall: read-flags
+# expect: REFUSED ENOTSUP
+with attempt():
+    os.preadv(os.open("/usr/bin/python3", os.O_RDONLY), [bytearray(1)], 0, 8)
+
 # attempt: random-module
 # wall: after-fork
 # runs: 6

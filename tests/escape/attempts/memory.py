@@ -193,6 +193,14 @@ with attempt():
     if libc.mprotect(ctypes.c_void_p(address), 4096, 7) < 0:
         raise OSError(ctypes.get_errno(), "mprotect")
 
+# attempt: huge-pages
+# wall: mmap-flags
+# expect: REFUSED EINVAL
+with attempt():
+    libc.mmap.restype = ctypes.c_long
+    if libc.mmap(None, ctypes.c_size_t(2 << 20), 3, 0x40022, -1, ctypes.c_long(0)) == -1:
+        raise OSError(ctypes.get_errno(), "mmap")
+
 # attempt: merge-pages
 # wall: madvise
 # arch: x86_64

@@ -359,3 +359,11 @@ with attempt():
         except OSError:
             pass
     refuse()
+
+# attempt: handle-on-the-peer
+# wall: socket-options
+# expect: REFUSED ENOPROTOOPT
+with attempt():
+    fd, size = ctypes.c_int(), ctypes.c_uint(4)
+    if libc.getsockopt(1023, 1, 77, ctypes.byref(fd), ctypes.byref(size)) < 0:
+        raise OSError(ctypes.get_errno(), "getsockopt")
