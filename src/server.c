@@ -9,6 +9,7 @@
  * outside of the state directory, or a wait that blocks the loop. */
 #include "base/fd.h"
 #include "base/log.h"
+#include "box/layers.h"
 #include "confine.h"
 #include "http/api.h"
 #include "http/http.h"
@@ -372,7 +373,8 @@ static int give_up_the_rest(int state_fd)
     int err = confine(state_fd, &what);
 
     if (err)
-        log_error("the server can't confine itself", LOG_S("layer", what) LOG_S("errno", strerrorname_np(-err)));
+        log_error("the server can't confine itself", LOG_S("layer", what) LOG_S("errno", strerrorname_np(-err))
+                                                         LOG_S("hint", layers[layers_of_step(what)].change));
     return err;
 }
 

@@ -83,9 +83,12 @@ def children(pid):
 
 
 def is_alive(pid):
-    """Does the process exist and is it more than a zombie?"""
+    """Does the process exist and is it more than a zombie?  One whose first thread has ended may have others yet, and
+    with them all of its descriptors."""
     try:
-        return open(f"/proc/{pid}/stat").read().rsplit(")", 1)[1].split()[0] not in "ZX"
+        if open(f"/proc/{pid}/stat").read().rsplit(")", 1)[1].split()[0] not in "ZX":
+            return True
+        return len(os.listdir(f"/proc/{pid}/task")) > 1
     except OSError:
         return False
 
