@@ -251,7 +251,7 @@ static int add_escape(struct buf *b, const unsigned char *p, int len)
     unsigned char ch = p[len - 1];
     const char *at = len == 1 && ch ? strchr(named, ch) : NULL;
 
-    char text[6] = { '\\', (char) ch };
+    char text[6] = { '\\', (char) ch, '0', '0' };
 
     /* By hand: printf(3) is ten times as long about it, and a program may print nothing else. */
     if (len == 1 && (ch == '"' || ch == '\\'))
@@ -260,7 +260,8 @@ static int add_escape(struct buf *b, const unsigned char *p, int len)
         text[1] = letters[at - named];
         return buf_add(b, text, 2);
     }
-    memcpy(text + 1, "u00", 3);
+    text[1] = 'u';
+    text[2] = '0';
     text[4] = digits[ch >> 4];
     text[5] = digits[ch & 15];
     return buf_add(b, text, sizeof(text));
