@@ -84,6 +84,15 @@ static inline int kernel_mount_setattr(int dir, const char *path, unsigned flags
     return (int) syscall(SYS_mount_setattr, dir, path, flags, attr, sizeof(*attr));
 }
 
+/* Of any signal: the C library's signal() leaves out its own two (32 and 33). */
+static inline int kernel_signal_default(int signal)
+{
+    static const struct {
+        unsigned long handler, flags, restorer, mask;
+    } by_default; /* zeros: SIG_DFL */
+    return (int) syscall(SYS_rt_sigaction, signal, &by_default, NULL, 8);
+}
+
 static inline int kernel_pidfd_open(pid_t pid)
 {
     return (int) syscall(SYS_pidfd_open, pid, 0);

@@ -110,7 +110,7 @@ static void start_afresh(void)
 {
     sigset_t none;
     for (int sig = 1; sig < NSIG; sig++)
-        signal(sig, SIG_DFL);
+        kernel_signal_default(sig);
     sigemptyset(&none);
     sigprocmask(SIG_SETMASK, &none, NULL);
     prctl(PR_SET_TIMERSLACK, 50000, 0, 0, 0);

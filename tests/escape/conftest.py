@@ -2,9 +2,12 @@
 """`server_for(line)` is a server with this line of configuration more; started once, as badly as can be: by somebody
 who ignores and blocks signals, with a strange umask, secrets in the environment and open files."""
 import contextlib
+import ctypes
 import os
 import pathlib
+import platform
 import signal
+import struct
 import sys
 
 import pytest
@@ -17,10 +20,25 @@ IGNORED = [signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR1, signal.SIGTTOU, signal
 BLOCKED = [signal.SIGUSR2, signal.SIGALRM, signal.SIGTERM]
 
 
+# The C library's own, which its sigaction(2) does not touch; posix_spawn(3), and so make(1), leaves them ignored.
+INTERNAL = [32, 33]
+RT_SIGACTION = {"x86_64": 13, "aarch64": 134}.get(platform.machine())
+KERNEL_IGNORE = struct.pack("4Q", 1, 0, 0, 0)
+
+
+def kernel_action(number, action):
+    """What was in force for the signal before @action, both as rt_sigaction(2) has them."""
+    before = ctypes.create_string_buffer(len(action))
+    if RT_SIGACTION:
+        assert ctypes.CDLL(None).syscall(RT_SIGACTION, number, action, before, ctypes.c_size_t(8)) == 0
+    return before.raw
+
+
 @contextlib.contextmanager
 def bad_manners():
     umask = os.umask(0o077)
     handlers = {number: signal.signal(number, signal.SIG_IGN) for number in IGNORED}
+    internal = {number: kernel_action(number, KERNEL_IGNORE) for number in INTERNAL}
     mask = signal.pthread_sigmask(signal.SIG_BLOCK, BLOCKED)
     leaks = [os.open("/", os.O_RDONLY), os.open("/etc/passwd", os.O_RDONLY), *os.pipe()]
     for fd in leaks:
@@ -33,6 +51,8 @@ def bad_manners():
         signal.pthread_sigmask(signal.SIG_SETMASK, mask)
         for number, handler in handlers.items():
             signal.signal(number, handler)
+        for number, action in internal.items():
+            kernel_action(number, action)
         os.umask(umask)
 
 

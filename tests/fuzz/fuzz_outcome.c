@@ -5,6 +5,7 @@
  * a real socketpair to the server's reader, with the right token in front of
  * those whose first byte is even.  Whatever arrives, the reply that comes of
  * it must be one JSON object that jansson can read. */
+#include "../../src/base/log.h"
 #include "../../src/base/fd.h"
 #include "../../src/base/json.h"
 #include "../../src/jobs/run.h"
@@ -98,6 +99,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     uv_loop_t loop;
     int control[2], out[2], err[2], life[2];
 
+    log_init("server", LOG_JSON, (enum log_level)(LOG_ERROR + 1)); /* not a line for each run */
     uv_loop_init(&loop);
     if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_NONBLOCK, 0, control) || pipe2(out, 0) || pipe2(err, 0)
         || pipe2(life, 0))

@@ -136,6 +136,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         .limits = { .timeout_default_ms = 30000, .timeout_max_ms = 300000, .code_bytes = 1000 }
     };
     static struct keys *keys;
+    static struct guard_allow *allow; /* nothing: private targets are refused */
     unsigned char hash[KEYFILE_HASH];
     struct api api = { .conf = &conf, .no_store = "there is no store" };
     struct request req = { .body = (const char *) data, .len = size };
@@ -143,7 +144,14 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     crypto_generichash(hash, sizeof(hash), (const unsigned char *) "key", 3, NULL, 0);
     if (!keys)
         keys = keys_new(hash);
+    if (!allow) {
+        struct buf error;
+        buf_init(&error, 512);
+        assert(guard_allow_parse("", &allow, &error) == 0);
+        buf_free(&error);
+    }
     api.keys = keys;
+    api.allow = allow;
     current = &req;
     api_execute(current, &api);
     assert(req.replies == 1);
