@@ -384,6 +384,30 @@ static int open_standard_streams(void)
     return fd < 0 ? -1 : close(fd);
 }
 
+static int short_help(void)
+{
+    fprintf(stderr, "Usage: hatchery VERB [OPTION]...\n\n");
+    for (size_t i = 0; i < sizeof(verbs) / sizeof(*verbs); i++)
+        fprintf(stderr, "  hatchery %s %s\n", verbs[i].name, verbs[i].arguments);
+    fprintf(stderr, "\n`hatchery --help` explains them and lists all configuration keys.\n");
+    return EXIT_USAGE;
+}
+
+static int verb_help(const struct verb *verb)
+{
+    printf("Usage: hatchery %s %s\n\n%s\n\n`hatchery --help` lists all configuration keys.\n", verb->name,
+           verb->arguments, verb->sentence);
+    return EXIT_SUCCESS;
+}
+
+static bool asks_for_help(int argc, char **argv)
+{
+    for (int i = 2; i < argc; i++)
+        if (strcmp(argv[i], "--help") == 0 || strcmp(argv[i], "-h") == 0)
+            return true;
+    return false;
+}
+
 int main(int argc, char **argv)
 {
     const char *name = argc > 1 ? argv[1] : "--help";
@@ -397,10 +421,10 @@ int main(int argc, char **argv)
         return EXIT_SUCCESS;
     }
     if (strcmp(name, "--help") == 0 || strcmp(name, "-h") == 0 || strcmp(name, "help") == 0)
-        return argc > 1 ? help() : (help(), EXIT_USAGE);
+        return argc > 1 ? help() : short_help();
     for (size_t i = 0; i < sizeof(verbs) / sizeof(*verbs); i++)
         if (strcmp(name, verbs[i].name) == 0)
-            return verbs[i].run(&verbs[i], argc - 1, argv + 1);
+            return asks_for_help(argc, argv) ? verb_help(&verbs[i]) : verbs[i].run(&verbs[i], argc - 1, argv + 1);
     fprintf(stderr, "hatchery: unknown verb '%s'; `hatchery --help` lists them\n", name);
     return EXIT_USAGE;
 }

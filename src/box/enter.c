@@ -127,9 +127,15 @@ static int become_slot(const struct box *box, const struct box_slot *slot)
     return prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
 }
 
+/* What whoever started us has limited further stays so: sudo(8) leaves no core files at all. */
 static int set_limit(int resource, rlim_t soft, rlim_t hard)
 {
-    struct rlimit limit = { soft, hard };
+    struct rlimit now, limit;
+
+    if (getrlimit(resource, &now) < 0)
+        return -1;
+    limit.rlim_max = hard < now.rlim_max ? hard : now.rlim_max;
+    limit.rlim_cur = soft < limit.rlim_max ? soft : limit.rlim_max;
     return setrlimit(resource, &limit);
 }
 

@@ -33,6 +33,7 @@ struct pool {
     uv_timer_t lack;       /* active: jobs wait that could run, were there a box */
     bool failing;          /* the last box that was to be ready is not */
     uint32_t serial;
+    unsigned next_slot; /* where the search for a free one goes on */
     bool ever_ready, draining;
     unsigned waiting, running; /* boxes, of all zygotes: without a job; with one */
     struct run *runs;          /* conf->n_slots of them */
@@ -94,9 +95,12 @@ static void dispatch(struct pool *pool)
 
 static struct run *free_run(struct pool *pool)
 {
-    for (unsigned i = 0; i < pool->conf->n_slots; i++)
-        if (pool->runs[i].state == RUN_FREE)
-            return &pool->runs[i];
+    /* In turn: one slot that makes no box must not hold up the others. */
+    for (unsigned i = 0; i < pool->conf->n_slots; i++) {
+        struct run *run = &pool->runs[pool->next_slot++ % pool->conf->n_slots];
+        if (run->state == RUN_FREE)
+            return run;
+    }
     return NULL;
 }
 

@@ -459,12 +459,18 @@ static void announce(const struct supervisor *s)
     printf("Hatchery %s is listening on %.*s\n", VERSION, n, url);
     if (key)
         printf("API key (made for this start; set API_KEY to choose your own): %s\n", key);
-    printf("Try it:\n\n  curl -s %s%.*s%s/v1/code/execute/python -H 'x-api-key: '%s%s%s -H 'content-type: "
+    else
+        printf("The key is the one that you have configured: put it in the place of YOUR-KEY.\n");
+    printf("Try it from another terminal:\n\n  curl -s %s%.*s%s/v1/code/execute/python -H 'x-api-key: %s' -H "
+           "'content-type: "
            "application/json' "
            "-d '{\"code\": \"print(\\\"Hello, World!\\\")\"}'\n\n",
            local ? "--unix-socket " : "", local ? n - 5 : n, local ? url + 5 : url, local ? " http://localhost" : "",
-           key ? "" : "\"", key ? key : "$API_KEY", key ? "" : "\"");
+           key ? key : "YOUR-KEY");
     fflush(stdout);
+    if (strncmp(s->conf->server_listen, "0.0.0.0:", 8) == 0 || strncmp(s->conf->server_listen, "[::]:", 5) == 0)
+        log_warn("listening on all addresses of this machine, without TLS: whoever can reach it can send keys and "
+                 "programs in the clear; put a proxy in front");
 }
 
 /* The first box could not take a step of the jail: its layer is one that only making a box can show. */
