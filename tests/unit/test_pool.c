@@ -437,7 +437,7 @@ static void test_orders(void **state)
 
 static void test_run(void **state)
 {
-    struct scene *s = start(SLOTS, 1, 2, 0);
+    struct scene *s = start(2, 1, 2, 0);
     struct told first, second;
 
     (void) state;
