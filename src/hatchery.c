@@ -35,7 +35,7 @@ struct verb {
 struct options {
     const char *config, *listen, *state, *timeout, *only;
     const char *weight, *max_runs, *max_waiting, *rate;
-    bool generate_key, json, help;
+    bool generate_key, json;
 };
 
 static int usage_error(const struct verb *verb)
@@ -59,13 +59,12 @@ static int parse_options(const struct verb *verb, int argc, char **argv, struct 
         { "only", required_argument, NULL, 'o' },
         { "generate-key", no_argument, NULL, 'g' },
         { "json", no_argument, NULL, 'j' },
-        { "help", no_argument, NULL, 'h' },
         { NULL, 0, NULL, 0 },
     };
     int c;
 
     *o = (struct options){ 0 };
-    while ((c = getopt_long(argc, argv, "c:h", longs, NULL)) != -1) {
+    while ((c = getopt_long(argc, argv, "c:", longs, NULL)) != -1) {
         switch (c) {
         case 'c': o->config = optarg; break;
         case 'l': o->listen = optarg; break;
@@ -78,7 +77,6 @@ static int parse_options(const struct verb *verb, int argc, char **argv, struct 
         case 'o': o->only = optarg; break;
         case 'g': o->generate_key = true; break;
         case 'j': o->json = true; break;
-        case 'h': o->help = true; break;
         default: return -1;
         }
         /* An option that this verb does not list would silently do nothing. */
@@ -86,7 +84,7 @@ static int parse_options(const struct verb *verb, int argc, char **argv, struct 
         for (size_t i = 0; longs[i].name; i++)
             if (longs[i].val == c)
                 name = longs[i].name;
-        if (c != 'h' && !strstr(verb->arguments, name)) {
+        if (!strstr(verb->arguments, name)) {
             fprintf(stderr, "hatchery: '%s' has no option --%s\n", verb->name, name);
             return -1;
         }
@@ -166,16 +164,26 @@ static const char *generate_key(struct conf *conf)
     return key;
 }
 
+/* What serve, run, doctor and selftest begin with: the options, @n arguments, the configuration.  The first argument's
+ * index; or -1, and what is wrong has been said. */
+static int begin(const struct verb *verb, int argc, char **argv, int n, struct options *o, struct conf *conf)
+{
+    int first = parse_options(verb, argc, argv, o);
+
+    if (first != argc - n) {
+        usage_error(verb);
+        return -1;
+    }
+    return load_conf(conf, o) < 0 ? -1 : first;
+}
+
 static int serve(const struct verb *verb, int argc, char **argv)
 {
     struct supervisor_options so = { .source_fd = -1 };
     struct options o;
     struct conf conf;
-    int first = parse_options(verb, argc, argv, &o);
 
-    if (first != argc || o.help)
-        return usage_error(verb);
-    if (load_conf(&conf, &o) < 0)
+    if (begin(verb, argc, argv, 0, &o, &conf) < 0)
         return EXIT_USAGE;
     bool has_key = conf.server_api_key && *conf.server_api_key;
     if (!has_key && !o.generate_key && !key_any(&conf)) {
@@ -199,11 +207,9 @@ static int run(const struct verb *verb, int argc, char **argv)
     struct supervisor_options so = { .source_fd = -1 };
     struct options o;
     struct conf conf;
-    int first = parse_options(verb, argc, argv, &o);
+    int first = begin(verb, argc, argv, 1, &o, &conf);
 
-    if (first != argc - 1 || o.help)
-        return usage_error(verb);
-    if (load_conf(&conf, &o) < 0)
+    if (first < 0)
         return EXIT_USAGE;
     so.source_fd =
         strcmp(argv[first], "-") == 0 ? fcntl(0, F_DUPFD_CLOEXEC, 3) : open(argv[first], O_RDONLY | O_CLOEXEC);
@@ -224,7 +230,7 @@ static int check_config(const struct verb *verb, int argc, char **argv)
     struct conf conf;
     int first = parse_options(verb, argc, argv, &o);
 
-    if (first < 0 || o.help || argc - first > 1 || (o.config && first < argc))
+    if (first < 0 || argc - first > 1 || (o.config && first < argc))
         return usage_error(verb);
     if (first < argc)
         o.config = argv[first];
@@ -274,7 +280,7 @@ static int key(const struct verb *verb, int argc, char **argv)
     bool list = strcmp(action, "list") == 0, revoke = strcmp(action, "revoke") == 0, make = strcmp(action, "new") == 0;
     bool limits = o.weight || o.max_runs || o.max_waiting || o.rate;
 
-    if (first < 0 || o.help || argc - first != (list ? 1 : 2) || !(list || revoke || make) || (limits && !make))
+    if (first < 0 || argc - first != (list ? 1 : 2) || !(list || revoke || make) || (limits && !make))
         return usage_error(verb);
     if (load_conf(&conf, &o) < 0)
         return EXIT_USAGE;
@@ -288,11 +294,8 @@ static int run_doctor(const struct verb *verb, int argc, char **argv)
 {
     struct options o;
     struct conf conf;
-    int first = parse_options(verb, argc, argv, &o);
 
-    if (first != argc || o.help)
-        return usage_error(verb);
-    if (load_conf(&conf, &o) < 0)
+    if (begin(verb, argc, argv, 0, &o, &conf) < 0)
         return EXIT_USAGE;
     int status = doctor(&conf, o.json);
     conf_free(&conf);
@@ -324,11 +327,8 @@ static int run_selftest(const struct verb *verb, int argc, char **argv)
     char path[PATH_MAX + 64];
     struct options o;
     struct conf conf;
-    int first = parse_options(verb, argc, argv, &o);
 
-    if (first != argc || o.help)
-        return usage_error(verb);
-    if (load_conf(&conf, &o) < 0 || find_attempts(path, sizeof(path)) < 0)
+    if (begin(verb, argc, argv, 0, &o, &conf) < 0 || find_attempts(path, sizeof(path)) < 0)
         return EXIT_USAGE;
     int status = selftest(&conf, path, o.only);
     conf_free(&conf);
