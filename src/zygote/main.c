@@ -8,6 +8,7 @@
  * a second thread.
  *
  * It serves one server process: when that one's socket closes, it exits. */
+#include "pages.h"
 #include "spawn.h"
 #include "warm.h"
 
@@ -19,7 +20,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/capability.h>
-#include <malloc.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -116,7 +116,7 @@ static int prepare(struct zygote *zygote)
                       LOG_S("hint", box_step_hint(step)));
         return -1;
     }
-    malloc_trim(0); /* or each box would tidy up what is free by now, and copy the pages it touches for that */
+    pages_settle();
     zygote->self_pidfd = kernel_pidfd_open(getpid());
     return zygote->self_pidfd < 0 ? -1 : 0;
 }

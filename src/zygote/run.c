@@ -8,7 +8,9 @@
  * happen: a child that the program forked reporting in its parent's place. */
 #include "run.h"
 
+#include "atfork.h"
 #include "encode.h"
+#include "finish.h"
 #include "prelude.h"
 #include "show.h"
 
@@ -28,9 +30,9 @@ enum { ERROR_MAX = 65536, REASON_MAX = 512 };
 
 static struct {
     PyObject *compile_program, *open_source; /* the prelude's */
-    PyObject *threading_shutdown, *run_exitfuncs, *excepthook;
+    PyObject *excepthook;
     PyObject *main_dict;
-    PyObject *seed_numpy; /* NULL where no import brought it in */
+    PyObject *seed_random, *seed_numpy; /* NULL where no import brought it in */
     const struct wire_limits *limits;
 } py;
 
@@ -40,14 +42,6 @@ struct ending {
     int exit_code;
     struct buf result, error;
 };
-
-static PyObject *attribute(const char *module, const char *name)
-{
-    PyObject *m = PyImport_ImportModule(module);
-    PyObject *value = m ? PyObject_GetAttrString(m, name) : NULL;
-    Py_XDECREF(m);
-    return value;
-}
 
 static int load_prelude(void)
 {
@@ -236,60 +230,14 @@ static void end_by_exception(struct ending *end, bool compiling)
     PyErr_Clear();
 }
 
-static bool is_closed(PyObject *file)
-{
-    PyObject *closed = PyObject_GetAttrString(file, "closed");
-    int yes = closed ? PyObject_IsTrue(closed) : 0;
-
-    Py_XDECREF(closed);
-    if (yes < 0 || !closed)
-        PyErr_Clear();
-    return yes > 0;
-}
-
-/* 0, or -1 when what was printed could not be written. */
-static int flush_std(const char *name)
-{
-    PyObject *file = PySys_GetObject(name);
-    if (!file || file == Py_None || is_closed(file))
-        return 0;
-    Py_INCREF(file);
-    PyObject *done = PyObject_CallMethod(file, "flush", NULL);
-    if (!done && strcmp(name, "stdout") == 0)
-        PyErr_WriteUnraisable(file);
-    Py_DECREF(file);
-    Py_XDECREF(done);
-    PyErr_Clear();
-    return done ? 0 : -1;
-}
-
-static void call_quietly(PyObject *function)
-{
-    PyObject *done = PyObject_CallNoArgs(function);
-    if (!done)
-        PyErr_WriteUnraisable(function);
-    Py_XDECREF(done);
-}
-
-/* What Py_FinalizeEx() does that a program can see: threads are joined, atexit runs, streams
- * are flushed, the module's objects are dropped (their __del__ may print). */
+/* What was printed could not be written: the exit code is CPython's. */
 static void finish(struct ending *end)
 {
-    call_quietly(py.threading_shutdown);
-    call_quietly(py.run_exitfuncs);
-    bool unflushed = flush_std("stdout") < 0;
-    unflushed = flush_std("stderr") < 0 || unflushed;
-    if (unflushed) {
+    if (finish_python(py.main_dict) < 0) {
         if (end->kind == OUTCOME_OK)
             end->kind = OUTCOME_EXIT;
         end->exit_code = 120;
     }
-    _PyModule_ClearDict(py.main_dict);
-    PyGC_Collect();
-    flush_std("__stdout__");
-    flush_std("__stderr__");
-    PyErr_Clear();
-    fflush(NULL);
 }
 
 static void end_by_return(struct ending *end, PyObject *value)
@@ -446,16 +394,19 @@ static void limit_cpu(int64_t timeout_ms)
     setrlimit(RLIMIT_CPU, &limit);
 }
 
-/* Renew what two boxes must not share and PyOS_AfterFork_Child() has not renewed.  It has `random`; `uuid` asks the
- * kernel, or `random`; OpenSSL notices a fork by the number of the process, which is 1 in the zygote and never in a
- * box.  A box that would repeat another's numbers is of no use. */
+/* Renew what two boxes must not share: `random` and numpy do not notice this fork; `uuid` asks the kernel, or
+ * `random`; OpenSSL notices a fork by the number of the process, which is 1 in the zygote and never in a box.  A box
+ * that would repeat another's numbers is of no use. */
 static void renew(void)
 {
-    PyObject *done = py.seed_numpy ? PyObject_CallNoArgs(py.seed_numpy) : NULL;
+    PyObject *seeds[] = { py.seed_random, py.seed_numpy };
 
-    if (py.seed_numpy && !done)
-        _exit(126);
-    Py_XDECREF(done);
+    for (size_t i = 0; i < sizeof(seeds) / sizeof(*seeds); i++) {
+        PyObject *done = seeds[i] ? PyObject_CallNoArgs(seeds[i]) : NULL;
+        if (seeds[i] && !done)
+            _exit(126);
+        Py_XDECREF(done);
+    }
 }
 
 _Noreturn void run_box(struct wire_box_state *state)
@@ -471,6 +422,7 @@ _Noreturn void run_box(struct wire_box_state *state)
     state->rehearsal_ns = (int32_t) (now_ns() - start);
     if (send(BOX_CONTROL_FD, state, sizeof(*state), MSG_NOSIGNAL) < 0)
         _exit(0);
+    atfork_enable();
     pid_t self = getpid();
     PyObject *source = receive_program(&run);
     limit_cpu(run.timeout_ms);
@@ -485,28 +437,54 @@ _Noreturn void run_box(struct wire_box_state *state)
     _exit(end.exit_code);
 }
 
-/* numpy's global generator is seeded when it is imported, and numpy does not notice a fork.  What `uuid` keeps
- * between calls would be the same in every box, had an import asked for a uuid1(). */
+/* The module @name if an import brought it in; NULL too, with an exception, on failure. */
+static PyObject *imported(const char *name)
+{
+    PyObject *key = PyUnicode_FromString(name);
+    PyObject *module = key ? PyImport_GetModule(key) : NULL;
+
+    Py_XDECREF(key);
+    return module;
+}
+
+/* random's global generator by its C method: Random.seed() is Python code, whose pages each box would copy. */
+static PyObject *random_seed(PyObject *module)
+{
+    PyObject *generator = PyObject_GetAttrString(module, "_inst");
+    PyObject *type = PyImport_ImportModule("_random");
+    PyObject *method = type ? PyObject_GetAttrString(type, "Random") : NULL;
+
+    Py_XSETREF(method, method ? PyObject_GetAttrString(method, "seed") : NULL);
+    PyObject *bound = method && generator && Py_TYPE(method)->tp_descr_get
+                          ? Py_TYPE(method)->tp_descr_get(method, generator, (PyObject *) Py_TYPE(generator))
+                          : NULL;
+    if (bound && PyObject_SetAttrString(generator, "gauss_next", Py_None) < 0)
+        Py_CLEAR(bound);
+    Py_XDECREF(generator);
+    Py_XDECREF(type);
+    Py_XDECREF(method);
+    return bound;
+}
+
+/* The global generators of random and numpy are seeded when they are imported.  What `uuid` keeps between calls would
+ * be the same in every box, had an import asked for a uuid1(). */
 static int prepare_renewal(void)
 {
-    PyObject *name = PyUnicode_FromString("numpy.random");
-    PyObject *module = name ? PyImport_GetModule(name) : NULL;
-    int failed = !name;
+    PyObject *random = imported("random");
+    PyObject *numpy = imported("numpy.random");
+    PyObject *uuid = imported("uuid");
 
-    Py_XDECREF(name);
-    if (module) {
-        py.seed_numpy = PyObject_GetAttrString(module, "seed");
-        failed |= !py.seed_numpy;
-        Py_DECREF(module);
-    }
-    name = PyUnicode_FromString("uuid");
-    module = name ? PyImport_GetModule(name) : NULL;
-    if (module)
-        failed |= PyObject_SetAttrString(module, "_node", Py_None) < 0
-                  || PyObject_SetAttrString(module, "_last_timestamp", Py_None) < 0;
-    failed |= !name;
-    Py_XDECREF(name);
-    Py_XDECREF(module);
+    if (random)
+        py.seed_random = random_seed(random);
+    if (numpy)
+        py.seed_numpy = PyObject_GetAttrString(numpy, "seed");
+    int failed = (random && !py.seed_random) || (numpy && !py.seed_numpy);
+    if (uuid)
+        failed |= PyObject_SetAttrString(uuid, "_node", Py_None) < 0
+                  || PyObject_SetAttrString(uuid, "_last_timestamp", Py_None) < 0;
+    Py_XDECREF(random);
+    Py_XDECREF(numpy);
+    Py_XDECREF(uuid);
     return failed || PyErr_Occurred() ? -1 : 0;
 }
 
@@ -515,11 +493,10 @@ int run_prepare(const struct wire_limits *limits)
     py.limits = limits;
     if (load_prelude() < 0 || prepare_main() < 0 || show_prepare(py.open_source) < 0 || prepare_renewal() < 0)
         return -1;
-    py.threading_shutdown = attribute("threading", "_shutdown");
-    py.run_exitfuncs = attribute("atexit", "_run_exitfuncs");
-    py.excepthook = attribute("sys", "excepthook");
-    if (!py.threading_shutdown || !py.run_exitfuncs || !py.excepthook)
+    py.excepthook = PySys_GetObject("excepthook");
+    if (!py.excepthook || finish_prepare() < 0)
         return -1;
+    Py_INCREF(py.excepthook);
     rehearse();
     rehearse();
     return 0;

@@ -10,6 +10,7 @@
 
 #include "warm.h"
 
+#include "atfork.h"
 #include "run.h"
 
 #include "../base/fd.h"
@@ -166,8 +167,10 @@ int warm_python(const struct wire_zygote_conf *conf)
     if (initialize_on_pipes() < 0)
         return -1;
     limit_math_threads(&conf->limits);
-    import_all(conf->imports);
-    if (run_prepare(&conf->limits) < 0 || freeze() < 0 || add_home() < 0) {
+    int err = atfork_intercept();
+    if (!err)
+        import_all(conf->imports);
+    if (err || run_prepare(&conf->limits) < 0 || atfork_restore() < 0 || freeze() < 0 || add_home() < 0) {
         log_python_error("the interpreter could not be prepared", "prelude");
         return -1;
     }

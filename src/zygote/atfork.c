@@ -1,0 +1,98 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What modules do at a fork, put off where nothing is to be done.
+ *
+ * warm.c puts os.register_at_fork() aside while it imports; run.c turns all on before the
+ * program.  What must never happen here: leaving out, at a program's fork, anything at all. */
+#define PY_SSIZE_T_CLEAN
+#include <Python.h>
+
+#include "atfork.h"
+
+#include <stdbool.h>
+#include <string.h>
+
+static bool enabled;
+static PyObject *original; /* os.register_at_fork while ours is in its place */
+
+static PyObject *call_if_enabled(PyObject *function, PyObject *unused)
+{
+    (void) unused;
+    if (!enabled)
+        Py_RETURN_NONE;
+    return PyObject_CallNoArgs(function);
+}
+
+static bool is_put_off(PyObject *globals)
+{
+    static const char *const modules[] = { "threading", "logging", "concurrent.futures.thread", "random" };
+    PyObject *name = globals ? PyDict_GetItemString(globals, "__name__") : NULL;
+
+    for (size_t i = 0; name && PyUnicode_Check(name) && i < sizeof(modules) / sizeof(*modules); i++)
+        if (PyUnicode_CompareWithASCIIString(name, modules[i]) == 0)
+            return true;
+    return false;
+}
+
+/* @named with each function behind call_if_enabled(). */
+static PyObject *put_off(PyObject *named)
+{
+    static PyMethodDef method = { "call_if_enabled", call_if_enabled, METH_NOARGS, NULL };
+    PyObject *key, *function, *wrapped = PyDict_New();
+    Py_ssize_t at = 0;
+
+    while (wrapped && PyDict_Next(named, &at, &key, &function)) {
+        PyObject *wrapper = PyCFunction_New(&method, function);
+        if (!wrapper || PyDict_SetItem(wrapped, key, wrapper) < 0)
+            Py_CLEAR(wrapped);
+        Py_XDECREF(wrapper);
+    }
+    return wrapped;
+}
+
+static PyObject *register_at_fork(PyObject *self, PyObject *args, PyObject *named)
+{
+    PyObject *ours = named && is_put_off(PyEval_GetGlobals()) ? put_off(named) : Py_XNewRef(named);
+    PyObject *done = NULL;
+
+    (void) self;
+    if (ours || !named)
+        done = PyObject_Call(original, args, ours);
+    Py_XDECREF(ours);
+    return done;
+}
+
+static int set_register(PyObject *function)
+{
+    PyObject *os = PyImport_ImportModule("os");
+    int err = os && function ? PyObject_SetAttrString(os, "register_at_fork", function) : -1;
+
+    Py_XDECREF(os);
+    return err;
+}
+
+int atfork_intercept(void)
+{
+    static PyMethodDef method = { "register_at_fork", (PyCFunction) (void (*)(void)) register_at_fork,
+                                  METH_VARARGS | METH_KEYWORDS, NULL };
+    PyObject *os = PyImport_ImportModule("os");
+    PyObject *ours = PyCFunction_New(&method, NULL);
+
+    original = os ? PyObject_GetAttrString(os, "register_at_fork") : NULL;
+    int err = original ? set_register(ours) : -1;
+    Py_XDECREF(os);
+    Py_XDECREF(ours);
+    return err;
+}
+
+int atfork_restore(void)
+{
+    int err = set_register(original);
+
+    Py_CLEAR(original);
+    return err;
+}
+
+void atfork_enable(void)
+{
+    enabled = true;
+}

@@ -1,0 +1,17 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What modules do at a fork, put off where nothing is to be done. */
+#ifndef HATCHERY_ZYGOTE_ATFORK_H
+#define HATCHERY_ZYGOTE_ATFORK_H
+
+/* From here to atfork_restore() the functions that threading, logging, concurrent.futures and random give to
+ * os.register_at_fork() are registered so that they do nothing until atfork_enable().  Those of the first three look
+ * after the locks and records of other threads, of which the zygote has none, and would copy a hundred and
+ * thirty pages in each box; random's seed is renewed by run_box() in its place.  Any other module's run at the
+ * zygote's forks as CPython means them to.  0, or -1 with a Python exception set. */
+int atfork_intercept(void);
+int atfork_restore(void);
+
+/* In a box: from here on all of them run at each fork, which is now a program's. */
+void atfork_enable(void);
+
+#endif

@@ -1,0 +1,17 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The end of a program, as a Python process ends. */
+#ifndef HATCHERY_ZYGOTE_FINISH_H
+#define HATCHERY_ZYGOTE_FINISH_H
+
+#define PY_SSIZE_T_CLEAN
+#include <Python.h>
+
+/* In the zygote, once, all imports done.  0, or -1 with a Python exception set. */
+int finish_prepare(void);
+
+/* What Py_FinalizeEx() does that a program can see: threads are joined, atexit runs, streams are flushed, the
+ * objects of @main_dict are dropped (their __del__ may print).  Blocks as long as the program's threads run.  0, or
+ * -1 when what was printed could not be written; no Python exception is set afterwards. */
+int finish_python(PyObject *main_dict);
+
+#endif

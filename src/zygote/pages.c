@@ -1,0 +1,89 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What a box copies: page faults after a fork cost more than anything else of it.
+ *
+ * Called once by main.c before the first fork.  A page that a child writes to is copied (about 2 µs with all that
+ * belongs to it, more again when it is given back), one of a file that it reads is looked up.  What must never
+ * happen here: relying on any of it for anything but speed. */
+#define PY_SSIZE_T_CLEAN
+#include <Python.h>
+
+#include "pages.h"
+
+#include <link.h>
+#include <malloc.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+/* obmalloc.c of CPython 3.11: pools of 16 KiB, blocks of 16 to 512 bytes, a header of 48 bytes. */
+enum { POOL_SIZE = 16384, POOL_HEADER = 48, BLOCK_MAX = 512, BLOCK_STEP = 16 };
+
+/* Take all free blocks that lie between the blocks in use, so that what a box allocates comes from pools that are
+ * its own from the first byte to the last. */
+static void fill_pools(void)
+{
+    for (size_t size = BLOCK_STEP; size <= BLOCK_MAX; size += BLOCK_STEP)
+        for (int i = 0; i < 65536; i++) {
+            void *block = PyObject_Malloc(size);
+            if (!block || (uintptr_t) block % POOL_SIZE == POOL_HEADER)
+                break;
+        }
+}
+
+/* The same for the C library's allocator: what it then gives comes from its top, one piece after the other.  The
+ * rest of the top goes back to the kernel, whose new pages need no copying. */
+static void fill_holes(void)
+{
+    enum { LARGEST = 1 << 17, SMALLEST = 24 };
+
+    malloc_trim(0);
+    for (size_t size = LARGEST; size >= SMALLEST; size -= size > 1024 ? size / 8 : 16)
+        for (int i = 0; i < 65536; i++) {
+            struct mallinfo2 before = mallinfo2();
+            if (before.fordblks - before.keepcost < size)
+                break;
+            void *volatile hole = malloc(size); /* or the compiler leaves it out */
+            struct mallinfo2 after = mallinfo2();
+            if (after.keepcost != before.keepcost || after.hblks != before.hblks) {
+                free(hole); /* no hole is that large */
+                break;
+            }
+        }
+    malloc_trim(0);
+}
+
+/* A mapping of a file that has one page of its own is copied with its page table by fork(2); one that has none is
+ * left for the child to find page by page. */
+static int own_a_page(struct dl_phdr_info *object, size_t size, void *unused)
+{
+    long page = sysconf(_SC_PAGESIZE);
+
+    (void) size;
+    (void) unused;
+    if (*object->dlpi_name && !strstr(object->dlpi_name, "/libpython") && !strstr(object->dlpi_name, "/libc.so"))
+        return 0;
+    for (int i = 0; i < object->dlpi_phnum; i++) {
+        const ElfW(Phdr) *segment = &object->dlpi_phdr[i];
+        if (segment->p_type != PT_LOAD || segment->p_flags & PF_W)
+            continue;
+        uintptr_t start = (object->dlpi_addr + segment->p_vaddr) & ~((uintptr_t) page - 1);
+        size_t length = object->dlpi_addr + segment->p_vaddr + segment->p_memsz - start;
+        volatile char *first = (volatile char *) start;
+        int kept = PROT_READ | (segment->p_flags & PF_X ? PROT_EXEC : 0);
+        /* The whole of it, or it would be two mappings from now on; executable, as this code may lie there. */
+        if (mprotect((void *) start, length, PROT_WRITE | kept) < 0)
+            continue;
+        *first = *first;
+        mprotect((void *) start, length, kept);
+    }
+    return 0;
+}
+
+void pages_settle(void)
+{
+    fill_pools();
+    fill_holes();
+    dl_iterate_phdr(own_a_page, NULL);
+}
