@@ -107,6 +107,7 @@ static int prepare(struct zygote *zygote)
 {
     int error = 0;
 
+    pages_prepare();
     if (warm_python(&zygote->conf) < 0)
         return -1;
     enum box_step step = box_prepare(&zygote->box, &zygote->conf, &error);

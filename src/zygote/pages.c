@@ -17,6 +17,71 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+enum { HUGE = 2 << 20 };
+
+static uintptr_t round_up(uintptr_t address, uintptr_t unit)
+{
+    return (address + unit - 1) & ~(unit - 1);
+}
+
+static bool settled;
+static uintptr_t heap; /* where the C library's allocator begins, at a huge page's bound */
+
+/* An aligned piece of HUGE bytes, or NULL. */
+static char *map_huge(void)
+{
+    char *p = mmap(NULL, 2 * HUGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (p == MAP_FAILED)
+        return NULL;
+    size_t before = round_up((uintptr_t) p, HUGE) - (uintptr_t) p;
+    if (before)
+        munmap(p, before);
+    munmap(p + before + HUGE, HUGE - before);
+    madvise(p + before, HUGE, MADV_HUGEPAGE);
+    return p + before;
+}
+
+/* The arenas of the zygote share huge pages; those of a box, which may stay nearly empty, do not. */
+static void *arena_alloc(void *unused, size_t size)
+{
+    static char *piece;
+    static size_t left;
+
+    (void) unused;
+    if (settled || size > HUGE) {
+        void *p = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+        return p == MAP_FAILED ? NULL : p;
+    }
+    if (left < size) {
+        piece = map_huge();
+        left = piece ? HUGE : 0;
+    }
+    if (!piece)
+        return NULL;
+    left -= size;
+    return piece + left;
+}
+
+static void arena_free(void *unused, void *p, size_t size)
+{
+    (void) unused;
+    munmap(p, size);
+}
+
+void pages_prepare(void)
+{
+    static PyObjectArenaAllocator arenas = { NULL, arena_alloc, arena_free };
+    uintptr_t now = (uintptr_t) sbrk(0);
+
+    PyObject_SetArenaAllocator(&arenas);
+    if (sbrk((intptr_t) (round_up(now, HUGE) - now)) != (void *) -1)
+        heap = round_up(now, HUGE);
+}
+
+#ifndef MADV_COLLAPSE
+#define MADV_COLLAPSE 25 /* <linux/mman.h> of 6.1 */
+#endif
+
 /* obmalloc.c of CPython 3.11: pools of 16 KiB, blocks of 16 to 512 bytes, a header of 48 bytes. */
 enum { POOL_SIZE = 16384, POOL_HEADER = 48, BLOCK_MAX = 512, BLOCK_STEP = 16 };
 
@@ -81,9 +146,20 @@ static int own_a_page(struct dl_phdr_info *object, size_t size, void *unused)
     return 0;
 }
 
+/* Linux 6.1; without it the heap keeps its small pages. */
+static void collapse_heap(void)
+{
+    size_t whole = ((uintptr_t) sbrk(0) - heap) / HUGE * HUGE;
+
+    if (heap && whole)
+        madvise((void *) heap, whole, MADV_COLLAPSE);
+}
+
 void pages_settle(void)
 {
     fill_pools();
     fill_holes();
+    collapse_heap();
+    settled = true;
     dl_iterate_phdr(own_a_page, NULL);
 }

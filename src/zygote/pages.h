@@ -3,6 +3,10 @@
 #ifndef HATCHERY_ZYGOTE_PAGES_H
 #define HATCHERY_ZYGOTE_PAGES_H
 
+/* In the zygote, once, before the interpreter is initialised and before anything large is allocated: let what will be
+ * allocated lie in huge pages, which a fork shares and gives back at the cost of one small one. */
+void pages_prepare(void);
+
 /* In the zygote, once, when nothing is left to be done but to fork: bring its memory into the state in which a child
  * touches the fewest pages.  Costs some hundred KiB.  Cannot fail: what is not to be had stays as it is. */
 void pages_settle(void);
