@@ -32,6 +32,11 @@ enum { BOX_ID_BASE = 1000 };
 #define SCRATCH_DIR "/run/box"
 #define HOME_DIR SCRATCH_DIR "/work"
 
+/* Of root's powers in its user namespace the zygote keeps those that making a box takes: clone, setns, unshare and
+ * mount (SYS_ADMIN), opening init's namespace though it is not dumpable (SYS_PTRACE), the scratch (CHOWN), the ids,
+ * the bounding set and securebits (SETPCAP).  A box then drops these too. */
+#define ZYGOTE_CAPABILITIES CAP_CHOWN, CAP_SETGID, CAP_SETUID, CAP_SETPCAP, CAP_SYS_PTRACE, CAP_SYS_ADMIN
+
 /* What all boxes of a zygote share, made before the first fork. */
 struct box {
     const struct wire_zygote_conf *conf;

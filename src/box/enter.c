@@ -98,11 +98,14 @@ static int arrange_fds(const struct box_slot *slot)
     return kernel_close_range(BOX_CONTROL_FD + 1, ~0U, 0);
 }
 
-/* Bounding set and securebits while there is still the capability to set them. */
+/* Bounding set and securebits while there is still the capability to set them.  The zygote's bounding set has no
+ * more than these. */
 static int lock_capabilities(void)
 {
-    for (unsigned long cap = 0; cap < 64; cap++)
-        if (prctl(PR_CAPBSET_DROP, cap, 0, 0, 0) < 0 && errno != EINVAL)
+    static const unsigned long left[] = { ZYGOTE_CAPABILITIES };
+
+    for (size_t i = 0; i < sizeof(left) / sizeof(*left); i++)
+        if (prctl(PR_CAPBSET_DROP, left[i], 0, 0, 0) < 0)
             return -1;
     if (prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0) < 0)
         return -1;

@@ -261,7 +261,9 @@ _Noreturn static void become_zygote(const struct zygote_args *args)
 {
     static char name[] = "hatchery-zygote";
     static char *const argv[] = { name, NULL };
-    static char *const envp[] = { NULL };
+    /* Every function is found at the start, not in each box again.  The zygote clears its environment. */
+    static char bind_now[] = "LD_BIND_NOW=1";
+    static char *const envp[] = { bind_now, NULL };
     enum { ZYGOTE_FD = FIRST_FD + 3, TROUBLE_FD };
     const int fds[] = { args->supervisor_fd, args->server_fd, args->files->init_fd, args->files->zygote_fd,
                         args->trouble_fd };

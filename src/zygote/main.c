@@ -9,6 +9,7 @@
  *
  * It serves one server process: when that one's socket closes, it exits. */
 #include "pages.h"
+#include "run.h"
 #include "spawn.h"
 #include "warm.h"
 
@@ -41,12 +42,9 @@ static void set_environment(void)
         setenv(values[i][0], values[i][1], 1);
 }
 
-/* Of root's powers in our user namespace only those that making a box takes: clone, setns, unshare and mount
- * (SYS_ADMIN), opening init's namespace though it is not dumpable (SYS_PTRACE), its scratch (CHOWN), its ids, its
- * bounding set and securebits (SETPCAP).  Inherited by every box, which then drops these too. */
 static int drop_powers(void)
 {
-    static const unsigned kept[] = { CAP_CHOWN, CAP_SETGID, CAP_SETUID, CAP_SETPCAP, CAP_SYS_PTRACE, CAP_SYS_ADMIN };
+    static const unsigned kept[] = { ZYGOTE_CAPABILITIES };
     struct __user_cap_header_struct header = { .version = _LINUX_CAPABILITY_VERSION_3 };
     struct __user_cap_data_struct caps[2] = { { 0 } };
     uint64_t mask = 0;
@@ -118,6 +116,7 @@ static int prepare(struct zygote *zygote)
         return -1;
     }
     pages_settle();
+    run_rehearse();
     zygote->self_pidfd = kernel_pidfd_open(getpid());
     return zygote->self_pidfd < 0 ? -1 : 0;
 }

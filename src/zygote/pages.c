@@ -136,6 +136,7 @@ static int own_a_page(struct dl_phdr_info *object, size_t size, void *unused)
         uintptr_t start = (object->dlpi_addr + segment->p_vaddr) & ~((uintptr_t) page - 1);
         size_t length = object->dlpi_addr + segment->p_vaddr + segment->p_memsz - start;
         volatile char *first = (volatile char *) start;
+        madvise((void *) start, length, MADV_DONTNEED); /* what only the start needed */
         int kept = PROT_READ | (segment->p_flags & PF_X ? PROT_EXEC : 0);
         /* The whole of it, or it would be two mappings from now on; executable, as this code may lie there. */
         if (mprotect((void *) start, length, PROT_WRITE | kept) < 0)

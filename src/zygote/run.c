@@ -281,7 +281,7 @@ static void ending_init(struct ending *end)
 
 /* A small program through the real path, so that a caller does not pay for the page
  * faults after the fork and the interpreter's first times. */
-static void rehearse(void)
+void run_rehearse(void)
 {
     struct ending end;
     PyObject *space = PyDict_Copy(py.main_dict);
@@ -417,7 +417,7 @@ _Noreturn void run_box(struct wire_box_state *state)
     char byte;
 
     renew();
-    rehearse();
+    run_rehearse();
     ending_init(&end);
     state->rehearsal_ns = (int32_t) (now_ns() - start);
     if (send(BOX_CONTROL_FD, state, sizeof(*state), MSG_NOSIGNAL) < 0)
@@ -497,7 +497,7 @@ int run_prepare(const struct wire_limits *limits)
     if (!py.excepthook || finish_prepare() < 0)
         return -1;
     Py_INCREF(py.excepthook);
-    rehearse();
-    rehearse();
+    run_rehearse();
+    run_rehearse();
     return 0;
 }

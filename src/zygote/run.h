@@ -10,6 +10,10 @@
  * a Python exception set. */
 int run_prepare(const struct wire_limits *limits);
 
+/* A small program through the real path: touches the pages that a run will touch.  In the zygote once more after
+ * pages_settle(), in each box before its caller comes. */
+void run_rehearse(void);
+
 /* The life of a box after box_enter(): touch the pages a run will touch, send @state on
  * BOX_CONTROL_FD, wait for a program, run it, report.  Never returns. */
 _Noreturn void run_box(struct wire_box_state *state);

@@ -121,12 +121,41 @@ static void limit_math_threads(const struct wire_limits *limits)
         setenv(names[i], share, 1);
 }
 
+/* The first name of a list, which is moved behind it; false at its end. */
+static bool next_name(const char **list, char name[static 256])
+{
+    int used;
+
+    if (sscanf(*list, " %255[^ ,]%n", name, &used) != 1)
+        return false;
+    *list += used + strspn(*list + used, " ,");
+    return true;
+}
+
+/* asyncio imports ssl, and with it OpenSSL, a third of the interpreter that each box would be a copy of, for
+ * connections that no box can make.  It goes without, unless the list names ssl too; a program's own `import ssl`
+ * finds it as ever. */
+static int hide_ssl(const char *names)
+{
+    char name[256];
+
+    while (next_name(&names, name))
+        if (strcmp(name, "ssl") == 0)
+            return 0;
+    return PyDict_SetItemString(PyImport_GetModuleDict(), "ssl", Py_None);
+}
+
+static void show_ssl(void)
+{
+    if (PyDict_GetItemString(PyImport_GetModuleDict(), "ssl") == Py_None)
+        PyDict_DelItemString(PyImport_GetModuleDict(), "ssl");
+}
+
 static void import_all(const char *names)
 {
     char name[256];
-    int used;
 
-    for (; sscanf(names, " %255[^ ,]%n", name, &used) == 1; names += used + strspn(names + used, " ,")) {
+    while (next_name(&names, name)) {
         PyObject *module = PyImport_ImportModule(name);
         if (!module)
             log_python_error("import failed: programs will import it themselves, or fail as it did", name);
@@ -167,9 +196,10 @@ int warm_python(const struct wire_zygote_conf *conf)
     if (initialize_on_pipes() < 0)
         return -1;
     limit_math_threads(&conf->limits);
-    int err = atfork_intercept();
+    int err = atfork_intercept() < 0 || hide_ssl(conf->imports) < 0 ? -1 : 0;
     if (!err)
         import_all(conf->imports);
+    show_ssl();
     if (err || run_prepare(&conf->limits) < 0 || atfork_restore() < 0 || freeze() < 0 || add_home() < 0) {
         log_python_error("the interpreter could not be prepared", "prelude");
         return -1;
