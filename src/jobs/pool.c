@@ -305,10 +305,8 @@ static void on_message(struct zygote *zygote, const struct wire_msg *msg, int *f
 
     if (!run || run->serial != msg->serial || run->zygote != zygote)
         run = NULL; /* news of a box that is no more */
-    if (run && msg->type == WIRE_BOX && fds[3] >= 0 && run->state == RUN_ORDERED) {
-        run_open(run, fds);
+    if (run && msg->type == WIRE_BOX && fds[3] >= 0 && run->state == RUN_ORDERED && run_open(run, fds) == 0)
         return;
-    }
     for (int i = 0; i < 4; i++)
         fd_close(&fds[i]);
     if (run && msg->type == WIRE_EXITED)
