@@ -1341,6 +1341,36 @@ static void test_rotation_under_load(void **state)
     stop(s);
 }
 
+/* A box of the old zygote that is late: there are enough without it, and nothing would ever use it up. */
+static void test_rotation_overtaken(void **state)
+{
+    struct scene *s = start(SLOTS, 1, 1, 0);
+
+    (void) state;
+    tell(s, WIRE_WARM, 0, 0, 0);
+    struct box_end *first = wait_box(s);
+    struct told t;
+    begin(s, &t, first);
+    report(s, first, OUTCOME_OK, 0, "", "");
+    bury(s, first);
+    struct wire_msg order = wait_order(s);
+    int old = bring_successor(s), new = turn_to(s, old);
+    turn_to(s, new);
+    tell(s, WIRE_WARM, 0, 0, 0);
+    wait_box(s);
+    turn_to(s, old);
+    struct box_end *late = send_box(s, &order, 4);
+    say_state(s, late, BOX_READY, 0);
+    assert_true(is_killed(late));
+    bury(s, late);
+    assert_true(is_closed(s, old));
+    turn_to(s, new);
+    assert_true(pool_is_ready(s->pool));
+    free_job(&t);
+    close(old);
+    stop(s);
+}
+
 /* A successor that never gets warm changes nothing, whether it dies or yet another comes. */
 static void test_successor_lost(void **state)
 {
@@ -1882,6 +1912,7 @@ int main(void)
         cmocka_unit_test(test_drain),
         cmocka_unit_test(test_zygote_lost),
         cmocka_unit_test(test_rotation),
+        cmocka_unit_test(test_rotation_overtaken),
         cmocka_unit_test(test_rotation_under_load),
         cmocka_unit_test(test_successor_lost),
         cmocka_unit_test(test_retired_lost),
