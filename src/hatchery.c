@@ -20,6 +20,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 extern char **environ;
@@ -414,6 +415,7 @@ int main(int argc, char **argv)
 
     if (open_standard_streams() < 0)
         return EXIT_FAILURE;
+    umask(umask(0) & 077); /* or what we make could not be opened by us: only root does not notice */
     if (sodium_init() < 0)
         return EXIT_FAILURE;
     if (strcmp(name, "--version") == 0 || strcmp(name, "-V") == 0) {
