@@ -9,15 +9,10 @@ import time
 
 import pytest
 
-from service import HATCHERY, ROOT, hatchery, wait_for
+from service import HATCHERY, ROOT, environment, hatchery, lacks, wait_for
 
 CONF_DEF = (ROOT / "src" / "base" / "conf.def").read_text()
 KEYS = re.findall(r'^CONF\((\w+), (\w+), (\w+), "((?:[^"\\]|\\.)*)"', CONF_DEF, re.M)
-
-
-def environment(**more):
-    env = {k: v for k, v in os.environ.items() if not k.startswith(("HATCHERY_", "API_KEY", "MAX_QUEUE"))}
-    return {**env, **more}
 
 
 # --- words ---
@@ -110,7 +105,10 @@ def test_the_key_is_not_to_be_seen(make_server):
     server = make_server(key="a-key-to-look-for")
     for pid in [server.pid, server.child("server"), server.child("zygote")]:
         for name in ("environ", "cmdline"):
-            assert b"a-key-to-look-for" not in pathlib.Path(f"/proc/{pid}/{name}").read_bytes()
+            try:
+                assert b"a-key-to-look-for" not in pathlib.Path(f"/proc/{pid}/{name}").read_bytes()
+            except PermissionError:  # of what is not dumpable only root sees it
+                assert os.geteuid() != 0 and pid != server.pid
     assert "a-key-to-look-for" not in server.announcement
 
 
@@ -277,6 +275,9 @@ def test_run_out_of_time():
 
 def test_run_out_of_memory():
     result = hatchery("run", "-", stdin="x = bytearray(200 << 20)", env={"HATCHERY_LIMITS_MEMORY": "64M"})
+    if lacks("cgroup"):  # a limit on each process stands in, which Python can tell itself
+        assert result.returncode == 1 and result.stderr.endswith("\nMemoryError\n")
+        return
     assert result.returncode == 137
     assert result.stderr == "hatchery: Memory limit exceeded (64 MiB)\n"
 
