@@ -202,11 +202,10 @@ static void print_text(const struct visit *v, const json_t *r)
 
 int doctor(const struct conf *conf, bool json)
 {
-    struct visit v = { .require = mmap(NULL, sizeof(struct require), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS,
-                                       -1, 0) };
+    struct visit v = { .require = require_shared() };
 
     buf_init(&v.words, 65536);
-    int err = v.require == MAP_FAILED ? -ENOMEM : visit_box(&v, conf);
+    int err = !v.require ? -ENOMEM : visit_box(&v, conf);
     if (err) {
         fprintf(stderr, "hatchery: the doctor needs memory and a process: %s\n", strerror(-err));
         return EXIT_FAILURE;
