@@ -47,8 +47,7 @@ static int open_beside(const char *directory, const char *name)
     return fd;
 }
 
-/* Is this what a jail could show? */
-static int check_root(const char *root, struct buf *error)
+int launch_check_root(const char *root, struct buf *error)
 {
     struct stat st;
     _cleanup_fd_ int fd = *root ? open(root, O_PATH | O_DIRECTORY | O_CLOEXEC) : -1;
@@ -85,7 +84,7 @@ int launch_open(struct launch_files *files, const char *root, struct buf *error)
         }
     }
     files->root = root;
-    return check_root(root, error);
+    return launch_check_root(root, error);
 }
 
 /* Put @fds at FIRST_FD and up, whatever their numbers were, and close all else. */

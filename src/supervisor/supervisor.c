@@ -25,7 +25,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
-#include <pwd.h>
 #include <signal.h>
 #include <sodium.h>
 #include <stdio.h>
@@ -194,24 +193,18 @@ static int choose_ids(struct supervisor *s)
     int err = ids_available(base, ID_SLOTS + s->server_conf.n_slots, &error);
     if (err)
         require_missing(s->require, LAYER_IDS, err, text_of(&error));
-    buf_free(&error);
     s->ids = (struct launch_ids){ .root = !err,
                                   .server_uid = base + ID_SERVER,
                                   .server_gid = base + ID_SERVER,
                                   .courier = base + ID_COURIER,
                                   .zygote = base + ID_ZYGOTE,
                                   .slots = base + ID_SLOTS };
-    if (s->ids.root && user[0]) {
-        const struct passwd *entry = getpwnam(user);
-        if (!entry || entry->pw_uid == 0) {
-            fprintf(stderr, "hatchery: server.user: '%s' is no user, or root; leave it empty for an unused number\n",
-                    user);
-            return -1;
-        }
-        s->ids.server_uid = entry->pw_uid;
-        s->ids.server_gid = entry->pw_gid;
-    }
-    return 0;
+    buf_reset(&error);
+    err = s->ids.root && user[0] ? ids_of_user(user, &s->ids.server_uid, &s->ids.server_gid, &error) : 0;
+    if (err)
+        refuse(text_of(&error));
+    buf_free(&error);
+    return err;
 }
 
 static void make_cgroups(struct supervisor *s)

@@ -204,6 +204,53 @@ def test_what_is_wrong_is_named(tmp_path, text, line, words):
     assert "two words" not in result.stderr, "a secret is not shown"
 
 
+def test_all_that_is_wrong_is_named_at_once(tmp_path):
+    result = check(tmp_path, """[limits]
+memroy = 1G
+processes = 0
+timeout_default = 60
+timeout_max = 50
+code = 2M
+[webhooks]
+retries = 5s soon
+allow = 10.0.0.0/99
+[isolation]
+require = all -nothing
+root = /does/not/exist
+[server]
+user = nobody-of-this-name
+listen = nonsense
+""", env={"HATCHERY_LOG_LEVEL": "loud", "HATCHERY_POOL_SIZES": "1"})
+    assert result.returncode == 1 and result.stdout == ""
+    lines = [line.replace(str(tmp_path / "hatchery.conf"), "FILE") for line in result.stderr.splitlines()]
+    for place, key, rule in (
+            ("FILE:2", "limits.memroy", "no such key"),
+            ("FILE:3", "limits.processes", "1 to 32768"),
+            ("FILE:4", "limits.timeout_default", "limits.timeout_max (50s)"),
+            ("FILE:8", "webhooks.retries", "'soon'"),
+            ("FILE:9", "webhooks.allow", "10.0.0.0/99"),
+            ("FILE:11", "isolation.require", "'-nothing' is no layer"),
+            ("FILE:12", "isolation.root", "/does/not/exist"),
+            ("FILE:14", "server.user", "'nobody-of-this-name' is no user"),
+            ("FILE:15", "server.listen", "ADDRESS:PORT"),
+            ("HATCHERY_LOG_LEVEL", "log.level", "debug, info, warn, error"),
+            ("HATCHERY_POOL_SIZES", "", "nearest is HATCHERY_POOL_SIZE")):
+        assert [line for line in lines if line.startswith(f"hatchery: {place}: {key}") and rule in line], (place, lines)
+    assert "server.max_body: a program of limits.code needs" in result.stderr
+    assert len(lines) == 12, lines
+
+
+def test_the_user_and_the_root_are_looked_for(tmp_path):
+    def errors(user, root):
+        return check(tmp_path, f"[server]\nuser = {user}\n[isolation]\nroot = {root}\n").stderr
+
+    assert errors("nobody", "") == ""
+    assert "hatchery.conf:2: server.user: 'root' is no user, or root" in errors("root", "")
+    assert "hatchery.conf:4: isolation.root: " in errors("", tmp_path) and "has no usr/lib" in errors("", tmp_path)
+    (tmp_path / "usr/lib").mkdir(parents=True)
+    assert errors("", tmp_path) == ""
+
+
 def test_what_contradicts_is_named(tmp_path):
     result = check(tmp_path, "[limits]\ntimeout_default = 60\ntimeout_max = 50\n")
     assert result.returncode == 1 and "limits.timeout_default" in result.stderr and "timeout_max" in result.stderr
