@@ -393,8 +393,8 @@ static const struct verb verbs[] = {
       "Make a key and print it once, list the keys, revoke one: at once, also while the server runs. Limits: programs "
       "at once, requests waiting, requests a minute; 0 is unlimited.",
       key },
-    { "check-config", "[--config FILE]", "Check the configuration file and the environment, and start nothing.",
-      check_config },
+    { "check-config", "[--config FILE]",
+      "Tell all that is wrong with the configuration file and the environment, and start nothing.", check_config },
     { "doctor", "[--json] [--config FILE]",
       "Show layer by layer what holds here and what to change; exits with 0 only if all that is required holds.",
       run_doctor },
