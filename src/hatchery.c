@@ -161,6 +161,8 @@ static void print_errors(const struct buf *errors)
         fprintf(stderr, "hatchery: %.*s\n", (int) n, p);
         p += n + 1;
     }
+    if (errors->full)
+        fprintf(stderr, "hatchery: and so on: there is no room for all that is wrong\n");
 }
 
 /* Defaults, file, environment, command line, in this order.  All that is wrong is told; with @whole what this machine

@@ -220,7 +220,7 @@ root = /does/not/exist
 [server]
 user = nobody-of-this-name
 listen = nonsense
-""", env={"HATCHERY_LOG_LEVEL": "loud", "HATCHERY_POOL_SIZES": "1"})
+""", env={"HATCHERY_LOG_LEVEL": "loud", "HATCHERY_POOL_SIZES": "1", "HATCHERY_ISOLATION_REQUIRE": None})
     assert result.returncode == 1 and result.stdout == ""
     lines = [line.replace(str(tmp_path / "hatchery.conf"), "FILE") for line in result.stderr.splitlines()]
     for place, key, rule in (
