@@ -81,6 +81,15 @@ static int namespace_of(pid_t pid, ino_t *ret)
     return 0;
 }
 
+/* What ends has no memory any more, and its links in /proc can't be followed. */
+static bool is_ending(pid_t pid)
+{
+    char path[32], text[128];
+
+    snprintf(path, sizeof(path), "/proc/%d/statm", (int) pid);
+    return fd_read_file(AT_FDCWD, path, text, sizeof(text)) <= 0 || text[0] == '0';
+}
+
 int watch_join(struct watch *w, uint32_t slot, pid_t pid)
 {
     struct slot *s = &w->slots[slot];
@@ -89,6 +98,8 @@ int watch_join(struct watch *w, uint32_t slot, pid_t pid)
     if (next.pidfd < 0)
         return -errno;
     int err = namespace_of(pid, &next.namespace);
+    if (is_ending(pid)) /* looked at last, or it could end in between and be taken for another error */
+        err = -ESRCH;
     if (err) {
         fd_close(&next.pidfd);
         return err;
