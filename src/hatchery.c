@@ -9,6 +9,8 @@
 #include "key.h"
 #include "check/check.h"
 #include "box/layers.h"
+#include "supervisor/ids.h"
+#include "supervisor/launch.h"
 #include "supervisor/supervisor.h"
 #include "supervisor/webhooks.h"
 
@@ -20,6 +22,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 extern char **environ;
@@ -94,7 +97,9 @@ static int parse_options(const struct verb *verb, int argc, char **argv, struct 
 
 static int set(struct conf *conf, const char *section, const char *key, const char *value, struct buf *error)
 {
-    return value ? conf_set(conf, section, key, value, error) : 0;
+    size_t mark = error->len;
+
+    return value ? conf_locate(conf, conf_set(conf, section, key, value, error), mark, error) : 0;
 }
 
 /* What only the courier's own rules can judge. */
@@ -108,32 +113,76 @@ static int check_webhooks(const struct conf *conf, struct buf *error)
     return err;
 }
 
-/* Defaults, file, environment, command line, in this order. */
-static int load_conf(struct conf *conf, const struct options *o)
+/* What else the supervisor will ask of this machine; some verbs need none of it. */
+static int check_host(const struct conf *conf, struct buf *error)
+{
+    size_t mark = error->len;
+    uid_t uid;
+    gid_t gid;
+
+    int user = *conf->server_user ? ids_of_user(conf->server_user, &uid, &gid, error) : 0;
+    user = conf_locate(conf, user, mark, error);
+    mark = error->len;
+    int root = conf_locate(conf, launch_check_root(conf->isolation_root, error), mark, error);
+    return user ? user : root;
+}
+
+/* The supervisor's business; here only the words are checked. */
+static int check_layers(const struct conf *conf, struct buf *error)
+{
+    uint32_t required;
+    size_t mark = error->len;
+
+    return conf_locate(conf, layers_parse(conf->isolation_require, &required, error), mark, error);
+}
+
+/* The first error is the one that is returned. */
+static int worse(int err, int next)
+{
+    return err ? err : next;
+}
+
+static int read_sources(struct conf *conf, const struct options *o, struct buf *error)
 {
     const char *path = o->config ? o->config : getenv("HATCHERY_CONFIG");
-    uint32_t layers_required; /* the supervisor's business; here only the words are checked */
+    int err = path ? conf_read(conf, path, error) : 0;
+
+    err = worse(err, conf_environ(conf, environ, error));
+    err = worse(err, set(conf, "server", "listen", o->listen, error));
+    err = worse(err, set(conf, "server", "state", o->state, error));
+    return worse(err, set(conf, "limits", "timeout_default", o->timeout, error));
+}
+
+/* A sentence a line. */
+static void print_errors(const struct buf *errors)
+{
+    for (const char *p = errors->data, *end = p + errors->len; p < end;) {
+        size_t n = strcspn(p, "\n");
+        fprintf(stderr, "hatchery: %.*s\n", (int) n, p);
+        p += n + 1;
+    }
+    if (errors->full)
+        fprintf(stderr, "hatchery: and so on: there is no room for all that is wrong\n");
+}
+
+/* Defaults, file, environment, command line, in this order.  All that is wrong is told; with @whole what this machine
+ * has not got is wrong, too. */
+static int load_conf(struct conf *conf, const struct options *o, bool whole)
+{
     struct buf error;
 
-    buf_init(&error, 4096);
+    buf_init(&error, 65536);
     conf_init(conf);
-    int err = path ? conf_read(conf, path, &error) : 0;
-    if (!err)
-        err = conf_environ(conf, environ, &error);
-    if (!err)
-        err = set(conf, "server", "listen", o->listen, &error);
-    if (!err)
-        err = set(conf, "server", "state", o->state, &error);
-    if (!err && o->timeout)
-        err = set(conf, "limits", "timeout_default", o->timeout, &error);
-    if (!err)
-        err = conf_finish(conf, &error);
-    if (!err)
-        err = check_webhooks(conf, &error);
-    if (!err)
-        err = layers_parse(conf->isolation_require, &layers_required, &error);
+    int err = read_sources(conf, o, &error);
+    err = worse(err, conf_finish(conf, &error));
+    err = worse(err, check_webhooks(conf, &error));
+    err = worse(err, check_layers(conf, &error));
+    if (whole)
+        err = worse(err, check_host(conf, &error));
+    buf_addc(&error, '\0');
+    error.len--;
     if (err)
-        fprintf(stderr, "hatchery: %.*s\n", (int) error.len, error.data ? error.data : "");
+        print_errors(&error);
     buf_free(&error);
     if (err)
         conf_free(conf);
@@ -174,7 +223,7 @@ static int begin(const struct verb *verb, int argc, char **argv, int n, struct o
         usage_error(verb);
         return -1;
     }
-    return load_conf(conf, o) < 0 ? -1 : first;
+    return load_conf(conf, o, false) < 0 ? -1 : first;
 }
 
 static int serve(const struct verb *verb, int argc, char **argv)
@@ -234,7 +283,7 @@ static int check_config(const struct verb *verb, int argc, char **argv)
         return usage_error(verb);
     if (first < argc)
         o.config = argv[first];
-    if (load_conf(&conf, &o) < 0)
+    if (load_conf(&conf, &o, true) < 0)
         return EXIT_FAILURE;
     printf("The configuration is valid%s\n",
            conf.server_api_key && *conf.server_api_key ? "." : ", but has no API key yet.");
@@ -282,7 +331,7 @@ static int key(const struct verb *verb, int argc, char **argv)
 
     if (first < 0 || argc - first != (list ? 1 : 2) || !(list || revoke || make) || (limits && !make))
         return usage_error(verb);
-    if (load_conf(&conf, &o) < 0)
+    if (load_conf(&conf, &o, false) < 0)
         return EXIT_USAGE;
     const char *name = argv[argc - 1];
     int status = list ? key_list(&conf) : revoke ? key_revoke(&conf, name) : make_key(&conf, &o, name);
@@ -346,8 +395,8 @@ static const struct verb verbs[] = {
       "Make a key and print it once, list the keys, revoke one: at once, also while the server runs. Limits: programs "
       "at once, requests waiting, requests a minute; 0 is unlimited.",
       key },
-    { "check-config", "[--config FILE]", "Check the configuration file and the environment, and start nothing.",
-      check_config },
+    { "check-config", "[--config FILE]",
+      "Tell all that is wrong with the configuration file and the environment, and start nothing.", check_config },
     { "doctor", "[--json] [--config FILE]",
       "Show layer by layer what holds here and what to change; exits with 0 only if all that is required holds.",
       run_doctor },
@@ -414,6 +463,7 @@ int main(int argc, char **argv)
 
     if (open_standard_streams() < 0)
         return EXIT_FAILURE;
+    umask(umask(0) & 077); /* or what we make could not be opened by us: only root does not notice */
     if (sodium_init() < 0)
         return EXIT_FAILURE;
     if (strcmp(name, "--version") == 0 || strcmp(name, "-V") == 0) {

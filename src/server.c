@@ -15,6 +15,7 @@
 #include "http/http.h"
 #include "jobs/backlog.h"
 #include "jobs/outbox.h"
+#include "jobs/run.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -403,9 +404,10 @@ static int open_state(struct server *s, int state_fd)
 static int start(struct server *s, const int fds[static 3])
 {
     int fd = fds[0];
+    int err = run_prepare();
 
-    int err = 0;
-
+    if (err)
+        return err;
     s->loop = uv_default_loop();
     s->pool = pool_new(s->loop, &s->conf, &pool_hooks, s);
     s->lock_fd = fds[2];

@@ -17,7 +17,7 @@ enum { WATCH_INTERVAL_MS = 100 };
 /* Of @limits memory_bytes and processes are enforced. */
 struct watch *watch_new(unsigned n_slots, const struct wire_limits *limits);
 
-/* @pid is the slot's new box; forget what was seen of the last one. 0 or -errno. */
+/* @pid is the slot's new box; forget what was seen of the last one. 0 or -errno (-ESRCH: it is ending). */
 int watch_join(struct watch *w, uint32_t slot, pid_t pid);
 
 /* Look at every box of @zygote once.  Blocks only as long as /proc does. */

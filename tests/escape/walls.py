@@ -95,7 +95,7 @@ WALLS = {
         (SPAWN, "kill(brood->init, SIGKILL); /* with it dies", "(void) 0; /* with it dies")],
         only=["processes/outlive-by-daemon", "processes/outlive-stopped", "processes/hold-the-pipe"]),
     "clock": Wall("nothing happens at the deadline", [
-        (SERVER_RUN, "if (run->state != RUN_RUNNING && run->state != RUN_ASKING)", "if (run)")],
+        (SERVER_RUN, "    cut_short(run, OUTCOME_TIMEOUT);\n", "    return;\n")],
         only=["cpu/busy-loop"]),
     "descriptors": Wall("what the zygote has open stays open", [
         (ENTER, "if (kernel_close_range(3, BOX_CONTROL_FD - 1, 0) < 0)", "if (0)")]),
@@ -151,7 +151,7 @@ WALLS = {
     "environment": Wall("the zygote is started with the supervisor's environment", [
         (LAUNCH, "kernel_execveat(ZYGOTE_FD, argv, envp);", "kernel_execveat(ZYGOTE_FD, argv, environ);")]),
     "inherited": Wall("signals and file mode mask are left as they are", [
-        (LAUNCH, "        signal(sig, SIG_DFL);", "        (void) sig;"), (ENTER, "    umask(022);\n", ""),
+        (LAUNCH, "        kernel_signal_default(sig);", "        (void) sig;"), (ENTER, "    umask(022);\n", ""),
         (ROOT_C, "    umask(022);\n", "")]),
     "seeds": Wall("random is not seeded", [(RUN, "    renew();\n", "    (void) renew;\n")],
                   only=["leaks/random-module"]),
