@@ -30,7 +30,7 @@ enum wire_type {
     WIRE_USAGE_GET,
     WIRE_USAGE,
     WIRE_ZYGOTE_GET,
-    WIRE_LONG, /* this box's program is none of the short ones */
+    WIRE_LONG, /* this box's program is none of the short ones; @status 1: it may be, unless it is a crowd */
     WIRE_OOM,  /* the kernel killed a process of this box for its memory limit */
     WIRE_WARM,
     WIRE_SPAWN,

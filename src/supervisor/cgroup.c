@@ -8,6 +8,7 @@
 #include "cgroup.h"
 
 #include "../base/fd.h"
+#include "../base/log.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -33,11 +34,12 @@ struct counters {
     int64_t oom_kills, pid_refusals;
 };
 
-/* A box's share of a crowded processor: of a new one (the kernel's defaults), and of one that has run for long: a
- * quarter.  With much less, those that are preempted while they hold a lock of the kernel keep others from forking. */
+/* A box's share of a crowded processor: of a new one (the kernel's defaults), and of one that has run for long.  Twenty
+ * of these together weigh less than a new one.  Not SCHED_IDLE: those that are preempted while they hold a lock of the
+ * kernel would keep all others from forking, for seconds. */
 static const struct {
     const char *file, *whole, *yielding;
-} weights[] = { [1] = { "cpu.shares", "1024", "256" }, [2] = { "cpu.weight", "100", "25" } };
+} weights[] = { [1] = { "cpu.shares", "1024", "32" }, [2] = { "cpu.weight", "100", "3" } };
 
 /* v1: what watches a slot's memory.oom_control. */
 struct watch {
@@ -47,6 +49,7 @@ struct watch {
 };
 
 enum { LOOKS = 40, LOOK_AGAIN_MS = 5 };
+enum { CROWD = 8 };
 
 struct cgroups {
     int version;
@@ -525,10 +528,23 @@ static void set_weight(struct cgroups *groups, uint32_t slot, bool yielding)
     groups->yielding[slot] = yielding;
 }
 
-void cgroups_yield(struct cgroups *groups, uint32_t slot, uint32_t serial)
+/* More processes and threads than a program that is soon over has. */
+static bool is_crowd(const struct cgroups *groups, uint32_t slot)
 {
-    if (groups->watches[slot].serial == serial)
-        set_weight(groups, slot, true);
+    char path[64], text[24];
+
+    snprintf(path, sizeof(path), "box-%u/pids.current", slot);
+    return fd_read_file(groups->dirs[groups->version == 1 ? 1 : 0], path, text, sizeof(text)) > 0 && atoi(text) > CROWD;
+}
+
+void cgroups_yield(struct cgroups *groups, uint32_t slot, uint32_t serial, bool if_crowd)
+{
+    if (groups->watches[slot].serial != serial || groups->yielding[slot])
+        return;
+    if (if_crowd && !is_crowd(groups, slot))
+        return;
+    set_weight(groups, slot, true);
+    log_debug("a box yields", LOG_I("slot", slot) LOG_S("as", if_crowd ? "a crowd" : "long"));
 }
 
 static int open_tasks(const struct cgroups *groups, uint32_t slot, int ret_tasks[static WIRE_TASKS_MAX])

@@ -31,8 +31,9 @@ int cgroups_oom_fd(const struct cgroups *groups);
  * call again though the descriptor is silent: the kernel tells of the limit a moment before it kills. */
 bool cgroups_next_oom(struct cgroups *groups, uint32_t *ret_slot, uint32_t *ret_serial, int *ret_wait_ms);
 
-/* Let the groups of other slots go before the box @serial when they compete for a processor, until the next join. */
-void cgroups_yield(struct cgroups *groups, uint32_t slot, uint32_t serial);
+/* Let the groups of other slots go before the box @serial when they compete for a processor, until the next join.
+ * @if_crowd: only if many processes are in it. */
+void cgroups_yield(struct cgroups *groups, uint32_t slot, uint32_t serial, bool if_crowd);
 
 /* What happened in the slot's group since its last join. */
 void cgroups_usage(struct cgroups *groups, uint32_t slot, int64_t *ret_oom_kills, int64_t *ret_pid_refusals);

@@ -507,7 +507,7 @@ static void on_server(struct supervisor *s)
         fd_send(s->server.sock, &msg, sizeof(msg), NULL, 0);
     } else if (msg.type == WIRE_LONG && msg.slot < s->server_conf.n_slots) {
         if (s->cgroups)
-            cgroups_yield(s->cgroups, msg.slot, msg.serial);
+            cgroups_yield(s->cgroups, msg.slot, msg.serial, msg.status == 1);
     } else if (msg.type == WIRE_ZYGOTE_GET)
         s->zygote_wanted = true;
     else if (msg.type == WIRE_REFUSED && !s->refused) {
