@@ -32,6 +32,7 @@ struct selftest {
     struct service service;
     const char *server; /* the line of configuration that the running service was made with, or NULL */
     bool running;
+    bool cgroup; /* the service would not start without */
     const char *only;
     unsigned counts[GOT_THROUGH + 1];
 };
@@ -280,9 +281,10 @@ static const char *left_out_because(const struct selftest *t, const struct attem
         return "its numbers are another machine's";
     if (a->needs && strcmp(a->needs, "root") == 0 && geteuid() != 0)
         return "boxes have ids of their own when started by root";
+    if (a->needs && strcmp(a->needs, "cgroup") == 0 && !t->cgroup)
+        return "isolation.require does not name cgroup: doctor says what is missing";
     if (a->needs && strcmp(a->needs, "numpy") == 0 && !numpy)
         return "there is no numpy";
-    (void) t;
     return NULL;
 }
 
@@ -397,12 +399,16 @@ int selftest(struct conf *conf, const char *directory, const char *only)
 {
     struct selftest t = { .conf = conf, .only = only };
     struct attempts attempts = { 0 };
+    struct require required = { 0 };
     struct buf error;
 
     signal(SIGINT, on_interrupt);
     signal(SIGTERM, on_interrupt);
     buf_init(&error, 4096);
     int err = prepare(conf, &error);
+    if (!err)
+        err = require_init(&required, conf, &error);
+    t.cgroup = required.required & LAYER_BIT(LAYER_CGROUP);
     if (!err)
         err = attempts_read(&attempts, directory, &error);
     if (err)
