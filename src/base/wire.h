@@ -9,7 +9,7 @@
  *   server -> zygote       WIRE_SPAWN
  *   zygote -> server       WIRE_WARM, WIRE_BOX [control, stdout, stderr, life], WIRE_EXITED, WIRE_GONE
  *   box -> supervisor      struct wire_join [socket], before anything of the program exists
- *   supervisor -> box      struct wire_joined [cgroup v1: the tasks file of each hierarchy], on that socket
+ *   supervisor -> box      struct wire_joined [if it was not born in its cgroup: the files to join by], on that socket
  *   server -> box          struct wire_run with the source, in pieces
  *   box -> server          WIRE_BOX_READY or WIRE_BOX_FAILED once; then the outcome in pieces
  *

@@ -57,6 +57,7 @@ struct cgroups {
     int dirs[HIERARCHIES]; /* hatchery-PID in each hierarchy */
     char paths[HIERARCHIES][PATH_MAX];
     int leaf_parent; /* v2: the group that we have left for a leaf in it, or -1 */
+    int zygote_dir;  /* v2: ZYGOTE, or -1 */
     struct counters *at_join;
     struct watch *watches;
     bool *yielding;
@@ -64,6 +65,8 @@ struct cgroups {
 };
 
 #define LEAF "supervisor"
+/* v2: beside the boxes' groups, so that a zygote may fork into them without a right to any group above. */
+#define ZYGOTE "zygote"
 
 __attribute__((format(printf, 3, 4))) static int fail(struct buf *error, int err, const char *fmt, ...)
 {
@@ -166,7 +169,7 @@ static void remove_boxes(int dir)
     char end;
 
     while (boxes && (child = readdir(boxes)))
-        if (sscanf(child->d_name, "box-%d%c", &box, &end) == 1)
+        if (sscanf(child->d_name, "box-%d%c", &box, &end) == 1 || strcmp(child->d_name, ZYGOTE) == 0)
             remove_patiently(dir, child->d_name);
     if (boxes)
         closedir(boxes);
@@ -419,6 +422,34 @@ static int watch_slots(struct cgroups *groups, struct buf *error)
     return err ? fail(error, err, "cannot watch memory.oom_control in %s", groups->paths[0]) : 0;
 }
 
+static int give_procs(const struct cgroups *groups, const char *group, uid_t zygote)
+{
+    char path[64];
+
+    snprintf(path, sizeof(path), "%s/cgroup.procs", group);
+    return fchownat(groups->dirs[0], path, zygote, (gid_t) -1, 0) < 0 ? -errno : 0;
+}
+
+/* clone3(2) with CLONE_INTO_CGROUP asks for the right to write cgroup.procs in the new group, and in the nearest above
+ * the old and the new one.  All else of a group stays ours. */
+static int make_zygote_group(struct cgroups *groups, uid_t zygote, struct buf *error)
+{
+    char name[32];
+
+    if (groups->version != 2)
+        return 0;
+    int err = mkdirat(groups->dirs[0], ZYGOTE, 0755) < 0 && errno != EEXIST ? -errno : 0;
+    if (!err && (groups->zygote_dir = openat(groups->dirs[0], ZYGOTE, O_PATH | O_DIRECTORY | O_CLOEXEC)) < 0)
+        err = -errno;
+    if (!err)
+        err = give_procs(groups, ".", zygote);
+    for (unsigned slot = 0; slot < groups->n_slots && !err; slot++) {
+        snprintf(name, sizeof(name), "box-%u", slot);
+        err = give_procs(groups, name, zygote);
+    }
+    return err ? fail(error, err, "cannot make the cgroup %s/" ZYGOTE, groups->paths[0]) : 0;
+}
+
 static int make_slots(struct cgroups *groups, const struct wire_limits *limits, struct buf *error)
 {
     char name[32];
@@ -436,12 +467,12 @@ static int make_slots(struct cgroups *groups, const struct wire_limits *limits, 
 }
 
 static int try_version(struct cgroups **ret, int version, unsigned n_slots, const struct wire_limits *limits,
-                       struct buf *error)
+                       uid_t zygote, struct buf *error)
 {
     struct cgroups *groups = xcalloc(1, sizeof(*groups));
 
     groups->n_slots = n_slots;
-    groups->leaf_parent = -1;
+    groups->leaf_parent = groups->zygote_dir = -1;
     groups->at_join = xcalloc(n_slots, sizeof(*groups->at_join));
     groups->watches = xcalloc(n_slots, sizeof(*groups->watches));
     groups->yielding = xcalloc(n_slots, sizeof(*groups->yielding));
@@ -452,6 +483,8 @@ static int try_version(struct cgroups **ret, int version, unsigned n_slots, cons
     if (!err)
         err = make_slots(groups, limits, error);
     if (!err)
+        err = make_zygote_group(groups, zygote, error);
+    if (!err)
         err = watch_slots(groups, error);
     if (err)
         cgroups_free(groups);
@@ -461,17 +494,17 @@ static int try_version(struct cgroups **ret, int version, unsigned n_slots, cons
 }
 
 int cgroups_new(struct cgroups **ret, const char *kind, unsigned n_slots, const struct wire_limits *limits,
-                struct buf *error)
+                uid_t zygote, struct buf *error)
 {
     int err = -ENOENT;
 
     if (strcmp(kind, "v1") != 0)
-        err = try_version(ret, 2, n_slots, limits, error);
+        err = try_version(ret, 2, n_slots, limits, zygote, error);
     if (err && strcmp(kind, "v2") != 0) {
         int v2_err = err;
         size_t mark = error->len;
         buf_adds(error, mark ? "; " : "");
-        err = try_version(ret, 1, n_slots, limits, error);
+        err = try_version(ret, 1, n_slots, limits, zygote, error);
         if (err == -ENOENT && mark) { /* v1 is not even mounted: what is wrong with v2 is what counts */
             error->len = mark;
             err = v2_err;
@@ -547,12 +580,22 @@ void cgroups_yield(struct cgroups *groups, uint32_t slot, uint32_t serial, bool 
     log_debug("a box yields", LOG_I("slot", slot) LOG_S("as", if_crowd ? "a crowd" : "long"));
 }
 
+/* Nobody else is in the group of a box that begins, or these few are all of it. */
+static bool is_in_group(const struct cgroups *groups, uint32_t slot, pid_t pid)
+{
+    char path[64], text[1024], line[24];
+
+    snprintf(path, sizeof(path), "box-%u/cgroup.procs", slot);
+    snprintf(line, sizeof(line), "%d\n", (int) pid);
+    return fd_read_file(groups->dirs[0], path, text, sizeof(text)) > 0 && strncmp(text, line, strlen(line)) == 0;
+}
+
 static int open_tasks(const struct cgroups *groups, uint32_t slot, int ret_tasks[static WIRE_TASKS_MAX])
 {
     char path[64];
     int err = 0;
 
-    snprintf(path, sizeof(path), "box-%u/tasks", slot);
+    snprintf(path, sizeof(path), "box-%u/%s", slot, groups->version == 1 ? "tasks" : "cgroup.procs");
     for (unsigned i = 0; i < groups->n_hierarchies && !err; i++) {
         ret_tasks[i] = openat(groups->dirs[i], path, O_WRONLY | O_CLOEXEC);
         err = ret_tasks[i] < 0 ? -errno : 0;
@@ -565,18 +608,14 @@ static int open_tasks(const struct cgroups *groups, uint32_t slot, int ret_tasks
 int cgroups_join(struct cgroups *groups, uint32_t slot, uint32_t serial, pid_t pid,
                  int ret_tasks[static WIRE_TASKS_MAX])
 {
-    char path[64], text[24];
-
     groups->at_join[slot] = read_counters(groups, slot);
     hear(&groups->watches[slot]); /* of the slot's last box */
     groups->watches[slot].serial = serial;
     groups->watches[slot].looks = 0;
     set_weight(groups, slot, false);
-    if (groups->version == 1)
-        return open_tasks(groups, slot, ret_tasks);
-    snprintf(path, sizeof(path), "box-%u/cgroup.procs", slot);
-    snprintf(text, sizeof(text), "%d", (int) pid);
-    return fd_write_file(groups->dirs[0], path, text);
+    if (groups->version == 2 && is_in_group(groups, slot, pid))
+        return 0;
+    return open_tasks(groups, slot, ret_tasks);
 }
 
 void cgroups_usage(struct cgroups *groups, uint32_t slot, int64_t *ret_oom_kills, int64_t *ret_pid_refusals)
@@ -624,12 +663,21 @@ int cgroups_version(const struct cgroups *groups)
     return groups->version;
 }
 
+int cgroups_zygote_fd(const struct cgroups *groups, const char **ret_path)
+{
+    *ret_path = groups->paths[0];
+    return groups->zygote_dir;
+}
+
 void cgroups_free(struct cgroups *groups)
 {
     char name[32];
 
     if (!groups)
         return;
+    if (groups->zygote_dir >= 0)
+        remove_patiently(groups->dirs[0], ZYGOTE);
+    fd_close(&groups->zygote_dir);
     for (unsigned i = 0; i < groups->n_hierarchies; i++) {
         for (unsigned slot = 0; slot < groups->n_slots; slot++) {
             snprintf(name, sizeof(name), "box-%u", slot);

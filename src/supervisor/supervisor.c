@@ -219,8 +219,8 @@ static void make_cgroups(struct supervisor *s)
     if (!has_layer(s, LAYER_CGROUP)) /* isolation.cgroup = none */
         return;
     buf_init(&error, 4096);
-    int err =
-        cgroups_new(&s->cgroups, s->conf->isolation_cgroup, s->server_conf.n_slots, &s->server_conf.limits, &error);
+    int err = cgroups_new(&s->cgroups, s->conf->isolation_cgroup, s->server_conf.n_slots, &s->server_conf.limits,
+                          s->ids.root ? s->ids.zygote : (uid_t) -1, &error);
     if (err)
         require_missing(s->require, LAYER_CGROUP, err, text_of(&error));
     else
@@ -366,7 +366,10 @@ static int start_zygote(struct supervisor *s, struct child *zygote)
     /* A box that asks to join a cgroup is known by the pid the kernel tells us. */
     if (setsockopt(zygote->sock, SOL_SOCKET, SO_PASSCRED, &on, sizeof(on)) < 0)
         return -errno;
-    pid_t pid = launch_zygote(&s->files, &s->ids, s->server_conf.n_slots, theirs, zygote_end, s->require);
+    struct launch_group group = { .fd = -1 };
+    if (s->cgroups)
+        group.fd = cgroups_zygote_fd(s->cgroups, &group.above);
+    pid_t pid = launch_zygote(&s->files, &s->ids, s->server_conf.n_slots, theirs, zygote_end, &group, s->require);
     if (pid < 0)
         return pid;
     zygote->pid = pid;
@@ -543,6 +546,8 @@ static void on_zygote(struct supervisor *s, struct child *zygote)
     unsigned n_tasks = 0;
     while (n_tasks < WIRE_TASKS_MAX && tasks[n_tasks] >= 0)
         n_tasks++;
+    if (n_tasks && cgroups_version(s->cgroups) == 2)
+        log_debug("a box was not born in its cgroup", LOG_I("slot", join.slot));
     fcntl(box, F_SETFL, O_NONBLOCK); /* whoever sent it can't make us wait */
     int err = fd_send(box, &joined, sizeof(joined), tasks, n_tasks);
     while (n_tasks)
