@@ -442,13 +442,19 @@ static void rotate(struct supervisor *s)
     other->failures = 0;
 }
 
+/* Not one that has ended and waits to be reaped, which zygote and courier may be before it. */
+static bool server_is_there(const struct supervisor *s)
+{
+    return s->server.pid && s->server.sock >= 0;
+}
+
 static void start_due(struct supervisor *s)
 {
     rotate(s);
     struct child *children[] = { &s->server, &s->zygotes[s->current], &s->courier };
     int n = s->state_fd >= 0 ? 3 : 2;
     for (int i = 0; i < n && !s->stopping; i++)
-        if (!children[i]->pid && children[i]->start_at_us <= now_us() && (i == 0 || s->server.pid))
+        if (!children[i]->pid && children[i]->start_at_us <= now_us() && (i == 0 || server_is_there(s)))
             start_child(s, children[i]);
 }
 
@@ -579,8 +585,10 @@ static void on_child_exit(struct supervisor *s, struct child *child, int status)
     if (s->stopping)
         return;
     /* That a zygote ends with its server, or with its last box when a new one has taken over, is in order. */
-    if (child != &s->server && child != &s->courier && WIFEXITED(status) && WEXITSTATUS(status) == 0 && s->ready)
+    if (child != &s->server && child != &s->courier && WIFEXITED(status) && WEXITSTATUS(status) == 0 && s->ready) {
+        child->start_at_us = now_us() + BACKOFF_FIRST_MS * 1000; /* the server's own end may be told a moment later */
         return;
+    }
     log_error("process ended",
               LOG_S("process", child->name) LOG_I("exit_code", WIFEXITED(status) ? WEXITSTATUS(status) : -1)
                   LOG_I("signal", WIFSIGNALED(status) ? WTERMSIG(status) : 0));
@@ -627,9 +635,9 @@ static int next_due(const struct supervisor *s)
     else {
         if (!s->server.pid)
             due = s->server.start_at_us;
-        else if (!s->zygotes[s->current].pid)
+        else if (server_is_there(s) && !s->zygotes[s->current].pid)
             due = s->zygotes[s->current].start_at_us;
-        if (s->server.pid && s->state_fd >= 0 && !s->courier.pid && s->courier.start_at_us < due)
+        if (server_is_there(s) && s->state_fd >= 0 && !s->courier.pid && s->courier.start_at_us < due)
             due = s->courier.start_at_us;
     }
     if (s->watch && s->zygotes[s->current].pid && s->look_at_us < due)
