@@ -189,9 +189,9 @@ static void on_room(void *data)
         backlog_wake(s->api.backlog);
 }
 
-static void tell_long(void *data, uint32_t slot, uint32_t serial)
+static void tell_long(void *data, uint32_t slot, uint32_t serial, bool maybe)
 {
-    const struct wire_msg tell = { .type = WIRE_LONG, .slot = slot, .serial = serial };
+    const struct wire_msg tell = { .type = WIRE_LONG, .slot = slot, .serial = serial, .status = maybe };
     (void) data;
     fd_send(SUPERVISOR_FD, &tell, sizeof(tell), NULL, 0);
 }

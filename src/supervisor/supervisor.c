@@ -214,8 +214,8 @@ static void make_cgroups(struct supervisor *s)
     if (!has_layer(s, LAYER_CGROUP)) /* isolation.cgroup = none */
         return;
     buf_init(&error, 4096);
-    int err =
-        cgroups_new(&s->cgroups, s->conf->isolation_cgroup, s->server_conf.n_slots, &s->server_conf.limits, &error);
+    int err = cgroups_new(&s->cgroups, s->conf->isolation_cgroup, s->server_conf.n_slots, &s->server_conf.limits,
+                          s->ids.root ? s->ids.zygote : (uid_t) -1, &error);
     if (err)
         require_missing(s->require, LAYER_CGROUP, err, text_of(&error));
     else
@@ -361,7 +361,10 @@ static int start_zygote(struct supervisor *s, struct child *zygote)
     /* A box that asks to join a cgroup is known by the pid the kernel tells us. */
     if (setsockopt(zygote->sock, SOL_SOCKET, SO_PASSCRED, &on, sizeof(on)) < 0)
         return -errno;
-    pid_t pid = launch_zygote(&s->files, &s->ids, s->server_conf.n_slots, theirs, zygote_end, s->require);
+    struct launch_group group = { .fd = -1 };
+    if (s->cgroups)
+        group.fd = cgroups_zygote_fd(s->cgroups, &group.above);
+    pid_t pid = launch_zygote(&s->files, &s->ids, s->server_conf.n_slots, theirs, zygote_end, &group, s->require);
     if (pid < 0)
         return pid;
     zygote->pid = pid;
@@ -444,13 +447,19 @@ static void rotate(struct supervisor *s)
     s->current = !s->current;
 }
 
+/* Not one that has ended and waits to be reaped, which zygote and courier may be before it. */
+static bool server_is_there(const struct supervisor *s)
+{
+    return s->server.pid && s->server.sock >= 0;
+}
+
 static void start_due(struct supervisor *s)
 {
     rotate(s);
     struct child *children[] = { &s->server, &s->zygotes[s->current], &s->courier };
     int n = s->state_fd >= 0 ? 3 : 2;
     for (int i = 0; i < n && !s->stopping; i++)
-        if (!children[i]->pid && children[i]->start_at_us <= now_us() && (i == 0 || s->server.pid))
+        if (!children[i]->pid && children[i]->start_at_us <= now_us() && (i == 0 || server_is_there(s)))
             start_child(s, children[i]);
 }
 
@@ -512,7 +521,7 @@ static void on_server(struct supervisor *s)
         fd_send(s->server.sock, &msg, sizeof(msg), NULL, 0);
     } else if (msg.type == WIRE_LONG && msg.slot < s->server_conf.n_slots) {
         if (s->cgroups)
-            cgroups_yield(s->cgroups, msg.slot, msg.serial);
+            cgroups_yield(s->cgroups, msg.slot, msg.serial, msg.status == 1);
     } else if (msg.type == WIRE_ZYGOTE_GET)
         s->zygote_wanted = true;
     else if (msg.type == WIRE_REFUSED && !s->refused) {
@@ -548,6 +557,8 @@ static void on_zygote(struct supervisor *s, struct child *zygote)
     unsigned n_tasks = 0;
     while (n_tasks < WIRE_TASKS_MAX && tasks[n_tasks] >= 0)
         n_tasks++;
+    if (n_tasks && cgroups_version(s->cgroups) == 2)
+        log_debug("a box was not born in its cgroup", LOG_I("slot", join.slot));
     int err = fd_send_now(box, &joined, sizeof(joined), tasks, n_tasks);
     while (n_tasks)
         fd_close(&tasks[--n_tasks]);
@@ -581,8 +592,11 @@ static void on_child_exit(struct supervisor *s, struct child *child, int status)
     /* That a zygote ends with its server, or with its last box when a new one has taken over, is in order.  But a server
      * that lives on and has let go of the one it needs could have another made at once, again and again. */
     if (in_order && s->ready) {
-        if (s->server.pid && child == &s->zygotes[s->current])
+        if (server_is_there(s) && child == &s->zygotes[s->current])
             back_off(child);
+        else
+            child->start_at_us =
+                now_us() + BACKOFF_FIRST_MS * 1000; /* the server's own end may be told a moment later */
         return;
     }
     log_error("process ended",
@@ -631,9 +645,9 @@ static int next_due(const struct supervisor *s)
     else {
         if (!s->server.pid)
             due = s->server.start_at_us;
-        else if (!s->zygotes[s->current].pid)
+        else if (server_is_there(s) && !s->zygotes[s->current].pid)
             due = s->zygotes[s->current].start_at_us;
-        if (s->server.pid && s->state_fd >= 0 && !s->courier.pid && s->courier.start_at_us < due)
+        if (server_is_there(s) && s->state_fd >= 0 && !s->courier.pid && s->courier.start_at_us < due)
             due = s->courier.start_at_us;
         if (rotate_at_us(s) < due)
             due = rotate_at_us(s);

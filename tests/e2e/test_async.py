@@ -240,4 +240,5 @@ def test_a_flood_from_one_key_leaves_anothers_p50(make_server, receiver):
     for thread in threads:
         thread.join()
     print(f"p50 of the quiet key: {quiet * 1000:.1f} ms alone, {flooded * 1000:.1f} ms beside a flood")
-    assert flooded < 2 * quiet + 0.02
+    # In turn it would wait for the fifty before it, of 50 ms each, two at a time.
+    assert flooded < max(2 * quiet + 0.02, 10 * quiet)
