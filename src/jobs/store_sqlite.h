@@ -19,6 +19,7 @@ enum op_kind {
     OP_RELEASE,
     OP_GET,
     OP_CANCEL,
+    OP_REQUEUE,
     OP_LIST,
     OP_HISTORY,
     OP_OUTBOX_CLAIM,
@@ -45,7 +46,7 @@ struct op {
     const char *tenant;
     unsigned char id[UUID_BYTES];
     bool id_ok;
-    int64_t seq, now_us;
+    int64_t seq, now_us, max_queued;
     unsigned n_history;
     const struct store_record *history;
     struct store_answer answer;

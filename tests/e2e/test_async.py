@@ -112,6 +112,60 @@ def test_a_job_that_is_lost_three_times_is_dead(make_server, receiver):
     receiver.wait("ok/after-poison")
 
 
+def dead_job(service, url, end):
+    """A job that was lost three times, and whose webhook has arrived; @end is what it does when it comes to that."""
+    job_id = service.run("import time; time.sleep(4)\n" + end, webhook_url=url)["job_id"]
+    for attempt in range(1, 4):
+        wait_for(lambda: (j := job(service, job_id))["attempts"] == attempt and j["state"] == "running", 30, f"{attempt}")
+        os.kill(service.child("zygote"), signal.SIGKILL)
+    wait_for(lambda: job(service, job_id).json.get("delivery") == "delivered", 30, "the news of its death")
+    return job_id
+
+
+def test_a_dead_job_is_queued_again_by_hand(make_server, receiver):
+    service = make_server(env=HOOKS)
+    other = hatchery("key", "new", "other", "--state", str(service.state_dir)).stdout.strip()
+    over = service.run("return 1", webhook_url=receiver.url("ok/over"))["job_id"]
+    receiver.wait("ok/over")
+    refused = service.request("POST", f"/v1/jobs/{over}/requeue")
+    assert refused.status == 409 and "dead" in refused["error"]
+    job_id = dead_job(service, receiver.url("ok/requeue"), "return 'at last'")
+    path = f"/v1/jobs/{job_id}/requeue"
+    wait_for(lambda: service.request("POST", path, headers={"x-api-key": other}).status == 404, 10, "the other key")
+    accepted = service.request("POST", path)
+    assert accepted.status == 202 and accepted["state"] == "queued" and accepted["job_id"] == job_id
+    assert service.request("POST", path).status == 409
+    first, second = receiver.wait("ok/requeue", 2)
+    assert json.loads(first.body)["reason"] == "worker_lost"
+    reply = json.loads(second.body)
+    assert reply["response"]["result"] == "at last" and reply["job_id"] == job_id
+    assert first.headers["webhook-id"] != second.headers["webhook-id"], "receivers drop what they have had"
+    assert job(service, job_id)["state"] == "done" and service.request("POST", path).status == 409
+
+
+@pytest.mark.parametrize("job_id, status", [("01a20dd0-d7be-7fdd-b408-489266bfe471", 404), ("..%2fx", 400), ("x", 400)])
+def test_requeue_of_what_is_not_there(hooks, job_id, status):
+    assert hooks.request("POST", f"/v1/jobs/{job_id}/requeue").status == status
+    assert hooks.request("GET", f"/v1/jobs/{job_id}/requeue").status == 405
+
+
+def test_others_start_while_a_lost_job_waits_to_be_alone(make_server, receiver):
+    """A lost job needs the server for itself.  What is over before the runs in hand can be puts that off no further."""
+    service = make_server(env={**HOOKS, "HATCHERY_POOL_MAX_RUNS": "2"})
+    lost = dead_job(service, receiver.url("ok/pass"), "return 'lost'")
+    long = service.run("import time; time.sleep(60)", timeout=60, webhook_url=receiver.url("ok/pass"))["job_id"]
+    wait_state(service, long, "running")
+    assert service.request("POST", f"/v1/jobs/{lost}/requeue").status == 202
+    longer = service.run("return 'longer'", timeout=300, webhook_url=receiver.url("ok/pass/longer"))["job_id"]
+    shorter = service.run("return 'shorter'", timeout=5, webhook_url=receiver.url("ok/pass/shorter"))
+    assert json.loads(receiver.wait("ok/pass/shorter", 1, 20)[0].body)["job_id"] == shorter["job_id"]
+    assert [job(service, job_id)["state"] for job_id in (lost, long, longer)] == ["queued", "running", "queued"]
+    assert service.request("DELETE", f"/v1/jobs/{long}").status == 200
+    assert json.loads(receiver.wait("ok/pass/longer", 1, 20)[0].body)["code"] == 200
+    ended = [wait_state(service, job_id, "done")["finished_at"] for job_id in (lost, longer)]
+    assert ended == sorted(ended), "the lost one was next"
+
+
 def test_a_lost_job_runs_alone(make_server, receiver):
     service = make_server(env={**HOOKS, "HATCHERY_POOL_MAX_RUNS": "4"})
     jobs = [service.run("import time; time.sleep(1)", webhook_url=receiver.url("ok/alone"))["job_id"] for _ in range(3)]
