@@ -76,6 +76,7 @@ const char *api_store_error(int err, int *ret_status)
     case -EBUSY: *ret_status = 409; return "The job is being worked on: try again";
     case -ENOMSG: *ret_status = 409; return "The job is not over yet, or has no webhook_url";
     case -EBADMSG: *ret_status = 422; return "Idempotency-Key: it was used with another request before";
+    case -EFBIG: return "The store has reached jobs.max_bytes: the job was not accepted, try again later";
     case -ENOSPC: return "The store is full: the job was not accepted, try again later";
     case -EROFS: return "The store is read-only: the job was not accepted, try again later";
     default: return "The store cannot be used at the moment: nothing was accepted, try again later";

@@ -149,7 +149,7 @@ typedef void store_done(void *data, const struct store_answer *answer);
 /* What may go wrong with any operation: -ENOSPC (disk full), -EROFS (read-only), -EUCLEAN (corrupt), -EIO, -ENOMEM.
  * Then nothing was changed, and the operation may be tried again. */
 struct store_ops {
-    /* Accept a job.  -EAGAIN: max_queued reached; -EDQUOT: max_tenant_queued reached; -EBADMSG: the idempotency key is
+    /* Accept a job.  -EFBIG: max_bytes reached; -EAGAIN: max_queued reached; -EDQUOT: max_tenant_queued reached; -EBADMSG: the idempotency key is
      * known with another fingerprint. */
     void (*enqueue)(struct store *, const struct store_job *, store_done *, void *);
     /* Lease jobs: fair between tenants by virtual time, each tenant's in the order they came. */
@@ -192,6 +192,7 @@ struct store {
 struct store_conf {
     const char *path;                          /* of SQLite: the file, its directory exists */
     int64_t retention_age_us, retention_count; /* 0: for ever, unlimited */
+    int64_t max_bytes;                         /* what lies there, without an engine's log; 0: unlimited */
     /* Jobs or deliveries may wait that did not before; from the loop. NULL: nobody asks. */
     void (*on_wake)(void *data);
     void *data;

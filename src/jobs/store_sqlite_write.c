@@ -13,7 +13,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { SWEEP_MAX = 200 };
+enum { SWEEP_MAX = 200, SWEEP_LARGE = 20 };
+enum { JOB_BYTES = 1024 }; /* a row and its places in the indexes, at most, but for what a caller can make long */
 
 /* A statement whose bindings are numbers or ours for as long as it runs. */
 #define PREPARE(var, which)                                                                                            \
@@ -94,6 +95,39 @@ int writer_count(struct writer *w)
     w->jobs = sqlite3_column_int64(jobs, 0);
     sqlite3_reset(jobs);
     return 0;
+}
+
+static int read_number(struct writer *w, enum statement which, int64_t *ret)
+{
+    sqlite3_stmt *s = db_statement(&w->db, which);
+    int r = s ? db_step(s) : -EIO;
+
+    if (r <= 0)
+        return r ? r : -EIO;
+    *ret = sqlite3_column_int64(s, 0);
+    sqlite3_reset(s);
+    return 0;
+}
+
+int writer_measure(struct writer *w)
+{
+    int64_t pages, unused, size;
+
+    if (!w->conf->max_bytes)
+        return 0;
+    int err = read_number(w, SQL_PAGES, &pages);
+    if (!err)
+        err = read_number(w, SQL_FREE_PAGES, &unused);
+    if (!err)
+        err = read_number(w, SQL_PAGE_SIZE, &size);
+    if (!err)
+        w->bytes = (pages - unused) * size;
+    return err;
+}
+
+static bool has_room(const struct writer *w, int64_t bytes)
+{
+    return !w->conf->max_bytes || w->bytes + bytes <= w->conf->max_bytes;
 }
 
 int writer_recover(struct writer *w)
@@ -229,6 +263,10 @@ static int apply_enqueue(struct writer *w, struct op *op)
 
     if (err)
         return err < 0 ? err : 0;
+    const int64_t bytes =
+        JOB_BYTES + (int64_t) (job->code.n + job->client_id.n + (job->webhook_url ? strlen(job->webhook_url) : 0));
+    if (!has_room(w, bytes))
+        return refuse(op, -EFBIG);
     if (job->max_queued && w->queued >= job->max_queued)
         return refuse(op, -EAGAIN);
     if (job->max_tenant_queued && t->queued >= job->max_tenant_queued)
@@ -254,6 +292,7 @@ static int apply_enqueue(struct writer *w, struct op *op)
     if (err)
         return err;
     tenant_add(w, t);
+    w->bytes += bytes;
     return answer_job(w, op, seq);
 }
 
@@ -522,9 +561,13 @@ static int apply_history(struct writer *w, struct op *op)
     unsigned char id[UUID_BYTES];
     int err = 0;
 
-    for (unsigned i = 0; i < op->n_history && !err; i++)
-        if (uuid_parse(op->history[i].id, UUID_SIZE - 1, id))
-            err = add_job(w, &op->history[i], id);
+    for (unsigned i = 0; i < op->n_history && !err; i++) {
+        const int64_t bytes = JOB_BYTES + (int64_t) op->history[i].client_id.n;
+        if (!uuid_parse(op->history[i].id, UUID_SIZE - 1, id) || !has_room(w, bytes))
+            continue;
+        err = add_job(w, &op->history[i], id);
+        w->bytes += bytes;
+    }
     return err;
 }
 
@@ -694,7 +737,7 @@ static int drop_old(struct writer *w, int64_t over_before_us, int64_t max, int *
 
 static int apply_sweep(struct writer *w, struct op *op)
 {
-    int aged = 0, counted = 0;
+    int aged = 0, counted = 0, large = 0;
     int err = 0;
     PREPARE(s, DROP_IDEM);
 
@@ -703,11 +746,14 @@ static int apply_sweep(struct writer *w, struct op *op)
     int64_t excess = w->conf->retention_count ? w->jobs - w->conf->retention_count : 0;
     if (!err && excess > 0)
         err = drop_old(w, INT64_MAX, excess, &counted);
+    if (!err && w->conf->max_bytes && w->bytes > w->conf->max_bytes / 10 * 9) /* a few: each may be large */
+        err = drop_old(w, INT64_MAX, SWEEP_LARGE, &large);
     sqlite3_bind_int64(s, 1, op->now_us);
     sqlite3_bind_int64(s, 2, SWEEP_MAX);
     if (!err)
         err = db_step(s);
-    op->answer.more = aged == SWEEP_MAX || counted == SWEEP_MAX || sqlite3_changes(w->db.handle) == SWEEP_MAX;
+    op->answer.more =
+        aged == SWEEP_MAX || counted == SWEEP_MAX || large == SWEEP_LARGE || sqlite3_changes(w->db.handle) == SWEEP_MAX;
     return err;
 }
 

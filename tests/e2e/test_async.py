@@ -71,6 +71,22 @@ def test_the_queue_has_a_limit(make_server, receiver):
     assert sum(entry["state"] == "queued" for entry in listed) == 3
 
 
+def test_the_store_has_a_size(make_server, receiver):
+    service = make_server(env={**HOOKS, "HATCHERY_JOBS_MAX_BYTES": "2M", "HATCHERY_POOL_MAX_RUNS": "1"})
+    code = "#" + "x" * 200000 + "\nimport time; time.sleep(60)"
+    replies = [service.run(code, timeout=60, webhook_url=receiver.url("ok/size")) for _ in range(14)]
+    assert [reply.status for reply in replies[:5]] == [202] * 5
+    refused = replies[-1]
+    assert refused.status == 503 and "jobs.max_bytes" in refused["error"] and "retry-after" in refused.headers
+    assert service.run("return 1", id="sync", timeout=1).status in (200, 408), "synchronous runs go on"
+    accepted = [reply["job_id"] for reply in replies if reply.status == 202]
+    for job_id in accepted:
+        assert service.request("DELETE", f"/v1/jobs/{job_id}").status == 200
+    wait_for(lambda: service.run("return 1", webhook_url=receiver.url("ok/size/again")).status == 202, 30, "room again")
+    assert json.loads(receiver.wait("ok/size/again")[0].body)["code"] == 200
+    receiver.wait("ok/size", len(accepted))
+
+
 def test_zero_is_unlimited(make_server, receiver):
     service = make_server(env={**HOOKS, "MAX_QUEUE_LENGTH": "0"})
     assert service.run("return 1", webhook_url=receiver.url("ok/unlimited"))["max_queue_length"] == "unlimited"

@@ -659,6 +659,42 @@ static void test_retention(void **state)
     assert_int_equal(ASK(get, "k", queued.id)->err, 0);
 }
 
+static void test_a_store_has_a_size(void **state)
+{
+    struct test *t = *state;
+    static char code[100000];
+    struct store_job job, first = { 0 };
+    const struct store_end end = an_end(STORE_DONE, "reply");
+    int n = 0;
+
+    close_store(t);
+    t->conf.max_bytes = 1000000;
+    open_store(t);
+    memset(code, '#', sizeof(code));
+    do {
+        job = a_job("k", "");
+        job.code = (struct store_bytes){ code, sizeof(code) };
+        if (!n)
+            first = job;
+        n++;
+    } while (ASK(enqueue, &job)->err == 0 && n < 20);
+    assert_int_equal(t->seen.err, -EFBIG);
+    assert_in_range(n, 8, 10);
+    assert_int_equal(ASK(get, "k", job.id)->err, -ENOENT);
+    /* What was accepted goes on. */
+    assert_int_equal(claim(t, 1, true)->n, 1);
+    struct store_lease lease = t->seen.records[0].lease;
+    struct store_end large = end;
+    large.body = (struct store_bytes){ code, sizeof(code) };
+    assert_int_equal(ASK(finish, &lease, &large)->err, 0);
+    assert_int_equal(ASK(enqueue, &job)->err, -EFBIG);
+    /* The oldest that is over makes room. */
+    assert_int_equal(ASK(sweep, 5000)->err, 0);
+    assert_int_equal(ASK(get, "k", first.id)->err, -ENOENT);
+    assert_int_equal(ASK(enqueue, &job)->err, 0);
+    assert_int_equal(ASK(enqueue, &first)->err, -EFBIG);
+}
+
 static void test_a_batch_answers_in_order(void **state)
 {
     struct test *t = *state;
@@ -788,6 +824,7 @@ int main(void)
         TEST(attempts_are_recorded),
         TEST(a_host_holds_up_no_other),
         TEST(retention),
+        TEST(a_store_has_a_size),
         TEST(a_batch_answers_in_order),
         TEST(what_was_acknowledged_survives_sigkill),
         TEST(damaged_files_are_refused),
