@@ -556,7 +556,8 @@ static int prepare(struct sqlite *sqlite, struct buf *error)
     if (!err)
         err = writer_count(w);
     if (err)
-        buf_addf(error, "the store %s cannot be used: %s", sqlite->conf.path, sqlite3_errmsg(w->db.handle));
+        buf_addf(error, "the store %s cannot be used: %s (%s)", sqlite->conf.path, db_hint(err),
+                 sqlite3_errmsg(w->db.handle));
     return err ? err : db_open(&sqlite->read, sqlite->conf.path, false, error);
 }
 

@@ -86,6 +86,9 @@ int db_exec(struct db *db, const char *sql);
 /* What SQLite's code means. */
 int db_errno(int code);
 
+/* What whoever operates it can do about that. */
+const char *db_hint(int err);
+
 /* Bind what may be absent. */
 void db_bind_bytes(sqlite3_stmt *statement, int index, struct store_bytes bytes);
 void db_bind_string(sqlite3_stmt *statement, int index, const char *s);

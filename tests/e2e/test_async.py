@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import subprocess
 import threading
 import time
 
@@ -263,6 +264,38 @@ def test_a_full_disk(make_server, receiver, tmp_path):
         service.stop()
     finally:
         os.system(f"umount -l {tmp_path}")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="mounts a file system")
+def test_a_disk_that_has_become_read_only(make_server, receiver, tmp_path):
+    """As after an error of the disk: the next start finds it so.  What had been accepted waits for the one after that."""
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "mode=755", "none", tmp_path], check=True)
+    try:
+        service = make_server("--state", str(tmp_path / "state"), env={**HOOKS, "HATCHERY_POOL_MAX_RUNS": "1"})
+        busy = service.run("import time; time.sleep(60)", webhook_url=receiver.url("ok/read-only"), timeout=60)
+        kept = service.run("return 'kept'", webhook_url=receiver.url("ok/read-only/kept"))
+        wait_state(service, busy["job_id"], "running")
+        assert kept.status == 202 and service.request("DELETE", f"/v1/jobs/{kept['job_id'][:-1]}").status == 400
+        service.stop(signal.SIGKILL)
+        subprocess.run(["mount", "-o", "remount,ro", tmp_path], check=True)
+        service.announcement = ""
+        service.start()
+        assert service.run("return 'sync'").response["result"] == "sync"
+        refused = service.run("return 1", webhook_url=receiver.url("ok/read-only"))
+        assert refused.status == 503 and "log says why" in refused["error"] and "retry-after" in refused.headers
+        assert service.request("GET", f"/v1/jobs/{kept['job_id']}").status == 503
+        line = service.logged("asynchronous jobs are not available")
+        assert "read-only" in line["error"] and "remount" in line["error"], line
+        assert service.request("GET", "/readyz")["store"] == "none"
+        service.stop()
+        subprocess.run(["mount", "-o", "remount,rw", tmp_path], check=True)
+        service.announcement = ""
+        service.start()
+        assert service.request("DELETE", f"/v1/jobs/{busy['job_id']}").status == 200
+        assert json.loads(receiver.wait("ok/read-only/kept")[0].body)["response"]["result"] == "kept"
+        service.stop()
+    finally:
+        subprocess.run(["umount", "-l", tmp_path], check=True)
 
 
 def test_a_synchronous_run_leaves_a_row(hooks):
