@@ -659,6 +659,33 @@ static void test_retention(void **state)
     assert_int_equal(ASK(get, "k", queued.id)->err, 0);
 }
 
+/* A key that is known for a job that is no more says nothing, and must not stay for its day: there could be millions. */
+static void test_keys_go_with_their_jobs(void **state)
+{
+    struct test *t = *state;
+    const struct store_end end = an_end(STORE_DONE, "reply");
+    char name[8], command[256];
+
+    t->conf.retention_count = 2;
+    close_store(t);
+    open_store(t);
+    for (int i = 0; i < 10; i++) {
+        struct store_job job = a_job("k", "pass");
+        snprintf(name, sizeof(name), "key%d", i);
+        job.idem_key = name;
+        job.idem_expires_us = 1000000 + i;
+        ASK(enqueue, &job);
+        struct store_lease lease = claim(t, 1, true)->records[0].lease;
+        ASK(finish, &lease, &end);
+    }
+    assert_int_equal(ASK(sweep, 5000)->err, 0);
+    snprintf(command, sizeof(command),
+             "/usr/bin/python3 -c 'import sqlite3; c = sqlite3.connect(\"%s\"); "
+             "assert c.execute(\"SELECT group_concat(name) FROM idempotency\").fetchone()[0] == \"key8,key9\"'",
+             t->path);
+    assert_int_equal(system(command), 0);
+}
+
 static void test_a_store_has_a_size(void **state)
 {
     struct test *t = *state;
@@ -824,6 +851,7 @@ int main(void)
         TEST(attempts_are_recorded),
         TEST(a_host_holds_up_no_other),
         TEST(retention),
+        TEST(keys_go_with_their_jobs),
         TEST(a_store_has_a_size),
         TEST(a_batch_answers_in_order),
         TEST(what_was_acknowledged_survives_sigkill),
