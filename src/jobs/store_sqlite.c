@@ -167,8 +167,6 @@ static int commit(struct sqlite *sqlite, struct op *first, unsigned n)
     int err = set_durable(sqlite, durable);
     if (!err)
         err = db_exec(&w->db, "BEGIN IMMEDIATE");
-    if (!err)
-        err = writer_measure(w);
     op = first;
     for (unsigned i = 0; i < n && !err; i++, op = op->next)
         err = writer_apply(w, op);

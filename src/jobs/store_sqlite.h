@@ -113,15 +113,12 @@ struct writer {
     struct tenant *tenants;
     double vt; /* of the job that was given last */
     int64_t queued, suspects, jobs;
-    int64_t bytes; /* in use: as measured when the transaction began, and what it has added since */
+    int64_t bytes; /* in use: as measured last, and what was added since */
 };
 
 /* Take back what another owner had claimed; count what there is. */
 int writer_recover(struct writer *w);
 int writer_count(struct writer *w);
-
-/* See how much is in use, once a transaction. */
-int writer_measure(struct writer *w);
 
 /* Apply one operation inside of a transaction; its answer's err is 0 or the operation's own refusal.
  * Returns -errno when the transaction is broken. */

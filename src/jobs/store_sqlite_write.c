@@ -74,6 +74,35 @@ static struct tenant *next_tenant(struct writer *w)
     return best;
 }
 
+static int read_number(struct writer *w, enum statement which, int64_t *ret)
+{
+    sqlite3_stmt *s = db_statement(&w->db, which);
+    int r = s ? db_step(s) : -EIO;
+
+    if (r <= 0)
+        return r ? r : -EIO;
+    *ret = sqlite3_column_int64(s, 0);
+    sqlite3_reset(s);
+    return 0;
+}
+
+/* How much is in use.  In between, what is added is counted: asking costs a batch a twentieth of its time. */
+static int measure(struct writer *w)
+{
+    int64_t pages, unused, size;
+
+    if (!w->conf->max_bytes)
+        return 0;
+    int err = read_number(w, SQL_PAGES, &pages);
+    if (!err)
+        err = read_number(w, SQL_FREE_PAGES, &unused);
+    if (!err)
+        err = read_number(w, SQL_PAGE_SIZE, &size);
+    if (!err)
+        w->bytes = (pages - unused) * size;
+    return err;
+}
+
 int writer_count(struct writer *w)
 {
     PREPARE(jobs, COUNT_JOBS);
@@ -94,35 +123,7 @@ int writer_count(struct writer *w)
         return r;
     w->jobs = sqlite3_column_int64(jobs, 0);
     sqlite3_reset(jobs);
-    return 0;
-}
-
-static int read_number(struct writer *w, enum statement which, int64_t *ret)
-{
-    sqlite3_stmt *s = db_statement(&w->db, which);
-    int r = s ? db_step(s) : -EIO;
-
-    if (r <= 0)
-        return r ? r : -EIO;
-    *ret = sqlite3_column_int64(s, 0);
-    sqlite3_reset(s);
-    return 0;
-}
-
-int writer_measure(struct writer *w)
-{
-    int64_t pages, unused, size;
-
-    if (!w->conf->max_bytes)
-        return 0;
-    int err = read_number(w, SQL_PAGES, &pages);
-    if (!err)
-        err = read_number(w, SQL_FREE_PAGES, &unused);
-    if (!err)
-        err = read_number(w, SQL_PAGE_SIZE, &size);
-    if (!err)
-        w->bytes = (pages - unused) * size;
-    return err;
+    return measure(w);
 }
 
 static bool has_room(const struct writer *w, int64_t bytes)
@@ -265,6 +266,8 @@ static int apply_enqueue(struct writer *w, struct op *op)
         return err < 0 ? err : 0;
     const int64_t bytes =
         JOB_BYTES + (int64_t) (job->code.n + job->client_id.n + (job->webhook_url ? strlen(job->webhook_url) : 0));
+    if (!has_room(w, bytes) && (err = measure(w)) < 0)
+        return err;
     if (!has_room(w, bytes))
         return refuse(op, -EFBIG);
     if (job->max_queued && w->queued >= job->max_queued)
@@ -410,6 +413,7 @@ static int add_result(struct writer *w, int64_t seq, const struct store_end *end
         sqlite3_bind_int64(s, 1, seq);
         db_bind_bytes(s, 2, end->body);
         err = db_step(s);
+        w->bytes += (int64_t) end->body.n;
     }
     PREPARE(delivery, ADD_DELIVERY);
     sqlite3_bind_int64(delivery, 1, seq);
@@ -738,10 +742,10 @@ static int drop_old(struct writer *w, int64_t over_before_us, int64_t max, int *
 static int apply_sweep(struct writer *w, struct op *op)
 {
     int aged = 0, counted = 0, large = 0;
-    int err = 0;
+    int err = measure(w);
     PREPARE(s, DROP_IDEM);
 
-    if (w->conf->retention_age_us)
+    if (!err && w->conf->retention_age_us)
         err = drop_old(w, op->now_us - w->conf->retention_age_us, SWEEP_MAX, &aged);
     int64_t excess = w->conf->retention_count ? w->jobs - w->conf->retention_count : 0;
     if (!err && excess > 0)
