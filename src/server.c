@@ -301,6 +301,7 @@ static int start_http(struct server *s, int listener)
                                     .idle_timeout_ms = s->conf.idle_timeout_ms,
                                     .write_timeout_ms = s->conf.write_timeout_ms,
                                     .max_body = (size_t) s->conf.max_body,
+                                    .max_bodies = (size_t) s->conf.max_bodies,
                                     .key_ok = api_key_ok,
                                     .data = &s->api };
     s->http = http_new(s->loop, &conf, api_routes, &s->api);
@@ -337,6 +338,7 @@ static void open_store(struct server *s)
     const struct store_conf conf = { .path = "jobs.db",
                                      .retention_age_us = s->conf.retention_age_us,
                                      .retention_count = s->conf.retention_count,
+                                     .max_bytes = s->conf.store_bytes,
                                      .on_wake = on_store_wake,
                                      .data = s };
     const struct backlog_conf backlog = { .loop = s->loop,

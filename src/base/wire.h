@@ -62,8 +62,8 @@ struct wire_server_conf {
     int64_t rotate_runs, rotate_age_ms; /* of a zygote; 0: unlimited */
     unsigned max_connections, max_connections_per_address;
     unsigned head_timeout_ms, body_timeout_ms, idle_timeout_ms, write_timeout_ms;
-    int64_t max_body;
-    int64_t retention_age_us, retention_count; /* 0: unlimited */
+    int64_t max_body, max_bodies;
+    int64_t retention_age_us, retention_count, store_bytes; /* 0: unlimited */
     bool idempotency_by_id;
     unsigned webhooks_per_host, webhooks_in_all;
     unsigned n_retries;

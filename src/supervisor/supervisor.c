@@ -24,6 +24,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <poll.h>
 #include <signal.h>
 #include <sodium.h>
@@ -31,6 +32,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <sys/signalfd.h>
 #include <sys/sysinfo.h>
 #include <sys/wait.h>
@@ -139,8 +141,10 @@ static void fill_server_conf(struct supervisor *s)
         .idle_timeout_ms = (unsigned) c->server_idle_timeout,
         .write_timeout_ms = (unsigned) c->server_write_timeout,
         .max_body = c->server_max_body,
+        .max_bodies = c->server_max_bodies > c->server_max_body ? c->server_max_bodies : c->server_max_body,
         .retention_age_us = c->jobs_retention_age * 1000,
         .retention_count = c->jobs_retention_count,
+        .store_bytes = c->jobs_max_bytes,
         .idempotency_by_id = c->jobs_idempotency_by_id,
         .log_format = word_index(c->log_format, log_formats),
         .log_level = log_level_of(s->options),
@@ -463,6 +467,17 @@ static void start_due(struct supervisor *s)
             start_child(s, children[i]);
 }
 
+static void warn_of_readable(const char *path, const char *what)
+{
+    struct stat st;
+    char hint[PATH_MAX + 16];
+
+    if (!path || !*path || stat(path, &st) < 0 || !(st.st_mode & S_IROTH))
+        return;
+    snprintf(hint, sizeof(hint), "chmod 600 %s", path);
+    log_warn("a file with a secret can be read by every user of this machine", LOG_S("what", what) LOG_S("hint", hint));
+}
+
 static void announce(const struct supervisor *s)
 {
     const char *key = s->options->generated_key;
@@ -485,6 +500,8 @@ static void announce(const struct supervisor *s)
     if (strncmp(s->conf->server_listen, "0.0.0.0:", 8) == 0 || strncmp(s->conf->server_listen, "[::]:", 5) == 0)
         log_warn("listening on all addresses of this machine, without TLS: whoever can reach it can send keys and "
                  "programs in the clear; put a proxy in front");
+    warn_of_readable(s->conf->server_api_key_file, "server.api_key_file");
+    warn_of_readable(s->conf->webhooks_secret_file, "webhooks.secret_file");
 }
 
 /* The first box could not take a step of the jail: its layer is one that only making a box can show. */
