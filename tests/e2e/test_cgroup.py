@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """What the supervisor does with the boxes' cgroups while programs run."""
+import os
 import pathlib
 import threading
 
