@@ -74,7 +74,7 @@ const char *api_store_error(int err, int *ret_status)
     case -ENODATA: *ret_status = 409; return "The job's program is no longer kept: send it again";
     case -EAGAIN: *ret_status = 429; return "MAX_QUEUE_LENGTH reached: nothing was queued, try again";
     case -EBUSY: *ret_status = 409; return "The job is being worked on: try again";
-    case -ENOMSG: *ret_status = 409; return "The job is not over yet, or has no webhook_url";
+    case -ENOMSG: *ret_status = 409; return "The job is not over yet, or was sent without webhook_url";
     case -EBADMSG: *ret_status = 422; return "Idempotency-Key: it was used with another request before";
     case -EFBIG: return "The store has reached jobs.max_bytes: the job was not accepted, try again later";
     case -ENOSPC: return "The store is full: the job was not accepted, try again later";
