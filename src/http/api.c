@@ -161,7 +161,9 @@ static void readyz(struct request *req, void *data)
 
     buf_init(&body, 2048);
     buf_addf(&body, "{\"status\": \"%s\", \"store\": \"%s\", ", ready ? "ready" : "not ready",
-             api->backlog ? "ok" : "none");
+             !api->backlog           ? "none"
+             : api->store->write_err ? "failing"
+                                     : "ok");
     add_isolation(&body, api->conf->layers_missing);
     buf_adds(&body, ready ? "}" : ", \"error\": \"no box is warm, or the server is stopping\"}");
     reply_json(req, ready ? 200 : 503, &body, ready ? 0 : 1);

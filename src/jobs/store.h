@@ -187,6 +187,7 @@ struct store_ops {
 /* What every engine's struct begins with. */
 struct store {
     const struct store_ops *ops;
+    _Atomic int write_err; /* why the last change could not be written, or 0 */
 };
 
 struct store_conf {

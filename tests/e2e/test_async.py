@@ -255,7 +255,7 @@ def test_a_full_disk(make_server, receiver, tmp_path):
     try:
         service = make_server("--state", str(tmp_path / "state"), env={**HOOKS, "HATCHERY_POOL_MAX_RUNS": "1"})
         accepted, refused = [], None
-        blocker = service.run("import time; time.sleep(4)", webhook_url=receiver.url("ok/full"))
+        blocker = service.run("import time; time.sleep(8)", webhook_url=receiver.url("ok/full"))
         assert blocker.status == 202
         while not refused:
             reply = service.run("#" + "x" * 100000 + "\nreturn 1", webhook_url=receiver.url("ok/full"))
@@ -265,9 +265,11 @@ def test_a_full_disk(make_server, receiver, tmp_path):
                 refused = reply
             assert len(accepted) < 100
         assert refused.status == 503 and "full" in refused["error"] and "retry-after" in refused.headers
+        assert service.request("GET", "/readyz")["store"] == "failing"
         assert service.run("return 'sync'").response["result"] == "sync"
         os.system(f"mount -o remount,size=64m {tmp_path}")
         assert service.run("return 2", webhook_url=receiver.url("ok/full")).status == 202
+        assert service.request("GET", "/readyz")["store"] == "ok"
         got = receiver.wait("ok/full", len(accepted) + 2, 60)
         assert set(accepted) <= {json.loads(d.body)["job_id"] for d in got}
         service.stop()
