@@ -144,9 +144,10 @@ int key_new(const struct conf *conf, struct keyfile_key *key)
     struct list list = { 0 };
     unsigned char bytes[32];
     char text[48] = "hk_";
-    struct buf error;
+    struct buf error, path;
 
     buf_init(&error, 1024);
+    buf_init(&path, 4096);
     if (!keyfile_name_ok(key->name) || strcmp(key->name, KEYFILE_DEFAULT) == 0) {
         buf_addf(&error,
                  "a key's name has 1 to %d letters, digits, '.', '_' and '-', and is not '%s', which is API_KEY's",
@@ -170,7 +171,10 @@ int key_new(const struct conf *conf, struct keyfile_key *key)
     free(list.keys);
     if (err)
         return fail(&error);
-    fprintf(stderr, "The key '%s', shown this once; a running server knows it already:\n", key->name);
+    state_path(conf->server_state, &path, &error); /* it was opened by this name */
+    fprintf(stderr, "The key '%s', shown this once; a server whose state directory is %.*s knows it from now on:\n",
+            key->name, (int) path.len, path.data);
+    buf_free(&path);
     printf("%s\n", text);
     sodium_memzero(text, sizeof(text));
     return EXIT_SUCCESS;

@@ -74,7 +74,7 @@ const char *api_store_error(int err, int *ret_status)
     case -ENODATA: *ret_status = 409; return "The job's program is no longer kept: send it again";
     case -EAGAIN: *ret_status = 429; return "MAX_QUEUE_LENGTH reached: nothing was queued, try again";
     case -EBUSY: *ret_status = 409; return "The job is being worked on: try again";
-    case -ENOMSG: *ret_status = 409; return "The job is not over yet, or has no webhook_url";
+    case -ENOMSG: *ret_status = 409; return "The job is not over yet, or was sent without webhook_url";
     case -EBADMSG: *ret_status = 422; return "Idempotency-Key: it was used with another request before";
     case -EFBIG: return "The store has reached jobs.max_bytes: the job was not accepted, try again later";
     case -ENOSPC: return "The store is full: the job was not accepted, try again later";
@@ -161,7 +161,9 @@ static void readyz(struct request *req, void *data)
 
     buf_init(&body, 2048);
     buf_addf(&body, "{\"status\": \"%s\", \"store\": \"%s\", ", ready ? "ready" : "not ready",
-             api->backlog ? "ok" : "none");
+             !api->backlog           ? "none"
+             : api->store->write_err ? "failing"
+                                     : "ok");
     add_isolation(&body, api->conf->layers_missing);
     buf_adds(&body, ready ? "}" : ", \"error\": \"no box is warm, or the server is stopping\"}");
     reply_json(req, ready ? 200 : 503, &body, ready ? 0 : 1);

@@ -247,9 +247,8 @@ static void refuse_full(struct execution *e, int err)
         snprintf(text, sizeof(text), "MAX_QUEUE_LENGTH (%lld) reached: nothing was run, try again",
                  (long long) e->api->conf->queue_max);
     else
-        snprintf(text, sizeof(text),
-                 "The key %s has %u requests waiting, as many as it may: nothing was run, try again", e->key->file.name,
-                 e->key->share.max_waiting);
+        snprintf(text, sizeof(text), "As many requests of the key %s wait as may (%u): nothing was run, try again",
+                 e->key->file.name, e->key->share.max_waiting);
     refuse_job(e, 429, text, 1);
 }
 

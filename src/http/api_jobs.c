@@ -143,14 +143,25 @@ static void add_delivery(struct buf *out, const struct store_record *r)
     buf_addf(out, ", \"delivery\": \"%s\"", delivery_word(r));
 }
 
-static void add_job(struct buf *out, const struct store_record *r)
+/* How often it was given to a box: the claim that buried a dead one was none, and a run that its caller waited for
+ * needed no claim. */
+static int begun(const struct store_record *r)
 {
+    if (r->state == STORE_DEAD)
+        return r->attempt - 1;
+    return r->attempt ? r->attempt : r->started_us != 0;
+}
+
+static void add_job(struct buf *out, const struct api *api, const struct store_record *r)
+{
+    int64_t started_us = r->state == STORE_RUNNING ? backlog_started_us(api->backlog, r->id) : r->started_us;
+
     buf_addf(out, "{\"job_id\": \"%s\", \"state\": \"%s\"", r->id, store_state_word(r->state));
     add_text(out, "id", r->client_id);
     add_time(out, "created_at", r->created_us);
-    add_time(out, "started_at", r->started_us);
+    add_time(out, "started_at", started_us);
     add_time(out, "finished_at", r->over_us);
-    buf_addf(out, ", \"attempts\": %d, \"timeout\": %lld, \"code\": ", r->attempt, (long long) r->timeout_ms / 1000);
+    buf_addf(out, ", \"attempts\": %d, \"timeout\": %lld, \"code\": ", begun(r), (long long) r->timeout_ms / 1000);
     if (r->status)
         buf_addf(out, "%d", r->status);
     else
@@ -321,7 +332,7 @@ static void answer_list(struct question *q, const struct store_answer *answer)
     buf_adds(&out, "{\"jobs\": [");
     for (unsigned i = 0; i < answer->n; i++) {
         buf_adds(&out, i ? ", " : "");
-        add_job(&out, &answer->records[i]);
+        add_job(&out, q->api, &answer->records[i]);
         buf_addc(&out, '}');
     }
     buf_adds(&out, "], \"next_cursor\": ");
@@ -387,7 +398,7 @@ static void answer_job(struct question *q, const struct store_answer *answer)
     struct buf out;
 
     buf_init(&out, SIZE_MAX / 2);
-    add_job(&out, r);
+    add_job(&out, q->api, r);
     add_delivery(&out, r);
     buf_adds(&out, ", \"reply\": ");
     if (r->body.p)

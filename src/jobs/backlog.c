@@ -456,13 +456,23 @@ static void on_submitted(void *data, const struct store_answer *answer)
     check_idle(b);
 }
 
+/* What is left of a limit of the store's queue: those that wait in the pool wait as well. */
+static int64_t room_beside(int64_t max, int64_t waiting)
+{
+    return max <= 0 ? max : max > waiting ? max - waiting : -1;
+}
+
 void backlog_submit(struct backlog *b, const struct store_job *job, store_done *done, void *data)
 {
     struct submission *s = xcalloc(1, sizeof(*s));
+    struct store_job limited = *job;
 
+    limited.max_queued = room_beside(job->max_queued, pool_queue_length(b->conf.pool));
+    limited.max_tenant_queued =
+        room_beside(job->max_tenant_queued, keys_named(b->conf.keys, job->tenant)->share.waiting);
     *s = (struct submission){ b, done, data };
     b->asked++;
-    ops(b)->enqueue(b->conf.store, job, on_submitted, s);
+    ops(b)->enqueue(b->conf.store, &limited, on_submitted, s);
     claim_now(b);
 }
 
@@ -473,12 +483,23 @@ void backlog_requeue(struct backlog *b, const char *tenant, const char *id, int6
 
     *s = (struct submission){ b, done, data };
     b->asked++;
-    ops(b)->requeue(b->conf.store, tenant, id, max_queued, on_submitted, s);
+    ops(b)->requeue(b->conf.store, tenant, id, room_beside(max_queued, pool_queue_length(b->conf.pool)), on_submitted,
+                    s);
 }
 
 int64_t backlog_queued(const struct backlog *b)
 {
     return b->queued;
+}
+
+int64_t backlog_started_us(const struct backlog *b, const char *id)
+{
+    const struct lease *lease;
+
+    LIST_FOREACH(lease, &b->leases, link)
+    if (strcmp(lease->job.id, id) == 0)
+        return lease->job.started_us ? wall_us() - (now_us() - lease->job.started_us) : 0;
+    return 0;
 }
 
 /* --- cancelling --- */

@@ -52,6 +52,9 @@ void backlog_history(struct backlog *backlog, const struct store_record *record)
 /* Jobs that wait in the store. */
 int64_t backlog_queued(const struct backlog *backlog);
 
+/* When the job @id, which runs, began, by the wall clock; 0: it waits for its box, or is not ours. */
+int64_t backlog_started_us(const struct backlog *backlog, const char *id);
+
 /* Start no more jobs, give back those that have not begun; @on_idle when the others are over and on disk. */
 void backlog_drain(struct backlog *backlog, void (*on_idle)(void *data), void *data);
 

@@ -51,7 +51,7 @@ struct store_job {
     const char *idem_key;    /* NULL: none */
     unsigned char fingerprint[STORE_FINGERPRINT];
     int64_t idem_expires_us;
-    int64_t max_queued, max_tenant_queued; /* 0: unlimited */
+    int64_t max_queued, max_tenant_queued; /* 0: unlimited; below 0: none */
 };
 
 /* How a job ended, with the whole reply. */
@@ -187,6 +187,7 @@ struct store_ops {
 /* What every engine's struct begins with. */
 struct store {
     const struct store_ops *ops;
+    _Atomic int write_err; /* why the last change could not be written, or 0 */
 };
 
 struct store_conf {

@@ -46,7 +46,6 @@ struct sqlite {
     uv_async_t wake;
     uv_mutex_t lock; /* of @over */
     struct line over;
-    int last_err;   /* of a commit: a change is logged */
     bool is_normal; /* PRAGMA synchronous; FULL at first */
     void (*on_closed)(void *);
     void *on_closed_data;
@@ -187,17 +186,17 @@ static void answer_error(struct op *op, int err)
     op->answer = (struct store_answer){ .err = err };
 }
 
-/* Who operates it must learn of a disk that fills, once. */
-static void note_error(struct sqlite *sqlite, int err)
+/* Who operates it must learn of a disk that fills, once.  That nothing had to be written is no news. */
+static void note_error(struct sqlite *sqlite, int err, int64_t changes_before)
 {
-    if (err == sqlite->last_err)
+    if (err == sqlite->store.write_err || (!err && sqlite3_total_changes64(sqlite->write.db.handle) == changes_before))
         return;
     if (err)
         log_error("the store refuses to write: asynchronous requests get 503 until it can",
                   LOG_S("errno", strerrorname_np(-err)) LOG_S("sqlite", sqlite3_errmsg(sqlite->write.db.handle)));
     else
         log_info("the store writes again");
-    sqlite->last_err = err;
+    sqlite->store.write_err = err;
 }
 
 static void write_batch(struct sqlite *sqlite, struct op *batch)
@@ -206,15 +205,17 @@ static void write_batch(struct sqlite *sqlite, struct op *batch)
 
     for (struct op *op = batch; op; op = op->next)
         n++;
+    int64_t changes = sqlite3_total_changes64(sqlite->write.db.handle);
     int err = commit(sqlite, batch, n);
     for (struct op *op = batch; op && err; op = op->next) {
+        changes = sqlite3_total_changes64(sqlite->write.db.handle);
         int alone = n > 1 ? commit(sqlite, op, 1) : err;
         if (alone)
             answer_error(op, alone);
-        note_error(sqlite, alone);
+        note_error(sqlite, alone, changes);
     }
     if (!err)
-        note_error(sqlite, 0);
+        note_error(sqlite, 0, changes);
 }
 
 /* An idle store's log goes into the database, so that it does not stay large. */

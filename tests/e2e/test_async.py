@@ -67,9 +67,16 @@ def test_the_queue_has_a_limit(make_server, receiver):
     statuses = [service.run("import time; time.sleep(60)", webhook_url=receiver.url("ok/limit")) for _ in range(14)]
     full = [reply for reply in statuses if reply.status == 429]
     assert full and all("MAX_QUEUE_LENGTH (3)" in reply["error"] and "retry-after" in reply.headers for reply in full)
-    listed = service.request("GET", "/v1/jobs?limit=100")["jobs"]
+    assert all(reply["queue_length"] >= 3 for reply in full)
+    def jobs():
+        return service.request("GET", "/v1/jobs?limit=100")["jobs"]
+
+    listed = wait_for(lambda: any(entry["started_at"] for entry in jobs()) and jobs(), 30, "the first to begin")
     assert len(listed) == len(statuses) - len(full)
-    assert sum(entry["state"] == "queued" for entry in listed) == 3
+    begun = [entry for entry in listed if entry["started_at"]]
+    assert len(begun) == 1 and begun[0]["state"] == "running" and begun[0]["finished_at"] is None
+    # Whoever waits, in the store or for the next box, is counted; a claim on its way between the two may hide one.
+    assert 2 <= len(listed) - 1 <= 4
 
 
 def test_the_store_has_a_size(make_server, receiver):
@@ -126,6 +133,7 @@ def test_a_job_that_is_lost_three_times_is_dead(make_server, receiver):
     reply = json.loads(receiver.wait("ok/poison")[0].body)
     assert reply["code"] == 500 and reply["reason"] == "worker_lost"
     assert job(service, poison["job_id"])["state"] == "dead"
+    assert job(service, poison["job_id"])["attempts"] == 3
     assert service.run("return 1", webhook_url=receiver.url("ok/after-poison")).status == 202
     receiver.wait("ok/after-poison")
 
@@ -247,7 +255,7 @@ def test_a_full_disk(make_server, receiver, tmp_path):
     try:
         service = make_server("--state", str(tmp_path / "state"), env={**HOOKS, "HATCHERY_POOL_MAX_RUNS": "1"})
         accepted, refused = [], None
-        blocker = service.run("import time; time.sleep(4)", webhook_url=receiver.url("ok/full"))
+        blocker = service.run("import time; time.sleep(8)", webhook_url=receiver.url("ok/full"))
         assert blocker.status == 202
         while not refused:
             reply = service.run("#" + "x" * 100000 + "\nreturn 1", webhook_url=receiver.url("ok/full"))
@@ -257,9 +265,11 @@ def test_a_full_disk(make_server, receiver, tmp_path):
                 refused = reply
             assert len(accepted) < 100
         assert refused.status == 503 and "full" in refused["error"] and "retry-after" in refused.headers
+        assert service.request("GET", "/readyz")["store"] == "failing"
         assert service.run("return 'sync'").response["result"] == "sync"
         os.system(f"mount -o remount,size=64m {tmp_path}")
         assert service.run("return 2", webhook_url=receiver.url("ok/full")).status == 202
+        assert service.request("GET", "/readyz")["store"] == "ok"
         got = receiver.wait("ok/full", len(accepted) + 2, 60)
         assert set(accepted) <= {json.loads(d.body)["job_id"] for d in got}
         service.stop()
