@@ -58,7 +58,7 @@ def check_killed_for_memory(reply, size):
     "        import time; time.sleep(100)\nos.wait(); os._exit(1)",
 ])
 def test_memory(small, code):
-    reply = small.run("print('before')\n" + code)
+    reply = small.run("print('before')\n" + code, timeout=20)
     if WATCHED and reply["reason"] == "exception":  # of the process that ate it, or of the one that waits for that
         assert reply["stdout"] == "before\n" and "MemoryError" in reply["stderr"]
         return
