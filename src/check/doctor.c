@@ -213,7 +213,19 @@ static void add_notes(const struct visit *v, json_t *notes)
                                           "systemd.unified_cgroup_hierarchy=1 on the kernel's command line."));
 }
 
-static json_t *report(const struct visit *v)
+/* The line of configuration that would do without what is missing, or NULL. */
+static json_t *weaker(const struct visit *v, const struct conf *conf)
+{
+    struct buf line;
+
+    buf_init(&line, OFFER_MAX);
+    bool any = require_offer(v->require, conf, &line);
+    json_t *text = any ? json_stringn(line.data, line.len) : NULL;
+    buf_free(&line);
+    return text;
+}
+
+static json_t *report(const struct visit *v, const struct conf *conf)
 {
     json_t *list = json_array(), *notes = json_array();
     struct utsname host;
@@ -232,9 +244,10 @@ static json_t *report(const struct visit *v)
     }
     add_notes(v, notes);
     static const char *const cgroups[] = { "none", "v1", "v2" };
-    return json_pack("{s:s, s:b, s:s, s:s, s:s, s:s, s:o, s:o, s:O*}", "version", VERSION, "ready", is_ready(v),
+    return json_pack("{s:s, s:b, s:s, s:s, s:s, s:s, s:o, s:o, s:o*, s:O*}", "version", VERSION, "ready", is_ready(v),
                      "kernel", host.release, "machine", host.machine, "user", started_as(), "cgroup",
-                     cgroups[v->require->cgroup_version], "layers", list, "notes", notes, "python", v->python);
+                     cgroups[v->require->cgroup_version], "layers", list, "notes", notes, "weaker", weaker(v, conf),
+                     "python", v->python);
 }
 
 /* --- as text --- */
@@ -270,6 +283,15 @@ static void print_packages(const json_t *python)
     printf("\n");
 }
 
+static void print_refusal(const json_t *r)
+{
+    const char *weaker = json_string_value(json_object_get(r, "weaker"));
+
+    printf("The server refuses to start: what is MISSING is required.\n");
+    if (weaker)
+        printf("To run in a weaker jail, name it: %s\n", weaker);
+}
+
 static void print_text(const struct visit *v, const json_t *r)
 {
     const json_t *item;
@@ -290,7 +312,7 @@ static void print_text(const struct visit *v, const json_t *r)
     if (is_ready(v))
         printf("Everything that is required holds. `hatchery selftest` runs into each wall.\n");
     else if (v->require->required & v->require->missing)
-        printf("The server refuses to start: a layer that is required is missing.\n");
+        print_refusal(r);
     else
         printf("No program could be run in a box:\n%.*s", (int) v->words.len, v->words.data ? v->words.data : "");
 }
@@ -305,7 +327,7 @@ int doctor(const struct conf *conf, bool json)
         fprintf(stderr, "hatchery: the doctor needs memory and a process: %s\n", strerror(-err));
         return EXIT_FAILURE;
     }
-    json_t *r = report(&v);
+    json_t *r = report(&v, conf);
     if (json) {
         json_dumpf(r, stdout, JSON_INDENT(2));
         printf("\n");

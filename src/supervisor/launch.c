@@ -54,11 +54,12 @@ int launch_check_root(const char *root, struct buf *error)
 
     if (!*root || (fd >= 0 && fstatat(fd, "usr/lib", &st, AT_SYMLINK_NOFOLLOW) == 0))
         return 0;
-    buf_addf(
-        error,
-        "isolation.root: %s%s (%s): make it with debootstrap --variant=minbase --include=libpython3.11,libseccomp2 "
-        "bookworm %s",
-        root, fd < 0 ? "" : " has no usr/lib", strerrorname_np(errno), root);
+    /* A directory that is there has another use: no command to paste may fill it. */
+    buf_addf(error,
+             "isolation.root: %s%s (%s): make %s with debootstrap --variant=minbase "
+             "--include=libpython3.11,libseccomp2 bookworm %s",
+             root, fd < 0 ? "" : " has no usr/lib", strerrorname_np(errno), fd < 0 ? "it" : "one",
+             fd < 0 ? root : "DIR");
     return -ENOENT;
 }
 

@@ -58,24 +58,29 @@ void require_probe_kernel(struct require *r)
 }
 
 /* The shortest list that asks for all that is here and was asked for. */
-static void suggest(const struct require *r, const struct conf *conf)
+bool require_offer(const struct require *r, const struct conf *conf, struct buf *out)
 {
     bool all = strncmp(conf->isolation_require, "all", 3) == 0 || strncmp(conf->isolation_require, "supported", 9) == 0;
+    uint32_t lost = r->required & r->missing;
 
-    fprintf(stderr, "hatchery: to run in a weaker jail, name it: isolation.require =%s", all ? " " : "");
-    if (all)
-        fprintf(stderr, "%s", conf->isolation_require);
+    for (int i = 0; i < LAYERS; i++)
+        if (lost & LAYER_BIT(i) && !layers[i].optional)
+            return false;
+    if (!lost)
+        return false;
+    buf_addf(out, "isolation.require =%s%s", all ? " " : "", all ? conf->isolation_require : "");
     for (int i = 0; i < LAYERS; i++) {
         bool missing = r->missing & LAYER_BIT(i), required = r->required & LAYER_BIT(i);
         if (required && (all ? missing : !missing))
-            fprintf(stderr, all ? " -%s" : " %s", layers[i].word);
+            buf_addf(out, all ? " -%s" : " %s", layers[i].word);
     }
-    fprintf(stderr, "\n");
+    return true;
 }
 
 int require_settle(const struct require *r, const struct conf *conf)
 {
     uint32_t lost = r->required & r->missing;
+    struct buf offer;
 
     for (int i = 0; i < LAYERS && !lost; i++)
         if (r->missing & LAYER_BIT(i))
@@ -86,9 +91,9 @@ int require_settle(const struct require *r, const struct conf *conf)
     for (int i = 0; i < LAYERS; i++)
         if (lost & LAYER_BIT(i))
             require_say(r, (enum layer) i);
-    for (int i = 0; i < LAYERS; i++)
-        if (lost & LAYER_BIT(i) && !layers[i].optional)
-            return -ENOTSUP; /* there is no jail without it */
-    suggest(r, conf);
+    buf_init(&offer, OFFER_MAX);
+    if (require_offer(r, conf, &offer))
+        fprintf(stderr, "hatchery: to run in a weaker jail, name it: %.*s\n", (int) offer.len, offer.data);
+    buf_free(&offer);
     return -ENOTSUP;
 }

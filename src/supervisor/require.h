@@ -34,6 +34,12 @@ void require_say(const struct require *r, enum layer layer);
 /* Ask the kernel for what it alone decides. */
 void require_probe_kernel(struct require *r);
 
+enum { OFFER_MAX = 8192 };
+
+/* Every layer has been looked for.  Append the line of configuration that would do without the required ones that are
+ * missing.  False where none is, or where there is no jail without one of them. */
+bool require_offer(const struct require *r, const struct conf *conf, struct buf *out);
+
 /* Every layer has been looked for.  0 where nothing required is missing: what else is missing is logged.
  * Else -ENOTSUP; the sentences, and the line of configuration that would do without, are on stderr. */
 int require_settle(const struct require *r, const struct conf *conf);

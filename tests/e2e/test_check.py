@@ -30,7 +30,7 @@ def states(report):
 @ROOT
 def test_all_is_well():
     status, report = doctor()
-    assert status == 0 and report["ready"] is True
+    assert status == 0 and report["ready"] is True and "weaker" not in report
     for layer in report["layers"]:
         assert not layer["required"] or layer["state"] == "holds", layer
     assert ALWAYS <= set(states(report))
@@ -79,6 +79,7 @@ def test_a_missing_layer(layer, call, conditions):
     assert report["ready"] is False
     entry = next(entry for entry in report["layers"] if entry["layer"] == layer)
     assert entry["state"] == "missing" and entry["errno"] == "EPERM" and entry["change"]
+    assert ("weaker" in report) == (layer in ("landlock", "ids")), "what an operator may do without is offered, no more"
     others = {word: state for word, state in states(report).items()
               if word != layer and not word.startswith("landlock_")}
     if layer == "landlock":  # an operator may do without: the others were put on
@@ -103,6 +104,8 @@ def test_what_is_behind_a_missing_layer_is_seen_too(tmp_path):
     assert "ids" in missing and all(layer["errno"] and layer["change"] for layer in missing.values())
     assert {state for word, state in states(report).items() if word not in missing} == {"holds"}
     assert ALWAYS & set(missing) == set()
+    line, _, words = report["weaker"].partition(" = ")
+    assert line == "isolation.require" and words.split() == ["all", *(f"-{word}" for word in missing)]
 
 
 @X86
@@ -197,6 +200,7 @@ def test_no_attempt_is_no_success():
 
 
 def test_what_stands_in_for_a_cgroup_is_named():
-    done = hatchery("selftest", "--only", "memory/heap", env={"HATCHERY_ISOLATION_CGROUP": "none"})
-    assert re.search("^held +memory +memory/heap .* as the layer 'cgroup' is not required here", done.stdout, re.M), done
-    assert done.returncode == 0
+    done, counts = selftest("--only", "memory/heap", HATCHERY_ISOLATION_CGROUP="none")
+    assert done.returncode == 0 and counts == [1, 1, 0, 0], done.stdout
+    assert re.search(r"^held +memory .* refused by the limit of each process, as the layer 'cgroup' is not required here: ",
+                     done.stdout, re.M), done.stdout

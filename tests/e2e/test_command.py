@@ -261,6 +261,8 @@ def test_the_user_and_the_root_are_looked_for(tmp_path):
     assert errors("nobody", "") == ""
     assert "hatchery.conf:2: server.user: 'root' is no user, or root" in errors("root", "")
     assert "hatchery.conf:4: isolation.root: " in errors("", tmp_path) and "has no usr/lib" in errors("", tmp_path)
+    assert f"bookworm {tmp_path}/new" in errors("", tmp_path / "new")
+    assert str(tmp_path) not in errors("", tmp_path).partition("debootstrap")[2], "it is somebody's directory"
     (tmp_path / "usr/lib").mkdir(parents=True)
     assert errors("", tmp_path) == ""
 

@@ -47,6 +47,7 @@ signal.pause()
 
 # attempt: memory-of-children
 # wall: memory
+# timeout: 50
 # needs: cgroup
 # expect: run memory Memory limit exceeded (512 MiB)
 # Each child stays below the limit, all together do not; the kernel kills one, and that ends the run.
