@@ -66,7 +66,8 @@ def test_memory(small, code):
 
 
 def test_memory_that_is_freed_does_not_count(small):
-    assert small.run("for _ in range(20):\n    x = bytearray(20 << 20)\n    del x\nreturn 'fine'").response["result"] == "fine"
+    reply = small.run("for _ in range(20):\n    x = bytearray(20 << 20)\n    del x\nreturn 'fine'", timeout=20)
+    assert reply.response["result"] == "fine"
 
 
 @CGROUP_ALONE
