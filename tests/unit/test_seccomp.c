@@ -439,10 +439,9 @@ static void test_foreign(void **state)
 
 /* The calls that the zygote makes for a box, and whose rules are in a box's own part. */
 static const char *const setup[] = {
-    "capset",      "clone",   "close_range", "dup3",          "execveat",  "landlock_restrict_self",
-    "mount",       "prctl",   "prlimit64",   "recvmsg",       "seccomp",   "sendmsg",
-    "setgroups",   "setns",   "setpriority", "setdomainname", "setresgid", "setresuid",
-    "sethostname", "unshare",
+    "capset", "clone",       "clone3",        "close_range", "dup3",      "execveat",    "landlock_restrict_self",
+    "mount",  "prctl",       "prlimit64",     "recvmsg",     "seccomp",   "sendmsg",     "setgroups",
+    "setns",  "setpriority", "setdomainname", "setresgid",   "setresuid", "sethostname", "unshare",
 };
 
 static bool is_setup(int nr)
