@@ -45,7 +45,7 @@ static int parse_line(char *line, struct keyfile_key *key)
 int keyfile_parse(const char *text, size_t len, void (*on_key)(void *data, const struct keyfile_key *key), void *data,
                   unsigned *ret_line)
 {
-    struct keyfile_key key;
+    struct keyfile_key key = { 0 };
     char line[512];
 
     for (unsigned number = 1; len; number++) {

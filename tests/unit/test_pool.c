@@ -96,10 +96,11 @@ static void on_ask_zygote(void *data)
     s->n_zygotes_asked++;
 }
 
-static void on_long(void *data, uint32_t slot, uint32_t serial)
+static void on_long(void *data, uint32_t slot, uint32_t serial, bool maybe)
 {
     (void) data;
     (void) slot;
+    (void) maybe;
     assert_int_not_equal(serial, 0);
 }
 
