@@ -8,11 +8,11 @@
 #include "confine.h"
 
 #include "base/fd.h"
+#include "base/filter.h"
 #include "box/kernel.h"
 
 #include <errno.h>
 #include <fcntl.h>
-#include <sched.h>
 #include <seccomp.h>
 #include <stdint.h>
 
@@ -52,24 +52,6 @@ static int enter_landlock(int state_fd)
     return 0;
 }
 
-static int add(scmp_filter_ctx ctx, uint32_t action, const char *name, unsigned n, const struct scmp_arg_cmp *args)
-{
-    int number = seccomp_syscall_resolve_name(name);
-    if (number == __NR_SCMP_ERROR || number < 0)
-        return 0; /* not on this architecture */
-    return seccomp_rule_add_array(ctx, action, number, n, args);
-}
-
-/* A thread in our own namespaces, no process. */
-static int add_clone(scmp_filter_ctx ctx)
-{
-    const uint64_t namespaces = CLONE_NEWNS | CLONE_NEWCGROUP | CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWUSER
-                                | CLONE_NEWPID | CLONE_NEWNET | 0x80 /* CLONE_NEWTIME */;
-    const struct scmp_arg_cmp thread = SCMP_CMP64(0, SCMP_CMP_MASKED_EQ, namespaces | CLONE_THREAD, CLONE_THREAD);
-
-    return add(ctx, SCMP_ACT_ALLOW, "clone", 1, &thread);
-}
-
 /* No leases: with one on the file of keys, `hatchery key revoke` would wait for a server that was taken over.  flock(2)
  * is missing in the table for the same reason. */
 static int add_fcntl(scmp_filter_ctx ctx)
@@ -80,7 +62,7 @@ static int add_fcntl(scmp_filter_ctx ctx)
 
     for (size_t i = 0; i < sizeof(commands) / sizeof(*commands) && !err; i++) {
         const struct scmp_arg_cmp command = SCMP_CMP64(1, SCMP_CMP_EQ, commands[i]);
-        err = add(ctx, SCMP_ACT_ALLOW, "fcntl", 1, &command);
+        err = filter_add(ctx, SCMP_ACT_ALLOW, "fcntl", 1, &command);
     }
     return err;
 }
@@ -95,9 +77,9 @@ static int enter_seccomp(void)
     if (!err)
         err = seccomp_attr_set(ctx, SCMP_FLTATR_CTL_OPTIMIZE, 2);
     for (size_t i = 0; i < sizeof(calls) / sizeof(*calls) && !err; i++)
-        err = add(ctx, calls[i].action, calls[i].name, 0, NULL);
+        err = filter_add(ctx, calls[i].action, calls[i].name, 0, NULL);
     if (!err)
-        err = add_clone(ctx);
+        err = filter_add_threads(ctx);
     if (!err)
         err = add_fcntl(ctx);
     if (!err)

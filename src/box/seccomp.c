@@ -11,6 +11,8 @@
 #include "box.h"
 #include "kernel.h"
 
+#include "../base/filter.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/seccomp.h>
@@ -121,12 +123,7 @@ struct part {
 
 static int add(const struct part *part, uint32_t action, const char *name, unsigned n, const struct scmp_arg_cmp *cmp)
 {
-    int nr = seccomp_syscall_resolve_name(name);
-    if (nr == __NR_SCMP_ERROR || nr < 0)
-        return 0; /* not on this architecture */
-    if (part->which == BOX_FILTER_OWN && !is_setup(name))
-        return 0;
-    return seccomp_rule_add_array(part->ctx, action, nr, n, cmp);
+    return part->which == BOX_FILTER_OWN && !is_setup(name) ? 0 : filter_add(part->ctx, action, name, n, cmp);
 }
 
 /* No namespaces, no tracing of the child, no pidfd (its number counts the host's processes), and no child that is the

@@ -9,11 +9,11 @@
 #include "confine.h"
 
 #include "../base/fd.h"
+#include "../base/filter.h"
 #include "../box/kernel.h"
 
 #include <errno.h>
 #include <fcntl.h>
-#include <sched.h>
 #include <seccomp.h>
 #include <stdint.h>
 #include <sys/ioctl.h>
@@ -98,22 +98,13 @@ static int enter_landlock(void)
 
 /* --- system calls --- */
 
-static int add(scmp_filter_ctx ctx, uint32_t action, const char *name, unsigned n, const struct scmp_arg_cmp *args)
-{
-    int number = seccomp_syscall_resolve_name(name);
-    /* A call that this architecture does not have can't be made either. */
-    if (number == __NR_SCMP_ERROR || number < 0)
-        return 0;
-    return seccomp_rule_add_array(ctx, action, number, n, args);
-}
-
 static int add_values(scmp_filter_ctx ctx, const char *name, unsigned arg, const int *values, size_t n)
 {
     int err = 0;
 
     for (size_t i = 0; i < n && !err; i++) {
         const struct scmp_arg_cmp is = SCMP_CMP64(arg, SCMP_CMP_MASKED_EQ, LOW32, (unsigned) values[i]);
-        err = add(ctx, SCMP_ACT_ALLOW, name, 1, &is);
+        err = filter_add(ctx, SCMP_ACT_ALLOW, name, 1, &is);
     }
     return err;
 }
@@ -124,19 +115,9 @@ static int add_open(scmp_filter_ctx ctx)
     const uint64_t writing = O_WRONLY | O_RDWR | O_CREAT | O_TRUNC | O_APPEND;
     const struct scmp_arg_cmp open_reads = SCMP_CMP64(1, SCMP_CMP_MASKED_EQ, writing, 0);
     const struct scmp_arg_cmp openat_reads = SCMP_CMP64(2, SCMP_CMP_MASKED_EQ, writing, 0);
-    int err = add(ctx, SCMP_ACT_ALLOW, "open", 1, &open_reads);
+    int err = filter_add(ctx, SCMP_ACT_ALLOW, "open", 1, &open_reads);
 
-    return err ? err : add(ctx, SCMP_ACT_ALLOW, "openat", 1, &openat_reads);
-}
-
-/* A thread in our own namespaces, no process. */
-static int add_clone(scmp_filter_ctx ctx)
-{
-    const uint64_t namespaces = CLONE_NEWNS | CLONE_NEWCGROUP | CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWUSER
-                                | CLONE_NEWPID | CLONE_NEWNET | 0x80 /* CLONE_NEWTIME */;
-    const struct scmp_arg_cmp thread = SCMP_CMP64(0, SCMP_CMP_MASKED_EQ, namespaces | CLONE_THREAD, CLONE_THREAD);
-
-    return add(ctx, SCMP_ACT_ALLOW, "clone", 1, &thread);
+    return err ? err : filter_add(ctx, SCMP_ACT_ALLOW, "openat", 1, &openat_reads);
 }
 
 /* TCP and UDP.  No netlink, which getaddrinfo(3) does without, and no AF_UNIX but a pair: the daemons that answer
@@ -144,7 +125,7 @@ static int add_clone(scmp_filter_ctx ctx)
 static int add_sockets(scmp_filter_ctx ctx)
 {
     const struct scmp_arg_cmp is_unix = SCMP_CMP64(0, SCMP_CMP_MASKED_EQ, LOW32, AF_UNIX);
-    int err = add(ctx, SCMP_ACT_ALLOW, "socketpair", 1, &is_unix);
+    int err = filter_add(ctx, SCMP_ACT_ALLOW, "socketpair", 1, &is_unix);
 
     for (size_t f = 0; f < sizeof(families) / sizeof(*families); f++)
         for (size_t t = 0; t < sizeof(transports) / sizeof(*transports) && !err; t++) {
@@ -154,7 +135,7 @@ static int add_sockets(scmp_filter_ctx ctx)
                            (unsigned) transports[t].type),
                 SCMP_CMP64(2, SCMP_CMP_MASKED_EQ, LOW32, (unsigned) transports[t].protocol),
             };
-            err = add(ctx, SCMP_ACT_ALLOW, "socket", 3, args);
+            err = filter_add(ctx, SCMP_ACT_ALLOW, "socket", 3, args);
         }
     return err;
 }
@@ -167,11 +148,11 @@ static int enter_seccomp(void)
     if (!err)
         err = seccomp_attr_set(ctx, SCMP_FLTATR_ACT_BADARCH, SCMP_ACT_KILL_PROCESS);
     for (size_t i = 0; i < sizeof(calls) / sizeof(*calls) && !err; i++)
-        err = add(ctx, calls[i].action, calls[i].name, 0, NULL);
+        err = filter_add(ctx, calls[i].action, calls[i].name, 0, NULL);
     if (!err)
         err = add_open(ctx);
     if (!err)
-        err = add_clone(ctx);
+        err = filter_add_threads(ctx);
     if (!err)
         err = add_sockets(ctx);
     if (!err)

@@ -1,0 +1,15 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What the filters on system calls of server, courier and boxes have in common. */
+#ifndef HATCHERY_BASE_FILTER_H
+#define HATCHERY_BASE_FILTER_H
+
+#include <seccomp.h>
+
+/* seccomp_rule_add_array(3) by the call's name.  A call that this architecture hasn't got can't be made either, and needs
+ * no rule: 0.  0 or -errno. */
+int filter_add(scmp_filter_ctx ctx, uint32_t action, const char *name, unsigned n, const struct scmp_arg_cmp *args);
+
+/* clone(2) for a thread in the caller's own namespaces, for no process.  0 or -errno. */
+int filter_add_threads(scmp_filter_ctx ctx);
+
+#endif
