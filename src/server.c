@@ -33,7 +33,6 @@ struct server {
     uv_loop_t *loop;
     struct wire_server_conf conf;
     struct pool *pool;
-    struct http *http;
     struct api api;
     struct outbox *outbox;
     int lock_fd;       /* holds the state directory's lock as long as this process lives */
@@ -248,12 +247,12 @@ static void drain(struct server *s)
     if (s->draining)
         return;
     pool_drain(s->pool);
-    if (!s->http) {
+    if (!s->api.https[0]) {
         uv_stop(s->loop);
         return;
     }
     s->draining = s->api.backlog ? 2 : 1;
-    http_drain(s->http, on_part_drained, s);
+    http_drain(s->api.https[0], on_part_drained, s);
     if (s->api.backlog)
         backlog_drain(s->api.backlog, on_part_drained, s);
 }
@@ -291,7 +290,9 @@ static void on_supervisor(uv_poll_t *handle, int status, int events)
 
 /* --- start --- */
 
-static int start_http(struct server *s, int listener)
+enum { WATCHERS_MAX = 64 };
+
+static int start_http(struct server *s, int listener, int watch)
 {
     const struct http_conf conf = { .max_connections = s->conf.max_connections,
                                     .max_connections_per_address = s->conf.max_connections_per_address,
@@ -301,9 +302,19 @@ static int start_http(struct server *s, int listener)
                                     .write_timeout_ms = s->conf.write_timeout_ms,
                                     .max_body = (size_t) s->conf.max_body,
                                     .key_ok = api_key_ok,
+                                    .on_reply = api_on_reply,
+                                    .on_shed = api_on_shed,
                                     .data = &s->api };
-    s->http = http_new(s->loop, &conf, api_routes, &s->api);
-    return http_listen(s->http, listener);
+    struct http_conf of_watch = conf;
+    int err = 0;
+
+    of_watch.max_connections = of_watch.max_connections_per_address = WATCHERS_MAX;
+    if (watch >= 0) {
+        s->api.https[1] = http_new(s->loop, &of_watch, api_watch_routes, &s->api);
+        err = http_listen(s->api.https[1], watch);
+    }
+    s->api.https[0] = http_new(s->loop, &conf, api_routes, &s->api);
+    return err ? err : http_listen(s->api.https[0], listener);
 }
 
 static void on_store_wake(void *data)
@@ -400,15 +411,15 @@ static int open_state(struct server *s, int state_fd)
     return 0;
 }
 
-static int start(struct server *s, const int fds[static 3])
+static int start(struct server *s, const int fds[static 4])
 {
-    int fd = fds[0];
-
-    int err = 0;
+    int fd = fds[0], err = 0;
+    int watch_fd = s->conf.has_watch ? fds[1] : -1;
+    const int *state = s->conf.has_watch ? &fds[2] : &fds[1];
 
     s->loop = uv_default_loop();
     s->pool = pool_new(s->loop, &s->conf, &pool_hooks, s);
-    s->lock_fd = fds[2];
+    s->lock_fd = s->conf.has_state ? state[1] : -1;
     s->api = (struct api){ .conf = &s->conf,
                            .pool = s->pool,
                            .keys = keys_new(s->conf.has_key ? s->conf.key_hash : NULL),
@@ -421,9 +432,10 @@ static int start(struct server *s, const int fds[static 3])
         s->source_fd = fd;
         err = give_up_the_rest(-1);
     } else {
-        err = open_state(s, fds[1]);
+        api_metrics_init(&s->api);
+        err = open_state(s, s->conf.has_state ? state[0] : -1);
         if (!err)
-            err = start_http(s, fd);
+            err = start_http(s, fd, watch_fd);
     }
     return err;
 }
@@ -431,13 +443,13 @@ static int start(struct server *s, const int fds[static 3])
 int main(void)
 {
     static struct server server;
-    int fds[3];
+    int fds[4];
 
     prctl(PR_SET_NAME, "hatchery-server", 0, 0, 0);
     prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
     signal(SIGPIPE, SIG_IGN);
     if (sodium_init() < 0
-        || fd_recv(SUPERVISOR_FD, &server.conf, sizeof(server.conf), fds, 3, NULL) != sizeof(server.conf)) {
+        || fd_recv(SUPERVISOR_FD, &server.conf, sizeof(server.conf), fds, 4, NULL) != sizeof(server.conf)) {
         fprintf(stderr, "hatchery-server is started by `hatchery serve`\n");
         return EXIT_FAILURE;
     }

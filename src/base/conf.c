@@ -148,6 +148,9 @@ static int check_text(const struct conf_key *key, const char *value, struct buf 
             return refuse(key, value, " has a control character", error);
     if (key->offset == offsetof(struct conf, server_listen) && !conf_value_is_listen(value))
         return refuse(key, value, " is not ADDRESS:PORT, [IPV6]:PORT or unix:PATH", error);
+    if (key->offset == offsetof(struct conf, metrics_listen) && *value && strcmp(value, "none") != 0
+        && !conf_value_is_listen(value))
+        return refuse(key, value, " is not ADDRESS:PORT, [IPV6]:PORT, unix:PATH or none", error);
     return 0;
 }
 

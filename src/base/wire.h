@@ -2,7 +2,7 @@
 /* What the processes say to each other: one SOCK_SEQPACKET socketpair an edge,
  * one fixed-size struct a message, numbers and descriptors only.
  *
- *   supervisor -> server   WIRE_SERVER_CONF [listener, state directory, its lock], WIRE_ZYGOTE [socket],
+ *   supervisor -> server   WIRE_SERVER_CONF [listener, metrics.listen's, state directory, its lock], WIRE_ZYGOTE [socket],
  *                          WIRE_COURIER [socket], WIRE_USAGE, WIRE_OOM, WIRE_DRAIN
  *   server -> supervisor   WIRE_READY, WIRE_REFUSED, WIRE_USAGE_GET, WIRE_ZYGOTE_GET, WIRE_LONG
  *   supervisor -> zygote   struct wire_zygote_conf, once, as its first message
@@ -58,6 +58,9 @@ struct wire_server_conf {
     bool one_run;               /* `hatchery run`: no listener; descriptors 0, 1, 2 are the run's */
     unsigned n_slots, pool_size, max_runs;
     uint32_t layers_missing;            /* of the jail: bits of enum layer (box/layers.h) */
+    int cgroup_version, landlock_abi;   /* 0: none */
+    bool metrics_here;                  /* with the key, on the clients' listener */
+    bool has_watch, has_state;          /* which descriptors come along */
     int64_t queue_max;                  /* 0: unlimited */
     int64_t rotate_runs, rotate_age_ms; /* of a zygote; 0: unlimited */
     unsigned max_connections, max_connections_per_address;
@@ -127,7 +130,7 @@ struct wire_box_state {
 
 enum outcome_kind {
     OUTCOME_NONE,
-#define OUTCOME(name, status, reason) OUTCOME_##name,
+#define OUTCOME(name, status, reason, word) OUTCOME_##name,
 #include "outcome.def"
 #undef OUTCOME
 };

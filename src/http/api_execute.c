@@ -11,6 +11,7 @@
 
 #include "../base/fd.h"
 #include "../base/json.h"
+#include "../metrics/metrics.h"
 
 #include <errno.h>
 #include <jansson.h>
@@ -212,11 +213,18 @@ static void refuse_job(struct execution *e, int status, const char *text, unsign
     execution_free(e);
 }
 
+static void count_rejected(unsigned mode, unsigned reason)
+{
+    metric_count(METRIC_QUEUE_REJECTED, reason);
+    metric_add(METRIC_RUNS, 1, mode, METRIC_ENDED_REJECTED, 0);
+}
+
 /* Why a queue did not take it. */
-static void refuse_full(struct execution *e, int err)
+static void refuse_full(struct execution *e, int err, unsigned mode)
 {
     char text[160];
 
+    count_rejected(mode, err == -EAGAIN ? METRIC_REJECTED_FULL : METRIC_REJECTED_KEY_FULL);
     if (err == -EAGAIN)
         snprintf(text, sizeof(text), "MAX_QUEUE_LENGTH (%lld) reached: nothing was run, try again",
                  (long long) e->api->conf->queue_max);
@@ -270,6 +278,8 @@ static void on_gone(struct request *req, void *data)
     struct execution *e = data;
 
     (void) req;
+    if (!e->job.run) /* the pool counts those that run */
+        metric_add(METRIC_RUNS, 1, METRIC_SYNC, METRIC_ENDED_CANCELLED, 0);
     pool_cancel(e->api->pool, &e->job);
     leave_history(e, STORE_CANCELLED, 400);
     execution_free(e);
@@ -278,6 +288,7 @@ static void on_gone(struct request *req, void *data)
 /* No box came for it. */
 static void on_refused(struct job *job)
 {
+    count_rejected(METRIC_SYNC, METRIC_REJECTED_NO_BOX);
     refuse_job(job->owner, 503,
                "No box can be made at the moment (the server's log says why): nothing was run, try again", 10);
 }
@@ -286,10 +297,11 @@ static void run_now(struct execution *e)
 {
     request_on_gone(e->req, on_gone, e);
     int err = pool_run(e->api->pool, &e->job);
-    if (err == -ESHUTDOWN)
+    if (err == -ESHUTDOWN) {
+        count_rejected(METRIC_SYNC, METRIC_REJECTED_DRAINING);
         refuse_job(e, 503, shutting_down, 1);
-    else if (err)
-        refuse_full(e, err);
+    } else if (err)
+        refuse_full(e, err, METRIC_SYNC);
 }
 
 /* --- runs through the store --- */
@@ -350,8 +362,10 @@ static void on_accepted(void *data, const struct store_answer *answer)
     int status;
 
     if (answer->err == -EAGAIN || answer->err == -EDQUOT)
-        refuse_full(e, answer->err);
+        refuse_full(e, answer->err, METRIC_ASYNC);
     else if (answer->err) {
+        if (answer->err != -EBADMSG)
+            count_rejected(METRIC_ASYNC, METRIC_REJECTED_STORE);
         const char *text = api_store_error(answer->err, &status);
         refuse_job(e, status, text, status == 503 ? 10 : 0);
     } else if (!e->req)
@@ -399,10 +413,12 @@ static void submit(struct execution *e)
     const char *text = request_body(e->req, &len);
 
     if (!api->backlog) {
+        count_rejected(METRIC_ASYNC, METRIC_REJECTED_STORE);
         refuse_job(e, 503, api->no_store, 60);
         return;
     }
     if (pool_is_draining(api->pool)) {
+        count_rejected(METRIC_ASYNC, METRIC_REJECTED_DRAINING);
         refuse_job(e, 503, shutting_down, 1);
         return;
     }

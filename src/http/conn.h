@@ -188,9 +188,6 @@ void request_begin(struct request *req);
 int request_take_head(struct request *req, const char *p, size_t n, size_t *ret_used);
 int request_take_body(struct request *req, const char *p, size_t n, size_t *ret_used);
 
-/* Is the method @name?  False while the head is incomplete. */
-bool request_is(const struct request *req, const char *name);
-
 /* route.c */
 
 /* Find the request's route and judge its head by it.  Returns 0 or the status to refuse it with. */

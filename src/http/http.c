@@ -155,6 +155,17 @@ void http_drain(struct http *http, void (*on_drained)(void *), void *data)
     uv_timer_start(&http->tick, on_tick, 0, http->tick_ms);
 }
 
+void http_counts(const struct http *http, unsigned *ret_open, unsigned *ret_in_hand)
+{
+    const struct conn *conn;
+    unsigned n = 0;
+
+    TAILQ_FOREACH(conn, &http->conns, all)
+    n += conn->state == CONN_HANDED;
+    *ret_open = http->n_conns;
+    *ret_in_hand = n;
+}
+
 static void on_handle_closed(uv_handle_t *handle)
 {
     http_unref(handle->data);

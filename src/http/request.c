@@ -187,6 +187,12 @@ int request_take_body(struct request *req, const char *p, size_t n, size_t *ret_
     return req->complete == (bool) end ? end : -400;
 }
 
+const struct route *request_route(const struct request *req)
+{
+    return req->route;
+}
+
+/* False while the head is incomplete. */
 bool request_is(const struct request *req, const char *name)
 {
     size_t len = strlen(name);

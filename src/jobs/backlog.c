@@ -13,6 +13,7 @@
 
 #include "../base/fd.h"
 #include "../base/log.h"
+#include "../metrics/metrics.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -184,9 +185,10 @@ static void on_end_stored(void *data, const struct store_answer *answer)
         uv_timer_start(&b->retry, on_retry, RETRY_MS, 0);
         return;
     }
-    if (answer->err)
+    if (answer->err) {
         log_warn("a lease was lost: its result changes nothing", LOG_S("job_id", lease->job.id));
-    else if (!lease->released)
+        metric_count(METRIC_LEASES_LOST, 0);
+    } else if (!lease->released)
         tell_waiters(b, lease->job.id, lease->end.status, lease->end.body);
     tell_canceller(lease, answer->err ? -EALREADY : 0);
     lease_free(lease);
@@ -265,6 +267,7 @@ static void on_job_done(struct job *job, const struct outcome *outcome)
     if (outcome->kind == OUTCOME_INTERNAL) {
         log_warn("a job was lost with its box and will run again",
                  LOG_S("job_id", job->id) LOG_I("attempt", lease->fence.attempt));
+        metric_count(METRIC_JOB_RETRIES, METRIC_RETRY_BOX);
         give_back(lease, true);
         return;
     }
@@ -286,6 +289,7 @@ static void bury(struct lease *lease)
 {
     log_error("a job was lost too often and is dead",
               LOG_S("job_id", lease->job.id) LOG_I("losses", lease->fence.attempt - 1));
+    metric_count(METRIC_JOBS_DEAD, 0);
     end_with_error(lease, STORE_DEAD, 500,
                    "The job was lost three times: the server, its sandbox or the machine ended while it ran",
                    "worker_lost");
@@ -483,6 +487,7 @@ static void on_queued_cancelled(void *data, const struct store_answer *answer)
         return;
     }
     if (!answer->err) {
+        metric_add(METRIC_RUNS, 1, METRIC_ASYNC, METRIC_ENDED_CANCELLED, 0);
         b->queued = answer->queued;
         tell_waiters(b, c->id, 400, (struct store_bytes){ c->body.data, c->body.len });
     }
@@ -542,6 +547,8 @@ static void try_cancel(struct cancel *c)
     } else if (lease->state != LEASE_POOLED)
         cancel_over(c, -EALREADY);
     else {
+        if (!lease->job.run)
+            metric_add(METRIC_RUNS, 1, METRIC_ASYNC, METRIC_ENDED_CANCELLED, 0);
         pool_cancel(b->conf.pool, &lease->job);
         if (!lease->job.ended_us)
             lease->job.ended_us = now_us();

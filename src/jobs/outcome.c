@@ -24,7 +24,7 @@ static const struct {
     const char *reason;
 } kinds[] = {
     [OUTCOME_NONE] = { 500, "internal" },
-#define OUTCOME(name, status, reason) [OUTCOME_##name] = { status, reason },
+#define OUTCOME(name, status, reason, word) [OUTCOME_##name] = { status, reason },
 #include "../base/outcome.def"
 #undef OUTCOME
 };

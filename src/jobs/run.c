@@ -11,6 +11,7 @@
 #include "../base/fd.h"
 #include "../base/log.h"
 #include "../box/box.h"
+#include "../metrics/metrics.h"
 
 #include <errno.h>
 #include <signal.h>
@@ -186,6 +187,35 @@ static void drain_outputs(struct run *run)
 
 /* --- the end of a run --- */
 
+static const unsigned words[] = {
+    [OUTCOME_NONE] = METRIC_ENDED_INTERNAL,
+#define OUTCOME(name, status, reason, word) [OUTCOME_##name] = METRIC_ENDED_##word,
+#include "../base/outcome.def"
+#undef OUTCOME
+};
+
+static void count_violation(const struct outcome *outcome)
+{
+    if (outcome->kind == OUTCOME_MEMORY)
+        metric_count(METRIC_SANDBOX_VIOLATIONS, METRIC_VIOLATION_MEMORY);
+    if (outcome->kind == OUTCOME_PROCESSES)
+        metric_count(METRIC_SANDBOX_VIOLATIONS, METRIC_VIOLATION_PROCESSES);
+    if (outcome->kind == OUTCOME_SIGNAL && outcome->signal == SIGSYS)
+        metric_count(METRIC_SANDBOX_VIOLATIONS, METRIC_VIOLATION_SYSCALL);
+}
+
+static void count(const struct run *run, unsigned word)
+{
+    const struct job *job = run->job;
+    unsigned mode = job->leased ? METRIC_ASYNC : METRIC_SYNC;
+
+    metric_add(METRIC_RUNS, 1, mode, word, 0);
+    metric_observe(METRIC_RUN_DURATION, job->ended_us - job->started_us, mode, 0, 0);
+    metric_observe(METRIC_QUEUE_WAIT, job->started_us - job->queued_us, 0, 0, 0);
+    metric_add(METRIC_RUN_OUTPUT, run->outcome.out.total, METRIC_STDOUT, 0, 0);
+    metric_add(METRIC_RUN_OUTPUT, run->outcome.err.total, METRIC_STDERR, 0, 0);
+}
+
 static void record(struct run *run, const char *outcome)
 {
     const struct job *job = run->job;
@@ -207,6 +237,9 @@ static void log_run(struct run *run)
 
     if (!r->job_id[0] || !run->exited)
         return;
+    metric_add(METRIC_RUN_CPU, used->user_us + used->system_us, 0, 0, 0);
+    if (used->peak_bytes > 0)
+        metric_observe(METRIC_RUN_MEMORY, used->peak_bytes, 0, 0, 0);
     log_info("run finished",
              LOG_S("job_id", r->job_id) LOG_S("outcome", r->outcome) LOG_I("exit_code", r->exit_code)
                  LOG_US("queue_time", r->queue_us) LOG_US("run_time", r->run_us) LOG_US("cpu_user", used->user_us)
@@ -221,6 +254,8 @@ static void end(struct run *run)
     drain_outputs(run);
     run->job->ended_us = now_us();
     record(run, run->outcome.kind == OUTCOME_OK ? "success" : outcome_reason(&run->outcome));
+    count(run, words[run->outcome.kind]);
+    count_violation(&run->outcome);
     run->hooks->on_outcome(run);
     log_run(run);
 }
@@ -229,6 +264,7 @@ void run_cancel(struct run *run)
 {
     run->job->ended_us = now_us();
     record(run, "cancelled");
+    count(run, METRIC_ENDED_CANCELLED);
     run_release(run);
 }
 
@@ -331,7 +367,8 @@ static int read_report(struct run *run, int turns)
             return 0;
         take_packet(run, scratch, (size_t) n);
         if (report_complete(run)) {
-            outcome_take(&run->outcome, &run->head, run->body.data, run->body.len);
+            if (outcome_take(&run->outcome, &run->head, run->body.data, run->body.len) < 0)
+                metric_count(METRIC_SANDBOX_VIOLATIONS, METRIC_VIOLATION_REPORT);
             return 1;
         }
     }

@@ -46,6 +46,7 @@ struct run {
     uv_loop_t *loop;
     const struct wire_limits *limits;
     uint32_t slot, serial;
+    int64_t ordered_us;
     enum run_state state;
 
     int control_fd, life_fd;

@@ -93,6 +93,11 @@ int writer_count(struct writer *w)
         return r;
     w->jobs = sqlite3_column_int64(jobs, 0);
     sqlite3_reset(jobs);
+    PREPARE(deliveries, COUNT_DELIVERIES);
+    if ((r = db_step(deliveries)) < 0)
+        return r;
+    w->deliveries = sqlite3_column_int64(deliveries, 0);
+    sqlite3_reset(deliveries);
     return 0;
 }
 
@@ -102,6 +107,7 @@ int writer_recover(struct writer *w)
     PREPARE(outbox, RECOVER_OUTBOX);
     sqlite3_bind_blob(s, 1, w->owner, sizeof(w->owner), SQLITE_STATIC);
     int err = db_step(s);
+    w->recovered = err ? 0 : sqlite3_changes(w->db.handle);
     return err ? err : db_step(outbox);
 }
 
@@ -339,6 +345,8 @@ static int add_result(struct writer *w, int64_t seq, const struct store_end *end
     sqlite3_bind_int64(delivery, 2, end->over_us);
     if (!err)
         err = db_step(delivery);
+    if (!err)
+        w->deliveries += sqlite3_changes(w->db.handle);
     return err ? err : run_on_seq(w, SQL_DROP_PROGRAM, seq);
 }
 
@@ -546,6 +554,7 @@ static int apply_outbox_done(struct writer *w, struct op *op)
         return err;
     if (!sqlite3_changes(w->db.handle))
         return refuse(op, -ESTALE);
+    w->deliveries -= a->next != STORE_PENDING;
     sqlite3_bind_int64(s, 1, op->seq);
     sqlite3_bind_int64(s, 2, a->at_us);
     sqlite3_bind_int64(s, 3, a->duration_us);
@@ -568,13 +577,21 @@ static int apply_redeliver(struct writer *w, struct op *op)
         return r ? r : refuse(op, -ENOENT);
     if (!has_url)
         return refuse(op, -ENOMSG);
+    r = run_on_seq(w, SQL_DELIVERY_STATE, seq);
+    if (r < 0)
+        return r;
+    bool was_over = r && sqlite3_column_int(w->db.statements[SQL_DELIVERY_STATE], 0) > STORE_SENDING;
+    sqlite3_reset(w->db.statements[SQL_DELIVERY_STATE]);
     PREPARE(s, REDELIVER);
     sqlite3_bind_int64(s, 1, seq);
     sqlite3_bind_int64(s, 2, op->now_us);
     int err = db_step(s);
     if (err)
         return err;
-    return sqlite3_changes(w->db.handle) ? 0 : refuse(op, -EBUSY);
+    if (!sqlite3_changes(w->db.handle))
+        return refuse(op, -EBUSY);
+    w->deliveries += was_over;
+    return 0;
 }
 
 /* --- retention --- */
@@ -608,6 +625,33 @@ static int drop_old(struct writer *w, int64_t over_before_us, int64_t max, int *
     return r;
 }
 
+static int note_oldest(struct writer *w, struct op *op, enum statement which, const char *tenant)
+{
+    sqlite3_stmt *s = db_statement(&w->db, which);
+
+    if (!s)
+        return -EIO;
+    db_bind_string(s, 1, tenant);
+    int r = db_step(s);
+    if (r <= 0)
+        return r;
+    int64_t created_us = sqlite3_column_int64(s, 0);
+    sqlite3_reset(s);
+    if (!op->answer.oldest_us || created_us < op->answer.oldest_us)
+        op->answer.oldest_us = created_us;
+    return 0;
+}
+
+static int find_oldest(struct writer *w, struct op *op)
+{
+    int err = w->suspects ? note_oldest(w, op, SQL_OLDEST_SUSPECT, NULL) : 0;
+
+    for (struct tenant *t = w->tenants; t && !err; t = t->next)
+        if (t->queued)
+            err = note_oldest(w, op, SQL_OLDEST_OF, t->name);
+    return err;
+}
+
 static int apply_sweep(struct writer *w, struct op *op)
 {
     int aged = 0, counted = 0;
@@ -624,7 +668,7 @@ static int apply_sweep(struct writer *w, struct op *op)
     if (!err)
         err = db_step(s);
     op->answer.more = aged == SWEEP_MAX || counted == SWEEP_MAX || sqlite3_changes(w->db.handle) == SWEEP_MAX;
-    return err;
+    return err ? err : find_oldest(w, op);
 }
 
 /* --- the table --- */
@@ -652,5 +696,6 @@ int writer_apply(struct writer *w, struct op *op)
     op->answer = (struct store_answer){ 0 };
     int err = appliers[op->kind](w, op);
     op->answer.queued = w->queued;
+    op->answer.deliveries = w->deliveries;
     return err;
 }

@@ -65,8 +65,8 @@ struct supervisor {
     struct child zygotes[2]; /* the one that makes the boxes, and the one before it until its last box is gone */
     unsigned current;        /* the former's index */
     bool zygote_wanted;      /* a new one, as soon as there is room */
-    struct buf url;
-    int listener_fd, signal_fd, state_fd, lock_fd;
+    struct buf url, watch_url;
+    int listener_fd, watch_fd, signal_fd, state_fd, lock_fd;
     bool listening, ready, stopping;
     bool refused; /* this server has said that no box can be made: once is enough */
     int64_t kill_at_us;
@@ -246,7 +246,7 @@ static int raise_file_limit(void)
 static int fit_connections(struct wire_server_conf *w)
 {
     struct rlimit limit;
-    rlim_t others = 4 * (rlim_t) w->n_slots + 64;
+    rlim_t others = 4 * (rlim_t) w->n_slots + 64 + 64; /* of our own, and of those who watch */
 
     getrlimit(RLIMIT_NOFILE, &limit);
     if (limit.rlim_cur <= others)
@@ -315,7 +315,8 @@ static int start_server(struct supervisor *s, struct buf *error)
 {
     _cleanup_fd_ int theirs = -1;
     bool one_run = s->options->source_fd >= 0;
-    const int fds[] = { one_run ? s->options->source_fd : s->listener_fd, s->state_fd, s->lock_fd };
+    int fds[4] = { one_run ? s->options->source_fd : s->listener_fd };
+    unsigned n_fds = 1;
     int err = make_pair(&s->server.sock, &theirs);
 
     if (err)
@@ -326,7 +327,13 @@ static int start_server(struct supervisor *s, struct buf *error)
     s->server.pid = pid;
     s->refused = false;
     fcntl(s->server.sock, F_SETFL, O_NONBLOCK);
-    err = fd_send(s->server.sock, &s->server_conf, sizeof(s->server_conf), fds, s->state_fd >= 0 ? 3 : 1);
+    if (s->server_conf.has_watch)
+        fds[n_fds++] = s->watch_fd;
+    if (s->server_conf.has_state) {
+        fds[n_fds++] = s->state_fd;
+        fds[n_fds++] = s->lock_fd;
+    }
+    err = fd_send(s->server.sock, &s->server_conf, sizeof(s->server_conf), fds, n_fds);
     if (!err)
         connect_courier(s);
     return err;
@@ -461,6 +468,8 @@ static void announce(const struct supervisor *s)
         printf("API key (made for this start; set API_KEY to choose your own): %s\n", key);
     else
         printf("The key is the one that you have configured: put it in the place of YOUR-KEY.\n");
+    if (s->watch_fd >= 0)
+        printf("Metrics are at %.*s/metrics\n", (int) s->watch_url.len, s->watch_url.data);
     printf("Try it from another terminal:\n\n  curl -s %s%.*s%s/v1/code/execute/python -H 'x-api-key: %s' -H "
            "'content-type: "
            "application/json' "
@@ -737,6 +746,19 @@ static int open_state(struct supervisor *s, struct buf *error)
     return err;
 }
 
+/* The listener of those who watch, where they have one of their own. */
+static int open_watch(struct supervisor *s, struct buf *error)
+{
+    const char *listen = s->conf->metrics_listen;
+
+    s->server_conf.metrics_here = !*listen;
+    if (!*listen || strcmp(listen, "none") == 0)
+        return 0;
+    s->watch_fd = listener_open(listen, &s->watch_url, error);
+    s->server_conf.has_watch = s->watch_fd >= 0;
+    return s->watch_fd < 0 ? -1 : 0;
+}
+
 static int prepare(struct supervisor *s)
 {
     struct buf error;
@@ -757,6 +779,8 @@ static int prepare(struct supervisor *s)
             s->listener_fd = listener_open(s->conf->server_listen, &s->url, &error);
         err = s->listener_fd < 0 ? -1 : 0;
         s->listening = !err;
+        if (!err)
+            err = open_watch(s, &error);
     }
     if (err && error.len) {
         buf_addc(&error, '\0');
@@ -768,6 +792,9 @@ static int prepare(struct supervisor *s)
     if (!s->cgroups)
         s->watch = watch_new(s->server_conf.n_slots, &s->server_conf.limits);
     s->server_conf.layers_missing = s->require->missing;
+    s->server_conf.cgroup_version = s->cgroups ? cgroups_version(s->cgroups) : 0;
+    s->server_conf.landlock_abi = layers_landlock_abi();
+    s->server_conf.has_state = s->state_fd >= 0;
     fill_zygote_conf(s);
     return 0;
 }
@@ -782,11 +809,13 @@ int supervisor_run(const struct supervisor_options *options)
                             .courier = { .name = "courier", .sock = -1 },
                             .zygotes = { { .name = "zygote", .sock = -1 }, { .name = "zygote", .sock = -1 } },
                             .listener_fd = -1,
+                            .watch_fd = -1,
                             .signal_fd = -1,
                             .state_fd = -1,
                             .lock_fd = -1,
                             .files = { -1, -1, -1, -1, "" } };
     buf_init(&s.url, 256);
+    buf_init(&s.watch_url, 256);
     log_init("supervisor", (enum log_format) word_index(s.conf->log_format, log_formats),
              (enum log_level) log_level_of(options));
     s.exit_status = EXIT_FAILURE;
@@ -799,6 +828,10 @@ int supervisor_run(const struct supervisor_options *options)
     watch_free(s.watch);
     if (s.listening && strncmp(s.conf->server_listen, "unix:", 5) == 0)
         unlink(s.conf->server_listen + 5);
+    if (s.watch_fd >= 0 && strncmp(s.conf->metrics_listen, "unix:", 5) == 0)
+        unlink(s.conf->metrics_listen + 5);
+    fd_close(&s.watch_fd);
     buf_free(&s.url);
+    buf_free(&s.watch_url);
     return s.exit_status;
 }
