@@ -37,6 +37,7 @@ struct server {
     struct outbox *outbox;
     int lock_fd;       /* holds the state directory's lock as long as this process lives */
     unsigned draining; /* parts that are not at rest yet */
+    uv_timer_t delay;  /* active: /readyz says no, and everything is served yet */
     uv_poll_t supervisor;
     /* hatchery run */
     int source_fd;
@@ -257,6 +258,27 @@ static void drain(struct server *s)
         backlog_drain(s->api.backlog, on_part_drained, s);
 }
 
+static void on_delay(uv_timer_t *timer)
+{
+    drain(timer->data);
+}
+
+/* Told to stop: first say so to those who ask whether to send requests here. */
+static void prepare_to_drain(struct server *s)
+{
+    if (s->api.draining)
+        return;
+    s->api.draining = true;
+    if (!s->conf.drain_delay_ms || !s->api.https[0]) {
+        drain(s);
+        return;
+    }
+    s->delay.data = s;
+    uv_timer_init(s->loop, &s->delay);
+    uv_timer_start(&s->delay, on_delay, s->conf.drain_delay_ms, 0);
+    log_info("not ready any more; stopping after a while", LOG_US("delay", s->conf.drain_delay_ms * 1000LL));
+}
+
 static void on_supervisor(uv_poll_t *handle, int status, int events)
 {
     struct server *s = handle->data;
@@ -284,7 +306,7 @@ static void on_supervisor(uv_poll_t *handle, int status, int events)
         if (msg.type == WIRE_OOM)
             pool_out_of_memory(s->pool, &msg);
         if (msg.type == WIRE_DRAIN)
-            drain(s);
+            prepare_to_drain(s);
     }
 }
 

@@ -64,7 +64,7 @@ struct wire_server_conf {
     int64_t queue_max;                  /* 0: unlimited */
     int64_t rotate_runs, rotate_age_ms; /* of a zygote; 0: unlimited */
     unsigned max_connections, max_connections_per_address;
-    unsigned head_timeout_ms, body_timeout_ms, idle_timeout_ms, write_timeout_ms;
+    unsigned head_timeout_ms, body_timeout_ms, idle_timeout_ms, write_timeout_ms, drain_delay_ms;
     int64_t max_body;
     int64_t retention_age_us, retention_count; /* 0: unlimited */
     bool idempotency_by_id;

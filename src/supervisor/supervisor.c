@@ -137,6 +137,7 @@ static void fill_server_conf(struct supervisor *s)
         .body_timeout_ms = (unsigned) c->server_body_timeout,
         .idle_timeout_ms = (unsigned) c->server_idle_timeout,
         .write_timeout_ms = (unsigned) c->server_write_timeout,
+        .drain_delay_ms = (unsigned) c->server_drain_delay,
         .max_body = c->server_max_body,
         .retention_age_us = c->jobs_retention_age * 1000,
         .retention_count = c->jobs_retention_count,
@@ -611,7 +612,7 @@ static void on_signal(struct supervisor *s)
             log_info("stopping", LOG_S("signal", sigabbrev_np((int) info.ssi_signo)));
         if (quit) /* the second time at once */
             stop(s, one_run ? 128 + (int) info.ssi_signo : EXIT_SUCCESS,
-                 s->stopping || one_run ? 0 : s->conf->server_drain_timeout);
+                 s->stopping || one_run ? 0 : s->conf->server_drain_delay + s->conf->server_drain_timeout);
     }
     while ((pid = waitpid(-1, &status, WNOHANG)) > 0) {
         struct child *children[] = { &s->server, &s->courier, &s->zygotes[0], &s->zygotes[1] };
