@@ -23,7 +23,7 @@
 
 /* An id is in each reply, on disk as long as its job, and in the list of a thousand of them. */
 enum { ID_MAX = 16384 };
-enum { IDEM_KEY_MAX = 255, IDEM_NAME = 33, IDEM_REMEMBERED_S = 86400, TRACE_LEN = 55 };
+enum { IDEM_KEY_MAX = 255, IDEM_NAME = 33, IDEM_REMEMBERED_S = 86400 };
 
 /* A request while its program runs. */
 struct execution {
@@ -385,14 +385,6 @@ static void on_accepted(void *data, const struct store_answer *answer)
     }
 }
 
-static const char *trace_of(const struct execution *e)
-{
-    const char *trace = request_header(e->req, "traceparent");
-    size_t n = trace ? strlen(trace) : 0;
-
-    return n == TRACE_LEN && strspn(trace, "0123456789abcdef-") == n ? trace : NULL;
-}
-
 static void submit(struct execution *e)
 {
     const struct api *api = e->api;
@@ -404,7 +396,7 @@ static void submit(struct execution *e)
                              .created_us = now,
                              .webhook_url = e->webhook_url,
                              .host = e->host,
-                             .trace = trace_of(e),
+                             .trace = e->job.trace[0] ? e->job.trace : NULL,
                              .idem_key = e->idem_name[0] ? e->idem_name : NULL,
                              .idem_expires_us = now + IDEM_REMEMBERED_S * 1000000LL,
                              .max_queued = api->conf->queue_max,
@@ -496,6 +488,8 @@ void api_execute(struct request *req, void *data)
     e->job.on_refused = on_refused;
     e->job.owner = e;
     e->job.share = &key->share;
+    if (trace_begin(request_only_header(req, "traceparent"), e->job.trace))
+        reply_header(req, "traceparent", e->job.trace);
     buf_init(&error, 1024);
     int err = parse(e, &error);
     if (!err)

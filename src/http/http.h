@@ -73,6 +73,9 @@ const char *request_body(const struct request *req, size_t *ret_len);
 /* A header's value by its lower-case name, NUL-terminated, or NULL. Valid as long as the body. */
 const char *request_header(const struct request *req, const char *name);
 
+/* The same, but NULL also where the header comes more than once. */
+const char *request_only_header(const struct request *req, const char *name);
+
 /* What stands in the request's path for the first {part} of its route's, as it was sent: cut to @size - 1 bytes and
  * NUL-terminated. */
 void request_part(const struct request *req, char *ret, size_t size);

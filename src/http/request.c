@@ -217,6 +217,19 @@ const char *request_header(const struct request *req, const char *name)
     return NULL;
 }
 
+const char *request_only_header(const struct request *req, const char *name)
+{
+    const char *found = request_header(req, name);
+    size_t len = strlen(name);
+    unsigned n = 0;
+
+    for (unsigned i = 0; i < req->n_fields; i++) {
+        const struct field *f = &req->fields[i];
+        n += f->name.len == len && strncasecmp(req->bytes.data + f->name.at, name, len) == 0;
+    }
+    return n == 1 ? found : NULL;
+}
+
 static bool take_hex(const char *p, const char *end, char *ret)
 {
     static const char digits[] = "0123456789abcdef";

@@ -16,6 +16,7 @@
 #include "../metrics/metrics.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -316,6 +317,7 @@ static void start(struct backlog *b, const struct store_record *r)
                                .on_refused = on_job_refused,
                                .owner = lease };
     memcpy(lease->job.id, r->id, sizeof(lease->job.id));
+    snprintf(lease->job.trace, sizeof(lease->job.trace), "%s", r->trace.p ? r->trace.p : "");
     LIST_INSERT_HEAD(&b->leases, lease, link);
     b->n_leases++;
     b->n_pooled++;

@@ -10,6 +10,7 @@
 #include "outbox.h"
 
 #include "envelope.h"
+#include "trace.h"
 
 #include "../base/fd.h"
 #include "../base/log.h"
@@ -159,11 +160,13 @@ static void judge(struct flight *f, const struct courier_result *r)
         what = "failed, again later";
         word = METRIC_DELIVERY_FAILED;
     }
+    struct trace_ids trace = trace_ids(f->order.traceparent);
     metric_count(METRIC_DELIVERIES, word);
     metric_observe(METRIC_DELIVERY_DURATION, r->duration_us, 0, 0, 0);
     log_info("webhook", LOG_S("job_id", f->job_id) LOG_S("outcome", what) LOG_S("host", f->host)
                             LOG_I("status", answered ? r->status : 0) LOG_US("duration", r->duration_us)
-                                LOG_I("attempt", f->tries + 1) LOG_S("error", r->error[0] ? r->error : NULL));
+                                LOG_I("attempt", f->tries + 1) LOG_S("error", r->error[0] ? r->error : NULL)
+                                    LOG_SOME("trace_id", trace.trace) LOG_SOME("span_id", trace.span));
 }
 
 static void land(struct flight *f, const struct courier_result *r)

@@ -220,7 +220,8 @@ static void record(struct run *run, const char *outcome)
 {
     const struct job *job = run->job;
 
-    run->record = (struct run_record){ .outcome = outcome,
+    run->record = (struct run_record){ .trace = trace_ids(job->trace),
+                                       .outcome = outcome,
                                        .exit_code = run->outcome.exit_code,
                                        .queue_us = job->started_us - job->queued_us,
                                        .run_us = job->ended_us - job->started_us,
@@ -245,7 +246,8 @@ static void log_run(struct run *run)
                  LOG_US("queue_time", r->queue_us) LOG_US("run_time", r->run_us) LOG_US("cpu_user", used->user_us)
                      LOG_US("cpu_system", used->system_us) LOG_I("peak_memory_bytes", used->peak_bytes)
                          LOG_I("stdout_bytes", r->stdout_bytes) LOG_I("stderr_bytes", r->stderr_bytes)
-                             LOG_I("slot", run->slot));
+                             LOG_I("slot", run->slot) LOG_SOME("trace_id", r->trace.trace)
+                                 LOG_SOME("span_id", r->trace.span));
     run->record.job_id[0] = '\0';
 }
 

@@ -34,6 +34,7 @@ struct run_hooks {
 /* What the log line says, which is written once the program is reaped. */
 struct run_record {
     char job_id[UUID_SIZE]; /* empty: no job ran */
+    struct trace_ids trace;
     const char *outcome;
     int exit_code;
     int64_t queue_us, run_us, stdout_bytes, stderr_bytes;

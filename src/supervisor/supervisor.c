@@ -91,6 +91,12 @@ static int word_index(const char *word, const char *const *words)
 static const char *const log_formats[] = { "auto", "json", "text", NULL };
 static const char *const log_levels[] = { "debug", "info", "warn", "error", NULL };
 
+/* The others have no environment to find it in. */
+static enum log_format log_format_of(const struct conf *conf)
+{
+    return (enum log_format) word_index(conf->log_format, log_formats) | (log_is_journal() ? LOG_JOURNAL : 0);
+}
+
 /* The stderr of `hatchery run` is the program's: only what is wrong is told there. */
 static int log_level_of(const struct supervisor_options *options)
 {
@@ -142,7 +148,7 @@ static void fill_server_conf(struct supervisor *s)
         .retention_age_us = c->jobs_retention_age * 1000,
         .retention_count = c->jobs_retention_count,
         .idempotency_by_id = c->jobs_idempotency_by_id,
-        .log_format = word_index(c->log_format, log_formats),
+        .log_format = log_format_of(c),
         .log_level = log_level_of(s->options),
         .limits = limits_of(c),
     };
@@ -817,8 +823,7 @@ int supervisor_run(const struct supervisor_options *options)
                             .files = { -1, -1, -1, -1, "" } };
     buf_init(&s.url, 256);
     buf_init(&s.watch_url, 256);
-    log_init("supervisor", (enum log_format) word_index(s.conf->log_format, log_formats),
-             (enum log_level) log_level_of(options));
+    log_init("supervisor", log_format_of(s.conf), (enum log_level) log_level_of(options));
     s.exit_status = EXIT_FAILURE;
     if (prepare(&s) == 0) {
         s.exit_status = EXIT_SUCCESS;
