@@ -92,9 +92,14 @@ static int parse_options(const struct verb *verb, int argc, char **argv, struct 
     return optind;
 }
 
+/* From an option of the command line, or not at all. */
 static int set(struct conf *conf, const char *section, const char *key, const char *value, struct buf *error)
 {
-    return value ? conf_set(conf, section, key, value, error) : 0;
+    int err = value ? conf_set(conf, section, key, value, error) : 0;
+
+    if (value && !err)
+        conf_note_origin(conf, conf_find(section, key), "command line");
+    return err;
 }
 
 /* What only the courier's own rules can judge. */
@@ -108,35 +113,60 @@ static int check_webhooks(const struct conf *conf, struct buf *error)
     return err;
 }
 
-/* Defaults, file, environment, command line, in this order. */
-static int load_conf(struct conf *conf, const struct options *o)
+static const char generated[] = "--generate-key";
+
+/* What was in the environment when we started, or was made up then, is still so; but it was wiped there. */
+static void keep_secrets(struct conf *conf, const struct conf *first)
+{
+    for (const struct conf_key *k = conf_keys; first && k->section; k++) {
+        const char *origin = conf_origin(first, k);
+        bool wiped = k->type == CONF_SECRET && strncmp(origin, "environment ", 12) == 0;
+        if (wiped || (strcmp(origin, generated) == 0 && !*conf->server_api_key && !*conf->server_api_key_file))
+            conf_copy(conf, first, k);
+        if (wiped && conf_find("server", "api_key") == k) /* the environment is the later source */
+            conf_set(conf, "server", "api_key_file", "", NULL);
+    }
+}
+
+/* Defaults, file, environment, command line, in this order.  @first: what a server started with, when it reads them
+ * again; else NULL.  On failure one sentence is in @error, and @conf is empty. */
+static int read_conf(struct conf *conf, const struct options *o, const struct conf *first, struct buf *error)
 {
     const char *path = o->config ? o->config : getenv("HATCHERY_CONFIG");
     uint32_t layers_required; /* the supervisor's business; here only the words are checked */
+
+    conf_init(conf);
+    int err = path ? conf_read(conf, path, error) : 0;
+    if (!err)
+        err = conf_environ(conf, environ, error);
+    if (!err)
+        err = set(conf, "server", "listen", o->listen, error);
+    if (!err)
+        err = set(conf, "server", "state", o->state, error);
+    if (!err)
+        err = set(conf, "limits", "timeout_default", o->timeout, error);
+    if (!err)
+        keep_secrets(conf, first);
+    if (!err)
+        err = conf_finish(conf, error);
+    if (!err)
+        err = check_webhooks(conf, error);
+    if (!err)
+        err = layers_parse(conf->isolation_require, &layers_required, error);
+    if (err)
+        conf_free(conf);
+    return err;
+}
+
+static int load_conf(struct conf *conf, const struct options *o)
+{
     struct buf error;
 
-    buf_init(&error, 4096);
-    conf_init(conf);
-    int err = path ? conf_read(conf, path, &error) : 0;
-    if (!err)
-        err = conf_environ(conf, environ, &error);
-    if (!err)
-        err = set(conf, "server", "listen", o->listen, &error);
-    if (!err)
-        err = set(conf, "server", "state", o->state, &error);
-    if (!err && o->timeout)
-        err = set(conf, "limits", "timeout_default", o->timeout, &error);
-    if (!err)
-        err = conf_finish(conf, &error);
-    if (!err)
-        err = check_webhooks(conf, &error);
-    if (!err)
-        err = layers_parse(conf->isolation_require, &layers_required, &error);
+    buf_init(&error, 8192);
+    int err = read_conf(conf, o, NULL, &error);
     if (err)
         fprintf(stderr, "hatchery: %.*s\n", (int) error.len, error.data ? error.data : "");
     buf_free(&error);
-    if (err)
-        conf_free(conf);
     return err;
 }
 
@@ -160,6 +190,7 @@ static const char *generate_key(struct conf *conf)
     sodium_bin2base64(key, sizeof(key), bytes, sizeof(bytes), sodium_base64_VARIANT_URLSAFE_NO_PADDING);
     buf_init(&error, 256);
     conf_set(conf, "server", "api_key", key, &error);
+    conf_note_origin(conf, conf_find("server", "api_key"), generated);
     buf_free(&error);
     return key;
 }
@@ -177,11 +208,31 @@ static int begin(const struct verb *verb, int argc, char **argv, int n, struct o
     return load_conf(conf, o) < 0 ? -1 : first;
 }
 
+/* What serve needs to read its configuration again. */
+struct started {
+    const struct options *options;
+    const struct conf *conf;
+};
+
+static int reload(void *data, struct conf *ret, struct buf *error)
+{
+    const struct started *started = data;
+    int err = read_conf(ret, started->options, started->conf, error);
+
+    if (!err && !*ret->server_api_key && !key_any(ret)) {
+        buf_adds(error, "there would be no API key");
+        conf_free(ret);
+        err = -EINVAL;
+    }
+    return err;
+}
+
 static int serve(const struct verb *verb, int argc, char **argv)
 {
-    struct supervisor_options so = { .source_fd = -1 };
     struct options o;
     struct conf conf;
+    struct started started = { &o, &conf };
+    struct supervisor_options so = { .source_fd = -1, .reload = reload, .reload_data = &started };
 
     if (begin(verb, argc, argv, 0, &o, &conf) < 0)
         return EXIT_USAGE;
@@ -240,6 +291,22 @@ static int check_config(const struct verb *verb, int argc, char **argv)
            conf.server_api_key && *conf.server_api_key ? "." : ", but has no API key yet.");
     conf_free(&conf);
     return EXIT_SUCCESS;
+}
+
+static int print_config(const struct verb *verb, int argc, char **argv)
+{
+    struct options o;
+    struct conf conf;
+    struct buf out;
+
+    if (begin(verb, argc, argv, 0, &o, &conf) < 0)
+        return EXIT_USAGE;
+    buf_init(&out, 1 << 20);
+    conf_print(&conf, &out);
+    bool written = fwrite(out.data, 1, out.len, stdout) == out.len && fflush(stdout) == 0;
+    buf_free(&out);
+    conf_free(&conf);
+    return written ? EXIT_SUCCESS : EXIT_FAILURE;
 }
 
 /* A limit of a key from its option; 0, which means unlimited, only where @least is. */
@@ -348,6 +415,10 @@ static const struct verb verbs[] = {
       key },
     { "check-config", "[--config FILE]", "Check the configuration file and the environment, and start nothing.",
       check_config },
+    { "print-config", "[--listen ADDR:PORT|unix:PATH] [--state DIR|none] [--config FILE]",
+      "Print what is in effect, as the text of a configuration file: each key with where it comes from, secrets "
+      "masked.",
+      print_config },
     { "doctor", "[--json] [--config FILE]",
       "Show layer by layer what holds here and what to change; exits with 0 only if all that is required holds.",
       run_doctor },

@@ -22,11 +22,21 @@ enum conf_type { CONF_STRING, CONF_SECRET, CONF_COUNT, CONF_BYTES, CONF_TIME, CO
 #define CONF_C_TIME int64_t
 #define CONF_C_BOOL bool
 
-/* Fields are called section_key: conf->limits_memory. */
-struct conf {
-#define CONF(section, key, type, def, min, max, doc) CONF_C_##type section##_##key;
+enum conf_when { CONF_RESTART, CONF_LIVE };
+
+enum {
+    CONF_KEYS = 0
+#define CONF(...) +1
 #include "conf.def"
 #undef CONF
+};
+
+/* Fields are called section_key: conf->limits_memory. */
+struct conf {
+#define CONF(section, key, type, def, min, max, when, doc) CONF_C_##type section##_##key;
+#include "conf.def"
+#undef CONF
+    char *origins[CONF_KEYS]; /* by the table's order; NULL: the default */
 };
 
 struct conf_key {
@@ -34,6 +44,7 @@ struct conf_key {
     enum conf_type type;
     const char *def;
     int64_t min, max;
+    enum conf_when when;
     const char *doc;
     size_t offset; /* of its field in struct conf */
 };
@@ -60,6 +71,18 @@ void conf_free(struct conf *conf);
  * Setting one of server.api_key and server.api_key_file, not to nothing, forgets the other: the later source wins.
  * On failure @conf is untouched. */
 int conf_set(struct conf *conf, const char *section, const char *key, const char *value, struct buf *error);
+
+/* Where the value of @key comes from, in words: "default", "FILE:LINE", "environment NAME", or what was noted. */
+const char *conf_origin(const struct conf *conf, const struct conf_key *key);
+void conf_note_origin(struct conf *conf, const struct conf_key *key, const char *origin);
+
+/* Have the same value as @from, and its origin. */
+void conf_copy(struct conf *conf, const struct conf *from, const struct conf_key *key);
+bool conf_equals(const struct conf *a, const struct conf *b, const struct conf_key *key);
+
+/* Append all keys with what is in effect as the text of a file, each with its origin in a comment.  What is secret is
+ * said to be set, and not shown. */
+void conf_print(const struct conf *conf, struct buf *out);
 
 /* Read an INI file (libinih).  Lines are empty, comments (after ; or #), [section] or key = value; an indented line
  * without "=" goes on with the value above it, after a space.  Behind a space, ; begins a comment in any line.  A line has at most about 200 bytes (libinih's limit).

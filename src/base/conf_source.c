@@ -145,6 +145,11 @@ static int on_value(void *data, const char *section, const char *key, const char
     if (r->err)
         return 0;
     r->error->len = mark;
+    if (!r->goes_on) {
+        char origin[4200];
+        snprintf(origin, sizeof(origin), "%s:%u", r->name, r->line);
+        conf_note_origin(r->conf, conf_find(section, key), origin);
+    }
     r->last = conf_find(section, key);
     return 1;
 }
@@ -300,8 +305,12 @@ int conf_environ(struct conf *conf, char *const *envp, struct buf *error)
             continue;
         buf_addf(error, "%s: ", name);
         err = conf_set(conf, key->section, key->key, value, error);
-        if (!err)
-            error->len = mark;
+        if (err)
+            break;
+        char origin[CONF_ENV_NAME_MAX + 16];
+        snprintf(origin, sizeof(origin), "environment %s", name);
+        conf_note_origin(conf, key, origin);
+        error->len = mark;
     }
     return err;
 }

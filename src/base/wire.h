@@ -3,7 +3,8 @@
  * one fixed-size struct a message, numbers and descriptors only.
  *
  *   supervisor -> server   WIRE_SERVER_CONF [listener, metrics.listen's, state directory, its lock], WIRE_ZYGOTE [socket],
- *                          WIRE_COURIER [socket], WIRE_USAGE, WIRE_OOM, WIRE_DRAIN
+ *                          WIRE_COURIER [socket], WIRE_USAGE, WIRE_OOM, WIRE_DRAIN, WIRE_KEPT; WIRE_SERVER_CONF again,
+ *                          without descriptors, when the configuration was read again
  *   server -> supervisor   WIRE_READY, WIRE_REFUSED, WIRE_USAGE_GET, WIRE_ZYGOTE_GET, WIRE_LONG
  *   supervisor -> zygote   struct wire_zygote_conf, once, as its first message
  *   server -> zygote       WIRE_SPAWN
@@ -25,6 +26,7 @@ enum wire_type {
     WIRE_ZYGOTE,
     WIRE_COURIER,
     WIRE_DRAIN,
+    WIRE_KEPT, /* the configuration was to be read again, is wrong, and stays as it was */
     WIRE_READY,
     WIRE_REFUSED, /* the first box could not take step @slot of the jail, @status = -errno */
     WIRE_USAGE_GET,

@@ -267,7 +267,7 @@ static void on_done(struct job *job, const struct outcome *outcome)
 
     leave_history(e, status == 200 ? STORE_DONE : STORE_FAILED, status);
     begin_reply(e, status, &out);
-    outcome_add_json(outcome, &e->api->conf->limits, &out);
+    outcome_add_json(outcome, outcome->limits, &out);
     end_reply(e, status, &out, 0);
     execution_free(e);
 }

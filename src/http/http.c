@@ -59,6 +59,13 @@ struct http *http_new(uv_loop_t *loop, const struct http_conf *conf, const struc
     return http;
 }
 
+void http_configure(struct http *http, const struct http_conf *conf)
+{
+    http->conf = *conf;
+    http->tick_ms = choose_tick(conf);
+    uv_timer_set_repeat(&http->tick, http->tick_ms);
+}
+
 void http_ref(struct http *http)
 {
     http->n_handles++;

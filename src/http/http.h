@@ -49,6 +49,9 @@ struct route {
  * @data is passed to every handler. */
 struct http *http_new(uv_loop_t *loop, const struct http_conf *conf, const struct route *routes, void *data);
 
+/* Have other timeouts and bounds from here on; connections beyond a lower cap stay until they end. */
+void http_configure(struct http *http, const struct http_conf *conf);
+
 /* Accept connections on @fd, a listening stream socket (TCP or unix), whose ownership passes.
  * Returns 0 or -errno. */
 int http_listen(struct http *http, int fd);

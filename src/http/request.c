@@ -110,6 +110,7 @@ void request_begin(struct request *req)
     req->chunks = (struct chunks){ .max = req->conn->http->conf.max_body };
     empty(&req->bytes);
     empty(&req->body);
+    req->body.max = req->conn->http->conf.max_body;
     empty(&req->headers);
     req->left = 0;
     req->n_fields = 0;

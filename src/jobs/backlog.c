@@ -262,7 +262,6 @@ static void end_with_error(struct lease *lease, enum store_state state, int stat
 static void on_job_done(struct job *job, const struct outcome *outcome)
 {
     struct lease *lease = job->owner;
-    struct backlog *b = lease->backlog;
     int status = outcome_status(outcome);
 
     if (outcome->kind == OUTCOME_INTERNAL) {
@@ -273,7 +272,7 @@ static void on_job_done(struct job *job, const struct outcome *outcome)
         return;
     }
     begin_end(lease, status == 200 ? STORE_DONE : STORE_FAILED, status);
-    outcome_add_json(outcome, b->conf.limits, &lease->body);
+    outcome_add_json(outcome, outcome->limits, &lease->body);
     end_end(lease);
     leave_pool(lease);
 }

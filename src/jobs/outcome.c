@@ -32,6 +32,7 @@ static const struct {
 void outcome_init(struct outcome *outcome, const struct wire_limits *limits)
 {
     memset(outcome, 0, sizeof(*outcome));
+    outcome->limits = limits;
     buf_init(&outcome->result, (size_t) limits->result_bytes);
     buf_init(&outcome->error, ERROR_MAX);
     buf_init(&outcome->out.kept, (size_t) limits->output_bytes);

@@ -108,8 +108,9 @@ void run_open(struct run *run, const int fds[static 4])
     run->has_head = false;
     run->record.job_id[0] = '\0';
     run->state = RUN_WARMING;
-    outcome_init(&run->outcome, run->limits);
-    buf_init(&run->body, (size_t) run->limits->result_bytes + 131072);
+    run->own_limits = *run->limits;
+    outcome_init(&run->outcome, &run->own_limits);
+    buf_init(&run->body, (size_t) run->own_limits.result_bytes + 131072);
     uv_poll_start(&run->control, UV_READABLE, on_control);
 }
 
@@ -432,6 +433,9 @@ int run_start(struct run *run, struct job *job)
     /* The socket is empty: the first packet always fits where there is somebody to read it. */
     if (sendmsg(run->control_fd, &message, MSG_NOSIGNAL | MSG_DONTWAIT) < 0)
         return -errno;
+    /* How much is kept is ours alone to say: it is what is configured now, though the box was made before. */
+    run->own_limits.output_bytes = run->limits->output_bytes;
+    run->outcome.out.kept.max = run->outcome.err.kept.max = (size_t) run->limits->output_bytes;
     run->job = job;
     job->run = run;
     run->state = RUN_RUNNING;

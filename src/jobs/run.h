@@ -45,7 +45,8 @@ struct run {
     void *pool;
     struct zygote *zygote; /* the pool's: which one makes, or made, the box */
     uv_loop_t *loop;
-    const struct wire_limits *limits;
+    const struct wire_limits *limits; /* of boxes to come */
+    struct wire_limits own_limits;    /* of this one */
     uint32_t slot, serial;
     int64_t ordered_us;
     enum run_state state;

@@ -18,6 +18,9 @@ struct cgroups;
 int cgroups_new(struct cgroups **ret, const char *kind, unsigned n_slots, const struct wire_limits *limits,
                 struct buf *error);
 
+/* From each slot's next join on, its group has other limits; the box that is in it keeps those it began with. */
+void cgroups_change(struct cgroups *groups, const struct wire_limits *limits);
+
 /* Forget what the slot's last box did in its group, and let @pid, of the box @serial, into it: v2 moves it; v1 opens
  * the tasks files to which it must itself write "0" (they are the caller's then). 0, or -errno and no file is open. */
 int cgroups_join(struct cgroups *groups, uint32_t slot, uint32_t serial, pid_t pid,

@@ -37,7 +37,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-enum { BACKOFF_FIRST_MS = 100, BACKOFF_MAX_MS = 10000, STEADY_MS = 10000 };
+enum { BACKOFF_FIRST_MS = 100, BACKOFF_MAX_MS = 10000, STEADY_MS = 10000, ASK_AGAIN_MS = 50 };
 enum { ID_SERVER = 0, ID_COURIER = 8, ID_ZYGOTE = 16, ID_SLOTS = 32 }; /* from isolation.id_base */
 
 struct child {
@@ -50,7 +50,8 @@ struct child {
 
 struct supervisor {
     const struct supervisor_options *options;
-    const struct conf *conf;
+    const struct conf *conf; /* in effect: the command's, or our own once it was read again */
+    struct conf *own_conf;
     struct launch_files files;
     struct launch_ids ids;
     struct require *require;
@@ -60,6 +61,7 @@ struct supervisor {
     struct wire_server_conf server_conf;
     struct wire_zygote_conf zygote_conf;
     struct courier_conf courier_conf;
+    bool server_behind, courier_behind; /* they are still to be told of a change */
     struct child server;
     struct child courier;    /* only where there is state */
     struct child zygotes[2]; /* the one that makes the boxes, and the one before it until its last box is gone */
@@ -98,9 +100,9 @@ static enum log_format log_format_of(const struct conf *conf)
 }
 
 /* The stderr of `hatchery run` is the program's: only what is wrong is told there. */
-static int log_level_of(const struct supervisor_options *options)
+static int log_level_of(const struct conf *conf, const struct supervisor_options *options)
 {
-    int level = word_index(options->conf->log_level, log_levels);
+    int level = word_index(conf->log_level, log_levels);
     return options->source_fd >= 0 && level < LOG_WARN ? LOG_WARN : level;
 }
 
@@ -149,7 +151,7 @@ static void fill_server_conf(struct supervisor *s)
         .retention_count = c->jobs_retention_count,
         .idempotency_by_id = c->jobs_idempotency_by_id,
         .log_format = log_format_of(c),
-        .log_level = log_level_of(s->options),
+        .log_level = log_level_of(c, s->options),
         .limits = limits_of(c),
     };
     if (w->one_run)
@@ -332,7 +334,7 @@ static int start_server(struct supervisor *s, struct buf *error)
     if (pid < 0)
         return pid;
     s->server.pid = pid;
-    s->refused = false;
+    s->refused = s->server_behind = false;
     fcntl(s->server.sock, F_SETFL, O_NONBLOCK);
     if (s->server_conf.has_watch)
         fds[n_fds++] = s->watch_fd;
@@ -357,6 +359,7 @@ static int start_courier(struct supervisor *s, struct buf *error)
     if (pid < 0)
         return pid;
     s->courier.pid = pid;
+    s->courier_behind = false;
     fcntl(s->courier.sock, F_SETFL, O_NONBLOCK);
     err = fd_send(s->courier.sock, &s->courier_conf, sizeof(s->courier_conf), NULL, 0);
     if (!err)
@@ -605,6 +608,116 @@ static void on_child_exit(struct supervisor *s, struct child *child, int status)
     }
 }
 
+/* --- reading the configuration again --- */
+
+/* What can't change in a server that runs stays as it is, in the whole of it: a child that is restarted later must find
+ * what its siblings have. */
+static void keep_what_needs_a_restart(const struct supervisor *s, struct conf *fresh)
+{
+    for (const struct conf_key *k = conf_keys; k->section; k++) {
+        char name[CONF_ENV_NAME_MAX];
+        if (k->when == CONF_LIVE || conf_equals(s->conf, fresh, k))
+            continue;
+        snprintf(name, sizeof(name), "%s.%s", k->section, k->key);
+        log_warn("a change of the configuration needs a restart", LOG_S("key", name));
+        conf_copy(fresh, s->conf, k);
+    }
+}
+
+/* The server's slice of the new configuration; what is not in there is what was found at the start. */
+static void refill_server_conf(struct supervisor *s)
+{
+    const struct wire_server_conf old = s->server_conf;
+    struct wire_server_conf *w = &s->server_conf;
+
+    fill_server_conf(s);
+    w->n_slots = old.n_slots;
+    w->pool_size = old.pool_size;
+    w->max_runs = old.max_runs;
+    w->layers_missing = old.layers_missing;
+    w->cgroup_version = old.cgroup_version;
+    w->landlock_abi = old.landlock_abi;
+    w->metrics_here = old.metrics_here;
+    w->has_watch = old.has_watch;
+    w->has_state = old.has_state;
+    fit_connections(w);
+}
+
+/* Boxes have the limits that their zygote had: new ones need a new one. */
+static void renew_zygote(struct supervisor *s)
+{
+    const struct wire_zygote_conf old = s->zygote_conf;
+
+    fill_zygote_conf(s);
+    bool same_limits = memcmp(&old.limits, &s->zygote_conf.limits, sizeof(old.limits)) == 0;
+    if (s->cgroups && !same_limits)
+        cgroups_change(s->cgroups, &s->zygote_conf.limits);
+    if (!same_limits || strcmp(old.imports, s->zygote_conf.imports) != 0)
+        s->zygote_wanted = true;
+}
+
+static int adopt(struct supervisor *s, struct conf *fresh, struct buf *error)
+{
+    static struct courier_conf courier;
+    static struct wire_server_conf hooks; /* what webhooks_fill() has for the server */
+
+    keep_what_needs_a_restart(s, fresh);
+    int err = webhooks_fill(fresh, &courier, &hooks, error);
+    if (err)
+        return err;
+    courier.log_format = s->courier_conf.log_format;
+    conf_free(s->own_conf);
+    free(s->own_conf);
+    s->conf = s->own_conf = fresh;
+    refill_server_conf(s);
+    courier.log_level = s->server_conf.log_level;
+    s->courier_conf = courier;
+    explicit_bzero(&courier, sizeof(courier));
+    webhooks_copy(&s->server_conf, &hooks);
+    renew_zygote(s);
+    log_set_level((enum log_level) s->server_conf.log_level);
+    s->server_behind = s->courier_behind = true;
+    return 0;
+}
+
+/* The new configuration as a whole, or the old one. */
+static void reload(struct supervisor *s)
+{
+    const struct wire_msg kept = { .type = WIRE_KEPT };
+    struct conf *fresh = xcalloc(1, sizeof(*fresh));
+    struct buf error;
+
+    buf_init(&error, 8192);
+    int err = s->options->reload(s->options->reload_data, fresh, &error);
+    if (!err) {
+        err = adopt(s, fresh, &error);
+        if (err)
+            conf_free(fresh);
+    }
+    if (err) {
+        free(fresh);
+        log_error("the configuration is wrong: the one before it stays", LOG_S("error", text_of(&error)));
+        if (s->server.pid)
+            fd_send(s->server.sock, &kept, sizeof(kept), NULL, 0);
+    } else
+        log_info("configuration read again");
+    buf_free(&error);
+}
+
+/* They have room for a message, or are asked again soon. */
+static void tell_of_change(struct supervisor *s)
+{
+    if (s->server_behind && s->server.pid)
+        s->server_behind = fd_send(s->server.sock, &s->server_conf, sizeof(s->server_conf), NULL, 0) == -EAGAIN;
+    if (s->courier_behind && s->courier.pid)
+        s->courier_behind = fd_send(s->courier.sock, &s->courier_conf, sizeof(s->courier_conf), NULL, 0) == -EAGAIN;
+}
+
+static bool is_behind(const struct supervisor *s)
+{
+    return (s->server_behind && s->server.pid) || (s->courier_behind && s->courier.pid);
+}
+
 static void on_signal(struct supervisor *s)
 {
     struct signalfd_siginfo info;
@@ -612,8 +725,10 @@ static void on_signal(struct supervisor *s)
     pid_t pid;
 
     while (read(s->signal_fd, &info, sizeof(info)) == sizeof(info)) {
-        bool quit = info.ssi_signo == SIGTERM || info.ssi_signo == SIGINT || info.ssi_signo == SIGHUP;
-        bool one_run = s->options->source_fd >= 0;
+        bool one_run = s->options->source_fd >= 0, again = info.ssi_signo == SIGHUP && !one_run;
+        bool quit = info.ssi_signo == SIGTERM || info.ssi_signo == SIGINT || (info.ssi_signo == SIGHUP && one_run);
+        if (again && !s->stopping)
+            reload(s);
         if (quit && !s->stopping)
             log_info("stopping", LOG_S("signal", sigabbrev_np((int) info.ssi_signo)));
         if (quit) /* the second time at once */
@@ -684,6 +799,7 @@ static void loop(struct supervisor *s)
 
     for (;;) {
         start_due(s);
+        tell_of_change(s);
         look_if_due(s);
         if (s->stopping)
             end_children(s);
@@ -697,6 +813,8 @@ static void loop(struct supervisor *s)
         int wait_ms = s->stopping && now_us() >= s->kill_at_us ? 1000 : next_due(s);
         if (oom_wait_ms && (wait_ms < 0 || wait_ms > oom_wait_ms))
             wait_ms = oom_wait_ms;
+        if (is_behind(s) && (wait_ms < 0 || wait_ms > ASK_AGAIN_MS))
+            wait_ms = ASK_AGAIN_MS;
         if (poll(fds, 5, wait_ms) < 0)
             continue;
         if (fds[1].revents && s->server.sock >= 0)
@@ -823,15 +941,18 @@ int supervisor_run(const struct supervisor_options *options)
                             .files = { -1, -1, -1, -1, "" } };
     buf_init(&s.url, 256);
     buf_init(&s.watch_url, 256);
-    log_init("supervisor", log_format_of(s.conf), (enum log_level) log_level_of(options));
+    log_init("supervisor", log_format_of(s.conf), (enum log_level) log_level_of(s.conf, options));
     s.exit_status = EXIT_FAILURE;
     if (prepare(&s) == 0) {
         s.exit_status = EXIT_SUCCESS;
         loop(&s);
     }
     explicit_bzero(&s.courier_conf, sizeof(s.courier_conf));
+    conf_free(s.own_conf);
+    free(s.own_conf);
     cgroups_free(s.cgroups);
     watch_free(s.watch);
+    s.conf = options->conf;
     if (s.listening && strncmp(s.conf->server_listen, "unix:", 5) == 0)
         unlink(s.conf->server_listen + 5);
     if (s.watch_fd >= 0 && strncmp(s.conf->metrics_listen, "unix:", 5) == 0)
