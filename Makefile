@@ -7,7 +7,7 @@ BUILD := build
 
 BUILD_PACKAGES := gcc meson ninja-build pkg-config libc6-dev libuv1-dev libjansson-dev libsodium-dev libseccomp-dev \
 	libinih-dev libsqlite3-dev libcurl4-openssl-dev ca-certificates libpython3.11-dev python3 node-llhttp curl
-TEST_PACKAGES := libcmocka-dev python3-pytest python3-prometheus-client python3-yaml openssl clang-14 libclang-rt-14-dev clang-format-14 clang-tidy-14
+TEST_PACKAGES := libcmocka-dev python3-pytest python3-jsonschema python3-prometheus-client python3-yaml openssl clang-14 libclang-rt-14-dev clang-format-14 clang-tidy-14
 VM_PACKAGES := qemu-system-x86 busybox-static kmod xz-utils
 
 # Root installs what is missing; others need sudo. Nothing is asked of apt when nothing is missing.

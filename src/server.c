@@ -507,6 +507,7 @@ static int start(struct server *s, const int fds[static 4])
         err = give_up_the_rest(-1);
     } else {
         api_metrics_init(&s->api);
+        api_openapi_init(&s->api);
         metric_set(METRIC_CONFIG_OK, 1, 0, 0, 0);
         err = open_state(s, s->conf.has_state ? state[0] : -1);
         if (!err)

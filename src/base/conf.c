@@ -18,7 +18,7 @@
 
 const struct conf_key conf_keys[] = {
 #define CONF(section, key, type, def, min, max, when, doc)                                                             \
-    { #section, #key, CONF_##type, def, min, max, CONF_##when, doc, offsetof(struct conf, section##_##key) },
+    { #section, #key, CONF_##type, CONF_##when, def, min, max, doc, offsetof(struct conf, section##_##key) },
 #include "conf.def"
 #undef CONF
     { 0 },

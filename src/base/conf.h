@@ -42,9 +42,9 @@ struct conf {
 struct conf_key {
     const char *section, *key;
     enum conf_type type;
+    enum conf_when when;
     const char *def;
     int64_t min, max;
-    enum conf_when when;
     const char *doc;
     size_t offset; /* of its field in struct conf */
 };

@@ -124,7 +124,7 @@ void api_authenticate(struct request *req, void *data)
 #include "routes.def"
 
 const struct route api_routes[] = {
-#define ROUTE(method, path, flags, handler, id, summary, request, replies)                                             \
+#define ROUTE(method, path, flags, handler, id, summary, parameters, request, replies)                                 \
     { method, path_##path, flags, handler, METRIC_ROUTE_##path },
 #include "routes.def"
     { NULL, NULL, 0, NULL, 0 },

@@ -29,7 +29,7 @@ struct api {
     unsigned char cursor_key[API_CURSOR_KEY];
     struct http *https[API_LISTENERS];
     bool draining; /* it will stop soon: /readyz says so before anything is refused */
-    struct buf metrics_text;
+    struct buf metrics_text, openapi;
 };
 
 /* For http_new(): everything, and what metrics.listen serves, without a key. */
@@ -50,6 +50,15 @@ void api_on_shed(void *data);
 
 /* The metrics that stay as they are; opens what must be opened before the server confines itself. */
 void api_metrics_init(struct api *api);
+
+/* Write the description of the API, which stays as it is. */
+void api_openapi_init(struct api *api);
+
+/* api_docs.c */
+void api_openapi(struct request *req, void *data);     /* GET /openapi.json */
+void api_docs(struct request *req, void *data);        /* GET /docs */
+void api_docs_script(struct request *req, void *data); /* GET /docs/docs.js */
+void api_docs_style(struct request *req, void *data);  /* GET /docs/docs.css */
 
 /* POST /v1/code/execute/python. */
 void api_execute(struct request *req, void *data);

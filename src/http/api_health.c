@@ -125,7 +125,7 @@ static unsigned method_of(const struct request *req)
 void api_on_reply(void *data, const struct request *req, int status)
 {
     const struct route *route = request_route(req);
-    unsigned path = route ? route->path_id : METRIC_ROUTE_OTHER;
+    unsigned path = route ? (unsigned) route->path_id : METRIC_ROUTE_OTHER;
 
     (void) data;
     metric_add(METRIC_HTTP_REQUESTS, 1, path, method_of(req), metric_code(status));

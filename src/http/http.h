@@ -42,7 +42,7 @@ struct route {
     /* Called once the body is complete, or the head where the route wants none.  Must lead to exactly one reply_*()
      * call, unless on_gone is called first. */
     void (*on_request)(struct request *req, void *data);
-    unsigned path_id; /* the owner's, for on_reply */
+    size_t path_id; /* the owner's, for on_reply */
 };
 
 /* @routes ends with an entry whose method is NULL and must outlive the server.
