@@ -60,7 +60,7 @@ fuzz: test-packages
 
 # End-to-end tests of a sanitized server and supervisor; zygote and boxes are as always, Python is not ours to sanitize.
 SANITIZED_E2E := tests/e2e/test_execute.py tests/e2e/test_http.py tests/e2e/test_queue.py tests/e2e/test_lifecycle.py \
-	tests/e2e/test_limits.py
+	tests/e2e/test_limits.py tests/e2e/test_metrics.py tests/e2e/test_reload.py tests/e2e/test_openapi.py tests/e2e/test_health.py
 sanitize-e2e: sanitize build
 	mkdir -p $(BUILD)-asan/e2e
 	cp -f $(BUILD)-asan/hatchery $(BUILD)-asan/hatchery-server $(BUILD)/hatchery-courier $(BUILD)/hatchery-zygote $(BUILD)/hatchery-init $(BUILD)-asan/e2e

@@ -652,6 +652,8 @@ static void renew_zygote(struct supervisor *s)
     bool same_limits = memcmp(&old.limits, &s->zygote_conf.limits, sizeof(old.limits)) == 0;
     if (s->cgroups && !same_limits)
         cgroups_change(s->cgroups, &s->zygote_conf.limits);
+    if (s->watch && !same_limits)
+        watch_change(s->watch, &s->zygote_conf.limits);
     if (!same_limits || strcmp(old.imports, s->zygote_conf.imports) != 0)
         s->zygote_wanted = true;
 }

@@ -189,6 +189,20 @@ def test_scratch_and_processes_change(make):
     wait_for(lambda: server.run(write_2m).status == 200 and server.run(threads).status == 200, 30)
 
 
+def test_limits_change_without_cgroups(make):
+    """There the supervisor watches: each box by the limits that it was made with."""
+    server = make(env={"HATCHERY_ISOLATION_CGROUP": "none"}, config="[limits]\nmemory = 64M\nprocesses = 8\n")
+    code = "x = bytearray(100 << 20)\nimport time; time.sleep(1)\nreturn len(x)"
+    threads = "import threading, time\nfor _ in range(20): threading.Thread(target=time.sleep, args=(1,)).start()\ntime.sleep(1)"
+    assert server.run(code).status == 400
+    assert server.run(threads).status == 400
+    with Raw(server, post("import time; time.sleep(2); x = bytearray(100 << 20); time.sleep(1)")) as raw:
+        wait_for(lambda: "hatchery_slots{state=\"busy\"} 1" in server.request_text("/metrics", KEY), 20)
+        reload(server, "[limits]\nmemory = 256M\nprocesses = 40\n")
+        assert raw.reply().status == 400, "what ran keeps what it had"
+    wait_for(lambda: server.run(code).status == 200 and server.run(threads).status == 200, 60, "the new limits")
+
+
 def test_imports_change(make):
     server = make(config="[python]\nimports = json\n")
     code = "import sys; return 'fractions' in sys.modules"
