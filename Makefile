@@ -13,7 +13,7 @@ VM_PACKAGES := qemu-system-x86 busybox-static kmod xz-utils
 # Root installs what is missing; others need sudo. Nothing is asked of apt when nothing is missing.
 SUDO := $(shell [ "$$(id -u)" = 0 ] || command -v sudo)
 
-.PHONY: run build test test-vm unit e2e sanitize-e2e escape test-destructive test-cpython test-crash soak sanitize fuzz bench lint format install clean packages test-packages
+.PHONY: run build test test-vm unit e2e e2e-user sanitize-e2e escape test-destructive test-cpython test-crash soak sanitize fuzz bench lint format install clean packages test-packages
 
 run: build
 	@if [ "$$(id -u)" = 0 ]; then run=; else run="sudo -E"; \
@@ -42,7 +42,7 @@ $(BUILD)/build.ninja: | packages
 build: packages $(BUILD)/build.ninja
 	ninja -C $(BUILD)
 
-test: test-packages build sanitize fuzz e2e sanitize-e2e escape
+test: test-packages build sanitize fuzz e2e e2e-user sanitize-e2e escape
 
 # Unit tests with AddressSanitizer and UndefinedBehaviorSanitizer.
 sanitize: test-packages
@@ -68,6 +68,11 @@ sanitize-e2e: sanitize build
 
 e2e: test-packages build
 	/usr/bin/python3 -m pytest -q -p no:cacheprovider tests/unit tests/e2e tests/crash $(PYTEST_ARGS)
+
+# The main ones as somebody who is not root; USER_E2E=tests/e2e for all of them.
+USER_E2E ?= $(addprefix tests/e2e/test_,check.py rootless.py require.py execute.py limits.py logs.py)
+e2e-user: test-packages build
+	tests/e2e/as-ordinary-user $(USER_E2E) $(PYTEST_ARGS)
 
 # Clients submit at full speed while processes are killed at random; `make test` has a short form. CRASH_SEED repeats a run.
 CRASH_KILLS ?= 50

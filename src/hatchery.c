@@ -9,6 +9,8 @@
 #include "key.h"
 #include "check/check.h"
 #include "box/layers.h"
+#include "supervisor/ids.h"
+#include "supervisor/launch.h"
 #include "supervisor/supervisor.h"
 #include "supervisor/webhooks.h"
 
@@ -20,6 +22,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 extern char **environ;
@@ -95,10 +98,18 @@ static int parse_options(const struct verb *verb, int argc, char **argv, struct 
 /* From an option of the command line, or not at all. */
 static int set(struct conf *conf, const char *section, const char *key, const char *value, struct buf *error)
 {
-    int err = value ? conf_set(conf, section, key, value, error) : 0;
+    static const char origin[] = "command line";
+    size_t mark = error->len;
 
-    if (value && !err)
-        conf_note_origin(conf, conf_find(section, key), "command line");
+    if (!value)
+        return 0;
+    conf_sentence(error);
+    buf_addf(error, "%s: ", origin);
+    int err = conf_set(conf, section, key, value, error);
+    if (!err) {
+        error->len = mark;
+        conf_note_origin(conf, conf_find(section, key), origin);
+    }
     return err;
 }
 
@@ -128,44 +139,97 @@ static void keep_secrets(struct conf *conf, const struct conf *first)
     }
 }
 
-/* Defaults, file, environment, command line, in this order.  @first: what a server started with, when it reads them
- * again; else NULL.  On failure one sentence is in @error, and @conf is empty. */
-static int read_conf(struct conf *conf, const struct options *o, const struct conf *first, struct buf *error)
+/* At the start everything is; later what the server does not have from its start. */
+static bool is_new(const struct conf *conf, const struct conf *first, const char *section, const char *key)
+{
+    return !first || !conf_equals(conf, first, conf_find(section, key));
+}
+
+/* What else the supervisor will ask of this machine; some verbs need none of it. */
+static int check_host(const struct conf *conf, const struct conf *first, struct buf *error)
+{
+    size_t mark = error->len;
+    uid_t uid;
+    gid_t gid;
+    int user = 0, root = 0;
+
+    if (*conf->server_user && is_new(conf, first, "server", "user"))
+        user = ids_of_user(conf->server_user, &uid, &gid, error);
+    user = conf_locate(conf, user, mark, error);
+    mark = error->len;
+    if (is_new(conf, first, "isolation", "root"))
+        root = launch_check_root(conf->isolation_root, error);
+    root = conf_locate(conf, root, mark, error);
+    return user ? user : root;
+}
+
+/* The supervisor's business; here only the words are checked. */
+static int check_layers(const struct conf *conf, struct buf *error)
+{
+    uint32_t required;
+    size_t mark = error->len;
+
+    return conf_locate(conf, layers_parse(conf->isolation_require, &required, error), mark, error);
+}
+
+/* The first error is the one that is returned. */
+static int worse(int err, int next)
+{
+    return err ? err : next;
+}
+
+static int read_sources(struct conf *conf, const struct options *o, struct buf *error)
 {
     const char *path = o->config ? o->config : getenv("HATCHERY_CONFIG");
-    uint32_t layers_required; /* the supervisor's business; here only the words are checked */
-
-    conf_init(conf);
     int err = path ? conf_read(conf, path, error) : 0;
-    if (!err)
-        err = conf_environ(conf, environ, error);
-    if (!err)
-        err = set(conf, "server", "listen", o->listen, error);
-    if (!err)
-        err = set(conf, "server", "state", o->state, error);
-    if (!err)
-        err = set(conf, "limits", "timeout_default", o->timeout, error);
-    if (!err)
-        keep_secrets(conf, first);
-    if (!err)
-        err = conf_finish(conf, error);
-    if (!err)
-        err = check_webhooks(conf, error);
-    if (!err)
-        err = layers_parse(conf->isolation_require, &layers_required, error);
+
+    err = worse(err, conf_environ(conf, environ, error));
+    err = worse(err, set(conf, "server", "listen", o->listen, error));
+    err = worse(err, set(conf, "server", "state", o->state, error));
+    return worse(err, set(conf, "limits", "timeout_default", o->timeout, error));
+}
+
+/* A sentence a line. */
+static void print_errors(const struct buf *errors)
+{
+    const char *next;
+
+    for (size_t at = 0; at < errors->len; at = (size_t) (next - errors->data) + 1) {
+        const char *p = errors->data + at, *end = memchr(p, '\n', errors->len - at);
+        next = end ? end : errors->data + errors->len;
+        fprintf(stderr, "hatchery: %.*s\n", (int) (next - p), p);
+    }
+    if (errors->full)
+        fprintf(stderr, "hatchery: and so on: there is no room for all that is wrong\n");
+}
+
+/* Defaults, file, environment, command line, in this order.  @first: what a server started with, when it reads them
+ * again; else NULL.  All that is wrong is told in @error, a sentence a line, and @conf is empty then; with @whole what
+ * this machine has not got is wrong, too. */
+static int read_conf(struct conf *conf, const struct options *o, const struct conf *first, bool whole,
+                     struct buf *error)
+{
+    conf_init(conf);
+    int err = read_sources(conf, o, error);
+    keep_secrets(conf, first);
+    err = worse(err, conf_finish(conf, error));
+    err = worse(err, check_webhooks(conf, error));
+    err = worse(err, check_layers(conf, error));
+    if (whole)
+        err = worse(err, check_host(conf, first, error));
     if (err)
         conf_free(conf);
     return err;
 }
 
-static int load_conf(struct conf *conf, const struct options *o)
+static int load_conf(struct conf *conf, const struct options *o, bool whole)
 {
     struct buf error;
 
-    buf_init(&error, 8192);
-    int err = read_conf(conf, o, NULL, &error);
+    buf_init(&error, 65536);
+    int err = read_conf(conf, o, NULL, whole, &error);
     if (err)
-        fprintf(stderr, "hatchery: %.*s\n", (int) error.len, error.data ? error.data : "");
+        print_errors(&error);
     buf_free(&error);
     return err;
 }
@@ -205,7 +269,7 @@ static int begin(const struct verb *verb, int argc, char **argv, int n, struct o
         usage_error(verb);
         return -1;
     }
-    return load_conf(conf, o) < 0 ? -1 : first;
+    return load_conf(conf, o, false) < 0 ? -1 : first;
 }
 
 /* What serve needs to read its configuration again. */
@@ -217,7 +281,7 @@ struct started {
 static int reload(void *data, struct conf *ret, struct buf *error)
 {
     const struct started *started = data;
-    int err = read_conf(ret, started->options, started->conf, error);
+    int err = read_conf(ret, started->options, started->conf, true, error);
 
     if (!err && !*ret->server_api_key && !key_any(ret)) {
         buf_adds(error, "there would be no API key");
@@ -285,7 +349,7 @@ static int check_config(const struct verb *verb, int argc, char **argv)
         return usage_error(verb);
     if (first < argc)
         o.config = argv[first];
-    if (load_conf(&conf, &o) < 0)
+    if (load_conf(&conf, &o, true) < 0)
         return EXIT_FAILURE;
     printf("The configuration is valid%s\n",
            conf.server_api_key && *conf.server_api_key ? "." : ", but has no API key yet.");
@@ -349,7 +413,7 @@ static int key(const struct verb *verb, int argc, char **argv)
 
     if (first < 0 || argc - first != (list ? 1 : 2) || !(list || revoke || make) || (limits && !make))
         return usage_error(verb);
-    if (load_conf(&conf, &o) < 0)
+    if (load_conf(&conf, &o, false) < 0)
         return EXIT_USAGE;
     const char *name = argv[argc - 1];
     int status = list ? key_list(&conf) : revoke ? key_revoke(&conf, name) : make_key(&conf, &o, name);
@@ -413,8 +477,8 @@ static const struct verb verbs[] = {
       "Make a key and print it once, list the keys, revoke one: at once, also while the server runs. Limits: programs "
       "at once, requests waiting, requests a minute; 0 is unlimited.",
       key },
-    { "check-config", "[--config FILE]", "Check the configuration file and the environment, and start nothing.",
-      check_config },
+    { "check-config", "[--config FILE]",
+      "Tell all that is wrong with the configuration file and the environment, and start nothing.", check_config },
     { "print-config", "[--listen ADDR:PORT|unix:PATH] [--state DIR|none] [--config FILE]",
       "Print what is in effect, as the text of a configuration file: each key with where it comes from, secrets "
       "masked.",
@@ -485,6 +549,7 @@ int main(int argc, char **argv)
 
     if (open_standard_streams() < 0)
         return EXIT_FAILURE;
+    umask(umask(0) & 077); /* or what we make could not be opened by us: only root does not notice */
     if (sodium_init() < 0)
         return EXIT_FAILURE;
     if (strcmp(name, "--version") == 0 || strcmp(name, "-V") == 0) {

@@ -15,6 +15,7 @@
 #include "http/http.h"
 #include "jobs/backlog.h"
 #include "jobs/outbox.h"
+#include "jobs/run.h"
 #include "metrics/metrics.h"
 
 #include <errno.h>
@@ -487,10 +488,13 @@ static int open_state(struct server *s, int state_fd)
 
 static int start(struct server *s, const int fds[static 4])
 {
-    int fd = fds[0], err = 0;
+    int fd = fds[0];
     int watch_fd = s->conf.has_watch ? fds[1] : -1;
     const int *state = s->conf.has_watch ? &fds[2] : &fds[1];
+    int err = run_prepare();
 
+    if (err)
+        return err;
     s->loop = uv_default_loop();
     s->pool = pool_new(s->loop, &s->conf, &pool_hooks, s);
     s->lock_fd = s->conf.has_state ? state[1] : -1;

@@ -60,6 +60,49 @@ void conf_env_name(const struct conf_key *key, char ret_name[CONF_ENV_NAME_MAX])
             *p = (char) (*p - 'a' + 'A');
 }
 
+void conf_sentence(struct buf *error)
+{
+    if (error->len)
+        buf_addc(error, '\n');
+}
+
+/* As an error begins: a variable goes by its name alone. */
+static const char *place_of(const struct conf *conf, const struct conf_key *key)
+{
+    static const char environment[] = "environment ";
+    const char *origin = conf_origin(conf, key);
+
+    return strncmp(origin, environment, sizeof(environment) - 1) == 0 ? origin + sizeof(environment) - 1 : origin;
+}
+
+int conf_locate(const struct conf *conf, int err, size_t mark, struct buf *error)
+{
+    struct buf said;
+
+    if (!err) {
+        error->len = mark;
+        return 0;
+    }
+    buf_init(&said, error->max);
+    buf_add(&said, error->data ? error->data + mark : "", error->len - mark);
+    error->len = mark;
+    conf_sentence(error);
+    for (const struct conf_key *k = conf_keys; k->section; k++) {
+        char name[CONF_ENV_NAME_MAX + 1];
+        size_t n = (size_t) snprintf(name, sizeof(name), "%s.%s:", k->section, k->key);
+        if (conf->origins[k - conf_keys] && said.len >= n && memcmp(said.data, name, n) == 0)
+            buf_addf(error, "%s: ", place_of(conf, k));
+    }
+    buf_add(error, said.data, said.len);
+    buf_free(&said);
+    return err;
+}
+
+static bool is_refused(const struct conf *conf, const char *section, const char *key)
+{
+    return conf->refused[conf_find(section, key) - conf_keys];
+}
+
 /* A key in the wrong section is as near as one with two slips. */
 static int refuse_unknown(const char *section, const char *key, struct buf *error)
 {
@@ -211,7 +254,11 @@ int conf_set(struct conf *conf, const char *section, const char *key, const char
 
     if (!k)
         return refuse_unknown(section, key, error);
-    return is_text(k) ? set_text(conf, k, value, error) : set_number(conf, k, value, error);
+    int err = is_text(k) ? set_text(conf, k, value, error) : set_number(conf, k, value, error);
+    conf->refused[k - conf_keys] = err < 0;
+    if (!err) /* whoever knows more says so */
+        conf_note_origin(conf, k, NULL);
+    return err;
 }
 
 void conf_init(struct conf *conf)
@@ -282,6 +329,7 @@ void conf_copy(struct conf *conf, const struct conf *from, const struct conf_key
         *(bool *) field = number_of(from, key);
     else
         *(int64_t *) (void *) field = number_of(from, key);
+    conf->refused[key - conf_keys] = false;
     conf_note_origin(conf, key, from->origins[key - conf_keys]);
 }
 
@@ -372,20 +420,39 @@ static int read_key_file(struct conf *conf, struct buf *error)
     return err;
 }
 
+static int check_timeouts(const struct conf *conf, struct buf *error)
+{
+    if (conf->limits_timeout_default <= conf->limits_timeout_max || is_refused(conf, "limits", "timeout_default")
+        || is_refused(conf, "limits", "timeout_max"))
+        return 0;
+    buf_adds(error, "limits.timeout_default: it is longer than limits.timeout_max (");
+    conf_value_add_number(error, CONF_TIME, conf->limits_timeout_max);
+    buf_addc(error, ')');
+    return -EINVAL;
+}
+
+/* JSON may write each byte of a program as six: \u0041. */
+static int check_body(const struct conf *conf, struct buf *error)
+{
+    int64_t needed = conf->limits_code * 6 + 65536;
+
+    if (needed <= conf->server_max_body || is_refused(conf, "limits", "code") || is_refused(conf, "server", "max_body"))
+        return 0;
+    buf_adds(error, "server.max_body: a program of limits.code needs ");
+    conf_value_add_number(error, CONF_BYTES, needed);
+    buf_adds(error, " in JSON");
+    return -EINVAL;
+}
+
 int conf_finish(struct conf *conf, struct buf *error)
 {
-    if (conf->limits_timeout_default > conf->limits_timeout_max) {
-        buf_adds(error, "limits.timeout_default: it is longer than limits.timeout_max (");
-        conf_value_add_number(error, CONF_TIME, conf->limits_timeout_max);
-        buf_addc(error, ')');
-        return -EINVAL;
-    }
-    /* JSON may write each byte of a program as six: \u0041. */
-    if (conf->limits_code * 6 + 65536 > conf->server_max_body) {
-        buf_adds(error, "server.max_body: a program of limits.code needs ");
-        conf_value_add_number(error, CONF_BYTES, conf->limits_code * 6 + 65536);
-        buf_adds(error, " in JSON");
-        return -EINVAL;
-    }
-    return conf->server_api_key_file && *conf->server_api_key_file ? read_key_file(conf, error) : 0;
+    bool has_file = conf->server_api_key_file && *conf->server_api_key_file;
+    size_t mark = error->len;
+
+    int timeouts = conf_locate(conf, check_timeouts(conf, error), mark, error);
+    mark = error->len;
+    int body = conf_locate(conf, check_body(conf, error), mark, error);
+    mark = error->len;
+    int key = conf_locate(conf, has_file ? read_key_file(conf, error) : 0, mark, error);
+    return timeouts ? timeouts : body ? body : key;
 }

@@ -37,6 +37,7 @@ struct conf {
 #include "conf.def"
 #undef CONF
     char *origins[CONF_KEYS]; /* by the table's order; NULL: the default */
+    bool refused[CONF_KEYS];  /* the last value for it was no good, and the field has the one before */
 };
 
 struct conf_key {
@@ -63,13 +64,21 @@ void conf_env_name(const struct conf_key *key, char ret_name[CONF_ENV_NAME_MAX])
 void conf_init(struct conf *conf);
 void conf_free(struct conf *conf);
 
+/* Errors are gathered: each function appends its sentences to @error, each on a line of its own, which this begins. */
+void conf_sentence(struct buf *error);
+
+/* A check of the values returned @err, and appended behind @mark a sentence that begins with "SECTION.KEY: ": give it a
+ * line of its own, and put "FILE:LINE: ", "VARIABLE: " or "command line: " before it if that is where the key's value
+ * comes from.  Without an error what it appended is forgotten.  Returns @err. */
+int conf_locate(const struct conf *conf, int err, size_t mark, struct buf *error);
+
 /* Set one key from text.  Returns 0, -ENOENT (no such key) or -EINVAL; @error then
  * holds one sentence with the key and the rule: "limits.memory: '12X' is no size (a number
  * with an optional K, M or G)".  A value that breaks its bounds is named with them, a secret never.
  * What concerns one key alone is checked here: type, bounds, the words of isolation.cgroup, log.format and
  * log.level, listen's syntax, a key's characters (printable ASCII without spaces).
  * Setting one of server.api_key and server.api_key_file, not to nothing, forgets the other: the later source wins.
- * On failure @conf is untouched. */
+ * On failure @conf is untouched but for @refused. */
 int conf_set(struct conf *conf, const char *section, const char *key, const char *value, struct buf *error);
 
 /* Where the value of @key comes from, in words: "default", "FILE:LINE", "environment NAME", or what was noted. */
@@ -87,7 +96,8 @@ void conf_print(const struct conf *conf, struct buf *out);
 /* Read an INI file (libinih).  Lines are empty, comments (after ; or #), [section] or key = value; an indented line
  * without "=" goes on with the value above it, after a space.  Behind a space, ; begins a comment in any line.  A line has at most about 200 bytes (libinih's limit).
  * Unknown keys, bad values, keys outside a section and lines that are no INI are errors: -EINVAL and
- * "FILE:LINE: sentence" in @error; an unknown key's sentence suggests the nearest known one.
+ * "FILE:LINE: sentence" in @error for each; an unknown key's sentence suggests the nearest known one.  Behind a [section]
+ * that is no such line, nothing is judged until the next.
  * -errno when the file can't be read, with a sentence too.  May block. */
 int conf_read(struct conf *conf, const char *path, struct buf *error);
 
@@ -98,12 +108,12 @@ int conf_read_stream(struct conf *conf, FILE *stream, const char *name, struct b
  * wins).  A key and a key file at once are an error.  Empty variables of these three, and of the key, count as unset.
  * An unknown variable that begins with HATCHERY_ is an error that names it and the nearest known one; ignored are
  * HATCHERY_CONFIG (the command's) and what Kubernetes sets for a service called hatchery (HATCHERY_PORT,
- * HATCHERY_SERVICE_HOST ...).  -EINVAL; @error begins with the variable's name. */
+ * HATCHERY_SERVICE_HOST ...).  -EINVAL; each sentence of @error begins with the variable's name. */
 int conf_environ(struct conf *conf, char *const *envp, struct buf *error);
 
 /* After all sources: resolve server.api_key_file into server.api_key (first line, white space at its end
  * removed), check what spans several keys (timeout_default <= timeout_max, limits.code * 6 + 64 KiB <= server.max_body).
- * No key at all is no error here: only serving needs one.  Same errors, -errno where the key file
+ * Keys whose own values were refused are not compared.  No key at all is no error here: only serving needs one.  Same errors, -errno where the key file
  * can't be read.  May block. */
 int conf_finish(struct conf *conf, struct buf *error);
 

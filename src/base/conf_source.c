@@ -2,9 +2,9 @@
 /* Where the configuration comes from: an INI file, the environment.
  *
  * Called once by the command, file first.  libinih splits the lines; what it
- * would pass over in silence (a line cut at its limit, a NUL byte) ends the
- * reading here.  What must never happen: a line or a variable that is meant for
- * us and is ignored. */
+ * would pass over in silence (a line cut at its limit, a NUL byte) is refused
+ * here.  All that is wrong is told at once.  What must never happen: a line or a
+ * variable that is meant for us and is ignored. */
 #include "conf.h"
 
 #include "conf_value.h"
@@ -20,19 +20,32 @@ struct reading {
     const char *name;
     struct buf *error;
     unsigned line;
-    int err;                     /* the first refusal; the rest of the file is not read */
+    int err;                     /* the first refusal */
+    bool lost;                   /* the section is not known: its line is wrong */
+    bool dropped;                /* the last value was refused, and with it the lines that go on with it */
     const struct conf_key *last; /* and its value, which an indented line goes on with */
     struct buf value;
-    bool goes_on; /* the current line is such a line */
+    unsigned value_line; /* where it begins */
+    bool goes_on;        /* the current line is such a line */
 };
 
 /* Begin the sentence about the current line. */
 static int refuse_line(struct reading *r, const char *sentence)
 {
-    if (!r->err)
-        buf_addf(r->error, "%s:%u: %s", r->name, r->line, sentence);
+    conf_sentence(r->error);
+    buf_addf(r->error, "%s:%u: %s", r->name, r->line, sentence);
     r->err = -EINVAL;
     return -EINVAL;
+}
+
+/* What is wrong with the line has been said; the next begins behind it. */
+static int drop_line(struct reading *r, const char *sentence)
+{
+    int c;
+
+    while ((c = getc(r->stream)) != EOF && c != '\n')
+        ;
+    return refuse_line(r, sentence);
 }
 
 /* One line without what ends it, into @line. 1, 0 at the end of the file, or a refusal. */
@@ -44,12 +57,12 @@ static int read_line(struct reading *r, char *line, int size)
     r->line++;
     while ((c = getc(r->stream)) != EOF && c != '\n') {
         if (c == '\0')
-            return refuse_line(r, "the line has a NUL byte");
+            return drop_line(r, "the line has a NUL byte");
         if (n == size - 4) {
             char sentence[96];
             snprintf(sentence, sizeof(sentence), "the line is longer than %d bytes; go on in an indented line below it",
                      n);
-            return refuse_line(r, sentence);
+            return drop_line(r, sentence);
         }
         line[n++] = (char) c;
     }
@@ -100,10 +113,17 @@ static int check_line(struct reading *r, char *line, size_t skip)
 
     cut_comment(text);
     r->goes_on = indent && !is_comment(text) && *text != '[' && !strchr(text, '=');
+    if (r->goes_on && (r->dropped || r->lost)) {
+        *line = '\0';
+        return 0;
+    }
     if (r->goes_on)
         return r->last ? 0 : refuse_line(r, "an indented line goes on with the value above it, and there is none");
-    if (*text == '[')
+    if (*text == '[') {
         r->last = NULL;
+        r->dropped = false;
+        r->lost = !is_section(text);
+    }
     if (!is_comment(text) && !(*text == '[' ? is_section(text) : is_pair(text)))
         return refuse_line(r, no_ini);
     memmove(line, text, strlen(text) + 1);
@@ -115,10 +135,26 @@ static char *next_line(char *line, int size, void *data)
     static const char mark[] = "\xef\xbb\xbf"; /* some editors begin a file with it */
     struct reading *r = data;
 
-    if (r->err || read_line(r, line, size) <= 0)
+    int got = read_line(r, line, size);
+    if (got == 0)
         return NULL;
-    size_t skip = r->line == 1 && strncmp(line, mark, 3) == 0 ? 3 : 0;
-    return check_line(r, line, skip) < 0 ? NULL : line;
+    size_t skip = got > 0 && r->line == 1 && strncmp(line, mark, 3) == 0 ? 3 : 0;
+    if (got < 0 || check_line(r, line, skip) < 0) {
+        r->dropped = true;
+        *line = '\0'; /* libinih goes on behind it */
+    }
+    return line;
+}
+
+/* A value of several lines is where its first is. */
+static void note_place(struct reading *r)
+{
+    char place[4200];
+
+    if (!r->goes_on)
+        r->value_line = r->line;
+    snprintf(place, sizeof(place), "%s:%u", r->name, r->value_line);
+    conf_note_origin(r->conf, r->last, place);
 }
 
 static int on_value(void *data, const char *section, const char *key, const char *value)
@@ -126,8 +162,11 @@ static int on_value(void *data, const char *section, const char *key, const char
     struct reading *r = data;
     size_t mark = r->error->len;
 
+    if (r->lost)
+        return 1;
+    r->dropped = true;
     if (!section[0])
-        return refuse_line(r, "the key stands before the first [section]"), 0;
+        return refuse_line(r, "the key stands before the first [section]"), 1;
     if (r->goes_on)
         buf_addc(&r->value, ' ');
     else
@@ -136,21 +175,21 @@ static int on_value(void *data, const char *section, const char *key, const char
     char *text = xmalloc(r->value.len + 1);
     memcpy(text, r->value.data ? r->value.data : "", r->value.len);
     text[r->value.len] = '\0';
+    conf_sentence(r->error);
     buf_addf(r->error, "%s:%u: ", r->name, r->line);
     if (r->value.full)
         buf_addf(r->error, "%s.%s: the value is too long", section, key);
-    r->err = r->value.full ? -EINVAL : conf_set(r->conf, section, key, text, r->error);
+    int err = r->value.full ? -EINVAL : conf_set(r->conf, section, key, text, r->error);
     explicit_bzero(text, r->value.len);
     free(text);
-    if (r->err)
-        return 0;
-    r->error->len = mark;
-    if (!r->goes_on) {
-        char origin[4200];
-        snprintf(origin, sizeof(origin), "%s:%u", r->name, r->line);
-        conf_note_origin(r->conf, conf_find(section, key), origin);
+    if (err) {
+        r->err = r->err ? r->err : err;
+        return 1;
     }
     r->last = conf_find(section, key);
+    note_place(r);
+    r->error->len = mark;
+    r->dropped = false;
     return 1;
 }
 
@@ -161,6 +200,7 @@ int conf_read_stream(struct conf *conf, FILE *stream, const char *name, struct b
     buf_init(&r.value, 8192);
     int bad_line = ini_parse_stream(next_line, &r, on_value, &r);
     if (!r.err && ferror(stream)) {
+        conf_sentence(error);
         buf_addf(error, "%s: cannot be read: %s", name, strerror(errno ? errno : EIO));
         r.err = -EIO;
     }
@@ -180,6 +220,7 @@ int conf_read(struct conf *conf, const char *path, struct buf *error)
 
     if (!stream) {
         int err = -errno;
+        conf_sentence(error);
         buf_addf(error, "%s: cannot be opened: %s", path, strerror(-err));
         return err;
     }
@@ -259,6 +300,7 @@ static int refuse_unknown(const char *name, struct buf *error)
             memcpy(nearest, candidate, sizeof(nearest));
         }
     }
+    conf_sentence(error);
     conf_value_add_name(error, name);
     buf_addf(error, ": there is no such variable; the nearest is %s", nearest);
     return -EINVAL;
@@ -268,6 +310,7 @@ static int refuse_unknown(const char *name, struct buf *error)
 static int check_names(char *const *envp, struct buf *error)
 {
     static const char prefix[] = "HATCHERY_";
+    int err = 0;
 
     for (; *envp; envp++) {
         char name[256], known[CONF_ENV_NAME_MAX];
@@ -280,37 +323,37 @@ static int check_names(char *const *envp, struct buf *error)
             found = strcmp(known, name) == 0;
         }
         if (!found && !is_foreign(name))
-            return refuse_unknown(name, error);
+            err = refuse_unknown(name, error);
     }
-    return 0;
+    return err;
 }
 
 int conf_environ(struct conf *conf, char *const *envp, struct buf *error)
 {
     char name[CONF_ENV_NAME_MAX], other[CONF_ENV_NAME_MAX];
     int err = check_names(envp, error);
-
-    if (err)
-        return err;
     const char *api_key = variable_of(conf_find("server", "api_key"), envp, name);
     const char *api_key_file = variable_of(conf_find("server", "api_key_file"), envp, other);
     if (api_key && api_key_file) {
+        conf_sentence(error);
         buf_addf(error, "%s and %s are both set: which of the two is the key? Unset one", name, other);
-        return -EINVAL;
+        err = -EINVAL;
     }
-    for (const struct conf_key *key = conf_keys; key->section && !err; key++) {
+    for (const struct conf_key *key = conf_keys; key->section; key++) {
         const char *value = variable_of(key, envp, name);
         size_t mark = error->len;
         if (!value)
             continue;
+        conf_sentence(error);
         buf_addf(error, "%s: ", name);
-        err = conf_set(conf, key->section, key->key, value, error);
-        if (err)
-            break;
+        if (conf_set(conf, key->section, key->key, value, error) < 0) {
+            err = -EINVAL;
+            continue;
+        }
+        error->len = mark;
         char origin[CONF_ENV_NAME_MAX + 16];
         snprintf(origin, sizeof(origin), "environment %s", name);
         conf_note_origin(conf, key, origin);
-        error->len = mark;
     }
     return err;
 }

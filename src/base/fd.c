@@ -29,7 +29,7 @@ int fd_steal(int *fd)
     return value;
 }
 
-int fd_send(int sock, const void *msg, size_t size, const int *fds, unsigned n_fds)
+static int send_with(int flags, int sock, const void *msg, size_t size, const int *fds, unsigned n_fds)
 {
     union {
         struct cmsghdr align;
@@ -51,9 +51,19 @@ int fd_send(int sock, const void *msg, size_t size, const int *fds, unsigned n_f
     }
     ssize_t n;
     do
-        n = sendmsg(sock, &mh, MSG_NOSIGNAL);
+        n = sendmsg(sock, &mh, MSG_NOSIGNAL | flags);
     while (n < 0 && errno == EINTR);
     return n < 0 ? -errno : 0;
+}
+
+int fd_send(int sock, const void *msg, size_t size, const int *fds, unsigned n_fds)
+{
+    return send_with(0, sock, msg, size, fds, n_fds);
+}
+
+int fd_send_now(int sock, const void *msg, size_t size, const int *fds, unsigned n_fds)
+{
+    return send_with(MSG_DONTWAIT, sock, msg, size, fds, n_fds);
 }
 
 /* Take the descriptors of one control message; false when they are too many. */

@@ -23,6 +23,10 @@ int fd_steal(int *fd);
 enum { FD_PASS_MAX = 8 };
 int fd_send(int sock, const void *msg, size_t size, const int *fds, unsigned n_fds);
 
+/* The same, and -EAGAIN where it would have to wait, whatever the socket's flags say: they are shared with whoever else
+ * holds the socket. */
+int fd_send_now(int sock, const void *msg, size_t size, const int *fds, unsigned n_fds);
+
 /* Receive one message into @msg.  Descriptors that came with it are put into @fds,
  * the unused rest of which is set to -1; more than @max_fds make the message an error and are closed.
  * @ret_cred, where not NULL, receives the sender's ids as the kernel translates them

@@ -40,7 +40,7 @@ enum { BOX_ID_BASE = 1000 };
 /* What all boxes of a zygote share, made before the first fork. */
 struct box {
     const struct wire_zygote_conf *conf;
-    struct sock_fprog filter;
+    struct sock_fprog shared_filter, own_filter;
     int landlock_fd;
     char scratch_options[128];
 };
@@ -49,6 +49,10 @@ struct box {
  * root that box_root_build() made.  Returns BOX_READY, or the step that can't be
  * had with errno in @ret_error. */
 enum box_step box_prepare(struct box *box, const struct wire_zygote_conf *conf, int *ret_error);
+
+/* Take on the shared part of the filter: the last that is done before the first fork, as the zygote can from then on
+ * do nothing but make boxes.  0 or -errno. */
+int box_share_filter(const struct box *box);
 
 /* One box's own things. */
 struct box_slot {
@@ -76,8 +80,10 @@ const char *box_step_hint(int step);
  * On failure returns -errno and what was being done in @ret_what (a static string). */
 int box_root_build(int root_fd, const char **ret_what);
 
-/* seccomp.c: the program's filter from seccomp.def, as malloc()ed BPF. 0 or -errno. */
-int box_seccomp_compile(struct sock_fprog *ret_filter);
+/* seccomp.c: the program's filter from seccomp.def, as malloc()ed BPF: the whole of it, or the part that the zygote
+ * takes on for all boxes, or the rest, which each box adds.  The two together are the whole.  0 or -errno. */
+enum box_filter { BOX_FILTER_WHOLE, BOX_FILTER_SHARED, BOX_FILTER_OWN };
+int box_seccomp_compile(enum box_filter which, struct sock_fprog *ret_filter);
 
 /* landlock.c: a ruleset for the root made by box_root_build(). A descriptor or -errno. */
 int box_landlock_prepare(void);

@@ -213,7 +213,8 @@ enum box_step box_enter(const struct box *box, const struct box_slot *slot, stru
         || STEP(DESCRIPTORS, arrange_fds(slot) < 0) || STEP(IDS, become_slot(box, slot) < 0)
         || STEP(MDWE, box->conf->mdwe && prctl(PR_SET_MDWE, PR_MDWE_REFUSE_EXEC_GAIN, 0, 0, 0) < 0)
         || STEP(LIMITS, set_limits(box) < 0)
-        || STEP(SECCOMP, syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, SECCOMP_FILTER_FLAG_TSYNC, &box->filter) != 0))
+        || STEP(SECCOMP,
+                syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, SECCOMP_FILTER_FLAG_TSYNC, &box->own_filter) != 0))
         return (enum box_step) state->step;
 #undef STEP
     state->step = BOX_READY;
@@ -222,7 +223,10 @@ enum box_step box_enter(const struct box *box, const struct box_slot *slot, stru
 
 enum box_step box_prepare(struct box *box, const struct wire_zygote_conf *conf, int *ret_error)
 {
-    int err = box_seccomp_compile(&box->filter);
+    int err = box_seccomp_compile(BOX_FILTER_SHARED, &box->shared_filter);
+
+    if (!err)
+        err = box_seccomp_compile(BOX_FILTER_OWN, &box->own_filter);
 
     box->conf = conf;
     snprintf(box->scratch_options, sizeof(box->scratch_options), "mode=0711,size=%lld,nr_inodes=%lld",
@@ -237,6 +241,11 @@ enum box_step box_prepare(struct box *box, const struct wire_zygote_conf *conf, 
         return BOX_LANDLOCK;
     }
     return BOX_READY;
+}
+
+int box_share_filter(const struct box *box)
+{
+    return syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, &box->shared_filter) < 0 ? -errno : 0;
 }
 
 static const struct {

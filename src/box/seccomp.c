@@ -3,7 +3,9 @@
  *
  * Called once by the zygote, before any fork; libseccomp compiles to BPF, a
  * binary tree because a linear filter of this size costs three times as much a
- * call.  What must never happen here: a 64-bit compare of an argument that the
+ * call.  The kernel translates a filter each time it is installed, 0.15 ms for this one; so the zygote takes on what
+ * all boxes share of it, except for the calls that making a box takes, and each box a small one for those.  Both hold
+ * in a box, and the stricter answer counts.  What must never happen here: a 64-bit compare of an argument that the
  * kernel reads as 32 bits (CVE-2019-10063): those are compared under a 32-bit
  * mask, or by the low half alone in the part that is put in front. */
 #include "box.h"
@@ -95,76 +97,101 @@ static const struct words words[] = {
     WORDS("preadv2", 5, EOPNOTSUPP, read_flags),
 };
 
-static int add(scmp_filter_ctx ctx, uint32_t action, const char *name, unsigned n, const struct scmp_arg_cmp *cmp)
+/* What the zygote and box_enter() ask of the kernel and no program may, or not in this way: not in the shared part,
+ * all there is in a box's own.  hatchery-init keeps the shared part alone. */
+static const char *const setup[] = {
+    "capset",      "clone",   "close_range", "dup3",          "execveat",  "landlock_restrict_self",
+    "mount",       "prctl",   "prlimit64",   "recvmsg",       "seccomp",   "sendmsg",
+    "setgroups",   "setns",   "setpriority", "setdomainname", "setresgid", "setresuid",
+    "sethostname", "unshare",
+};
+
+static bool is_setup(const char *name)
+{
+    for (size_t i = 0; i < sizeof(setup) / sizeof(*setup); i++)
+        if (strcmp(setup[i], name) == 0)
+            return true;
+    return false;
+}
+
+/* A filter in the making. */
+struct part {
+    enum box_filter which;
+    scmp_filter_ctx ctx;
+};
+
+static int add(const struct part *part, uint32_t action, const char *name, unsigned n, const struct scmp_arg_cmp *cmp)
 {
     int nr = seccomp_syscall_resolve_name(name);
     if (nr == __NR_SCMP_ERROR || nr < 0)
         return 0; /* not on this architecture */
-    return seccomp_rule_add_array(ctx, action, nr, n, cmp);
+    if (part->which == BOX_FILTER_OWN && !is_setup(name))
+        return 0;
+    return seccomp_rule_add_array(part->ctx, action, nr, n, cmp);
 }
 
 /* No namespaces, no tracing of the child, no pidfd (its number counts the host's processes), and no child that is the
  * zygote's to reap (CLONE_PARENT): it would be woken for each by a program that makes thousands. */
-static int add_clone(scmp_filter_ctx ctx)
+static int add_clone(const struct part *part)
 {
     uint64_t forbidden = CLONE_NEWNS | CLONE_NEWCGROUP | CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWUSER | CLONE_NEWPID
                          | CLONE_NEWNET | CLONE_PTRACE | CLONE_UNTRACED | CLONE_PARENT | CLONE_PIDFD
                          | 0x80 /* CLONE_NEWTIME */;
     struct scmp_arg_cmp none = SCMP_CMP64(0, SCMP_CMP_MASKED_EQ, forbidden, 0);
-    return add(ctx, SCMP_ACT_ALLOW, "clone", 1, &none);
+    return add(part, SCMP_ACT_ALLOW, "clone", 1, &none);
 }
 
 /* No socket of any family but a socketpair of AF_UNIX; nothing out of band on it. */
-static int add_sockets(scmp_filter_ctx ctx)
+static int add_sockets(const struct part *part)
 {
     struct scmp_arg_cmp is_unix = SCMP_CMP64(0, SCMP_CMP_MASKED_EQ, LOW32, AF_UNIX);
     struct scmp_arg_cmp plain = SCMP_CMP64(3, SCMP_CMP_MASKED_EQ, MSG_OOB | MSG_ERRQUEUE, 0);
-    int err = add(ctx, SCMP_ACT_ERRNO(EAFNOSUPPORT), "socket", 0, NULL);
+    int err = add(part, SCMP_ACT_ERRNO(EAFNOSUPPORT), "socket", 0, NULL);
 
     if (!err)
-        err = add(ctx, SCMP_ACT_ALLOW, "socketpair", 1, &is_unix);
+        err = add(part, SCMP_ACT_ALLOW, "socketpair", 1, &is_unix);
     if (!err)
-        err = add(ctx, SCMP_ACT_ALLOW, "sendto", 1, &plain);
+        err = add(part, SCMP_ACT_ALLOW, "sendto", 1, &plain);
     if (!err)
-        err = add(ctx, SCMP_ACT_ALLOW, "recvfrom", 1, &plain);
+        err = add(part, SCMP_ACT_ALLOW, "recvfrom", 1, &plain);
     return err;
 }
 
 /* The call without any of @flag in its argument @arg; with it it is refused with @error. */
-static int add_without(scmp_filter_ctx ctx, const char *name, unsigned arg, uint64_t flag, int error)
+static int add_without(const struct part *part, const char *name, unsigned arg, uint64_t flag, int error)
 {
     struct scmp_arg_cmp without = SCMP_CMP64(arg, SCMP_CMP_MASKED_EQ, flag, 0);
     struct scmp_arg_cmp with = SCMP_CMP64(arg, SCMP_CMP_MASKED_EQ, flag, flag);
-    int err = add(ctx, SCMP_ACT_ALLOW, name, 1, &without);
+    int err = add(part, SCMP_ACT_ALLOW, name, 1, &without);
 
-    return err ? err : add(ctx, SCMP_ACT_ERRNO(error), name, 1, &with);
+    return err ? err : add(part, SCMP_ACT_ERRNO(error), name, 1, &with);
 }
 
 /* No O_DIRECT: reads past the page cache know no limit but the host's disk.  EINVAL is what a file system answers that
  * hasn't got it. */
-static int add_open(scmp_filter_ctx ctx)
+static int add_open(const struct part *part)
 {
     struct scmp_arg_cmp set_flags = SCMP_CMP64(1, SCMP_CMP_MASKED_EQ, LOW32, F_SETFL);
     struct scmp_arg_cmp without[] = { set_flags, SCMP_CMP64(2, SCMP_CMP_MASKED_EQ, O_DIRECT, 0) };
     struct scmp_arg_cmp with[] = { set_flags, SCMP_CMP64(2, SCMP_CMP_MASKED_EQ, O_DIRECT, O_DIRECT) };
-    int err = add_without(ctx, "open", 1, O_DIRECT, EINVAL);
+    int err = add_without(part, "open", 1, O_DIRECT, EINVAL);
 
     if (!err)
-        err = add_without(ctx, "openat", 2, O_DIRECT, EINVAL);
+        err = add_without(part, "openat", 2, O_DIRECT, EINVAL);
     if (!err)
-        err = add(ctx, SCMP_ACT_ALLOW, "fcntl", 2, without);
+        err = add(part, SCMP_ACT_ALLOW, "fcntl", 2, without);
     if (!err)
-        err = add(ctx, SCMP_ACT_ERRNO(EINVAL), "fcntl", 2, with);
+        err = add(part, SCMP_ACT_ERRNO(EINVAL), "fcntl", 2, with);
     for (size_t i = 0; i < sizeof(fcntls) / sizeof(*fcntls) && !err; i++) {
         struct scmp_arg_cmp command = SCMP_CMP64(1, SCMP_CMP_MASKED_EQ, LOW32, fcntls[i]);
-        err = fcntls[i] == F_SETFL ? 0 : add(ctx, SCMP_ACT_ALLOW, "fcntl", 1, &command);
+        err = fcntls[i] == F_SETFL ? 0 : add(part, SCMP_ACT_ALLOW, "fcntl", 1, &command);
     }
     return err;
 }
 
 /* A process's own limits; setting the one that keeps the host's handler of core dumps out of it is answered with
  * success and not done, as programs that want no core dump do it. */
-static int add_limits(scmp_filter_ctx ctx)
+static int add_limits(const struct part *part)
 {
     int err = 0;
 
@@ -172,28 +199,29 @@ static int add_limits(scmp_filter_ctx ctx)
         struct scmp_arg_cmp cmp[] = { SCMP_CMP64(0, SCMP_CMP_MASKED_EQ, LOW32, 0),
                                       SCMP_CMP64(1, SCMP_CMP_MASKED_EQ, LOW32, resource),
                                       SCMP_CMP64(2, SCMP_CMP_EQ, 0) };
-        err = add(ctx, SCMP_ACT_ALLOW, "prlimit64", resource == RLIMIT_CORE ? 3 : 2, cmp);
+        err = add(part, SCMP_ACT_ALLOW, "prlimit64", resource == RLIMIT_CORE ? 3 : 2, cmp);
         cmp[2].op = SCMP_CMP_NE;
         if (!err && resource == RLIMIT_CORE)
-            err = add(ctx, SCMP_ACT_ERRNO(0), "prlimit64", 3, cmp);
+            err = add(part, SCMP_ACT_ERRNO(0), "prlimit64", 3, cmp);
     }
     return err;
 }
 
 /* What came into the kernel after this libseccomp: as on a kernel without it, so that newer libraries take their
  * other way. */
-static int add_newer(scmp_filter_ctx ctx)
+static int add_newer(const struct part *part)
 {
     int err = 0;
 
-    for (int nr = NEWEST_KNOWN + 1; nr < FIRST_X32 && !err; nr++)
-        err = seccomp_rule_add_array(ctx, SCMP_ACT_ERRNO(ENOSYS), nr, 0, NULL);
+    for (int nr = NEWEST_KNOWN + 1; nr < FIRST_X32 && !err && part->which != BOX_FILTER_OWN; nr++)
+        err = seccomp_rule_add_array(part->ctx, SCMP_ACT_ERRNO(ENOSYS), nr, 0, NULL);
     return err;
 }
 
 /* What libseccomp cannot say, in front of its program: "any value but one", and "these values, or else this errno",
  * both of the low 32 bits of one argument.  What passes here goes on to libseccomp's part. */
 struct front {
+    enum box_filter which;
     struct sock_filter code[256];
     unsigned short n;
 };
@@ -217,8 +245,8 @@ static void put_call(struct front *f, const char *name, unsigned arg, int error,
 {
     int nr = seccomp_syscall_resolve_name(name);
 
-    if (nr < 0)
-        return; /* not on this architecture */
+    if (nr < 0 || (f->which == BOX_FILTER_OWN && !is_setup(name)))
+        return; /* not on this architecture, or not in this part */
     put(f, BPF_JMP | BPF_JEQ | BPF_K, (uint32_t) nr, 0, n + 3);
     put_load(f, offsetof(struct seccomp_data, args) + arg * sizeof(uint64_t)
                     + (__BYTE_ORDER__ == __ORDER_BIG_ENDIAN__ ? sizeof(uint32_t) : 0));
@@ -231,6 +259,25 @@ static void put_call(struct front *f, const char *name, unsigned arg, int error,
     put_load(f, offsetof(struct seccomp_data, nr));
 }
 
+/* What a part says of the calls that it leaves to the other one.  Its last jump is to what follows. */
+static void put_share(struct front *f)
+{
+    int numbers[sizeof(setup) / sizeof(*setup)];
+    size_t n = 0;
+
+    for (size_t i = 0; i < sizeof(setup) / sizeof(*setup); i++) {
+        int nr = seccomp_syscall_resolve_name(setup[i]);
+        if (nr >= 0)
+            numbers[n++] = nr;
+    }
+    for (size_t i = 0; i < n; i++) {
+        size_t rest = n - i - 1;
+        bool own = f->which == BOX_FILTER_OWN;
+        put(f, BPF_JMP | BPF_JEQ | BPF_K, (uint32_t) numbers[i], own ? rest + 1 : rest, own || rest ? 0 : 1);
+    }
+    put(f, BPF_RET | BPF_K, SECCOMP_RET_ALLOW, 0, 0);
+}
+
 /* Numbers mean other calls in another ABI: those skip this part, and libseccomp's ends them. */
 static int build_front(struct front *f)
 {
@@ -241,6 +288,8 @@ static int build_front(struct front *f)
     put(f, BPF_JMP | BPF_JEQ | BPF_K, seccomp_arch_native(), 1, 0);
     put(f, BPF_JMP | BPF_JA, 0, 0, 0);
     put_load(f, offsetof(struct seccomp_data, nr));
+    if (f->which != BOX_FILTER_WHOLE)
+        put_share(f);
     for (size_t i = 0; i < sizeof(guarded) / sizeof(*guarded); i++)
         put_call(f, guarded[i].name, guarded[i].arg, guarded[i].error, true, ours, 1);
     put_call(f, "fadvise64", 3, 0, true, drop, 1); /* of pages that the host shares: heard, not followed */
@@ -253,14 +302,14 @@ static int build_front(struct front *f)
 }
 
 /* The calls that build_front() has judged.  close_range gets ENOSYS so that callers close one by one. */
-static int add_judged(scmp_filter_ctx ctx)
+static int add_judged(const struct part *part)
 {
-    int err = add(ctx, SCMP_ACT_ERRNO(ENOSYS), "close_range", 0, NULL);
+    int err = add(part, SCMP_ACT_ERRNO(ENOSYS), "close_range", 0, NULL);
 
     for (size_t i = 0; i < sizeof(guarded) / sizeof(*guarded) && !err; i++)
-        err = add(ctx, SCMP_ACT_ALLOW, guarded[i].name, 0, NULL);
+        err = add(part, SCMP_ACT_ALLOW, guarded[i].name, 0, NULL);
     for (size_t i = 0; i < sizeof(words) / sizeof(*words) && !err; i++)
-        err = strcmp(words[i].name, "fcntl") == 0 ? add_open(ctx) : add(ctx, SCMP_ACT_ALLOW, words[i].name, 0, NULL);
+        err = strcmp(words[i].name, "fcntl") == 0 ? add_open(part) : add(part, SCMP_ACT_ALLOW, words[i].name, 0, NULL);
     return err;
 }
 
@@ -292,10 +341,11 @@ static int export(scmp_filter_ctx ctx, const struct front *front, struct sock_fp
     return err;
 }
 
-int box_seccomp_compile(struct sock_fprog *ret_filter)
+int box_seccomp_compile(enum box_filter which, struct sock_fprog *ret_filter)
 {
     scmp_filter_ctx ctx = seccomp_init(SCMP_ACT_ERRNO(EPERM));
-    struct front front = { .n = 0 };
+    struct front front = { .which = which };
+    const struct part part = { which, ctx };
     int err = ctx ? build_front(&front) : -ENOMEM;
 
     if (!err)
@@ -303,21 +353,21 @@ int box_seccomp_compile(struct sock_fprog *ret_filter)
     if (!err)
         err = seccomp_attr_set(ctx, SCMP_FLTATR_CTL_OPTIMIZE, 2);
     for (size_t i = 0; i < sizeof(calls) / sizeof(*calls) && !err; i++)
-        err = add(ctx, calls[i].action, calls[i].name, 0, NULL);
+        err = add(&part, calls[i].action, calls[i].name, 0, NULL);
     if (!err)
-        err = add_clone(ctx);
+        err = add_clone(&part);
     if (!err)
-        err = add_sockets(ctx);
+        err = add_sockets(&part);
     if (!err)
-        err = add_limits(ctx);
+        err = add_limits(&part);
     if (!err)
-        err = add_newer(ctx);
+        err = add_newer(&part);
     /* Executable and writable together is refused by PR_SET_MDWE.  Huge pages that the operator has set aside for
      * somebody are in no cgroup's memory. */
     if (!err)
-        err = add_without(ctx, "mmap", 3, MAP_HUGETLB, EINVAL);
+        err = add_without(&part, "mmap", 3, MAP_HUGETLB, EINVAL);
     if (!err)
-        err = add_judged(ctx);
+        err = add_judged(&part);
     if (!err)
         err = export(ctx, &front, ret_filter);
     if (ctx)

@@ -28,7 +28,7 @@ static const struct {
 #name, offsetof(struct attempt, name)                                                                          \
     }
     KEY(wall), KEY(expect), KEY(server),    KEY(timeout), KEY(within), KEY(twice),
-    KEY(runs), KEY(gone),   KEY(truncated), KEY(needs),   KEY(arch),
+    KEY(runs), KEY(gone),   KEY(truncated), KEY(needs),   KEY(arch),   KEY(instead),
 #undef KEY
 };
 

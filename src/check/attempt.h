@@ -13,7 +13,7 @@ struct attempt {
     char *title;  /* file/name */
     char *source; /* the whole program */
     /* What the header says; NULL where it says nothing. */
-    char *wall, *expect, *server, *timeout, *within, *twice, *runs, *gone, *truncated, *needs, *arch;
+    char *wall, *expect, *server, *timeout, *within, *twice, *runs, *gone, *truncated, *needs, *arch, *instead;
 };
 
 struct attempts {

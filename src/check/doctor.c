@@ -2,9 +2,14 @@
 /* hatchery doctor: layer by layer, what holds on this host.
  *
  * A program is run as `hatchery run` would, in a child; what the supervisor
- * finds of the layers on the way is shared with us.  What must never happen
- * here: a layer that is said to hold and was not put on. */
+ * finds of the layers on the way is shared with us.  Where that ends at a layer
+ * that an operator may do without, it is run once more without it, so that the
+ * others are seen; where no box can be made, each layer is tried by itself.
+ * What must never happen here: a layer that is said to hold and was not put
+ * on. */
 #include "check.h"
+
+#include "probe.h"
 
 #include "../base/fd.h"
 #include "../supervisor/supervisor.h"
@@ -29,9 +34,11 @@ static const char program[] = "import importlib.metadata, json, sys\n"
 
 struct visit {
     struct require *require; /* shared with the child */
-    bool ran;                /* the program came to its end in a whole jail */
+    bool ran;                /* the program came to its end in the jail that is required */
+    bool seen;               /* in that one, or in one without the layers that are missing */
+    uint32_t granted;        /* no box could be made, but the kernel grants these */
     json_t *python;
-    struct buf words; /* what the child said on stderr */
+    struct buf words; /* what the first child said on stderr */
 };
 
 static int text_file(const char *text)
@@ -53,8 +60,9 @@ static void read_file(int fd, struct buf *out)
         out->len += (size_t) n;
 }
 
-/* Run the program where its output is a file, so that nothing has to be read meanwhile. */
-static int visit_box(struct visit *v, const struct conf *conf)
+/* Run the program where its output is a file, so that nothing has to be read meanwhile.  1 where it came to its end, 0
+ * where not; what the child found is in @r, what it said in @words. */
+static int visit_box(struct visit *v, const struct conf *conf, struct require *r, struct buf *words)
 {
     _cleanup_fd_ int source = text_file(program);
     _cleanup_fd_ int out = text_file("");
@@ -66,7 +74,7 @@ static int visit_box(struct visit *v, const struct conf *conf)
         return -EIO;
     pid_t pid = fork();
     if (pid == 0) {
-        const struct supervisor_options options = { .conf = conf, .source_fd = source, .require = v->require };
+        const struct supervisor_options options = { .conf = conf, .source_fd = source, .require = r };
         if (dup2(out, 1) < 0 || dup2(err, 2) < 0)
             _exit(EXIT_FAILURE);
         _exit(supervisor_run(&options));
@@ -77,11 +85,92 @@ static int visit_box(struct visit *v, const struct conf *conf)
         ;
     buf_init(&text, 1 << 20);
     read_file(out, &text);
-    read_file(err, &v->words);
+    read_file(err, words);
+    json_decref(v->python);
     v->python = json_loadb(text.len ? text.data : "", text.len, 0, NULL);
-    v->ran = v->python && WIFEXITED(status) && WEXITSTATUS(status) == 0;
     buf_free(&text);
-    return 0;
+    return v->python && WIFEXITED(status) && WEXITSTATUS(status) == 0;
+}
+
+/* May an operator do without all that is missing? */
+static bool can_do_without(const struct require *r)
+{
+    for (int i = 0; i < LAYERS; i++)
+        if ((r->missing & LAYER_BIT(i)) && !layers[i].optional)
+            return false;
+    return true;
+}
+
+/* isolation.require without what is missing. */
+static void name_the_rest(const struct require *r, struct buf *ret)
+{
+    buf_reset(ret);
+    for (int i = 0; i < LAYERS; i++)
+        if (!(r->missing & LAYER_BIT(i)))
+            buf_addf(ret, "%s ", layers[i].word);
+    buf_addc(ret, '\0');
+}
+
+/* What another visit found missing besides. */
+static bool add_missing(struct require *r, const struct require *found)
+{
+    uint32_t more = found->missing & ~r->missing;
+
+    for (int i = 0; i < LAYERS; i++)
+        if (more & LAYER_BIT(i))
+            r->why[i] = found->why[i];
+    r->missing |= more;
+    return more;
+}
+
+/* See the other layers hold: each visit may find one more that is missing. */
+static int visit_weaker(struct visit *v, const struct conf *conf)
+{
+    struct require *found = require_shared();
+    struct conf weaker = *conf;
+    struct buf names, words;
+    bool more = true;
+    int ran = found ? 0 : -ENOMEM;
+
+    buf_init(&names, 1024);
+    while (!ran && more && v->require->missing && can_do_without(v->require)) {
+        name_the_rest(v->require, &names);
+        weaker.isolation_require = names.data;
+        buf_init(&words, 65536);
+        ran = visit_box(v, &weaker, found, &words);
+        buf_free(&words);
+        if (ran >= 0)
+            more = add_missing(v->require, found);
+    }
+    buf_free(&names);
+    if (found)
+        munmap(found, sizeof(*found));
+    return ran;
+}
+
+/* No box can be made: one layer after the other. */
+static void try_each(struct visit *v)
+{
+    for (int i = 0; i < LAYERS; i++) {
+        int err = v->require->missing & LAYER_BIT(i) ? 1 : probe_layer((enum layer) i);
+        if (err < 0)
+            require_missing(v->require, (enum layer) i, err, NULL);
+        else if (!err)
+            v->granted |= LAYER_BIT(i);
+    }
+}
+
+static int visit(struct visit *v, const struct conf *conf)
+{
+    int ran = visit_box(v, conf, v->require, &v->words);
+
+    v->ran = v->seen = ran > 0;
+    if (!ran)
+        ran = visit_weaker(v, conf);
+    v->seen = ran > 0;
+    if (!ran)
+        try_each(v);
+    return ran < 0 ? ran : 0;
 }
 
 /* --- what is said of a layer --- */
@@ -90,7 +179,7 @@ static const char *state_of(const struct visit *v, enum layer layer)
 {
     if (v->require->missing & LAYER_BIT(layer))
         return v->require->why[layer].err ? "missing" : "off";
-    return v->ran ? "holds" : "unknown";
+    return v->seen ? "holds" : v->granted & LAYER_BIT(layer) ? "granted" : "unknown";
 }
 
 static bool is_ready(const struct visit *v)
@@ -137,6 +226,8 @@ static json_t *report(const struct visit *v)
             json_object_set_new(layer, "errno", json_string(strerrorname_np(-v->require->why[i].err)));
             json_object_set_new(layer, "change", json_string(v->require->why[i].change));
         }
+        if (strcmp(state_of(v, (enum layer) i), "unknown") == 0)
+            json_object_set_new(layer, "because", json_string("it is put on in namespaces, which can't be had"));
         json_array_append_new(list, layer);
     }
     add_notes(v, notes);
@@ -159,6 +250,8 @@ static void print_layer(const json_t *layer)
     if (json_object_get(layer, "change"))
         printf("  %-16s %-8s %s; to change: %s\n", "", "", json_string_value(json_object_get(layer, "errno")),
                json_string_value(json_object_get(layer, "change")));
+    if (json_object_get(layer, "because"))
+        printf("  %-16s %-8s %s\n", "", "", json_string_value(json_object_get(layer, "because")));
 }
 
 static void print_packages(const json_t *python)
@@ -192,6 +285,8 @@ static void print_text(const struct visit *v, const json_t *r)
     printf("\n");
     json_array_foreach (json_object_get(r, "notes"), i, item)
         printf("Note: %s\n", json_string_value(item));
+    if (v->granted)
+        printf("No box could be made to see anything hold; what is granted the kernel gives to a process by itself.\n");
     if (is_ready(v))
         printf("Everything that is required holds. `hatchery selftest` runs into each wall.\n");
     else if (v->require->required & v->require->missing)
@@ -202,11 +297,10 @@ static void print_text(const struct visit *v, const json_t *r)
 
 int doctor(const struct conf *conf, bool json)
 {
-    struct visit v = { .require = mmap(NULL, sizeof(struct require), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS,
-                                       -1, 0) };
+    struct visit v = { .require = require_shared() };
 
     buf_init(&v.words, 65536);
-    int err = v.require == MAP_FAILED ? -ENOMEM : visit_box(&v, conf);
+    int err = !v.require ? -ENOMEM : visit(&v, conf);
     if (err) {
         fprintf(stderr, "hatchery: the doctor needs memory and a process: %s\n", strerror(-err));
         return EXIT_FAILURE;

@@ -25,7 +25,8 @@
 
 enum { RUNS_MAX = 32, GONE_S = 10, TIMEOUT_S = 20, WITHIN_S = 60 };
 
-enum verdict { HELD, ACCEPTED, LEFT_OUT, GOT_THROUGH };
+/* NOT_HELD: by nothing, but the layer that would is not required here. */
+enum verdict { HELD, ACCEPTED, LEFT_OUT, NOT_HELD, GOT_THROUGH };
 
 struct selftest {
     struct conf *conf;
@@ -202,11 +203,19 @@ static bool compare_values(const struct attempt *a, const struct replies *r)
     return has_values(r);
 }
 
-static bool all_refused(const struct attempt *a, const struct replies *r)
+/* In every run, and it has ended with a reply. */
+static bool was_made(const struct replies *r)
 {
     for (unsigned i = 0; i < r->n; i++)
-        if (r->status[i] < 0 || strncmp(member(streams(r->json[i]), "stdout"), "ATTEMPT\n", 8) != 0
-            || !matches_any(a->expect, r->json[i], r->status[i], r->verdict[i]) || !was_cut(a, r->json[i]))
+        if (r->status[i] < 0 || strncmp(member(streams(r->json[i]), "stdout"), "ATTEMPT\n", 8) != 0)
+            return false;
+    return true;
+}
+
+static bool all_refused(const struct attempt *a, const char *expect, const struct replies *r)
+{
+    for (unsigned i = 0; i < r->n; i++)
+        if (!matches_any(expect, r->json[i], r->status[i], r->verdict[i]) || !was_cut(a, r->json[i]))
             return false;
     return true;
 }
@@ -225,7 +234,34 @@ static enum verdict judge(const struct attempt *a, const struct replies *r)
         return compare_values(a, r) ? HELD : GOT_THROUGH;
     if (strncmp(a->expect, "THROUGH", 7) == 0) /* a channel that SECURITY.md names */
         return any_through(a, r) ? ACCEPTED : HELD;
-    return all_refused(a, r) ? HELD : GOT_THROUGH;
+    return was_made(r) && all_refused(a, a->expect, r) ? HELD : GOT_THROUGH;
+}
+
+/* The layer that holds this attempt, where the service was started without it. */
+static const char *layer_it_lacks(const struct selftest *t, const struct attempt *a)
+{
+    for (int i = 0; i < LAYERS; i++)
+        if (a->needs && strcmp(a->needs, layers[i].word) == 0 && (t->service.require->missing & LAYER_BIT(i)))
+            return layers[i].word;
+    return NULL;
+}
+
+/* It did not run into its wall, whose layer is not required here.  Did it run into what stands in for that one?  "instead"
+ * says who would, a colon, and what is seen then. */
+static enum verdict judge_without(const char *layer, const struct attempt *a, const struct replies *r,
+                                  struct buf *words)
+{
+    const char *expect = a->instead ? strstr(a->instead, ": ") : NULL;
+
+    if (!was_made(r))
+        return GOT_THROUGH;
+    if (expect && all_refused(a, expect + 2, r)) {
+        buf_addf(words, "refused by %.*s, as the layer '%s' is not required here: ", (int) (expect - a->instead),
+                 a->instead, layer);
+        return HELD;
+    }
+    buf_addf(words, "the layer '%s' is not required here: ", layer);
+    return NOT_HELD;
 }
 
 /* Is there a process of this name on the host? */
@@ -266,32 +302,37 @@ static bool is_gone(const char *name)
 
 /* --- the lines --- */
 
-static void show(const struct attempt *a, const char *word, const char *seen)
+static void show(const struct attempt *a, const char *word, const struct buf *why, const char *seen)
 {
-    printf("%-8s %-24s %-40s %s\n", word, a->wall, a->title, seen);
+    printf("%-8s %-24s %-40s %.*s%s\n", word, a->wall, a->title, why ? (int) why->len : 0,
+           why && why->len ? why->data : "", seen);
     fflush(stdout);
 }
 
-static const char *left_out_because(const struct selftest *t, const struct attempt *a, bool numpy)
+static const char *left_out_because(const struct attempt *a, bool numpy)
 {
     struct utsname host;
 
     if (a->arch && (uname(&host) < 0 || strcmp(a->arch, host.machine) != 0))
         return "its numbers are another machine's";
-    if (a->needs && strcmp(a->needs, "root") == 0 && geteuid() != 0)
-        return "boxes have ids of their own when started by root";
     if (a->needs && strcmp(a->needs, "numpy") == 0 && !numpy)
         return "there is no numpy";
-    (void) t;
     return NULL;
 }
 
 static void count(struct selftest *t, const struct attempt *a, const struct replies *r)
 {
-    static const char *const words[] = { [HELD] = "held", [ACCEPTED] = "accepted", [GOT_THROUGH] = "THROUGH" };
+    static const char *const words[] = {
+        [HELD] = "held", [ACCEPTED] = "accepted", [NOT_HELD] = "not held", [GOT_THROUGH] = "THROUGH"
+    };
+    const char *lacking = layer_it_lacks(t, a);
     enum verdict v = judge(a, r);
     char seen[1024] = "";
+    struct buf why;
 
+    buf_init(&why, 512);
+    if (v == GOT_THROUGH && lacking)
+        v = judge_without(lacking, a, r, &why);
     if (v != GOT_THROUGH && a->gone && !is_gone(a->gone)) {
         v = GOT_THROUGH;
         snprintf(seen, sizeof(seen), "the process %s is still there", a->gone);
@@ -302,7 +343,8 @@ static void count(struct selftest *t, const struct attempt *a, const struct repl
     else
         describe_end(r->json[0], r->status[0], seen, sizeof(seen));
     t->counts[v]++;
-    show(a, words[v], seen);
+    show(a, words[v], &why, seen);
+    buf_free(&why);
     if (v == GOT_THROUGH)
         printf("%-8s %-24s %-40s expected: %s\n", "", "", "", a->expect);
 }
@@ -356,12 +398,12 @@ static int attempt_all(struct selftest *t, const struct attempts *attempts)
 
     for (size_t i = 0; i < attempts->n && !err && !interrupted; i++) {
         const struct attempt *a = &attempts->list[i];
-        const char *why = left_out_because(t, a, numpy);
+        const char *why = left_out_because(a, numpy);
         if (t->only && !strstr(a->title, t->only))
             continue;
         if (why) {
             t->counts[LEFT_OUT]++;
-            show(a, "left out", why);
+            show(a, "left out", NULL, why);
             continue;
         }
         err = serve(t, a->server);
@@ -411,10 +453,11 @@ int selftest(struct conf *conf, const char *directory, const char *only)
         err = attempt_all(&t, &attempts);
     buf_free(&error);
     attempts_free(&attempts);
-    unsigned made = t.counts[HELD] + t.counts[ACCEPTED] + t.counts[GOT_THROUGH];
-    printf("\n%u attempts were made: %u ran into their wall, %u are known and accepted (SECURITY.md), %u GOT THROUGH; "
-           "%u were left out%s.\n",
-           made, t.counts[HELD], t.counts[ACCEPTED], t.counts[GOT_THROUGH], t.counts[LEFT_OUT],
-           interrupted ? "; it was interrupted" : "");
+    unsigned made = t.counts[HELD] + t.counts[ACCEPTED] + t.counts[NOT_HELD] + t.counts[GOT_THROUGH];
+    printf(
+        "\n%u attempts were made: %u ran into their wall, %u are known and accepted (SECURITY.md), %u are held only by "
+        "layers that are not required here, %u GOT THROUGH; %u were left out%s.\n",
+        made, t.counts[HELD], t.counts[ACCEPTED], t.counts[NOT_HELD], t.counts[GOT_THROUGH], t.counts[LEFT_OUT],
+        interrupted ? "; it was interrupted" : "");
     return err || interrupted || t.counts[GOT_THROUGH] || !made ? EXIT_FAILURE : EXIT_SUCCESS;
 }

@@ -17,6 +17,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/un.h>
 #include <sys/wait.h>
@@ -36,7 +37,7 @@ static int set(struct conf *conf, const char *section, const char *key, const ch
 
 _Noreturn static void become_supervisor(const struct service *service, const struct conf *conf, pid_t parent)
 {
-    const struct supervisor_options options = { .conf = conf, .source_fd = -1 };
+    const struct supervisor_options options = { .conf = conf, .source_fd = -1, .require = service->require };
     char path[128];
 
     path_of(service, "log", path, sizeof(path));
@@ -89,7 +90,12 @@ int service_start(struct service *service, struct conf *conf, struct buf *error)
     unsigned char bytes[24];
     char listen[128];
 
-    *service = (struct service){ .directory = "/tmp/hatchery-check-XXXXXX" };
+    *service = (struct service){ .directory = "/tmp/hatchery-check-XXXXXX", .require = require_shared() };
+    if (!service->require) {
+        buf_adds(error, "there is no memory for it");
+        service->directory[0] = '\0';
+        return -ENOMEM;
+    }
     if (!mkdtemp(service->directory)) {
         buf_addf(error, "%s: %s", service->directory, strerror(errno));
         service->directory[0] = '\0';
@@ -128,6 +134,9 @@ void service_stop(struct service *service)
             ;
         service->pid = 0;
     }
+    if (service->require)
+        munmap(service->require, sizeof(*service->require));
+    service->require = NULL;
     if (!service->directory[0])
         return;
     for (size_t i = 0; i < sizeof(names) / sizeof(*names); i++) {

@@ -13,6 +13,7 @@ struct service {
     pid_t pid;
     char directory[64]; /* its unix socket and its log */
     char key[44];
+    struct require *require; /* what it found of the layers; once it listens */
 };
 
 /* Fork `hatchery serve` with @conf, on a unix socket in a new directory, with a key of its own; what @conf says of

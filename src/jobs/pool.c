@@ -143,15 +143,19 @@ static void remove_idle(struct pool *pool, unsigned i)
     memmove(&pool->idle[i], &pool->idle[i + 1], (pool->waiting - i) * sizeof(struct run *));
 }
 
-/* There are enough without it: an old zygote's box makes room for a new one's. */
+/* There are enough without it: an old zygote's box makes room for a new one's.  The old one may have come last, because
+ * it was ordered before its zygote was retired. */
 static void drop_oldest(struct pool *pool)
 {
-    struct run *oldest = pool->idle[0];
-
-    if (pool->waiting <= pool->conf->pool_size || !oldest->zygote->retired)
+    if (pool->waiting <= pool->conf->pool_size)
         return;
-    remove_idle(pool, 0);
-    run_release(oldest);
+    for (unsigned i = 0; i < pool->waiting; i++)
+        if (pool->idle[i]->zygote->retired) {
+            struct run *oldest = pool->idle[i];
+            remove_idle(pool, i);
+            run_release(oldest);
+            return;
+        }
 }
 
 static void on_run_ready(struct run *run)
@@ -315,10 +319,8 @@ static void on_message(struct zygote *zygote, const struct wire_msg *msg, int *f
 
     if (!run || run->serial != msg->serial || run->zygote != zygote)
         run = NULL; /* news of a box that is no more */
-    if (run && msg->type == WIRE_BOX && fds[3] >= 0 && run->state == RUN_ORDERED) {
-        run_open(run, fds);
+    if (run && msg->type == WIRE_BOX && fds[3] >= 0 && run->state == RUN_ORDERED && run_open(run, fds) == 0)
         return;
-    }
     for (int i = 0; i < 4; i++)
         fd_close(&fds[i]);
     if (run && msg->type == WIRE_EXITED)

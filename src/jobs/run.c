@@ -14,11 +14,13 @@
 #include "../metrics/metrics.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <poll.h>
 #include <sodium.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -31,9 +33,17 @@ enum { ASK_MS = 1000 };
 /* Those that don't end soon yield the processor to those that begin.  Less than the shortest timeout. */
 enum { LONG_MS = 50 };
 
+/* A pipe of our own that output goes through; empty between two calls of read_piece(). */
+static int sluice[2] = { -1, -1 };
+
 static char scratch[TOKEN_SIZE + sizeof(struct wire_outcome) + WIRE_PIECE + 1];
 
 static void on_control(uv_poll_t *handle, int status, int events);
+
+int run_prepare(void)
+{
+    return sluice[0] >= 0 || pipe2(sluice, O_CLOEXEC | O_NONBLOCK) == 0 ? 0 : -errno;
+}
 
 void run_init(struct run *run, uint32_t slot, uv_loop_t *loop, const struct wire_limits *limits,
               const struct run_hooks *hooks, void *pool)
@@ -66,11 +76,11 @@ static void on_closed(uv_handle_t *handle)
 
 static void close_channels(struct run *run)
 {
-    uv_handle_t *handles[4] = { (uv_handle_t *) &run->control, (uv_handle_t *) &run->outputs[0],
-                                (uv_handle_t *) &run->outputs[1], (uv_handle_t *) &run->timer };
+    uv_handle_t *handles[4] = { (uv_handle_t *) &run->timer, (uv_handle_t *) &run->control,
+                                (uv_handle_t *) &run->outputs[0], (uv_handle_t *) &run->outputs[1] };
     if (run->control_fd < 0)
         return;
-    for (size_t i = 0; i < 4; i++)
+    for (size_t i = 0; i < run->open_handles; i++)
         uv_close(handles[i], on_closed);
     fd_close(&run->control_fd);
     fd_close(&run->output_fds[0]);
@@ -92,18 +102,49 @@ void run_release(struct run *run)
 
 /* --- warming --- */
 
-void run_open(struct run *run, const int fds[static 4])
+/* The zygote's word on what it sent is not enough: of anything else a read could wait, a close too, and what can't be
+ * polled would end us. */
+static bool are_ends(const int fds[static 4])
 {
+    int domain = 0, type = 0;
+    socklen_t size = sizeof(int);
+
+    for (int i = 1; i < 4; i++) {
+        struct stat st;
+        if (fstat(fds[i], &st) < 0 || !S_ISFIFO(st.st_mode))
+            return false;
+    }
+    return getsockopt(fds[0], SOL_SOCKET, SO_DOMAIN, &domain, &size) == 0 && domain == AF_UNIX
+           && getsockopt(fds[0], SOL_SOCKET, SO_TYPE, &type, &size) == 0 && type == SOCK_SEQPACKET;
+}
+
+/* As many handles as can be had, in the order in which close_channels() closes them. */
+static int open_handles(struct run *run)
+{
+    uv_poll_t *polls[] = { &run->control, &run->outputs[0], &run->outputs[1] };
+    const int fds[] = { run->control_fd, run->output_fds[0], run->output_fds[1] };
+    int err = 0;
+
+    uv_timer_init(run->loop, &run->timer);
+    run->timer.data = run;
+    run->open_handles = 1;
+    for (int i = 0; i < 3 && !err; i++) {
+        err = uv_poll_init(run->loop, polls[i], fds[i]);
+        polls[i]->data = run;
+        run->open_handles += !err;
+    }
+    return err;
+}
+
+int run_open(struct run *run, const int fds[static 4])
+{
+    if (!are_ends(fds))
+        return -EPROTO;
     run->control_fd = fds[0];
     run->output_fds[0] = fds[1];
     run->output_fds[1] = fds[2];
     run->life_fd = fds[3];
-    uv_poll_init(run->loop, &run->control, run->control_fd);
-    uv_poll_init(run->loop, &run->outputs[0], run->output_fds[0]);
-    uv_poll_init(run->loop, &run->outputs[1], run->output_fds[1]);
-    uv_timer_init(run->loop, &run->timer);
-    run->control.data = run->outputs[0].data = run->outputs[1].data = run->timer.data = run;
-    run->open_handles = 4;
+    int err = open_handles(run);
     run->gone = run->exited = false;
     run->has_head = false;
     run->record.job_id[0] = '\0';
@@ -111,7 +152,13 @@ void run_open(struct run *run, const int fds[static 4])
     run->own_limits = *run->limits;
     outcome_init(&run->outcome, &run->own_limits);
     buf_init(&run->body, (size_t) run->own_limits.result_bytes + 131072);
-    uv_poll_start(&run->control, UV_READABLE, on_control);
+    if (!err)
+        err = uv_poll_start(&run->control, UV_READABLE, on_control);
+    if (err) { /* the kernel's limit on what may be polled: this box is not to be had */
+        run_release(run);
+        run->hooks->on_lost(run);
+    }
+    return 0;
 }
 
 static void on_first_word(struct run *run)
@@ -148,11 +195,26 @@ static void take_output(struct run *run, int stream, const char *p, size_t n)
         buf_add(&s->kept, p, n < room ? n : room);
 }
 
+/* read(2) into scratch that never waits.  O_NONBLOCK belongs to the open pipe, which the zygote has made: it could keep
+ * an end, clear the flag and stop all other runs with an empty pipe.  SPLICE_F_NONBLOCK belongs to the call. */
+static ssize_t read_piece(int fd)
+{
+    size_t len = 0;
+    ssize_t moved = splice(fd, NULL, sluice[1], NULL, WIRE_PIECE, SPLICE_F_NONBLOCK);
+    while (moved > 0 && len < (size_t) moved) {
+        ssize_t n = read(sluice[0], scratch + len, (size_t) moved - len);
+        if (n <= 0) /* it is ours: there is what was moved */
+            return -1;
+        len += (size_t) n;
+    }
+    return moved;
+}
+
 /* Read what is there, at most @turns pieces; false when there is no more to come. */
 static bool read_output(struct run *run, int stream, int turns)
 {
     while (turns-- > 0) {
-        ssize_t n = read(run->output_fds[stream], scratch, WIRE_PIECE);
+        ssize_t n = read_piece(run->output_fds[stream]);
         if (n == 0)
             return false;
         if (n < 0)
@@ -179,7 +241,7 @@ static void drain_outputs(struct run *run)
 {
     for (int stream = 0; stream < 2; stream++)
         for (int i = 0; i < READS_AT_END; i++) {
-            ssize_t n = read(run->output_fds[stream], scratch, WIRE_PIECE);
+            ssize_t n = read_piece(run->output_fds[stream]);
             if (n <= 0)
                 break;
             take_output(run, stream, scratch, (size_t) n);

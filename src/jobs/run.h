@@ -70,12 +70,16 @@ struct run {
     struct run_record record;
 };
 
+/* Once for the process, before the first run.  0 or -errno. */
+int run_prepare(void);
+
 /* Once for each slot. */
 void run_init(struct run *run, uint32_t slot, uv_loop_t *loop, const struct wire_limits *limits,
               const struct run_hooks *hooks, void *pool);
 
-/* The box exists: take its four descriptors (control, stdout, stderr, life). ORDERED -> WARMING. */
-void run_open(struct run *run, const int fds[static 4]);
+/* The box exists: take its four descriptors (control, stdout, stderr, life). ORDERED -> WARMING.
+ * -EPROTO where they are not a socket and three pipes: they are untouched, and so is the state. */
+int run_open(struct run *run, const int fds[static 4]);
 
 /* Hand @job over. WAITING -> RUNNING.  -errno when the box is dead: it stays WAITING and @job is untouched. */
 int run_start(struct run *run, struct job *job);

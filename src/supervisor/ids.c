@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <linux/capability.h>
+#include <pwd.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -73,5 +74,18 @@ int ids_available(uid_t first, unsigned count, struct buf *error)
                  (unsigned) first, (unsigned) first + count - 1, count);
         return -EINVAL;
     }
+    return 0;
+}
+
+int ids_of_user(const char *user, uid_t *ret_uid, gid_t *ret_gid, struct buf *error)
+{
+    const struct passwd *entry = getpwnam(user);
+
+    if (!entry || entry->pw_uid == 0) {
+        buf_addf(error, "server.user: '%s' is no user, or root; leave it empty for an unused number", user);
+        return -ENOENT;
+    }
+    *ret_uid = entry->pw_uid;
+    *ret_gid = entry->pw_gid;
     return 0;
 }

@@ -11,4 +11,7 @@
  * the capabilities for it (user_namespaces(7)).  0, or -errno with what to change in @error. */
 int ids_available(uid_t first, unsigned count, struct buf *error);
 
+/* The ids of server.user, which must not be root.  0, or -ENOENT with a sentence in @error. */
+int ids_of_user(const char *user, uid_t *ret_uid, gid_t *ret_gid, struct buf *error);
+
 #endif

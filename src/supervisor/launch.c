@@ -47,8 +47,7 @@ static int open_beside(const char *directory, const char *name)
     return fd;
 }
 
-/* Is this what a jail could show? */
-static int check_root(const char *root, struct buf *error)
+int launch_check_root(const char *root, struct buf *error)
 {
     struct stat st;
     _cleanup_fd_ int fd = *root ? open(root, O_PATH | O_DIRECTORY | O_CLOEXEC) : -1;
@@ -85,7 +84,7 @@ int launch_open(struct launch_files *files, const char *root, struct buf *error)
         }
     }
     files->root = root;
-    return check_root(root, error);
+    return launch_check_root(root, error);
 }
 
 /* Put @fds at FIRST_FD and up, whatever their numbers were, and close all else. */
@@ -323,13 +322,45 @@ static int write_maps(pid_t pid, const struct launch_ids *ids, unsigned n_slots)
     return err ? err : write_map(pid, "uid_map", uids);
 }
 
-static const char *clone_change(int err)
-{
-    switch (err) {
-    case -ENOSPC: return "raise user.max_user_namespaces and its neighbours (sysctl user)";
-    case -EINVAL: return "the kernel must have user, pid, mount, network, ipc, uts and cgroup namespaces";
-    default: return layers[LAYER_NAMESPACES].change;
+/* Sysctls that keep namespaces from us, and what each is to be set to. */
+static const struct {
+    const char *name, *path, *bad, *good;
+} namespace_sysctls[] = {
+#define SYSCTL(name, path, bad, good)                                                                                  \
+    {                                                                                                                  \
+        name, "/proc/sys/" path, bad, good                                                                             \
     }
+    SYSCTL("kernel.unprivileged_userns_clone", "kernel/unprivileged_userns_clone", "0", "1"),
+    SYSCTL("kernel.apparmor_restrict_unprivileged_userns", "kernel/apparmor_restrict_unprivileged_userns", "1", "0"),
+    SYSCTL("user.max_user_namespaces", "user/max_user_namespaces", "0", "10000"),
+    SYSCTL("user.max_pid_namespaces", "user/max_pid_namespaces", "0", "10000"),
+    SYSCTL("user.max_mnt_namespaces", "user/max_mnt_namespaces", "0", "10000"),
+    SYSCTL("user.max_net_namespaces", "user/max_net_namespaces", "0", "10000"),
+    SYSCTL("user.max_ipc_namespaces", "user/max_ipc_namespaces", "0", "10000"),
+    SYSCTL("user.max_uts_namespaces", "user/max_uts_namespaces", "0", "10000"),
+    SYSCTL("user.max_cgroup_namespaces", "user/max_cgroup_namespaces", "0", "10000"),
+#undef SYSCTL
+};
+
+/* The very settings, where they can be seen. */
+static const char *clone_change(int err, char *text, size_t size)
+{
+    size_t n = 0;
+    char value[32];
+
+    if (err == -EINVAL)
+        return "the kernel must have user, pid, mount, network, ipc, uts and cgroup namespaces";
+    for (size_t i = 0; i < sizeof(namespace_sysctls) / sizeof(*namespace_sysctls) && n < size; i++)
+        if (fd_read_file(AT_FDCWD, namespace_sysctls[i].path, value, sizeof(value)) > 0
+            && strcspn(value, "\n") == strlen(namespace_sysctls[i].bad)
+            && strncmp(value, namespace_sysctls[i].bad, strlen(namespace_sysctls[i].bad)) == 0)
+            n += (size_t) snprintf(text + n, size - n, "%s%s=%s", n ? " " : "as root: sysctl -w ",
+                                   namespace_sysctls[i].name, namespace_sysctls[i].good);
+    if (n)
+        return text;
+    if (err == -ENOSPC)
+        return "raise user.max_user_namespaces and its neighbours (sysctl user)";
+    return layers[LAYER_NAMESPACES].change;
 }
 
 static int miss_maps(struct require *r, const struct launch_ids *ids, int err)
@@ -366,9 +397,10 @@ pid_t launch_zygote(const struct launch_files *files, const struct launch_ids *i
     _cleanup_fd_ int word_read = word[0];
     _cleanup_fd_ int word_write = word[1];
     const struct zygote_args args = { files, ids, supervisor_fd, server_fd, go_read, go_write, word_write };
+    char change[400];
     pid_t pid = clone_zygote(&args);
     if (pid < 0)
-        return miss(r, LAYER_NAMESPACES, pid, "clone", clone_change(pid));
+        return miss(r, LAYER_NAMESPACES, pid, "clone", clone_change(pid, change, sizeof(change)));
     fd_close(&word_write);
     int err = write_maps(pid, ids, n_slots);
     if (err)

@@ -25,6 +25,9 @@ struct launch_files {
     const char *root; /* the directory of what the jail shows; "": the host's */
 };
 
+/* Is @root "" or a directory that a jail could show?  0, or -errno with a sentence in @error. */
+int launch_check_root(const char *root, struct buf *error);
+
 /* Open them, and see that @root is "" or a directory to show.  @root must outlive @files. 0, or -errno with a sentence in @error. */
 int launch_open(struct launch_files *files, const char *root, struct buf *error);
 

@@ -22,6 +22,9 @@ struct require {
  * Returns 0, or -EINVAL with one sentence in @error. */
 int require_init(struct require *r, const struct conf *conf, struct buf *error);
 
+/* One that a child of this process can fill in for it, or NULL; munmap(2) gives it back. */
+struct require *require_shared(void);
+
 /* @layer can't be had, with -errno; @change says more than the table does about what to change, where not NULL or "". */
 void require_missing(struct require *r, enum layer layer, int err, const char *change);
 

@@ -25,7 +25,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
-#include <pwd.h>
 #include <signal.h>
 #include <sodium.h>
 #include <stdio.h>
@@ -38,6 +37,8 @@
 #include <unistd.h>
 
 enum { BACKOFF_FIRST_MS = 100, BACKOFF_MAX_MS = 10000, STEADY_MS = 10000, ASK_AGAIN_MS = 50 };
+/* From one zygote's start to the next that a server may ask for: warming one takes a good part of a second. */
+enum { ROTATE_LEAST_MS = 1000 };
 enum { ID_SERVER = 0, ID_COURIER = 8, ID_ZYGOTE = 16, ID_SLOTS = 32 }; /* from isolation.id_base */
 
 struct child {
@@ -186,8 +187,11 @@ static void fill_zygote_conf(struct supervisor *s)
     snprintf(s->zygote_conf.imports, sizeof(s->zygote_conf.imports), "%s", s->conf->python_imports);
 }
 
+/* What is full loses its last byte. */
 static const char *text_of(struct buf *b)
 {
+    if (b->len == b->max)
+        b->len--;
     return buf_addc(b, '\0') == 0 ? b->data : "";
 }
 
@@ -201,24 +205,18 @@ static int choose_ids(struct supervisor *s)
     int err = ids_available(base, ID_SLOTS + s->server_conf.n_slots, &error);
     if (err)
         require_missing(s->require, LAYER_IDS, err, text_of(&error));
-    buf_free(&error);
     s->ids = (struct launch_ids){ .root = !err,
                                   .server_uid = base + ID_SERVER,
                                   .server_gid = base + ID_SERVER,
                                   .courier = base + ID_COURIER,
                                   .zygote = base + ID_ZYGOTE,
                                   .slots = base + ID_SLOTS };
-    if (s->ids.root && user[0]) {
-        const struct passwd *entry = getpwnam(user);
-        if (!entry || entry->pw_uid == 0) {
-            fprintf(stderr, "hatchery: server.user: '%s' is no user, or root; leave it empty for an unused number\n",
-                    user);
-            return -1;
-        }
-        s->ids.server_uid = entry->pw_uid;
-        s->ids.server_gid = entry->pw_gid;
-    }
-    return 0;
+    buf_reset(&error);
+    err = s->ids.root && user[0] ? ids_of_user(user, &s->ids.server_uid, &s->ids.server_gid, &error) : 0;
+    if (err)
+        refuse(text_of(&error));
+    buf_free(&error);
+    return err;
 }
 
 static void make_cgroups(struct supervisor *s)
@@ -443,17 +441,27 @@ static void start_child(struct supervisor *s, struct child *child)
     buf_free(&error);
 }
 
+/* When the successor that the server has asked for is due: not before there is room, nor right after the last one. */
+static int64_t rotate_at_us(const struct supervisor *s)
+{
+    const struct child *now = &s->zygotes[s->current];
+
+    if (!s->zygote_wanted || s->zygotes[!s->current].pid || !now->pid)
+        return INT64_MAX;
+    return now->started_us + ROTATE_LEAST_MS * 1000LL;
+}
+
 /* The server asks for a fresh interpreter.  The one that makes the boxes goes on until the new one is warm. */
 static void rotate(struct supervisor *s)
 {
     struct child *other = &s->zygotes[!s->current];
 
-    if (!s->zygote_wanted || other->pid || !s->zygotes[s->current].pid)
+    if (rotate_at_us(s) > now_us())
         return;
     s->zygote_wanted = false;
-    s->current = !s->current;
     other->start_at_us = 0;
-    other->failures = 0;
+    other->failures = s->zygotes[s->current].failures;
+    s->current = !s->current;
 }
 
 static void start_due(struct supervisor *s)
@@ -562,8 +570,7 @@ static void on_zygote(struct supervisor *s, struct child *zygote)
     unsigned n_tasks = 0;
     while (n_tasks < WIRE_TASKS_MAX && tasks[n_tasks] >= 0)
         n_tasks++;
-    fcntl(box, F_SETFL, O_NONBLOCK); /* whoever sent it can't make us wait */
-    int err = fd_send(box, &joined, sizeof(joined), tasks, n_tasks);
+    int err = fd_send_now(box, &joined, sizeof(joined), tasks, n_tasks);
     while (n_tasks)
         fd_close(&tasks[--n_tasks]);
     if (err < 0)
@@ -592,9 +599,14 @@ static void on_child_exit(struct supervisor *s, struct child *child, int status)
         stop(s, WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status), 0);
     if (s->stopping)
         return;
-    /* That a zygote ends with its server, or with its last box when a new one has taken over, is in order. */
-    if (child != &s->server && child != &s->courier && WIFEXITED(status) && WEXITSTATUS(status) == 0 && s->ready)
+    bool in_order = child != &s->server && child != &s->courier && WIFEXITED(status) && WEXITSTATUS(status) == 0;
+    /* That a zygote ends with its server, or with its last box when a new one has taken over, is in order.  But a server
+     * that lives on and has let go of the one it needs could have another made at once, again and again. */
+    if (in_order && s->ready) {
+        if (s->server.pid && child == &s->zygotes[s->current])
+            back_off(child);
         return;
+    }
     log_error("process ended",
               LOG_S("process", child->name) LOG_I("exit_code", WIFEXITED(status) ? WEXITSTATUS(status) : -1)
                   LOG_I("signal", WIFSIGNALED(status) ? WTERMSIG(status) : 0));
@@ -689,7 +701,7 @@ static void reload(struct supervisor *s)
     struct conf *fresh = xcalloc(1, sizeof(*fresh));
     struct buf error;
 
-    buf_init(&error, 8192);
+    buf_init(&error, 65536);
     int err = s->options->reload(s->options->reload_data, fresh, &error);
     if (!err) {
         err = adopt(s, fresh, &error);
@@ -759,6 +771,8 @@ static int next_due(const struct supervisor *s)
             due = s->zygotes[s->current].start_at_us;
         if (s->server.pid && s->state_fd >= 0 && !s->courier.pid && s->courier.start_at_us < due)
             due = s->courier.start_at_us;
+        if (rotate_at_us(s) < due)
+            due = rotate_at_us(s);
     }
     if (s->watch && s->zygotes[s->current].pid && s->look_at_us < due)
         due = s->look_at_us;

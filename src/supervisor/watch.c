@@ -40,7 +40,6 @@ struct watch {
     unsigned n_slots;
     int64_t memory_bytes; /* of boxes to come */
     unsigned processes;
-    long page_bytes;
     struct slot *slots;
     pid_t *found; /* the processes of the box that is looked at, at most max_found */
     unsigned n_found, max_found;
@@ -63,7 +62,6 @@ struct watch *watch_new(unsigned n_slots, const struct wire_limits *limits)
     struct watch *w = xcalloc(1, sizeof(*w));
 
     w->n_slots = n_slots;
-    w->page_bytes = sysconf(_SC_PAGESIZE);
     w->slots = xcalloc(n_slots, sizeof(*w->slots));
     watch_change(w, limits);
     for (unsigned i = 0; i < n_slots; i++)
@@ -94,6 +92,15 @@ static int namespace_of(pid_t pid, ino_t *ret)
     return 0;
 }
 
+/* What ends has no memory any more, and its links in /proc can't be followed. */
+static bool is_ending(pid_t pid)
+{
+    char path[32], text[128];
+
+    snprintf(path, sizeof(path), "/proc/%d/statm", (int) pid);
+    return fd_read_file(AT_FDCWD, path, text, sizeof(text)) <= 0 || text[0] == '0';
+}
+
 int watch_join(struct watch *w, uint32_t slot, pid_t pid)
 {
     struct slot *s = &w->slots[slot];
@@ -104,6 +111,8 @@ int watch_join(struct watch *w, uint32_t slot, pid_t pid)
     if (next.pidfd < 0)
         return -errno;
     int err = namespace_of(pid, &next.namespace);
+    if (is_ending(pid)) /* looked at last, or it could end in between and be taken for another error */
+        err = -ESRCH;
     if (err) {
         fd_close(&next.pidfd);
         return err;
@@ -155,40 +164,39 @@ static unsigned walk_threads(struct watch *w, pid_t pid, unsigned max)
     return threads;
 }
 
-/* Cheap, and too much: pages that are still the zygote's are in it for each process. */
-static int64_t resident(const struct watch *w, pid_t pid)
-{
-    char path[32], text[128];
-    long long pages = 0, shared = 0;
-
-    snprintf(path, sizeof(path), "/proc/%d/statm", (int) pid);
-    if (fd_read_file(AT_FDCWD, path, text, sizeof(text)) < 0 || sscanf(text, "%*d %lld %lld", &pages, &shared) != 2)
-        return 0;
-    return (pages - shared) * w->page_bytes;
-}
-
 static int64_t kilobytes_after(const char *text, const char *name)
 {
     const char *p = strstr(text, name);
     return p ? atoll(p + strlen(name)) : 0;
 }
 
+/* Cheap, and too much: pages that are still the zygote's, and those that processes share, are in it for each process. */
+static int64_t resident(pid_t pid)
+{
+    char path[32], text[4096];
+
+    snprintf(path, sizeof(path), "/proc/%d/status", (int) pid);
+    if (fd_read_file(AT_FDCWD, path, text, sizeof(text)) <= 0)
+        return 0;
+    return (kilobytes_after(text, "RssAnon:") + kilobytes_after(text, "RssShmem:")) * 1024;
+}
+
 /* Dear, and right: each page shared out among those that have it. */
-static int64_t proportional(const struct watch *w, pid_t pid)
+static int64_t proportional(pid_t pid)
 {
     char path[48], text[2048];
 
     snprintf(path, sizeof(path), "/proc/%d/smaps_rollup", (int) pid);
     if (fd_read_file(AT_FDCWD, path, text, sizeof(text)) <= 0)
-        return resident(w, pid);
+        return resident(pid);
     return (kilobytes_after(text, "Pss_Anon:") + kilobytes_after(text, "Pss_Shmem:")) * 1024;
 }
 
-static int64_t sum(const struct watch *w, int64_t (*bytes_of)(const struct watch *, pid_t))
+static int64_t sum(const struct watch *w, int64_t (*bytes_of)(pid_t))
 {
     int64_t bytes = 0;
     for (unsigned i = 0; i < w->n_found; i++)
-        bytes += bytes_of(w, w->found[i]);
+        bytes += bytes_of(w->found[i]);
     return bytes;
 }
 

@@ -124,8 +124,11 @@ int webhooks_fill(const struct conf *conf, struct courier_conf *ret_courier, str
     snprintf(ret_server->allow, sizeof(ret_server->allow), "%s", conf->webhooks_allow);
     ret_server->webhooks_per_host = ret_courier->per_host;
     ret_server->webhooks_in_all = ret_courier->in_all;
-    int err = read_secrets(conf, ret_courier, error);
-    if (!err)
-        err = take_retries(conf->webhooks_retries, ret_server, error);
-    return err ? err : check_allow(conf->webhooks_allow, error);
+    size_t mark = error->len;
+    int secrets = conf_locate(conf, read_secrets(conf, ret_courier, error), mark, error);
+    mark = error->len;
+    int retries = conf_locate(conf, take_retries(conf->webhooks_retries, ret_server, error), mark, error);
+    mark = error->len;
+    int allow = conf_locate(conf, check_allow(conf->webhooks_allow, error), mark, error);
+    return secrets ? secrets : retries ? retries : allow;
 }

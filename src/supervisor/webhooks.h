@@ -8,7 +8,7 @@
 #include "../courier/courier.h"
 
 /* Check the section and fill @ret_courier (which holds the secrets: wipe it) and the server's part.  Reads
- * webhooks.secret_file.  0, or -errno with a sentence in @error that begins with the key. */
+ * webhooks.secret_file.  0, or -errno with sentences in @error, each of which names its key. */
 int webhooks_fill(const struct conf *conf, struct courier_conf *ret_courier, struct wire_server_conf *ret_server,
                   struct buf *error);
 

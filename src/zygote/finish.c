@@ -14,7 +14,7 @@ enum { HANDLERS_MAX = 8 };
 
 static struct {
     PyObject *run_exitfuncs, *count_exitfuncs;
-    Py_ssize_t n_exitfuncs; /* when a program begins */
+    Py_ssize_t n_exitfuncs;                   /* when a program begins */
     PyObject *threading, *threading_shutdown; /* the module's dictionary */
     PyObject *logging_shutdown;               /* NULL where no import brought it in */
     PyObject *logging_handlers, *known[HANDLERS_MAX];
@@ -94,8 +94,8 @@ static bool holds_at_most(const char *name, Py_ssize_t n)
  * will be there to see it. */
 static bool threads_are_done(void)
 {
-    return count_exitfuncs() == py.n_exitfuncs && holds_at_most("_active", 1) && holds_at_most("_limbo", 0) && holds_at_most("_shutdown_locks", 1)
-           && holds_at_most("_threading_atexits", 0);
+    return count_exitfuncs() == py.n_exitfuncs && holds_at_most("_active", 1) && holds_at_most("_limbo", 0)
+           && holds_at_most("_shutdown_locks", 1) && holds_at_most("_threading_atexits", 0);
 }
 
 static bool handlers_are_known(void)

@@ -101,6 +101,14 @@ static int make_signal_fd(void)
     return signalfd(-1, &child, SFD_CLOEXEC | SFD_NONBLOCK);
 }
 
+static int tell_step(enum box_step step, int error)
+{
+    log_error("a layer of the jail is not to be had",
+              LOG_S("layer", box_step_word(step)) LOG_S("errno", strerrorname_np(error))
+                  LOG_S("hint", box_step_hint(step)));
+    return -1;
+}
+
 static int prepare(struct zygote *zygote)
 {
     int error = 0;
@@ -109,16 +117,15 @@ static int prepare(struct zygote *zygote)
     if (warm_python(&zygote->conf) < 0)
         return -1;
     enum box_step step = box_prepare(&zygote->box, &zygote->conf, &error);
-    if (step != BOX_READY) {
-        log_error("a layer of the jail is not to be had",
-                  LOG_S("layer", box_step_word(step)) LOG_S("errno", strerrorname_np(error))
-                      LOG_S("hint", box_step_hint(step)));
-        return -1;
-    }
+    if (step != BOX_READY)
+        return tell_step(step, error);
     pages_settle();
     run_rehearse();
     zygote->self_pidfd = kernel_pidfd_open(getpid());
-    return zygote->self_pidfd < 0 ? -1 : 0;
+    if (zygote->self_pidfd < 0)
+        return -1;
+    int err = box_share_filter(&zygote->box);
+    return err < 0 ? tell_step(BOX_SECCOMP, -err) : 0;
 }
 
 int main(void)

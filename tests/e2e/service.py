@@ -20,6 +20,20 @@ REQUIRE = os.environ.get("TEST_REQUIRE")  # isolation.require of every server an
 EXECUTE = "/v1/code/execute/python"
 
 
+def lacks(layer):
+    """Has TEST_REQUIRE taken this layer away from what the tests' servers require?"""
+    return f"-{layer}" in (REQUIRE or "").split()
+
+
+def environment(**more):
+    """For a command that is started by hand: ours, without what configures it but TEST_REQUIRE.  That layers are missing
+    was asked for: `run` shall not say it before all that a program says."""
+    env = {k: v for k, v in os.environ.items() if not k.startswith(("HATCHERY_", "API_KEY", "MAX_QUEUE"))}
+    if REQUIRE:
+        env.update(HATCHERY_ISOLATION_REQUIRE=REQUIRE, HATCHERY_LOG_LEVEL="error")
+    return {**env, **more}
+
+
 class Reply:
     """Status, headers and the JSON of a reply; members are read with []."""
 
@@ -117,12 +131,11 @@ class Service:
         self.directory = tempfile.TemporaryDirectory(prefix="hatchery-test-")
         self.listen = listen
         self.log_path = pathlib.Path(self.directory.name, "log")
-        self.env = {k: v for k, v in os.environ.items() if not k.startswith(("HATCHERY_", "API_KEY", "MAX_QUEUE"))}
+        self.env = environment()
+        self.env.pop("HATCHERY_LOG_LEVEL", None)
         if key is not None:
             self.env["API_KEY"] = key
         self.key = key
-        if REQUIRE:
-            self.env["HATCHERY_ISOLATION_REQUIRE"] = REQUIRE
         self.env.update(env or {})
         self.state_dir = pathlib.Path(self.directory.name, "state")
         # Another user cannot reach the directory that is ours.
@@ -295,11 +308,11 @@ class Service:
 
 def hatchery(*arguments, env=None, key=None, stdin=None, timeout=60, prefix=(), program=HATCHERY):
     """Run the command to its end (a variable of @env that is None is unset); the result has returncode, stdout and stderr as text."""
-    full = {k: v for k, v in os.environ.items() if not k.startswith(("HATCHERY_", "API_KEY", "MAX_QUEUE"))}
+    full = environment()
+    if "HATCHERY_ISOLATION_REQUIRE" in (env or {}):  # what is missing then is for the test to see
+        full.pop("HATCHERY_LOG_LEVEL", None)
     if key is not None:
         full["API_KEY"] = key
-    if REQUIRE:
-        full["HATCHERY_ISOLATION_REQUIRE"] = REQUIRE
     if arguments[:1] == ("serve",) and "--state" not in arguments:
         full["HATCHERY_SERVER_STATE"] = "none"
     full.update(env or {})

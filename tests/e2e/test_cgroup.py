@@ -1,6 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
 """What the supervisor does with the boxes' cgroups while programs run."""
-import os
 import pathlib
 import threading
 
@@ -18,7 +17,9 @@ def weights(server):
     return found
 
 
-@pytest.mark.skipif(os.getuid() != 0, reason="an ordinary user may have no cgroups")
+pytestmark = pytest.mark.skipif(service.lacks("cgroup"), reason="there are no cgroups: test_limits.py has what stands in")
+
+
 def test_a_long_program_yields_to_those_that_begin(server):
     whole = set(weights(server).values())
     assert len(whole) == 1

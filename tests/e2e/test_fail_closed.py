@@ -53,6 +53,8 @@ def start_refused(call, conditions, error=errno.EPERM):
 
 @pytest.mark.parametrize("layer,call,conditions", STEPS, ids=[f"{layer}-{call}" for layer, call, _ in STEPS])
 def test_a_refused_step_stops_the_start(layer, call, conditions):
+    if layer == "ids" and service.lacks("ids"):
+        pytest.skip("boxes have ids of their own when started by root: there is no such step")
     text = start_refused(call, conditions)
     check_refusal(text, "a box could not enter its jail; nothing ran in it", layer)
 

@@ -261,6 +261,8 @@ def test_a_generated_key_stays(make_server):
     ("[server]\napi_key_file = /no/such/file\n", "/no/such/file"),
     ("[isolation]\nrequire = everything\n", "everything"),
     ("no ini\n", ":5: "),
+    ("[isolation]\nroot = /no/such/root\n", ":6: isolation.root"),
+    ("user = nobody-of-this-name\n", ":5: server.user"),
 ])
 def test_what_is_wrong_changes_nothing(make, text, words):
     server = make(key=None, config=f"[server]\napi_key = {KEY}\n[limits]\noutput = 3000\n")
@@ -270,6 +272,18 @@ def test_what_is_wrong_changes_nothing(make, text, words):
     assert len(server.run("print('x' * 5000)").response["stdout"]) == 3000
     reload(server, f"[server]\napi_key = {KEY}\n[limits]\noutput = 4000\n")
     assert len(server.run("print('x' * 5000)").response["stdout"]) == 4000
+
+
+def test_all_that_is_wrong_is_told_as_check_config_tells_it(make):
+    server = make(config="[limits]\noutput = 3000\n")
+    reload(server, "[limits]\nmemory = lots\nmemroy = 1G\ntimeout_default = 60\ntimeout_max = 50\nno ini\n"
+                   "[webhooks]\nretries = soon\n[isolation]\nroot = /no/such/root\n"
+                   "[server]\nuser = nobody-of-this-name\n", good=False)
+    told = server.log("the configuration is wrong: the one before it stays")[-1]["error"].split("\n")
+    checked = hatchery("check-config", path_of(server))
+    assert [line.removeprefix("hatchery: ") for line in checked.stderr.splitlines()] == told
+    assert len(told) == 7 and all(line.startswith(path_of(server)) for line in told), told
+    assert len(server.run("print('x' * 5000)").response["stdout"]) == 3000
 
 
 def test_without_a_key_it_is_wrong(make):

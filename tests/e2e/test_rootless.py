@@ -139,4 +139,4 @@ def test_user_namespaces_forbidden(program, offered):
                     env={"HATCHERY_ISOLATION_REQUIRE": "all -ids -cgroup " + offered.removeprefix("all")})
     assert done.returncode != 0 and done.stdout == ""
     assert refused_layers(done.stderr) == {"namespaces": "ENOSPC"}
-    assert "user.max_user_namespaces" in done.stderr
+    assert "as root: sysctl -w user.max_user_namespaces=10000" in done.stderr

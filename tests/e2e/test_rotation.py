@@ -15,12 +15,19 @@ def test_after_a_number_of_boxes(make_server):
     s = make_server(env={"HATCHERY_PYTHON_ROTATE_RUNS": "40"})
     first = s.child("zygote")
     hashes = set()
-    for _ in range(200):
+    boxes = 0
+
+    def seen():
+        nonlocal boxes
+        boxes += 1
         hashes.add(s.run(HASH).response["result"])
+        return len(hashes) >= 3
+
+    wait_for(seen, 60, "three interpreters, one after the other")
+    assert boxes > 40
     assert len(zygotes(s)) >= 2
-    assert len(hashes) >= 3
     wait_for(lambda: not is_alive(first), 10, "the first zygote has gone")
-    assert not [line for line in s.log() if line["level"] in ("warn", "error")]
+    assert not [line for line in s.log() if line["level"] in ("warn", "error") and "layer" not in line]
 
 
 def test_after_some_time(make_server):
@@ -35,11 +42,9 @@ def test_a_run_outlives_its_zygotes_retirement(make_server):
     first = s.child("zygote")
     replies = []
     connection = s.connect()
-    long = threading.Thread(target=lambda: replies.append(s.run("import time\ntime.sleep(3)\nprint('all of it')", connection)))
+    long = threading.Thread(target=lambda: replies.append(s.run("import time\ntime.sleep(5)\nprint('all of it')", connection)))
     long.start()
-    for _ in range(100):
-        assert s.run("print(1)").stdout == "1\n"
-    assert len(zygotes(s)) >= 1
+    wait_for(lambda: s.run("print(1)").stdout == "1\n" and zygotes(s), 30, "a new zygote")
     assert is_alive(first)
     long.join()
     assert replies[0].stdout == "all of it\n"

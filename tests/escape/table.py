@@ -18,7 +18,8 @@ attempts/*.py hold them one after the other, each a block of `# key: value` line
     runs       how often, one after the other
     gone       no process of this name is left soon after the reply
     truncated  the stream that was cut
-    needs      root: ids of their own for boxes; cgroup; numpy
+    needs      the layer that holds it, where that may be left out (src/box/layers.def); or numpy
+    instead    WHO: EXPECT, what stands in where that layer is missing, and what is seen then
     arch       the machine whose numbers it uses
 
 A program is prologue.py and the block's text; nothing else is needed to make the attempt elsewhere.
@@ -29,7 +30,7 @@ import re
 
 DIRECTORY = pathlib.Path(__file__).parent / "attempts"
 KEYS = {"attempt", "wall", "expect", "server", "timeout", "within", "twice", "runs", "gone", "truncated", "needs",
-        "arch"}
+        "arch", "instead"}
 
 
 @dataclasses.dataclass

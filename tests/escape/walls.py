@@ -29,7 +29,8 @@ ZYGOTE, SPAWN, RUN = "src/zygote/main.c", "src/zygote/spawn.c", "src/zygote/run.
 SERVER_RUN = "src/jobs/run.c"
 
 NO_FILTER = [
-    (ENTER, "syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, SECCOMP_FILTER_FLAG_TSYNC, &box->filter) != 0", "0")]
+    (ENTER, "syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, SECCOMP_FILTER_FLAG_TSYNC, &box->own_filter) != 0", "0"),
+    (ENTER, "syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, &box->shared_filter) < 0", "box == NULL")]
 NO_LANDLOCK = [(ENTER, "box->conf->landlock && kernel_landlock_restrict_self(box->landlock_fd) < 0", "0")]
 
 
@@ -94,7 +95,7 @@ WALLS = {
         (SPAWN, "kill(brood->init, SIGKILL); /* with it dies", "(void) 0; /* with it dies")],
         only=["processes/outlive-by-daemon", "processes/outlive-stopped", "processes/hold-the-pipe"]),
     "clock": Wall("nothing happens at the deadline", [
-        (SERVER_RUN, "if (run->state != RUN_RUNNING && run->state != RUN_ASKING)", "if (run)")],
+        (SERVER_RUN, "    cut_short(run, OUTCOME_TIMEOUT);\n", "    return;\n")],
         only=["cpu/busy-loop"]),
     "descriptors": Wall("what the zygote has open stays open", [
         (ENTER, "if (kernel_close_range(3, BOX_CONTROL_FD - 1, 0) < 0)", "if (0)")]),
@@ -124,7 +125,7 @@ WALLS = {
                          "network/socket-by-high-bits", "network/interfaces"]),
     "message-flags": Wall("any flags", [(SECCOMP, "MSG_OOB | MSG_ERRQUEUE, 0", "0, 0")]),
     "prlimit": Wall("any process, any limit", [
-        (SECCOMP, 'add(ctx, SCMP_ACT_ALLOW, "prlimit64", resource == RLIMIT_CORE ? 3 : 2, cmp)',
+        (SECCOMP, 'add(part, SCMP_ACT_ALLOW, "prlimit64", resource == RLIMIT_CORE ? 3 : 2, cmp)',
          'resource ? 0 : add(ctx, SCMP_ACT_ALLOW, "prlimit64", 0, cmp)'),
         (SECCOMP, "if (!err && resource == RLIMIT_CORE)", "if (0)")]),
     "ioctl": Wall("any request", no_words("ioctl")),
@@ -150,10 +151,10 @@ WALLS = {
     "environment": Wall("the zygote is started with the supervisor's environment", [
         (LAUNCH, "kernel_execveat(ZYGOTE_FD, argv, envp);", "kernel_execveat(ZYGOTE_FD, argv, environ);")]),
     "inherited": Wall("signals and file mode mask are left as they are", [
-        (LAUNCH, "        signal(sig, SIG_DFL);", "        (void) sig;"), (ENTER, "    umask(022);\n", ""),
+        (LAUNCH, "        kernel_signal_default(sig);", "        (void) sig;"), (ENTER, "    umask(022);\n", ""),
         (ROOT_C, "    umask(022);\n", "")]),
-    "after-fork": Wall("the interpreter is not told of the fork", [(SPAWN, "        PyOS_AfterFork_Child();\n", "")],
-                       only=["leaks/random-module"]),
+    "seeds": Wall("random is not seeded", [(RUN, "    renew();\n", "    (void) renew;\n")],
+                  only=["leaks/random-module"]),
     "numpy": Wall("numpy is not seeded", [(RUN, "    renew();\n", "    (void) renew;\n")]),
     "guard": Wall("the outcome's socket is a descriptor as others", [
         (SECCOMP, "put_call(f, guarded[i].name, guarded[i].arg, guarded[i].error, true, ours, 1);", "(void) ours;")],

@@ -35,7 +35,7 @@ static int read_bytes(struct conf *conf, const uint8_t *data, size_t size, size_
     FILE *stream = fopencookie(&source, "r", (cookie_io_functions_t){ .read = read_source });
 
     conf_init(conf);
-    buf_init(error, 4096);
+    buf_init(error, 1 << 20);
     int err = conf_read_stream(conf, stream, "f", error);
     fclose(stream);
     return err;
@@ -66,12 +66,18 @@ static void check_conf(const struct conf *conf)
     assert(!*conf->server_api_key || !*conf->server_api_key_file);
 }
 
+/* Between two sentences. */
+static bool is_line_end(const struct buf *error, size_t i)
+{
+    return error->data[i] == '\n' && i > 0 && error->data[i - 1] != '\n' && (i + 1 < error->len || error->full);
+}
+
 static void check_sentence(int err, const struct buf *error)
 {
     assert(err == 0 || err == -EINVAL);
     assert((err < 0) == (error->len > 0) && !error->full);
     for (size_t i = 0; i < error->len; i++)
-        assert(error->data[i] >= ' ' && error->data[i] < 0x7f);
+        assert((error->data[i] >= ' ' && error->data[i] < 0x7f) || is_line_end(error, i));
 }
 
 static void check_file(const uint8_t *data, size_t size)
@@ -107,7 +113,7 @@ static void check_environment(const uint8_t *data, size_t size)
     for (unsigned n = 0; n < VARIABLES_MAX && rest; n++)
         envp[n] = strsep(&rest, "\n");
     conf_init(&conf);
-    buf_init(&error, 4096);
+    buf_init(&error, 1 << 20);
     int err = conf_environ(&conf, envp, &error);
     check_sentence(err, &error);
     check_conf(&conf);

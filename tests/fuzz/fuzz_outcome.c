@@ -104,6 +104,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_NONBLOCK, 0, control) || pipe2(out, 0) || pipe2(err, 0)
         || pipe2(life, 0))
         abort();
+    if (run_prepare() < 0)
+        abort();
     run_init(&run, 0, &loop, &limits, &hooks, &scene);
     const int fds[] = { control[0], out[0], err[0], life[1] };
     run_open(&run, fds);

@@ -518,7 +518,12 @@ static const struct {
     BAD("[limits ; ]\nmemory = 1G\n", "f:1: " NO_INI),
     BAD("[limits] memory = 1G\n", "f:1: " NO_INI),
     BAD("[limits]\n]\n", "f:2: " NO_INI),
-    BAD("[limits]\nmemory\nmemry = 1G\n", "f:2: " NO_INI), /* the first of two */
+    /* all of them, and what follows from a wrong line is not wrong */
+    BAD("[limits]\nmemory\nmemry = 1G\n",
+        "f:2: " NO_INI "\nf:3: limits.memry: there is no such key; the nearest is limits.memory"),
+    BAD("[limits\nmemory = 1\n  2\n[limits]\nmemory = 1\n  2\nprocesses = 0\n",
+        "f:1: " NO_INI "\nf:5: limits.memory: '1' is out of bounds (32M to 1024G)\n"
+        "f:7: limits.processes: '0' is out of bounds (1 to 32768)"),
     BAD("[limits]\nmemory = 1G\nx\n[pool]\nsize = 3\n", "f:3: " NO_INI),
     BAD("  memory\n", "f:1: " NOTHING_ABOVE),
     BAD("[limits]\n  memory\n", "f:2: " NOTHING_ABOVE),
@@ -581,9 +586,10 @@ static void test_long_lines(void **state)
             memset(p, 'x', n - line);
             strcpy(p + (n - line), i == 3 ? "" : "\npool = 3\n");
             if (n > 196) {
-                char wanted[100];
-                sprintf(wanted, "f:%d: the line is longer than 196 bytes; go on in an indented line below it",
-                        i == 3 ? 1 : 2);
+                char wanted[200];
+                sprintf(wanted, "f:%d: the line is longer than 196 bytes; go on in an indented line below it%s",
+                        i == 3 ? 1 : 2,
+                        i == 3 ? "" : "\nf:3: server.pool: there is no such key; the nearest is server.user");
                 check_file(text, strlen(text), NULL, wanted);
             } else if (i == 3)
                 check_file(text, strlen(text), NULL, "f:1: " NO_INI);

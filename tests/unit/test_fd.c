@@ -205,6 +205,21 @@ static void test_ends(void **state)
     close_pair(pair);
 }
 
+/* A socket whose flags another has changed does not make the sender wait. */
+static void test_send_now(void **state)
+{
+    int pair[2];
+
+    (void) state;
+    make_pair(pair, 0);
+    alarm(60); /* SIGALRM ends a test that waits */
+    while (fd_send_now(pair[0], "abc", 3, NULL, 0) == 0)
+        ;
+    assert_int_equal(fd_send_now(pair[0], "abc", 3, NULL, 0), -EAGAIN);
+    alarm(0);
+    close_pair(pair);
+}
+
 static void test_credentials(void **state)
 {
     int pair[2], on = 1, fd = -1;
@@ -276,9 +291,9 @@ static void test_clock(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_close),   cmocka_unit_test(test_scope), cmocka_unit_test(test_pass),
-        cmocka_unit_test(test_refused), cmocka_unit_test(test_ends),  cmocka_unit_test(test_credentials),
-        cmocka_unit_test(test_files),   cmocka_unit_test(test_clock),
+        cmocka_unit_test(test_close),       cmocka_unit_test(test_scope), cmocka_unit_test(test_pass),
+        cmocka_unit_test(test_refused),     cmocka_unit_test(test_ends),  cmocka_unit_test(test_send_now),
+        cmocka_unit_test(test_credentials), cmocka_unit_test(test_files), cmocka_unit_test(test_clock),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -8,6 +8,7 @@
 #include "../../src/base/log.h"
 #include "../../src/box/box.h"
 #include "../../src/jobs/pool.h"
+#include "../../src/jobs/run.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -129,6 +130,7 @@ static struct scene *start_with(struct wire_server_conf conf)
 {
     struct scene *s = calloc(1, sizeof(*s));
 
+    assert_int_equal(run_prepare(), 0);
     s->fds_before = open_fds();
     s->conf = conf;
     s->conf.limits = (struct wire_limits){
@@ -1339,6 +1341,36 @@ static void test_rotation_under_load(void **state)
     stop(s);
 }
 
+/* A box of the old zygote that is late: there are enough without it, and nothing would ever use it up. */
+static void test_rotation_overtaken(void **state)
+{
+    struct scene *s = start(SLOTS, 1, 1, 0);
+
+    (void) state;
+    tell(s, WIRE_WARM, 0, 0, 0);
+    struct box_end *first = wait_box(s);
+    struct told t;
+    begin(s, &t, first);
+    report(s, first, OUTCOME_OK, 0, "", "");
+    bury(s, first);
+    struct wire_msg order = wait_order(s);
+    int old = bring_successor(s), new = turn_to(s, old);
+    turn_to(s, new);
+    tell(s, WIRE_WARM, 0, 0, 0);
+    wait_box(s);
+    turn_to(s, old);
+    struct box_end *late = send_box(s, &order, 4);
+    say_state(s, late, BOX_READY, 0);
+    assert_true(is_killed(late));
+    bury(s, late);
+    assert_true(is_closed(s, old));
+    turn_to(s, new);
+    assert_true(pool_is_ready(s->pool));
+    free_job(&t);
+    close(old);
+    stop(s);
+}
+
 /* A successor that never gets warm changes nothing, whether it dies or yet another comes. */
 static void test_successor_lost(void **state)
 {
@@ -1602,6 +1634,79 @@ static void test_strange_messages(void **state)
     stop(s);
 }
 
+/* A zygote that somebody has taken over keeps the pipes that it passes on, and has the flags that they share. */
+static void test_pipe_that_waits(void **state)
+{
+    struct scene *s = start(SLOTS, 1, 1, 0);
+    struct told t;
+
+    (void) state;
+    tell(s, WIRE_WARM, 0, 0, 0);
+    struct wire_msg order = wait_order(s);
+    struct wire_msg msg = { .type = WIRE_BOX, .slot = order.slot, .serial = order.serial };
+    struct box_end *box = &s->boxes[order.slot];
+    int control[2], out[2], err[2], life[2];
+    assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, control), 0);
+    assert_int_equal(pipe2(out, O_CLOEXEC) | pipe2(err, O_CLOEXEC) | pipe2(life, O_CLOEXEC), 0);
+    int fds[] = { control[0], out[0], err[0], life[1] };
+    assert_int_equal(fd_send(s->zygote, &msg, sizeof(msg), fds, 4), 0);
+    close(control[0]);
+    close(life[1]);
+    *box = (struct box_end){ true, order.serial, control[1], out[1], err[1], life[0], { { 0 }, 0, 0 } };
+    say_state(s, box, BOX_READY, 0);
+    begin(s, &t, box);
+    alarm(60); /* SIGALRM ends a test that waits */
+    assert_int_equal(fcntl(out[0], F_SETFL, 0) | fcntl(err[0], F_SETFL, 0), 0);
+    write_text(box->out, "before");
+    report(s, box, OUTCOME_OK, 0, "", "");
+    alarm(0);
+    assert_int_equal(t.n_done, 1);
+    assert_true(is(&t.out, "before") && is(&t.err, ""));
+    close(out[0]);
+    close(err[0]);
+    free_job(&t);
+    bury(s, box);
+    stop(s);
+}
+
+/* What is no pipe, or no socket of the kind, in each place: none of it becomes a box, and the pool goes on. */
+static void test_strange_ends(void **state)
+{
+    struct scene *s = start(SLOTS, 1, 1, 0);
+    struct told t;
+
+    (void) state;
+    tell(s, WIRE_WARM, 0, 0, 0);
+    for (int place = 0; place < 4; place++)
+        for (int kind = 0; kind < 4; kind++) {
+            struct wire_msg order = wait_order(s);
+            struct wire_msg msg = { .type = WIRE_BOX, .slot = order.slot, .serial = order.serial };
+            unsigned before = open_fds();
+            int control[2], other[2], ends[2];
+            assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, control), 0);
+            assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, other), 0);
+            assert_int_equal(pipe2(ends, O_CLOEXEC), 0);
+            int strange[] = { memfd_create("file", MFD_CLOEXEC), open("/", O_RDONLY | O_DIRECTORY | O_CLOEXEC),
+                              other[0], place == 0 ? ends[0] : control[0] };
+            int fds[] = { control[0], ends[0], ends[0], ends[1] };
+            fds[place] = strange[kind];
+            assert_true(strange[0] >= 0 && strange[1] >= 0);
+            assert_int_equal(fd_send(s->zygote, &msg, sizeof(msg), fds, 4), 0);
+            turn(s);
+            const int all[] = { control[0], control[1], other[0], other[1], ends[0], ends[1], strange[0], strange[1] };
+            for (size_t i = 0; i < sizeof(all) / sizeof(*all); i++)
+                close(all[i]);
+            assert_int_equal(open_fds(), before);
+            tell(s, WIRE_GONE, order.slot, order.serial, 0);
+        }
+    struct box_end *box = wait_box(s);
+    begin(s, &t, box);
+    report(s, box, OUTCOME_OK, 0, "", "");
+    assert_int_equal(t.n_done, 1);
+    free_job(&t);
+    stop(s);
+}
+
 /* The ways in which a box fails to come. */
 static void fail_to_come(struct scene *s, const struct wire_msg *order, int way)
 {
@@ -1807,6 +1912,7 @@ int main(void)
         cmocka_unit_test(test_drain),
         cmocka_unit_test(test_zygote_lost),
         cmocka_unit_test(test_rotation),
+        cmocka_unit_test(test_rotation_overtaken),
         cmocka_unit_test(test_rotation_under_load),
         cmocka_unit_test(test_successor_lost),
         cmocka_unit_test(test_retired_lost),
@@ -1816,6 +1922,8 @@ int main(void)
         cmocka_unit_test(test_no_box_comes),
         cmocka_unit_test(test_bad_message),
         cmocka_unit_test(test_strange_messages),
+        cmocka_unit_test(test_pipe_that_waits),
+        cmocka_unit_test(test_strange_ends),
         cmocka_unit_test(test_failures),
         cmocka_unit_test(test_later_failure),
         cmocka_unit_test(test_waiting_ends),

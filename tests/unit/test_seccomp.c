@@ -28,7 +28,7 @@
 
 #include <cmocka.h>
 
-static struct sock_fprog filter;
+static struct sock_fprog filter, shared, own;
 
 #define PASS SECCOMP_RET_ALLOW
 #define KILL SECCOMP_RET_KILL_PROCESS
@@ -51,12 +51,12 @@ static bool jumps(uint16_t code, uint32_t a, uint32_t k)
     return false;
 }
 
-static uint32_t run_filter(const struct seccomp_data *data)
+static uint32_t run_one(const struct sock_fprog *prog, const struct seccomp_data *data)
 {
-    const struct sock_filter *f = filter.filter;
+    const struct sock_filter *f = prog->filter;
     uint32_t a = 0;
 
-    for (unsigned pc = 0; pc < filter.len; pc++) {
+    for (unsigned pc = 0; pc < prog->len; pc++) {
         uint16_t code = f[pc].code;
         if (code == (BPF_RET | BPF_K))
             return f[pc].k;
@@ -74,6 +74,21 @@ static uint32_t run_filter(const struct seccomp_data *data)
     }
     fail_msg("the filter has no end");
     return 0;
+}
+
+/* Lower is stricter, as signed numbers (seccomp(2)); of two errnos the kernel takes the newer filter's. */
+static uint32_t stricter(uint32_t newer, uint32_t older)
+{
+    return (int32_t) (older & SECCOMP_RET_ACTION_FULL) < (int32_t) (newer & SECCOMP_RET_ACTION_FULL) ? older : newer;
+}
+
+/* Whatever is asked of the whole filter, its two parts, as a box has them, give the same answer. */
+static uint32_t run_filter(const struct seccomp_data *data)
+{
+    uint32_t answer = run_one(&filter, data);
+
+    assert_int_equal(stricter(run_one(&own, data), run_one(&shared, data)), answer);
+    return answer;
 }
 
 static uint32_t native_arch(void)
@@ -431,7 +446,8 @@ static int in_jail(int (*try)(void))
     assert_true(pid >= 0);
     if (pid == 0) {
         if (dup2(STDOUT_FILENO, BOX_CONTROL_FD) < 0 || prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0
-            || syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, &filter) != 0)
+            || syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, &shared) != 0
+            || syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, &own) != 0)
             _exit(255);
         _exit(try());
     }
@@ -620,13 +636,16 @@ static void test_steps(void **state)
 static int compile(void **state)
 {
     (void) state;
-    return box_seccomp_compile(&filter);
+    return box_seccomp_compile(BOX_FILTER_WHOLE, &filter) || box_seccomp_compile(BOX_FILTER_SHARED, &shared)
+           || box_seccomp_compile(BOX_FILTER_OWN, &own);
 }
 
 static int release(void **state)
 {
     (void) state;
     free(filter.filter);
+    free(shared.filter);
+    free(own.filter);
     return 0;
 }
 

@@ -49,6 +49,13 @@ TRY(state_write, open("jobs.db", O_RDWR | O_CREAT | O_CLOEXEC, 0600))
 TRY(state_rename, rename("there", "there.new"))
 TRY(accept, accept4(listener, NULL, NULL, SOCK_NONBLOCK))
 TRY(memfd, memfd_create("body", MFD_CLOEXEC))
+static int try_splice(void)
+{
+    int from[2], to[2];
+    return pipe(from) || pipe(to) || write(from[1], "x", 1) != 1
+               ? errno
+               : error_of(splice(from[0], NULL, to[1], NULL, 1, SPLICE_F_NONBLOCK));
+}
 TRY(map, mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0) == MAP_FAILED ? -1 : 0)
 static int try_thread(void)
 {
@@ -115,6 +122,7 @@ static void test_attempts(void **state)
         { "rename in the state", try_state_rename, 0, -1 },
         { "accept", try_accept, EAGAIN, EAGAIN },
         { "memfd", try_memfd, 0, 0 },
+        { "splice", try_splice, 0, 0 },
         { "memory", try_map, 0, 0 },
         { "thread", try_thread, 0, 0 },
         { "read /etc/passwd", try_read_passwd, EACCES, 0 },

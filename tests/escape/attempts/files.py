@@ -339,6 +339,7 @@ with attempt():
 
 # attempt: exec-what-landlock-forbids
 # wall: landlock
+# needs: landlock
 # expect: REFUSED EACCES
 # Executable as far as mode and mount go.
 with attempt():

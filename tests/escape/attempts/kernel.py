@@ -1622,8 +1622,10 @@ tell("THROUGH")
 
 # attempt: i386-call-by-hand
 # wall: mdwe
+# needs: mdwe
 # arch: x86_64
 # expect: REFUSED EACCES
+# instead: the filter: run signal
 import mmap
 with attempt():
     code = mmap.mmap(-1, 4096, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS, 7)

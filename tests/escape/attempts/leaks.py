@@ -150,7 +150,7 @@ with attempt():
     os.preadv(os.open("/usr/bin/python3", os.O_RDONLY), [bytearray(1)], 0, 8)
 
 # attempt: random-module
-# wall: after-fork
+# wall: seeds
 # runs: 6
 # expect: DISTINCT
 import random
@@ -158,7 +158,7 @@ tell("ATTEMPT")
 tell("VALUE", random.getrandbits(64))
 
 # attempt: random-instance
-# wall: after-fork
+# wall: seeds
 # runs: 6
 # expect: DISTINCT
 import random
@@ -166,7 +166,7 @@ tell("ATTEMPT")
 tell("VALUE", random.Random().getrandbits(64))
 
 # attempt: openssl-random
-# wall: after-fork
+# wall: seeds
 # runs: 6
 # expect: DISTINCT
 # OpenSSL notices a fork by the pid alone: it must not be the zygote's.
@@ -175,7 +175,7 @@ tell("ATTEMPT")
 tell("VALUE", ssl.RAND_bytes(16).hex())
 
 # attempt: openssl-random-in-children
-# wall: after-fork
+# wall: seeds
 # runs: 6
 # expect: DISTINCT
 import ssl
@@ -186,7 +186,7 @@ if os.fork() == 0:
 os.wait()
 
 # attempt: uuid1
-# wall: after-fork
+# wall: seeds
 # runs: 6
 # expect: DISTINCT
 import uuid
@@ -194,7 +194,7 @@ tell("ATTEMPT")
 tell("VALUE", uuid.uuid1())
 
 # attempt: uuid1-node
-# wall: after-fork
+# wall: seeds
 # runs: 6
 # expect: DISTINCT
 # Made up, as there is no network card; the same in every run it would be a mark of the zygote.
@@ -203,7 +203,7 @@ tell("ATTEMPT")
 tell("VALUE", uuid.getnode())
 
 # attempt: uuid4
-# wall: after-fork
+# wall: seeds
 # runs: 6
 # expect: DISTINCT
 import uuid
@@ -211,7 +211,7 @@ tell("ATTEMPT")
 tell("VALUE", uuid.uuid4())
 
 # attempt: secrets
-# wall: after-fork
+# wall: seeds
 # runs: 6
 # expect: DISTINCT
 import secrets
@@ -219,7 +219,7 @@ tell("ATTEMPT")
 tell("VALUE", secrets.token_hex())
 
 # attempt: temporary-names
-# wall: after-fork
+# wall: seeds
 # runs: 6
 # expect: DISTINCT
 import tempfile

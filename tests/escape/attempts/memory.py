@@ -5,6 +5,7 @@
 # wall: memory
 # needs: cgroup
 # expect: run memory Memory limit exceeded (512 MiB)
+# instead: the limit of each process: run exception MemoryError
 tell("ATTEMPT")
 kept = []
 while True:
@@ -14,6 +15,7 @@ while True:
 # wall: memory
 # needs: cgroup
 # expect: run memory Memory limit exceeded (512 MiB)
+# instead: the limit of each process: run exception OSError: [Errno 12]
 import mmap
 tell("ATTEMPT")
 area = mmap.mmap(-1, 1 << 30, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
@@ -24,6 +26,7 @@ for at in range(0, 1 << 30, 4096):
 # wall: memory
 # needs: cgroup
 # expect: run memory Memory limit exceeded (512 MiB)
+# instead: the watch: run memory Memory limit exceeded (512 MiB)
 import mmap
 tell("ATTEMPT")
 area = mmap.mmap(-1, 1 << 30)
@@ -59,6 +62,7 @@ while True:
 # wall: oom
 # needs: cgroup
 # expect: run memory Memory limit exceeded (512 MiB)
+# instead: the limit of each process, which the child alone runs into: run timeout
 tell("ATTEMPT")
 pid = os.fork()
 if pid == 0:
@@ -72,6 +76,7 @@ signal.pause()
 # wall: memory
 # needs: cgroup
 # expect: run memory Memory limit exceeded (512 MiB)
+# instead: the limit of each process: run exception OSError: [Errno 12]
 # A page of tables for each page touched.
 import mmap
 tell("ATTEMPT")
@@ -84,6 +89,7 @@ for _ in range(60):
 # wall: memory
 # needs: cgroup
 # expect: run memory Memory limit exceeded (512 MiB)
+# instead: the limit of each process, which refuses further threads: run timeout
 import threading
 tell("ATTEMPT")
 threading.stack_size(64 << 20)
@@ -169,6 +175,7 @@ with attempt():
 
 # attempt: write-and-execute
 # wall: mdwe
+# needs: mdwe
 # expect: REFUSED EACCES
 import mmap
 with attempt():
@@ -176,6 +183,7 @@ with attempt():
 
 # attempt: write-then-execute
 # wall: mdwe
+# needs: mdwe
 # expect: REFUSED EACCES
 import mmap
 with attempt():
@@ -186,6 +194,7 @@ with attempt():
 
 # attempt: library-code-writable
 # wall: mdwe
+# needs: mdwe
 # expect: REFUSED EACCES
 # A private copy of code that exists, to be changed and run.
 with attempt():

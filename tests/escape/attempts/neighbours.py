@@ -53,7 +53,7 @@ with attempt():
 
 # attempt: share-an-id
 # wall: ids
-# needs: root
+# needs: ids
 # twice: yes
 # expect: DISTINCT
 tell("ATTEMPT")
@@ -263,6 +263,7 @@ with attempt():
 # twice: yes
 # needs: cgroup
 # expect: REFUSED EAGAIN
+# instead: the watch: run exception Too many processes (64)
 # Each gets its own 64 processes, though the other has taken all of its.
 with attempt():
     end = time.monotonic() + 2

@@ -3,7 +3,7 @@
 
 # attempt: root-id
 # wall: ids
-# needs: root
+# needs: ids
 # expect: REFUSED absent
 with attempt():
     ids = os.getresuid() + os.getresgid() + tuple(os.getgroups())
@@ -11,7 +11,7 @@ with attempt():
 
 # attempt: give-file-to-root
 # wall: capabilities
-# needs: root
+# needs: ids
 # expect: REFUSED EPERM
 with attempt():
     open("/tmp/file", "w").close()
@@ -19,7 +19,7 @@ with attempt():
 
 # attempt: set-group-id-file
 # wall: capabilities
-# needs: root
+# needs: ids
 # expect: REFUSED EPERM
 with attempt():
     open("/tmp/file", "w").close()
@@ -66,7 +66,7 @@ with attempt():
 
 # attempt: neighbours-id
 # wall: seccomp
-# needs: root
+# needs: ids
 # expect: REFUSED EPERM
 with attempt():
     os.setresuid(1001, 1001, 1001)
