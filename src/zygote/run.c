@@ -399,7 +399,7 @@ static void renew(void)
 {
     PyObject *seeds[] = { py.seed_random, py.seed_numpy };
 
-    for (size_t i = 0; i < sizeof(seeds) / sizeof(*seeds); i++) {
+    for (size_t i = 0; i < sizeof(seeds) / sizeof(seeds[0]); i++) {
         PyObject *done = seeds[i] ? PyObject_CallNoArgs(seeds[i]) : NULL;
         if (seeds[i] && !done)
             _exit(126);
