@@ -8,12 +8,13 @@ BUILD := build
 BUILD_PACKAGES := gcc meson ninja-build pkg-config libc6-dev libuv1-dev libjansson-dev libsodium-dev libseccomp-dev \
 	libinih-dev libsqlite3-dev libcurl4-openssl-dev ca-certificates libpython3.11-dev python3 node-llhttp curl
 TEST_PACKAGES := libcmocka-dev python3-pytest python3-jsonschema python3-prometheus-client python3-yaml openssl clang-14 libclang-rt-14-dev clang-format-14 clang-tidy-14
+CONTAINER_PACKAGES := podman runc golang-github-containers-common
 VM_PACKAGES := qemu-system-x86 busybox-static kmod xz-utils
 
 # Root installs what is missing; others need sudo. Nothing is asked of apt when nothing is missing.
 SUDO := $(shell [ "$$(id -u)" = 0 ] || command -v sudo)
 
-.PHONY: run build test test-vm unit e2e e2e-user sanitize-e2e escape test-destructive test-cpython test-crash soak sanitize fuzz bench lint format install clean packages test-packages
+.PHONY: run build test test-vm test-container unit e2e e2e-user sanitize-e2e escape test-destructive test-cpython test-crash soak sanitize fuzz bench lint format install clean packages test-packages
 
 run: build
 	@if [ "$$(id -u)" = 0 ]; then run=; else run="sudo -E"; \
@@ -102,6 +103,11 @@ test-vm: test-packages build
 	$(call need,$(VM_PACKAGES))
 	tests/vm/run
 	VM_KERNEL=6.1 tests/vm/run env VM_SUITE=require tests/vm/suite
+
+# In a container of podman's without a capability (tests/container/run); as root.
+test-container: test-packages build
+	$(call need,$(CONTAINER_PACKAGES))
+	tests/container/run
 
 bench: build
 	/usr/bin/python3 bench/bench.py $(BENCH_ARGS)

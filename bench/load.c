@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * bench-load: a closed loop over HTTP/1.1 keep-alive. Each connection is one thread with one blocking socket that
- * sends POST /v1/code/execute/python, waits for the whole reply, checks it, and sends the next. bench.py calls it.
+ * bench-load: a closed loop over HTTP/1.1 keep-alive. Each connection sends POST /v1/code/execute/python, waits for
+ * the whole reply, checks it, and sends the next; one thread serves them all, as it takes its time from the same cores
+ * as the server. bench.py calls it.
  * A request counts only if its reply is a 200 (with --webhook, a 202) whose body holds the expected text; everything
  * else is an error, the first of which is shown. What the clock sees is what a client sees: from before the first byte out (and the
  * connect, where the server closes after each reply) to the last byte in. The request is built once; nothing is
@@ -13,13 +14,12 @@
 #include <getopt.h>
 #include <netdb.h>
 #include <netinet/tcp.h>
-#include <pthread.h>
-#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
+#include <sys/epoll.h>
 #include <sys/socket.h>
 #include <sys/time.h>
 #include <unistd.h>
@@ -38,25 +38,28 @@ struct options {
     struct plan plan;
 };
 
-/* What all connections share; the main thread owns it and joins them before it goes. */
+/* What all connections share. */
 struct load {
     const char *expect, *status; /* how a right reply begins, and what its body holds */
     char *request;
     size_t request_len;
     struct sockaddr_storage address;
     socklen_t address_len;
-    atomic_long tickets;  /* requests still to be started, where deadline_ns is 0 */
+    int epoll_fd;
+    long tickets;         /* requests still to be started, where deadline_ns is 0 */
     uint64_t deadline_ns; /* no request is started after this */
-    atomic_flag error_shown;
+    long active;          /* connections with a request under way */
+    bool error_shown;
 };
 
 /* One connection. buf holds the reply being read and is always NUL-terminated. */
 struct conn {
     struct load *load;
-    pthread_t thread;
     int fd;
     char *buf;
     size_t len, room;
+    size_t head_len, reply_len; /* 0: not known yet */
+    uint64_t start_ns;
     struct latencies latencies;
     long errors;
 };
@@ -169,15 +172,16 @@ static const char *conn_open(struct conn *conn)
 {
     const struct load *load = conn->load;
     struct timeval stall = { .tv_sec = STALL_SECONDS };
+    struct epoll_event event = { .events = EPOLLIN, .data.ptr = conn };
     int on = 1;
 
     conn->fd = socket(load->address.ss_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
     if (conn->fd < 0)
         return strerrordesc_np(errno);
     if (setsockopt(conn->fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on)) < 0
-        || setsockopt(conn->fd, SOL_SOCKET, SO_RCVTIMEO, &stall, sizeof(stall)) < 0
         || setsockopt(conn->fd, SOL_SOCKET, SO_SNDTIMEO, &stall, sizeof(stall)) < 0
-        || connect(conn->fd, (const struct sockaddr *) &load->address, load->address_len) < 0) {
+        || connect(conn->fd, (const struct sockaddr *) &load->address, load->address_len) < 0
+        || epoll_ctl(load->epoll_fd, EPOLL_CTL_ADD, conn->fd, &event) < 0) {
         const char *wrong = strerrordesc_np(errno);
 
         conn_close(conn);
@@ -222,7 +226,7 @@ static const char *receive(struct conn *conn)
     ssize_t got = recv(conn->fd, conn->buf + conn->len, conn->room - conn->len, 0);
 
     if (got < 0)
-        return errno == EAGAIN ? "the server fell silent" : strerrordesc_np(errno);
+        return strerrordesc_np(errno);
     if (got == 0)
         return "the server closed the connection before the end of its reply";
     conn->len += (size_t) got;
@@ -241,19 +245,6 @@ static const char *find_header(const char *head, const char *end, const char *na
     return NULL;
 }
 
-static const char *read_head(struct conn *conn, size_t *ret_head_len)
-{
-    const char *end = NULL, *wrong = make_room(conn, HEAD_MAX);
-
-    while (wrong == NULL && end == NULL) {
-        wrong = conn->len < HEAD_MAX ? receive(conn) : "a head of more than 16 KiB";
-        end = memmem(conn->buf, conn->len, "\r\n\r\n", 4);
-    }
-    if (wrong == NULL)
-        *ret_head_len = (size_t) (end - conn->buf) + 4;
-    return wrong;
-}
-
 static const char *read_content_length(const struct conn *conn, size_t head_len, size_t *ret_body_len)
 {
     const char *text = find_header(conn->buf, conn->buf + head_len - 4, "Content-Length");
@@ -269,21 +260,31 @@ static const char *read_content_length(const struct conn *conn, size_t head_len,
     return NULL;
 }
 
-static const char *read_reply(struct conn *conn, size_t *ret_head_len)
+/* Once the head is complete it is known how long the reply is. */
+static const char *look_at_head(struct conn *conn)
 {
-    size_t head_len, body_len;
-    const char *wrong = read_head(conn, &head_len);
+    const char *end = memmem(conn->buf, conn->len, "\r\n\r\n", 4), *wrong;
+    size_t body_len = 0;
+
+    if (end == NULL)
+        return conn->len < HEAD_MAX ? NULL : "a head of more than 16 KiB";
+    conn->head_len = (size_t) (end - conn->buf) + 4;
+    wrong = read_content_length(conn, conn->head_len, &body_len);
+    conn->reply_len = conn->head_len + body_len;
+    return wrong != NULL ? wrong : make_room(conn, conn->reply_len);
+}
+
+/* Read what has come of the reply. */
+static const char *read_reply(struct conn *conn)
+{
+    const char *wrong = make_room(conn, HEAD_MAX);
 
     if (wrong == NULL)
-        wrong = read_content_length(conn, head_len, &body_len);
-    if (wrong == NULL)
-        wrong = make_room(conn, head_len + body_len);
-    while (wrong == NULL && conn->len < head_len + body_len)
         wrong = receive(conn);
-    if (wrong == NULL && conn->len > head_len + body_len)
+    if (wrong == NULL && conn->reply_len == 0)
+        wrong = look_at_head(conn);
+    if (wrong == NULL && conn->reply_len != 0 && conn->len > conn->reply_len)
         wrong = "bytes after the end of the reply";
-    if (wrong == NULL)
-        *ret_head_len = head_len;
     return wrong;
 }
 
@@ -299,21 +300,10 @@ static const char *check_reply(const struct conn *conn, size_t head_len)
     return NULL;
 }
 
-/* Send one request and read its reply. Leaves the connection open where another can follow. */
-static const char *exchange(struct conn *conn, size_t *ret_head_len)
+static bool wants_close(const struct conn *conn)
 {
-    const char *wrong = send_request(conn), *after;
-
-    if (wrong == NULL)
-        wrong = read_reply(conn, ret_head_len);
-    if (wrong != NULL) {
-        conn_close(conn);
-        return wrong;
-    }
-    after = find_header(conn->buf, conn->buf + *ret_head_len - 4, "Connection");
-    if (after != NULL && strncasecmp(after, "close", 5) == 0)
-        conn_close(conn);
-    return NULL;
+    const char *value = find_header(conn->buf, conn->buf + conn->head_len - 4, "Connection");
+    return value != NULL && strncasecmp(value, "close", 5) == 0;
 }
 
 /* The loop */
@@ -321,8 +311,9 @@ static const char *exchange(struct conn *conn, size_t *ret_head_len)
 static void show_first_error(struct conn *conn, const char *wrong)
 {
     conn->errors++;
-    if (atomic_flag_test_and_set(&conn->load->error_shown))
+    if (conn->load->error_shown)
         return;
+    conn->load->error_shown = true;
     fprintf(stderr, "bench-load: first error: %s\n", wrong);
     if (conn->len > 0)
         fprintf(stderr, "%.1000s\n", conn->buf);
@@ -332,47 +323,71 @@ static bool may_start(struct load *load)
 {
     if (load->deadline_ns != 0)
         return measure_now_ns() < load->deadline_ns;
-    return atomic_fetch_sub(&load->tickets, 1) > 0;
+    return load->tickets-- > 0;
 }
 
-/* A thread: one request after the other. Ends early where no connection can be had. */
-static void *conn_run(void *arg)
+/* Send the next request, if there is one. A connection that can't be had ends. */
+static void conn_start(struct conn *conn)
 {
-    struct conn *conn = arg;
-    bool reached = true;
+    const char *wrong = NULL;
 
-    while (reached && may_start(conn->load)) {
-        uint64_t start_ns = measure_now_ns(), took_ns;
-        const char *wrong = conn->fd < 0 ? conn_open(conn) : NULL;
-        size_t head_len = 0;
-
-        conn->len = 0;
-        reached = wrong == NULL;
-        if (wrong == NULL)
-            wrong = exchange(conn, &head_len);
-        took_ns = measure_now_ns() - start_ns;
-        if (wrong == NULL)
-            wrong = check_reply(conn, head_len);
-        if (wrong == NULL)
-            latencies_add(&conn->latencies, took_ns);
-        else
+    conn->load->active--;
+    do {
+        if (!may_start(conn->load))
+            return;
+        conn->start_ns = measure_now_ns();
+        conn->len = conn->head_len = conn->reply_len = 0;
+        wrong = conn->fd < 0 ? conn_open(conn) : NULL;
+        if (wrong != NULL) {
             show_first_error(conn, wrong);
-    }
-    return NULL;
+            return;
+        }
+        wrong = send_request(conn);
+        if (wrong != NULL) {
+            show_first_error(conn, wrong);
+            conn_close(conn);
+        }
+    } while (wrong != NULL);
+    conn->load->active++;
+}
+
+static void on_readable(struct conn *conn)
+{
+    const char *wrong = read_reply(conn);
+    bool broken = wrong != NULL;
+
+    if (!broken && (conn->reply_len == 0 || conn->len < conn->reply_len))
+        return;
+    uint64_t took_ns = measure_now_ns() - conn->start_ns;
+    if (!broken)
+        wrong = check_reply(conn, conn->head_len);
+    if (wrong != NULL)
+        show_first_error(conn, wrong);
+    else
+        latencies_add(&conn->latencies, took_ns);
+    if (broken || wants_close(conn))
+        conn_close(conn);
+    conn_start(conn);
 }
 
 /* Let all connections work until the tickets or the seconds are used up. Returns the time that took. */
 static uint64_t run_phase(struct load *load, struct conn *conns, long count, long requests, long seconds)
 {
+    struct epoll_event events[64];
     uint64_t start_ns = measure_now_ns();
 
-    atomic_store(&load->tickets, requests);
+    load->tickets = requests;
     load->deadline_ns = seconds > 0 ? start_ns + (uint64_t) seconds * 1000000000u : 0;
+    load->active = count;
     for (long i = 0; i < count; i++)
-        if (pthread_create(&conns[i].thread, NULL, conn_run, &conns[i]) != 0)
-            die("cannot start a thread");
-    for (long i = 0; i < count; i++)
-        pthread_join(conns[i].thread, NULL);
+        conn_start(&conns[i]);
+    while (load->active > 0) {
+        int n = epoll_wait(load->epoll_fd, events, 64, STALL_SECONDS * 1000);
+        if (n <= 0)
+            die(n == 0 ? "the server fell silent" : strerrordesc_np(errno));
+        for (int i = 0; i < n; i++)
+            on_readable(events[i].data.ptr);
+    }
     return measure_now_ns() - start_ns;
 }
 
@@ -453,7 +468,7 @@ static void take_option(struct options *options, int option)
 int main(int argc, char **argv)
 {
     struct options options = { .code = DEFAULT_CODE, .expect = DEFAULT_EXPECT, .connections = 1 };
-    struct load load = { .error_shown = ATOMIC_FLAG_INIT };
+    struct load load = { .epoll_fd = epoll_create1(EPOLL_CLOEXEC) };
     int option, status;
 
     options.plan.requests = 1000;

@@ -70,6 +70,21 @@ static int add_clone(scmp_filter_ctx ctx)
     return add(ctx, SCMP_ACT_ALLOW, "clone", 1, &thread);
 }
 
+/* No leases: with one on the file of keys, `hatchery key revoke` would wait for a server that was taken over.  flock(2)
+ * is missing in the table for the same reason. */
+static int add_fcntl(scmp_filter_ctx ctx)
+{
+    static const uint64_t commands[] = { F_DUPFD, F_DUPFD_CLOEXEC, F_GETFD,  F_SETFD,     F_GETFL,    F_SETFL,
+                                         F_GETLK, F_SETLK,         F_SETLKW, F_ADD_SEALS, F_GET_SEALS };
+    int err = 0;
+
+    for (size_t i = 0; i < sizeof(commands) / sizeof(*commands) && !err; i++) {
+        const struct scmp_arg_cmp command = SCMP_CMP64(1, SCMP_CMP_EQ, commands[i]);
+        err = add(ctx, SCMP_ACT_ALLOW, "fcntl", 1, &command);
+    }
+    return err;
+}
+
 static int enter_seccomp(void)
 {
     scmp_filter_ctx ctx = seccomp_init(SCMP_ACT_ERRNO(EPERM));
@@ -83,6 +98,8 @@ static int enter_seccomp(void)
         err = add(ctx, calls[i].action, calls[i].name, 0, NULL);
     if (!err)
         err = add_clone(ctx);
+    if (!err)
+        err = add_fcntl(ctx);
     if (!err)
         err = seccomp_load(ctx);
     if (ctx)

@@ -190,9 +190,9 @@ static void on_room(void *data)
         backlog_wake(s->api.backlog);
 }
 
-static void tell_long(void *data, uint32_t slot, uint32_t serial)
+static void tell_long(void *data, uint32_t slot, uint32_t serial, bool maybe)
 {
-    const struct wire_msg tell = { .type = WIRE_LONG, .slot = slot, .serial = serial };
+    const struct wire_msg tell = { .type = WIRE_LONG, .slot = slot, .serial = serial, .status = maybe };
     (void) data;
     fd_send(SUPERVISOR_FD, &tell, sizeof(tell), NULL, 0);
 }
@@ -226,6 +226,7 @@ static struct http_conf http_conf_of(struct server *s)
                                .idle_timeout_ms = s->conf.idle_timeout_ms,
                                .write_timeout_ms = s->conf.write_timeout_ms,
                                .max_body = (size_t) s->conf.max_body,
+                               .max_bodies = (size_t) s->conf.max_bodies,
                                .key_ok = api_key_ok,
                                .on_reply = api_on_reply,
                                .on_shed = api_on_shed,
@@ -423,6 +424,7 @@ static void open_store(struct server *s)
     const struct store_conf conf = { .path = "jobs.db",
                                      .retention_age_us = s->conf.retention_age_us,
                                      .retention_count = s->conf.retention_count,
+                                     .max_bytes = s->conf.store_bytes,
                                      .on_wake = on_store_wake,
                                      .data = s };
     const struct backlog_conf backlog = { .loop = s->loop,

@@ -87,11 +87,17 @@ int buf_addc(struct buf *b, char c)
 
 int buf_addf(struct buf *b, const char *fmt, ...)
 {
+    size_t room = b->data ? b->cap - b->len : 0;
     va_list ap;
 
+    /* Mostly there is room, and once is enough. */
     va_start(ap, fmt);
-    int n = vsnprintf(NULL, 0, fmt, ap);
+    int n = vsnprintf(b->data ? b->data + b->len : NULL, b->data ? room + 1 : 0, fmt, ap);
     va_end(ap);
+    if (n >= 0 && b->data && (size_t) n <= room) {
+        b->len += (size_t) n;
+        return 0;
+    }
     char *to = n < 0 ? NULL : buf_room(b, (size_t) n);
     if (!to) {
         b->full = true;

@@ -239,6 +239,154 @@ size_t json_count(const char *p, size_t n)
     return count;
 }
 
+/* --- an object without a tree --- */
+
+struct flat {
+    struct check text;
+    char *room;
+};
+
+static int hex_value(unsigned char ch)
+{
+    return ch <= '9' ? ch - '0' : (ch | 0x20) - 'a' + 10;
+}
+
+/* \uXXXX but for NUL and surrogates. */
+static int decode_unicode(struct flat *f)
+{
+    struct check *c = &f->text;
+    unsigned u = 0;
+
+    for (int i = 0; i < 4; i++) {
+        if (c->p == c->end || !is_hex(*c->p))
+            return -EINVAL;
+        u = u << 4 | (unsigned) hex_value(*c->p++);
+    }
+    if (!u || (u >= 0xd800 && u < 0xe000))
+        return -EINVAL;
+    if (u >= 0x800) {
+        *f->room++ = (char) (0xe0 | u >> 12);
+        *f->room++ = (char) (0x80 | (u >> 6 & 0x3f));
+    } else if (u >= 0x80)
+        *f->room++ = (char) (0xc0 | u >> 6);
+    *f->room++ = (char) (u < 0x80 ? u : 0x80 | (u & 0x3f));
+    return 0;
+}
+
+static int decode_escape(struct flat *f)
+{
+    static const char letters[] = "\"\\/bfnrt", meant[] = "\"\\/\b\f\n\r\t";
+    struct check *c = &f->text;
+    const char *at = c->p < c->end && *c->p ? strchr(letters, *c->p) : NULL;
+
+    if (at) {
+        c->p++;
+        *f->room++ = meant[at - letters];
+        return 0;
+    }
+    return take(c, 'u') ? decode_unicode(f) : -EINVAL;
+}
+
+/* Up to a quote, a backslash or what may not stand in a string. */
+static void skip_plain(struct check *c)
+{
+    int len = 1;
+
+    while (c->p < c->end && len > 0) {
+        if (*c->p < 0x20 || *c->p == '"' || *c->p == '\\')
+            return;
+        len = *c->p < 0x80 ? 1 : utf8_sequence(c->p, (size_t) (c->end - c->p));
+        c->p += len > 0 ? len : 0;
+    }
+}
+
+static int decode_string(struct flat *f, struct json_member *ret)
+{
+    struct check *c = &f->text;
+
+    if (!take(c, '"'))
+        return -EINVAL;
+    ret->string = f->room;
+    for (;;) {
+        const unsigned char *plain = c->p;
+        skip_plain(c);
+        memcpy(f->room, plain, (size_t) (c->p - plain));
+        f->room += c->p - plain;
+        if (take(c, '"'))
+            break;
+        if (!take(c, '\\') || decode_escape(f) < 0)
+            return -EINVAL;
+    }
+    ret->len = (size_t) (f->room - ret->string);
+    *f->room++ = '\0';
+    return 0;
+}
+
+static int take_small_integer(struct check *c, double *ret)
+{
+    const unsigned char *start = c->p;
+    unsigned value = 0;
+
+    while (is_digit(c) && c->p - start < 9)
+        value = value * 10 + (unsigned) (*c->p++ - '0');
+    if (c->p == start || (*start == '0' && c->p - start > 1))
+        return -EINVAL;
+    *ret = value;
+    return 0;
+}
+
+/* No escapes in it: it is compared as it stands. */
+static int take_plain_name(struct check *c, struct json_member *ret)
+{
+    if (!take(c, '"'))
+        return -EINVAL;
+    ret->name = (const char *) c->p;
+    skip_plain(c);
+    ret->name_len = (size_t) ((const char *) c->p - ret->name);
+    return take(c, '"') ? 0 : -EINVAL;
+}
+
+static int take_member(struct flat *f, struct json_member *ret)
+{
+    struct check *c = &f->text;
+
+    *ret = (struct json_member){ 0 };
+    skip_space(c);
+    if (take_plain_name(c, ret) < 0)
+        return -EINVAL;
+    skip_space(c);
+    if (!take(c, ':'))
+        return -EINVAL;
+    skip_space(c);
+    ret->is_number = is_digit(c);
+    int err = ret->is_number ? take_small_integer(c, &ret->number) : decode_string(f, ret);
+    skip_space(c); /* a comma or the end must follow: the caller sees to it */
+    return err;
+}
+
+int json_read_flat(const char *p, size_t n, struct json_member *ret, unsigned max, char *room)
+{
+    const unsigned char *bytes = (const unsigned char *) p;
+    struct flat f = { .text = { .p = bytes, .end = n ? bytes + n : bytes }, .room = room };
+    unsigned count = 0;
+
+    skip_space(&f.text);
+    if (!take(&f.text, '{'))
+        return -EINVAL;
+    do {
+        if (count == max || take_member(&f, &ret[count]) < 0)
+            return -EINVAL;
+        for (unsigned i = 0; i < count; i++)
+            if (ret[i].name_len == ret[count].name_len && memcmp(ret[i].name, ret[count].name, ret[i].name_len) == 0)
+                return -EINVAL;
+        count++;
+    } while (take(&f.text, ','));
+    if (!take(&f.text, '}'))
+        return -EINVAL;
+    skip_space(&f.text);
+    return f.text.p == f.text.end ? (int) count : -EINVAL;
+}
+
 /* DEL and U+0080 to U+009F are control characters as well: some terminals obey them. */
 static bool is_control(const unsigned char *p, int len)
 {

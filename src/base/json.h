@@ -8,6 +8,7 @@
 
 #include "buf.h"
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -21,6 +22,21 @@ int json_check(const char *p, size_t n, unsigned max_depth);
 /* How many values and names are in the JSON text @p[0..n), at most: a parser makes no more of it, were it no JSON.
  * Asked before a tree is made of what a stranger sent, which takes a hundred times the memory of "[[],[],[]...". */
 size_t json_count(const char *p, size_t n);
+
+/* A member of an object that is read without a tree. */
+struct json_member {
+    const char *name; /* in the text, not NUL-terminated */
+    size_t name_len;
+    bool is_number;
+    const char *string; /* decoded and NUL-terminated; NULL where it is none */
+    size_t len;
+    double number;
+};
+
+/* Read what nearly all requests are: one object whose values are strings and small integers, whose names are
+ * different and hold no escape, in at most @max members.  @room takes the strings, @n bytes of it suffice.
+ * Returns how many members there are, or -EINVAL for any other text, good or bad: a parser has to say. */
+int json_read_flat(const char *p, size_t n, struct json_member *ret, unsigned max, char *room);
 
 /* Append @p[0..n) as a quoted JSON string.  Control characters are escaped,
  * each maximal invalid UTF-8 subpart becomes one U+FFFD (Unicode 3.9, W3C

@@ -10,7 +10,7 @@
  *   server -> zygote       WIRE_SPAWN
  *   zygote -> server       WIRE_WARM, WIRE_BOX [control, stdout, stderr, life], WIRE_EXITED, WIRE_GONE
  *   box -> supervisor      struct wire_join [socket], before anything of the program exists
- *   supervisor -> box      struct wire_joined [cgroup v1: the tasks file of each hierarchy], on that socket
+ *   supervisor -> box      struct wire_joined [if it was not born in its cgroup: the files to join by], on that socket
  *   server -> box          struct wire_run with the source, in pieces
  *   box -> server          WIRE_BOX_READY or WIRE_BOX_FAILED once; then the outcome in pieces
  *
@@ -32,7 +32,7 @@ enum wire_type {
     WIRE_USAGE_GET,
     WIRE_USAGE,
     WIRE_ZYGOTE_GET,
-    WIRE_LONG, /* this box's program is none of the short ones */
+    WIRE_LONG, /* this box's program is none of the short ones; @status 1: it may be, unless it is a crowd */
     WIRE_OOM,  /* the kernel killed a process of this box for its memory limit */
     WIRE_WARM,
     WIRE_SPAWN,
@@ -67,8 +67,8 @@ struct wire_server_conf {
     int64_t rotate_runs, rotate_age_ms; /* of a zygote; 0: unlimited */
     unsigned max_connections, max_connections_per_address;
     unsigned head_timeout_ms, body_timeout_ms, idle_timeout_ms, write_timeout_ms, drain_delay_ms;
-    int64_t max_body;
-    int64_t retention_age_us, retention_count; /* 0: unlimited */
+    int64_t max_body, max_bodies;
+    int64_t retention_age_us, retention_count, store_bytes; /* 0: unlimited */
     bool idempotency_by_id;
     unsigned webhooks_per_host, webhooks_in_all;
     unsigned n_retries;

@@ -32,8 +32,9 @@ static int start_session(void)
     return setsid() < 0 ? -1 : 0;
 }
 
-/* A thread that moves itself needs no lock against forks (Linux 5.16); to be moved by another, all forks of the host
- * are waited for, and a fork bomb in one box would hold up the making of all others.  Only v1 lets a process do it. */
+/* A thread that moves itself needs no lock against forks (Linux 5.16, v1); to be moved by another, all forks of the host
+ * are waited for, and a fork bomb in one box would hold up the making of all others.  With v2 it was born there, or waits
+ * here and not in the supervisor. */
 static int move_into(int *tasks)
 {
     bool failed = false;

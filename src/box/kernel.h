@@ -6,6 +6,7 @@
 #define HATCHERY_BOX_KERNEL_H
 
 #include <linux/mount.h>
+#include <linux/sched.h>
 #include <linux/types.h>
 #include <stddef.h>
 #include <sys/prctl.h>
@@ -82,6 +83,18 @@ static inline int kernel_pivot_root(const char *new_root, const char *put_old)
 static inline int kernel_mount_setattr(int dir, const char *path, unsigned flags, struct mount_attr *attr)
 {
     return (int) syscall(SYS_mount_setattr, dir, path, flags, attr, sizeof(*attr));
+}
+
+/* open_tree(2), Linux 5.2: glibc 2.36 has it, musl has not. */
+static inline int kernel_open_tree(int dir, const char *path, unsigned flags)
+{
+    return (int) syscall(SYS_open_tree, dir, path, flags);
+}
+
+/* clone3(2), Linux 5.3, without a stack: a fork with flags.  The C library does not know of it (fork(2), handlers). */
+static inline pid_t kernel_clone3(struct clone_args *args)
+{
+    return (pid_t) syscall(SYS_clone3, args, sizeof(*args));
 }
 
 /* Of any signal: the C library's signal() leaves out its own two (32 and 33). */

@@ -100,10 +100,9 @@ static const struct words words[] = {
 /* What the zygote and box_enter() ask of the kernel and no program may, or not in this way: not in the shared part,
  * all there is in a box's own.  hatchery-init keeps the shared part alone. */
 static const char *const setup[] = {
-    "capset",      "clone",   "close_range", "dup3",          "execveat",  "landlock_restrict_self",
-    "mount",       "prctl",   "prlimit64",   "recvmsg",       "seccomp",   "sendmsg",
-    "setgroups",   "setns",   "setpriority", "setdomainname", "setresgid", "setresuid",
-    "sethostname", "unshare",
+    "capset", "clone",       "clone3",        "close_range", "dup3",      "execveat",    "landlock_restrict_self",
+    "mount",  "prctl",       "prlimit64",     "recvmsg",     "seccomp",   "sendmsg",     "setgroups",
+    "setns",  "setpriority", "setdomainname", "setresgid",   "setresuid", "sethostname", "unshare",
 };
 
 static bool is_setup(const char *name)

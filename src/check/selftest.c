@@ -439,12 +439,15 @@ int selftest(struct conf *conf, const char *directory, const char *only)
 {
     struct selftest t = { .conf = conf, .only = only };
     struct attempts attempts = { 0 };
+    struct require required = { 0 };
     struct buf error;
 
     signal(SIGINT, on_interrupt);
     signal(SIGTERM, on_interrupt);
     buf_init(&error, 4096);
     int err = prepare(conf, &error);
+    if (!err)
+        err = require_init(&required, conf, &error);
     if (!err)
         err = attempts_read(&attempts, directory, &error);
     if (err)

@@ -71,9 +71,13 @@ const char *api_store_error(int err, int *ret_status)
     switch (err) {
     case -ENOENT: *ret_status = 404; return "Job not found";
     case -EALREADY: *ret_status = 409; return "The job is over already";
+    case -ENOTRECOVERABLE: *ret_status = 409; return "Only a dead job can be queued again";
+    case -ENODATA: *ret_status = 409; return "The job's program is no longer kept: send it again";
+    case -EAGAIN: *ret_status = 429; return "MAX_QUEUE_LENGTH reached: nothing was queued, try again";
     case -EBUSY: *ret_status = 409; return "The job is being worked on: try again";
     case -ENOMSG: *ret_status = 409; return "The job is not over yet, or has no webhook_url";
     case -EBADMSG: *ret_status = 422; return "Idempotency-Key: it was used with another request before";
+    case -EFBIG: return "The store has reached jobs.max_bytes: the job was not accepted, try again later";
     case -ENOSPC: return "The store is full: the job was not accepted, try again later";
     case -EROFS: return "The store is read-only: the job was not accepted, try again later";
     default: return "The store cannot be used at the moment: nothing was accepted, try again later";

@@ -76,6 +76,7 @@ void api_jobs_status(struct request *req, void *data); /* POST /v1/toolkit/jobs/
 void api_jobs_list(struct request *req, void *data);   /* GET /v1/jobs */
 void api_job_get(struct request *req, void *data);     /* GET /v1/jobs/{id} */
 void api_job_delete(struct request *req, void *data);  /* DELETE /v1/jobs/{id} */
+void api_requeue(struct request *req, void *data);     /* POST /v1/jobs/{id}/requeue */
 void api_deliveries(struct request *req, void *data);  /* GET /v1/jobs/{id}/deliveries */
 void api_redeliver(struct request *req, void *data);   /* POST /v1/jobs/{id}/redeliver */
 

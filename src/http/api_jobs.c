@@ -67,7 +67,7 @@ static void reply_job_error(struct request *req, int err, const char *id)
     buf_adds(&body, ", \"job_id\": ");
     json_add_cstring(&body, id);
     buf_addc(&body, '}');
-    reply_json(req, status, &body, status == 503 ? 10 : 0);
+    reply_json(req, status, &body, status == 503 ? 10 : status == 429);
     buf_free(&body);
 }
 
@@ -507,4 +507,32 @@ void api_redeliver(struct request *req, void *data)
     if (key)
         api->store->ops->redeliver(api->store, key->file.name, id, wall_us(), on_answer,
                                    ask(req, api, key, id, answer_redeliver));
+}
+
+/* --- POST /v1/jobs/{id}/requeue --- */
+
+static void answer_requeue(struct question *q, const struct store_answer *answer)
+{
+    struct buf out;
+
+    (void) answer;
+    buf_init(&out, 256);
+    buf_addf(&out, "{\"code\": 202, \"job_id\": \"%s\", \"state\": \"queued\", \"message\": \"processing\"}", q->id);
+    reply_json(q->req, 202, &out, 0);
+    buf_free(&out);
+}
+
+void api_requeue(struct request *req, void *data)
+{
+    char id[UUID_SIZE + 1];
+    struct api *api = data;
+    struct key *key = enter_job(req, api, id);
+
+    if (!key)
+        return;
+    if (pool_is_draining(api->pool))
+        reply_error(req, 503, "The server is shutting down: nothing was queued, try again", 1);
+    else
+        backlog_requeue(api->backlog, key->file.name, id, api->conf->queue_max, on_answer,
+                        ask(req, api, key, id, answer_requeue));
 }

@@ -367,6 +367,7 @@ static void on_closed(uv_handle_t *handle)
     TAILQ_REMOVE(&http->conns, conn, all);
     http->n_conns--;
     listen_drop_peer(http, conn->peer);
+    request_drop_body(&conn->req);
     conn->http = NULL;
     conn_release(conn);
     http_unref(http);

@@ -44,6 +44,7 @@ struct request {
     struct chunks chunks;
     struct buf bytes; /* the head; once parsed, each field's value ends with NUL */
     struct buf body;
+    size_t counted;     /* of the body, in http->bodies */
     struct buf headers; /* of the reply, for those that handlers add */
     uint64_t left;      /* of Content-Length */
     unsigned n_fields;  /* in @fields */
@@ -117,6 +118,7 @@ struct http {
     unsigned n_handles; /* open in the loop; the struct is freed with the last */
     unsigned n_conns, n_ready;
     size_t unsent; /* of all connections */
+    size_t bodies; /* bytes of requests in hand */
     struct conn_list conns, ready;
     struct listener_list listeners;
     struct peers peers;
@@ -187,6 +189,9 @@ void request_begin(struct request *req);
  * Return 1 at its end, 0 for more, or a negated status that the request must be refused with. */
 int request_take_head(struct request *req, const char *p, size_t n, size_t *ret_used);
 int request_take_body(struct request *req, const char *p, size_t n, size_t *ret_used);
+
+/* Nobody reads the body any more. */
+void request_drop_body(struct request *req);
 
 /* route.c */
 

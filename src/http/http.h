@@ -21,7 +21,7 @@ struct http;
 struct http_conf {
     unsigned max_connections, max_connections_per_address;
     unsigned head_timeout_ms, body_timeout_ms, idle_timeout_ms, write_timeout_ms;
-    size_t max_body;
+    size_t max_body, max_bodies; /* of one request; of all that have no reply yet */
     /* Is this the key?  NULL when the request has no x-api-key header.  Called before the
      * body is read; must take the same time for every wrong key. */
     bool (*key_ok)(void *data, const char *key, size_t len);

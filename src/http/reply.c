@@ -81,6 +81,7 @@ static void send_bytes(struct conn *conn, const struct buf *head, const char *bo
         uv_buf_init((char *) (uintptr_t) body, (unsigned) body_len),
     };
 
+    request_drop_body(&conn->req);
     conn->state = CONN_REPLY;
     conn->deadline_ms = uv_now(conn->http->loop) + conn->http->conf.write_timeout_ms;
     int n = uv_try_write(&conn->uv.stream, bufs, body_len ? 2 : 1);
@@ -134,7 +135,7 @@ static void send_error(struct request *req, int status, const char *error, unsig
 
 void reply_refusal(struct request *req, int status)
 {
-    send_error(req, status, find_status(status)->sentence, 0);
+    send_error(req, status, find_status(status)->sentence, status == 503);
 }
 
 /* Is there still somebody to tell?  A second reply would answer the next request with this one's outcome. */

@@ -101,6 +101,27 @@ static void empty(struct buf *b)
     buf_reset(b);
 }
 
+void request_drop_body(struct request *req)
+{
+    req->conn->http->bodies -= req->counted;
+    req->counted = 0;
+    empty(&req->body);
+}
+
+/* @n bytes more: is there room for them?  What one connection may send is bounded, and so is what all of them may. */
+static bool count_body(struct request *req, size_t n)
+{
+    struct http *http = req->conn->http;
+
+    if (req->skipping)
+        return true;
+    if (n > http->conf.max_bodies - http->bodies)
+        return false;
+    http->bodies += n;
+    req->counted += n;
+    return true;
+}
+
 /* A parser for each request: none can leave anything behind for the next. */
 void request_begin(struct request *req)
 {
@@ -109,7 +130,7 @@ void request_begin(struct request *req)
     req->head = (struct head){ 0 };
     req->chunks = (struct chunks){ .max = req->conn->http->conf.max_body };
     empty(&req->bytes);
-    empty(&req->body);
+    request_drop_body(req);
     req->body.max = req->conn->http->conf.max_body;
     empty(&req->headers);
     req->left = 0;
@@ -181,6 +202,8 @@ int request_take_body(struct request *req, const char *p, size_t n, size_t *ret_
     }
     if (end < 0)
         return end;
+    if (!count_body(req, *ret_used))
+        return -503;
     req->left -= req->head.chunked ? 0 : *ret_used;
     llhttp_errno_t err = llhttp_execute(&req->parser, p, *ret_used);
     if (err != HPE_OK && err != HPE_PAUSED)

@@ -60,7 +60,8 @@ struct backlog {
     unsigned n_leases, n_pooled;
     unsigned asked;       /* answers of the store that are outstanding and must not find us gone */
     bool claiming, again; /* a claim is under way; and one more is wanted after it */
-    bool suspects;        /* lost jobs wait until we hold no lease */
+    bool suspects;        /* lost jobs wait until we hold no lease, */
+    int64_t until_us;     /* which will be by then: what ends before puts it off no further */
     bool alone;           /* one of them is running */
     bool draining;
     int64_t queued;
@@ -327,18 +328,40 @@ static void start(struct backlog *b, const struct store_record *r)
         give_back(lease, false);
 }
 
+/* When the last of our leases will be over, at the latest. */
+static int64_t last_end_us(const struct backlog *b)
+{
+    const struct lease *lease;
+    int64_t now = now_us(), last = now;
+
+    LIST_FOREACH(lease, &b->leases, link)
+    {
+        const struct job *job = &lease->job;
+        int64_t end = (job->started_us ? job->started_us : now) + job->timeout_ms * 1000;
+        last = end > last ? end : last;
+    }
+    return last;
+}
+
 static void on_claimed(void *data, const struct store_answer *answer)
 {
     struct backlog *b = data;
 
+    bool new_suspects = !answer->err && answer->suspects && !b->suspects;
+
     b->asked--;
     b->claiming = false;
-    b->suspects = answer->suspects && !answer->n;
-    if (!answer->err)
+    if (new_suspects)
+        b->until_us = last_end_us(b);
+    if (!answer->err) {
         b->queued = answer->queued;
+        b->suspects = answer->suspects;
+    }
     for (unsigned i = 0; i < answer->n; i++)
         start(b, &answer->records[i]);
-    if (b->again || (answer->n && b->queued))
+    if (b->alone)
+        b->suspects = false;
+    if (b->again || ((answer->n || new_suspects) && b->queued))
         claim_more(b);
     check_idle(b);
 }
@@ -390,10 +413,13 @@ static void claim_now(struct backlog *b)
     struct store_claim claim = { .max = wanted(b), .alone = b->n_leases == 0 };
 
     b->again = b->claiming;
-    if (b->claiming || b->draining || b->alone || !claim.max || (b->suspects && !claim.alone))
+    if (b->claiming || b->draining || b->alone || !claim.max || !pool_is_ready(b->conf.pool))
         return;
-    if (!pool_is_ready(b->conf.pool))
-        return;
+    if (b->suspects && !claim.alone) {
+        claim.within_ms = (b->until_us - now_us()) / 1000;
+        if (claim.within_ms < 1000) /* the shortest timeout */
+            return;
+    }
     claim.n_shares = list_shares(b, &shares);
     claim.shares = shares;
     b->claiming = true;
@@ -443,6 +469,16 @@ void backlog_submit(struct backlog *b, const struct store_job *job, store_done *
     b->asked++;
     ops(b)->enqueue(b->conf.store, job, on_submitted, s);
     claim_now(b);
+}
+
+void backlog_requeue(struct backlog *b, const char *tenant, const char *id, int64_t max_queued, store_done *done,
+                     void *data)
+{
+    struct submission *s = xcalloc(1, sizeof(*s));
+
+    *s = (struct submission){ b, done, data };
+    b->asked++;
+    ops(b)->requeue(b->conf.store, tenant, id, max_queued, on_submitted, s);
 }
 
 int64_t backlog_queued(const struct backlog *b)

@@ -41,6 +41,10 @@ void backlog_unwait(struct backlog *backlog, struct waiter *waiter);
 void backlog_cancel(struct backlog *backlog, const char *tenant, const char *id, void (*done)(void *data, int err),
                     void *data);
 
+/* Queue a dead job again: store_ops.requeue. */
+void backlog_requeue(struct backlog *backlog, const char *tenant, const char *id, int64_t max_queued, store_done *done,
+                     void *data);
+
 /* A run that never waited for the store: its row is written later, with others. */
 void backlog_history(struct backlog *backlog, const struct store_record *record);
 

@@ -32,7 +32,10 @@ void envelope_begin(struct buf *out, int status, struct store_bytes client_id, c
 void envelope_add(struct buf *out, const struct envelope *e, int64_t run_us, int64_t queue_us, int64_t total_us,
                   int64_t queue_length)
 {
-    buf_addf(out, "\"pid\": %d, \"queue_id\": %lld, \"run_time\": ", (int) getpid(), (long long) e->queue_id);
+    static int pid; /* the process never forks, and getpid(2) is a system call */
+
+    pid = pid ? pid : (int) getpid();
+    buf_addf(out, "\"pid\": %d, \"queue_id\": %lld, \"run_time\": ", pid, (long long) e->queue_id);
     json_add_seconds(out, run_us);
     buf_adds(out, ", \"queue_time\": ");
     json_add_seconds(out, queue_us);

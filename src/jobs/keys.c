@@ -15,13 +15,15 @@
 #include <sodium.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/inotify.h>
+#include <unistd.h>
 
 static const char file_name[] = "keys";
 
 struct keys {
     struct key *first;
-    uv_fs_event_t watch;
-    bool watching;
+    uv_poll_t watch;
+    int watch_fd; /* inotify(7); -1: none */
 };
 
 static struct key *add(struct keys *keys, const char *name)
@@ -62,6 +64,7 @@ struct keys *keys_new(const unsigned char *default_hash)
 {
     struct keys *keys = xcalloc(1, sizeof(*keys));
 
+    keys->watch_fd = -1;
     keys_set_default(keys, default_hash);
     return keys;
 }
@@ -138,28 +141,62 @@ static void load(struct keys *keys, bool tell)
     free(text);
 }
 
-static void on_change(uv_fs_event_t *watch, const char *name, int events, int status)
+/* Is one of the @n bytes of events about our file?  One that was lost (IN_Q_OVERFLOW, without a name) may be. */
+static bool is_about_us(const char *events, size_t n)
 {
-    (void) events;
-    if (status == 0 && (!name || strcmp(name, file_name) == 0))
-        load(watch->data, true);
+    struct inotify_event event;
+    bool found = false;
+
+    for (size_t at = 0; at + sizeof(event) <= n; at += sizeof(event) + event.len) {
+        memcpy(&event, events + at, sizeof(event));
+        found = found || !event.len || strcmp(events + at + sizeof(event), file_name) == 0;
+    }
+    return found;
+}
+
+static void on_change(uv_poll_t *watch, int status, int poll_events)
+{
+    struct keys *keys = watch->data;
+    bool changed = false;
+    char events[4096];
+    ssize_t n;
+
+    (void) status, (void) poll_events;
+    while ((n = read(keys->watch_fd, events, sizeof(events))) > 0)
+        changed = is_about_us(events, (size_t) n) || changed;
+    if (changed)
+        load(keys, true);
+}
+
+/* Not uv_fs_event_t: that one asks for every write as well, and the store's log, which lies in the same directory, is
+ * written to all the time. */
+static int start_watch(struct keys *keys, uv_loop_t *loop)
+{
+    keys->watch_fd = inotify_init1(IN_NONBLOCK | IN_CLOEXEC);
+    if (keys->watch_fd < 0
+        || inotify_add_watch(keys->watch_fd, ".", IN_CLOSE_WRITE | IN_MOVED_TO | IN_MOVED_FROM | IN_DELETE) < 0) {
+        int err = -errno;
+        fd_close(&keys->watch_fd);
+        return err;
+    }
+    keys->watch.data = keys;
+    uv_poll_init(loop, &keys->watch, keys->watch_fd);
+    return uv_poll_start(&keys->watch, UV_READABLE, on_change);
 }
 
 int keys_watch(struct keys *keys, uv_loop_t *loop)
 {
-    uv_fs_event_init(loop, &keys->watch);
-    keys->watch.data = keys;
-    keys->watching = true;
-    int err = uv_fs_event_start(&keys->watch, on_change, ".", 0);
+    int err = start_watch(keys, loop);
     load(keys, false);
     return err;
 }
 
 void keys_close(struct keys *keys)
 {
-    if (keys->watching)
-        uv_close((uv_handle_t *) &keys->watch, NULL);
-    keys->watching = false;
+    if (keys->watch_fd < 0)
+        return;
+    uv_close((uv_handle_t *) &keys->watch, NULL);
+    fd_close(&keys->watch_fd);
 }
 
 /* --- rates --- */

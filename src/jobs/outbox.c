@@ -303,15 +303,18 @@ static int make_body(struct store_bytes body)
     return fd_steal(&fd);
 }
 
-/* The same for every attempt, and nothing that a caller chose: the job's id without its dashes. */
-static void name_message(const char *job_id, char *ret, size_t size)
+/* The same for every attempt, and nothing that a caller chose: the job's id without its dashes.  What it ended with
+ * after it was queued again is another message: receivers drop a second one of the same name. */
+static void name_message(const struct store_record *r, char *ret, size_t size)
 {
     size_t n = (size_t) snprintf(ret, size, "msg_");
 
-    for (const char *p = job_id; *p && n + 1 < size; p++)
+    for (const char *p = r->id; *p && n + 1 < size; p++)
         if (*p != '-')
             ret[n++] = *p;
     ret[n] = '\0';
+    if (r->requeues)
+        snprintf(ret + n, size - n, "_%d", r->requeues + 1);
 }
 
 static void take_off(struct outbox *o, const struct store_record *r)
@@ -330,7 +333,7 @@ static void take_off(struct outbox *o, const struct store_record *r)
     f->order.type = COURIER_ORDER;
     f->order.delivery = ++o->serial;
     f->order.body_len = r->body.n;
-    name_message(r->id, f->order.webhook_id, sizeof(f->order.webhook_id));
+    name_message(r, f->order.webhook_id, sizeof(f->order.webhook_id));
     snprintf(f->order.url, sizeof(f->order.url), "%s", r->webhook_url.p ? r->webhook_url.p : "");
     snprintf(f->order.traceparent, sizeof(f->order.traceparent), "%s", r->trace.p ? r->trace.p : "");
     f->body_fd = make_body(r->body);

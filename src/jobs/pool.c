@@ -214,10 +214,10 @@ static void on_run_ask(struct run *run)
     pool->hooks->ask_usage(pool->data, run->slot, run->serial);
 }
 
-static void on_run_long(struct run *run)
+static void on_run_long(struct run *run, bool maybe)
 {
     struct pool *pool = run->pool;
-    pool->hooks->tell_long(pool->data, run->slot, run->serial);
+    pool->hooks->tell_long(pool->data, run->slot, run->serial, maybe);
 }
 
 static void on_run_free(struct run *run)

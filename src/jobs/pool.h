@@ -17,9 +17,9 @@ struct pool_hooks {
     void (*on_refused)(void *data, const struct wire_box_state *state);
     /* Send WIRE_USAGE_GET; answer with pool_usage(). */
     void (*ask_usage)(void *data, uint32_t slot, uint32_t serial);
-    void (*tell_long)(void *data, uint32_t slot, uint32_t serial); /* send WIRE_LONG */
-    void (*ask_zygote)(void *data);                                /* send WIRE_ZYGOTE_GET; answer with pool_zygote() */
-    void (*on_room)(void *data);                                   /* a box waits and no job does; NULL: nobody asks */
+    void (*tell_long)(void *data, uint32_t slot, uint32_t serial, bool maybe); /* send WIRE_LONG */
+    void (*ask_zygote)(void *data); /* send WIRE_ZYGOTE_GET; answer with pool_zygote() */
+    void (*on_room)(void *data);    /* a box waits and no job does; NULL: nobody asks */
 };
 
 /* An empty pool: boxes come once pool_zygote() has brought a zygote. */

@@ -30,8 +30,8 @@ enum { PACKETS_A_TURN = 32, PACKETS_AT_END = 4096, READS_A_TURN = 16, READS_AT_E
 enum { QUIET_MS = 2 };
 /* How long the supervisor may take to say what a cgroup saw. */
 enum { ASK_MS = 1000 };
-/* Those that don't end soon yield the processor to those that begin.  Less than the shortest timeout. */
-enum { LONG_MS = 50 };
+/* Those that don't end soon yield the processor to those that begin; crowds do sooner.  Less than the shortest timeout. */
+enum { CROWD_MS = 10, LONG_MS = 50 };
 
 /* A pipe of our own that output goes through; empty between two calls of read_piece(). */
 static int sluice[2] = { -1, -1 };
@@ -464,13 +464,17 @@ static uint64_t left_ms(const struct run *run)
     return left > 0 ? (uint64_t) left : 0;
 }
 
-static void on_long(uv_timer_t *timer)
+static void on_age(uv_timer_t *timer)
 {
     struct run *run = timer->data;
+    bool maybe = now_us() - run->job->started_us < LONG_MS * 1000;
 
     if (run->state == RUN_RUNNING)
-        run->hooks->on_long(run);
-    uv_timer_start(timer, on_deadline, left_ms(run), 0);
+        run->hooks->on_long(run, maybe);
+    if (maybe)
+        uv_timer_start(timer, on_age, CROWD_MS, 0);
+    else
+        uv_timer_start(timer, on_deadline, left_ms(run), 0);
 }
 
 static void on_quiet_over(uv_timer_t *timer)
@@ -479,7 +483,7 @@ static void on_quiet_over(uv_timer_t *timer)
 
     uv_poll_start(&run->outputs[0], UV_READABLE, on_output);
     uv_poll_start(&run->outputs[1], UV_READABLE, on_output);
-    uv_timer_start(timer, on_long, LONG_MS - QUIET_MS, 0);
+    uv_timer_start(timer, on_age, CROWD_MS - QUIET_MS, 0);
 }
 
 int run_start(struct run *run, struct job *job)

@@ -24,11 +24,11 @@ struct zygote;
 struct run_hooks {
     void (*on_ready)(struct run *run);                                      /* WARMING -> WAITING */
     void (*on_failed)(struct run *run, const struct wire_box_state *state); /* a layer was refused; now DYING */
-    void (*on_outcome)(struct run *run); /* run->outcome is complete; call run_release() */
-    void (*on_ask)(struct run *run);     /* send WIRE_USAGE_GET */
-    void (*on_long)(struct run *run);    /* send WIRE_LONG: the program is none of the short ones */
-    void (*on_free)(struct run *run);    /* DYING -> FREE */
-    void (*on_lost)(struct run *run);    /* a waiting box died; now DYING */
+    void (*on_outcome)(struct run *run);          /* run->outcome is complete; call run_release() */
+    void (*on_ask)(struct run *run);              /* send WIRE_USAGE_GET */
+    void (*on_long)(struct run *run, bool maybe); /* send WIRE_LONG: the program is none of the short ones */
+    void (*on_free)(struct run *run);             /* DYING -> FREE */
+    void (*on_lost)(struct run *run);             /* a waiting box died; now DYING */
 };
 
 /* What the log line says, which is written once the program is reaped. */

@@ -76,6 +76,8 @@ struct store_share {
 struct store_claim {
     unsigned max; /* at most STORE_CLAIM_MAX */
     bool alone;   /* this owner holds no lease: a job that was lost before may be given, and is then the only one */
+    int64_t
+        within_ms; /* while lost jobs wait for that: others whose timeout is at most this may be given all the same */
     unsigned n_shares;
     const struct store_share *shares;
 };
@@ -116,6 +118,7 @@ struct store_record {
     const char *tenant;
     enum store_state state;
     int attempt;
+    int requeues;                                        /* how often it was dead and queued again */
     int64_t created_us, started_us, over_us, timeout_ms; /* 0: not yet */
     int status;
     struct store_bytes client_id, webhook_url, host, trace;
@@ -148,7 +151,7 @@ typedef void store_done(void *data, const struct store_answer *answer);
 /* What may go wrong with any operation: -ENOSPC (disk full), -EROFS (read-only), -EUCLEAN (corrupt), -EIO, -ENOMEM.
  * Then nothing was changed, and the operation may be tried again. */
 struct store_ops {
-    /* Accept a job.  -EAGAIN: max_queued reached; -EDQUOT: max_tenant_queued reached; -EBADMSG: the idempotency key is
+    /* Accept a job.  -EFBIG: max_bytes reached; -EAGAIN: max_queued reached; -EDQUOT: max_tenant_queued reached; -EBADMSG: the idempotency key is
      * known with another fingerprint. */
     void (*enqueue)(struct store *, const struct store_job *, store_done *, void *);
     /* Lease jobs: fair between tenants by virtual time, each tenant's in the order they came. */
@@ -161,6 +164,10 @@ struct store_ops {
     void (*get)(struct store *, const char *tenant, const char *id, store_done *, void *);
     /* End a queued job as @end says.  -ENOENT, -EBUSY (it runs: its owner has to), -EALREADY (it is over). */
     void (*cancel)(struct store *, const char *tenant, const char *id, const struct store_end *, store_done *, void *);
+    /* Queue a dead job again, as one that was lost once: it will run alone.  Its reply is forgotten, and the delivery of
+     * that.  -ENOENT; -ENOTRECOVERABLE: it isn't dead; -EBUSY: it is being delivered; -ENODATA: its program is no more;
+     * -EAGAIN: @max_queued reached. */
+    void (*requeue)(struct store *, const char *tenant, const char *id, int64_t max_queued, store_done *, void *);
     /* Newest first, without their replies. */
     void (*list)(struct store *, const struct store_query *, store_done *, void *);
     /* Runs that never waited for the store.  May be lost with the power. */
@@ -190,6 +197,7 @@ struct store {
 struct store_conf {
     const char *path;                          /* of SQLite: the file, its directory exists */
     int64_t retention_age_us, retention_count; /* 0: for ever, unlimited */
+    int64_t max_bytes;                         /* what lies there, without an engine's log; 0: unlimited */
     /* Jobs or deliveries may wait that did not before; from the loop. NULL: nobody asks. */
     void (*on_wake)(void *data);
     void *data;

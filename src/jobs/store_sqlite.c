@@ -282,7 +282,7 @@ static bool wakes(const struct op *op)
     if (op->answer.err)
         return false;
     return op->kind == OP_ENQUEUE || op->kind == OP_FINISH || op->kind == OP_RELEASE || op->kind == OP_CANCEL
-           || op->kind == OP_REDELIVER;
+           || op->kind == OP_REQUEUE || op->kind == OP_REDELIVER;
 }
 
 static const unsigned op_words[] = {
@@ -297,6 +297,7 @@ static const unsigned op_words[] = {
     [OP_OUTBOX_CLAIM] = METRIC_STORE_OUTBOX_CLAIM,
     [OP_OUTBOX_DONE] = METRIC_STORE_OUTBOX_DONE,
     [OP_REDELIVER] = METRIC_STORE_REDELIVER,
+    [OP_REQUEUE] = METRIC_STORE_REQUEUE,
     [OP_SWEEP] = METRIC_STORE_SWEEP,
 };
 
@@ -454,6 +455,16 @@ static void cancel(struct store *store, const char *tenant, const char *id, cons
     post(&of(store)->writer, op);
 }
 
+static void requeue(struct store *store, const char *tenant, const char *id, int64_t max_queued, store_done *done,
+                    void *data)
+{
+    struct op *op = op_new(OP_REQUEUE, done, data);
+
+    take_id(op, tenant, id);
+    op->max_queued = max_queued;
+    post(&of(store)->writer, op);
+}
+
 static void list(struct store *store, const struct store_query *query, store_done *done, void *data)
 {
     struct op *op = op_new(OP_LIST, done, data);
@@ -580,6 +591,7 @@ static const struct store_ops ops = {
     .release = release,
     .get = get,
     .cancel = cancel,
+    .requeue = requeue,
     .list = list,
     .history = history,
     .outbox_claim = outbox_claim,
@@ -600,7 +612,8 @@ static int prepare(struct sqlite *sqlite, struct buf *error)
     if (!err)
         err = writer_count(w);
     if (err)
-        buf_addf(error, "the store %s cannot be used: %s", sqlite->conf.path, sqlite3_errmsg(w->db.handle));
+        buf_addf(error, "the store %s cannot be used: %s (%s)", sqlite->conf.path, db_hint(err),
+                 sqlite3_errmsg(w->db.handle));
     return err ? err : db_open(&sqlite->read, sqlite->conf.path, false, error);
 }
 

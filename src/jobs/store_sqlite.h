@@ -19,6 +19,7 @@ enum op_kind {
     OP_RELEASE,
     OP_GET,
     OP_CANCEL,
+    OP_REQUEUE,
     OP_LIST,
     OP_HISTORY,
     OP_OUTBOX_CLAIM,
@@ -45,7 +46,7 @@ struct op {
     const char *tenant;
     unsigned char id[UUID_BYTES];
     bool id_ok;
-    int64_t seq, now_us;
+    int64_t seq, now_us, max_queued;
     int64_t posted_us;
     unsigned batch; /* of the first operation in a transaction: how many were in it, and what it took */
     int64_t commit_us;
@@ -88,6 +89,9 @@ int db_exec(struct db *db, const char *sql);
 /* What SQLite's code means. */
 int db_errno(int code);
 
+/* What whoever operates it can do about that. */
+const char *db_hint(int err);
+
 /* Bind what may be absent. */
 void db_bind_bytes(sqlite3_stmt *statement, int index, struct store_bytes bytes);
 void db_bind_string(sqlite3_stmt *statement, int index, const char *s);
@@ -113,6 +117,7 @@ struct writer {
     double vt; /* of the job that was given last */
     int64_t queued, suspects, jobs, deliveries;
     int64_t recovered; /* jobs that another owner had when it ended */
+    int64_t bytes;     /* in use: as measured last, and what was added since */
 };
 
 /* Take back what another owner had claimed; count what there is. */

@@ -36,6 +36,7 @@ static const char *const migrations[] = {
     "CREATE INDEX deliveries_sending ON deliveries(seq) WHERE state = 1;"
     "CREATE TABLE attempts(seq INTEGER NOT NULL, n INTEGER NOT NULL, at INTEGER NOT NULL, duration INTEGER NOT NULL,"
     " status INTEGER NOT NULL, error TEXT, address TEXT, PRIMARY KEY(seq, n)) WITHOUT ROWID;",
+    "ALTER TABLE jobs ADD COLUMN requeues INTEGER NOT NULL DEFAULT 0;",
 };
 
 enum { VERSION_NOW = sizeof(migrations) / sizeof(*migrations) };
@@ -179,7 +180,7 @@ static const char *vfs_name(void)
     return vfs.zName;
 }
 
-static const char *hint(int err)
+const char *db_hint(int err)
 {
     switch (err) {
     case -ENOSPC: return "the disk is full: free some space";
@@ -222,7 +223,7 @@ int db_open(struct db *db, const char *path, bool writer, struct buf *error)
     if (!err)
         err = set_up(db, writer, error);
     if (err && error->len == mark)
-        buf_addf(error, "%s (%s)", hint(err), db->handle ? sqlite3_errmsg(db->handle) : "out of memory");
+        buf_addf(error, "%s (%s)", db_hint(err), db->handle ? sqlite3_errmsg(db->handle) : "out of memory");
     if (err)
         db_close(db);
     else

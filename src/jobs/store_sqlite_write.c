@@ -13,7 +13,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { SWEEP_MAX = 200 };
+enum { SWEEP_MAX = 200, SWEEP_LARGE = 20 };
+enum { JOB_BYTES = 1024 }; /* a row and its places in the indexes, at most, but for what a caller can make long */
 
 /* A statement whose bindings are numbers or ours for as long as it runs. */
 #define PREPARE(var, which)                                                                                            \
@@ -73,6 +74,35 @@ static struct tenant *next_tenant(struct writer *w)
     return best;
 }
 
+static int read_number(struct writer *w, enum statement which, int64_t *ret)
+{
+    sqlite3_stmt *s = db_statement(&w->db, which);
+    int r = s ? db_step(s) : -EIO;
+
+    if (r <= 0)
+        return r ? r : -EIO;
+    *ret = sqlite3_column_int64(s, 0);
+    sqlite3_reset(s);
+    return 0;
+}
+
+/* How much is in use.  In between, what is added is counted: asking costs a batch a twentieth of its time. */
+static int measure(struct writer *w)
+{
+    int64_t pages, unused, size;
+
+    if (!w->conf->max_bytes)
+        return 0;
+    int err = read_number(w, SQL_PAGES, &pages);
+    if (!err)
+        err = read_number(w, SQL_FREE_PAGES, &unused);
+    if (!err)
+        err = read_number(w, SQL_PAGE_SIZE, &size);
+    if (!err)
+        w->bytes = (pages - unused) * size;
+    return err;
+}
+
 int writer_count(struct writer *w)
 {
     PREPARE(jobs, COUNT_JOBS);
@@ -98,7 +128,12 @@ int writer_count(struct writer *w)
         return r;
     w->deliveries = sqlite3_column_int64(deliveries, 0);
     sqlite3_reset(deliveries);
-    return 0;
+    return measure(w);
+}
+
+static bool has_room(const struct writer *w, int64_t bytes)
+{
+    return !w->conf->max_bytes || w->bytes + bytes <= w->conf->max_bytes;
 }
 
 int writer_recover(struct writer *w)
@@ -235,6 +270,12 @@ static int apply_enqueue(struct writer *w, struct op *op)
 
     if (err)
         return err < 0 ? err : 0;
+    const int64_t bytes =
+        JOB_BYTES + (int64_t) (job->code.n + job->client_id.n + (job->webhook_url ? strlen(job->webhook_url) : 0));
+    if (!has_room(w, bytes) && (err = measure(w)) < 0)
+        return err;
+    if (!has_room(w, bytes))
+        return refuse(op, -EFBIG);
     if (job->max_queued && w->queued >= job->max_queued)
         return refuse(op, -EAGAIN);
     if (job->max_tenant_queued && t->queued >= job->max_tenant_queued)
@@ -260,24 +301,15 @@ static int apply_enqueue(struct writer *w, struct op *op)
     if (err)
         return err;
     tenant_add(w, t);
+    w->bytes += bytes;
     return answer_job(w, op, seq);
 }
 
 /* --- leases --- */
 
-static int lease(struct writer *w, struct op *op, enum statement which, const char *tenant, struct store_record *ret)
+static int lease(struct writer *w, struct op *op, int64_t seq, struct store_record *ret)
 {
-    sqlite3_stmt *next = db_statement(&w->db, which);
     PREPARE(s, LEASE);
-
-    if (!next)
-        return -EIO;
-    db_bind_string(next, 1, tenant);
-    int r = db_step(next);
-    if (r <= 0)
-        return r ? r : -EUCLEAN;
-    int64_t seq = sqlite3_column_int64(next, 0);
-    sqlite3_reset(next);
     sqlite3_bind_int64(s, 1, seq);
     sqlite3_bind_blob(s, 2, w->owner, sizeof(w->owner), SQLITE_STATIC);
     int err = db_step(s);
@@ -303,31 +335,79 @@ static void name_shares(struct writer *w, const struct store_claim *claim)
     }
 }
 
-static int apply_claim(struct writer *w, struct op *op)
+/* The first row's number: 1; 0: there is none; -errno. */
+static int next_seq(sqlite3_stmt *s, int64_t *ret)
 {
-    unsigned max = op->claim.max < STORE_CLAIM_MAX ? op->claim.max : STORE_CLAIM_MAX;
-    struct store_record *records = op_alloc(op, (max + 1) * sizeof(*records));
-    struct tenant *t;
-    int err = 0;
+    int r = db_step(s);
 
-    op->answer.records = records;
-    if (w->suspects) {
-        op->answer.suspects = true;
-        if (!op->claim.alone)
-            return 0;
-        err = lease(w, op, SQL_SUSPECT, NULL, &records[0]);
-        w->suspects--;
-        w->queued--;
-        return err;
+    if (r > 0) {
+        *ret = sqlite3_column_int64(s, 0);
+        sqlite3_reset(s);
     }
+    return r;
+}
+
+static int claim_suspect(struct writer *w, struct op *op, struct store_record *records)
+{
+    int64_t seq;
+    PREPARE(s, SUSPECT);
+    int r = next_seq(s, &seq);
+
+    if (r <= 0)
+        return r ? r : -EUCLEAN;
+    w->suspects--;
+    w->queued--;
+    return lease(w, op, seq, &records[0]);
+}
+
+/* @within_ms: of the first few of its jobs, one with no larger timeout; 0: the first. */
+static int next_of(struct writer *w, const struct tenant *t, int64_t within_ms, int64_t *ret)
+{
+    sqlite3_stmt *s = db_statement(&w->db, within_ms ? SQL_NEXT_SHORT_OF : SQL_NEXT_OF);
+
+    if (!s)
+        return -EIO;
+    db_bind_string(s, 1, t->name);
+    if (within_ms)
+        sqlite3_bind_int64(s, 2, within_ms);
+    return next_seq(s, ret);
+}
+
+static int claim_fresh(struct writer *w, struct op *op, unsigned max, int64_t within_ms, struct store_record *records)
+{
+    struct tenant *t;
+    int64_t seq;
+    int r = 0;
+
     name_shares(w, &op->claim);
-    while (!err && op->answer.n < max && (t = next_tenant(w))) {
-        err = lease(w, op, SQL_NEXT_OF, t->name, &records[op->answer.n]);
+    while (r >= 0 && op->answer.n < max && (t = next_tenant(w))) {
+        r = next_of(w, t, within_ms, &seq);
+        if (r == 0 && !within_ms)
+            return -EUCLEAN;
+        if (r == 0)
+            t->room = 0; /* of this claim: its jobs are all too long */
+        if (r <= 0)
+            continue;
+        r = lease(w, op, seq, &records[op->answer.n]);
         tenant_take(w, t);
         if (t->room != UINT32_MAX)
             t->room--;
     }
-    return err;
+    return r < 0 ? r : 0;
+}
+
+static int apply_claim(struct writer *w, struct op *op)
+{
+    unsigned max = op->claim.max < STORE_CLAIM_MAX ? op->claim.max : STORE_CLAIM_MAX;
+    struct store_record *records = op_alloc(op, (max + 1) * sizeof(*records));
+
+    op->answer.records = records;
+    op->answer.suspects = w->suspects > 0;
+    if (!w->suspects)
+        return claim_fresh(w, op, max, 0, records);
+    if (op->claim.alone)
+        return claim_suspect(w, op, records);
+    return op->claim.within_ms ? claim_fresh(w, op, max, op->claim.within_ms, records) : 0;
 }
 
 static int add_result(struct writer *w, int64_t seq, const struct store_end *end)
@@ -339,6 +419,7 @@ static int add_result(struct writer *w, int64_t seq, const struct store_end *end
         sqlite3_bind_int64(s, 1, seq);
         db_bind_bytes(s, 2, end->body);
         err = db_step(s);
+        w->bytes += (int64_t) end->body.n;
     }
     PREPARE(delivery, ADD_DELIVERY);
     sqlite3_bind_int64(delivery, 1, seq);
@@ -347,7 +428,9 @@ static int add_result(struct writer *w, int64_t seq, const struct store_end *end
         err = db_step(delivery);
     if (!err)
         w->deliveries += sqlite3_changes(w->db.handle);
-    return err ? err : run_on_seq(w, SQL_DROP_PROGRAM, seq);
+    if (err || end->state == STORE_DEAD) /* it may be queued again */
+        return err;
+    return run_on_seq(w, SQL_DROP_PROGRAM, seq);
 }
 
 static void bind_lease(const struct writer *w, sqlite3_stmt *s, const struct store_lease *lease)
@@ -441,14 +524,64 @@ static int apply_cancel(struct writer *w, struct op *op)
     return add_result(w, seq, &op->end);
 }
 
+/* 1: a row; 0: none. */
+static int has_row(struct writer *w, enum statement which, int64_t seq, int *ret_value)
+{
+    int r = run_on_seq(w, which, seq);
+
+    if (r > 0) {
+        *ret_value = sqlite3_column_int(w->db.statements[which], 0);
+        sqlite3_reset(w->db.statements[which]);
+    }
+    return r;
+}
+
+static int apply_requeue(struct writer *w, struct op *op)
+{
+    bool has_url;
+    int64_t seq;
+    int state, attempts, value;
+    int r = find_job(w, op, &seq, &state, &attempts, &has_url);
+
+    if (r <= 0)
+        return r ? r : refuse(op, -ENOENT);
+    if (state != STORE_DEAD)
+        return refuse(op, -ENOTRECOVERABLE);
+    if (op->max_queued && w->queued >= op->max_queued)
+        return refuse(op, -EAGAIN);
+    r = has_row(w, SQL_DELIVERY_STATE, seq, &value);
+    if (r > 0 && value == STORE_SENDING)
+        return refuse(op, -EBUSY);
+    bool was_due = r > 0 && value < STORE_SENDING;
+    if (r >= 0)
+        r = has_row(w, SQL_PROGRAM, seq, &value);
+    if (r <= 0) /* buried by a version that dropped it */
+        return r ? r : refuse(op, -ENODATA);
+    int err = run_on_seq(w, SQL_REQUEUE, seq);
+    if (!err)
+        err = run_on_seq(w, SQL_DROP_RESULT, seq);
+    if (!err)
+        err = run_on_seq(w, SQL_DROP_DELIVERY, seq);
+    if (err)
+        return err;
+    w->deliveries -= was_due;
+    w->suspects++;
+    w->queued++;
+    return 0;
+}
+
 static int apply_history(struct writer *w, struct op *op)
 {
     unsigned char id[UUID_BYTES];
     int err = 0;
 
-    for (unsigned i = 0; i < op->n_history && !err; i++)
-        if (uuid_parse(op->history[i].id, UUID_SIZE - 1, id))
-            err = add_job(w, &op->history[i], id);
+    for (unsigned i = 0; i < op->n_history && !err; i++) {
+        const int64_t bytes = JOB_BYTES + (int64_t) op->history[i].client_id.n;
+        if (!uuid_parse(op->history[i].id, UUID_SIZE - 1, id) || !has_room(w, bytes))
+            continue;
+        err = add_job(w, &op->history[i], id);
+        w->bytes += bytes;
+    }
     return err;
 }
 
@@ -654,20 +787,23 @@ static int find_oldest(struct writer *w, struct op *op)
 
 static int apply_sweep(struct writer *w, struct op *op)
 {
-    int aged = 0, counted = 0;
-    int err = 0;
+    int aged = 0, counted = 0, large = 0;
+    int err = measure(w);
     PREPARE(s, DROP_IDEM);
 
-    if (w->conf->retention_age_us)
+    if (!err && w->conf->retention_age_us)
         err = drop_old(w, op->now_us - w->conf->retention_age_us, SWEEP_MAX, &aged);
     int64_t excess = w->conf->retention_count ? w->jobs - w->conf->retention_count : 0;
     if (!err && excess > 0)
         err = drop_old(w, INT64_MAX, excess, &counted);
+    if (!err && w->conf->max_bytes && w->bytes > w->conf->max_bytes / 10 * 9) /* a few: each may be large */
+        err = drop_old(w, INT64_MAX, SWEEP_LARGE, &large);
     sqlite3_bind_int64(s, 1, op->now_us);
     sqlite3_bind_int64(s, 2, SWEEP_MAX);
     if (!err)
         err = db_step(s);
-    op->answer.more = aged == SWEEP_MAX || counted == SWEEP_MAX || sqlite3_changes(w->db.handle) == SWEEP_MAX;
+    op->answer.more =
+        aged == SWEEP_MAX || counted == SWEEP_MAX || large == SWEEP_LARGE || sqlite3_changes(w->db.handle) == SWEEP_MAX;
     return err ? err : find_oldest(w, op);
 }
 
@@ -679,6 +815,7 @@ static int (*const appliers[])(struct writer *w, struct op *op) = {
     [OP_FINISH] = apply_finish,
     [OP_RELEASE] = apply_release,
     [OP_CANCEL] = apply_cancel,
+    [OP_REQUEUE] = apply_requeue,
     [OP_HISTORY] = apply_history,
     [OP_OUTBOX_CLAIM] = apply_outbox_claim,
     [OP_OUTBOX_DONE] = apply_outbox_done,

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Job ids: UUID version 7 (RFC 9562, 5.7).
  *
- * Called once for each request that becomes a job, and for the ids that clients
- * send.  What must never happen here: an id that can be guessed, as it is all
+ * Called once for each request that becomes a job, by the loop's thread alone,
+ * and for the ids that clients send.  What must never happen here: an id that can be guessed, as it is all
  * that one needs beside the key. */
 #include "uuid.h"
 
@@ -54,6 +54,21 @@ bool uuid_parse(const char *text, size_t len, unsigned char ret[static UUID_BYTE
     return true;
 }
 
+/* From the kernel, many at once: each call there costs as much as all the rest here.  Used ones are wiped. */
+static void take_random(unsigned char *ret, size_t n)
+{
+    static unsigned char pool[640];
+    static size_t left;
+
+    if (left < n) {
+        randombytes_buf(pool, sizeof(pool));
+        left = sizeof(pool);
+    }
+    left -= n;
+    memcpy(ret, pool + left, n);
+    sodium_memzero(pool + left, n);
+}
+
 void uuid_make(char ret[static UUID_SIZE])
 {
     unsigned char b[UUID_BYTES];
@@ -63,7 +78,7 @@ void uuid_make(char ret[static UUID_SIZE])
     uint64_t ms = (uint64_t) now.tv_sec * 1000 + (uint64_t) now.tv_nsec / 1000000;
     for (int i = 0; i < 6; i++)
         b[i] = (unsigned char) (ms >> (40 - 8 * i));
-    randombytes_buf(b + 6, 10);
+    take_random(b + 6, 10);
     b[6] = (unsigned char) (0x70 | (b[6] & 0x0f));
     b[8] = (unsigned char) (0x80 | (b[8] & 0x3f));
     uuid_format(b, ret);

@@ -8,6 +8,7 @@
 #include "cgroup.h"
 
 #include "../base/fd.h"
+#include "../base/log.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -33,11 +34,12 @@ struct counters {
     int64_t oom_kills, pid_refusals;
 };
 
-/* A box's share of a crowded processor: of a new one (the kernel's defaults), and of one that has run for long: a
- * quarter.  With much less, those that are preempted while they hold a lock of the kernel keep others from forking. */
+/* A box's share of a crowded processor: of a new one (the kernel's defaults), and of one that has run for long.  Twenty
+ * of these together weigh less than a new one.  Not SCHED_IDLE: those that are preempted while they hold a lock of the
+ * kernel would keep all others from forking, for seconds. */
 static const struct {
     const char *file, *whole, *yielding;
-} weights[] = { [1] = { "cpu.shares", "1024", "256" }, [2] = { "cpu.weight", "100", "25" } };
+} weights[] = { [1] = { "cpu.shares", "1024", "32" }, [2] = { "cpu.weight", "100", "3" } };
 
 /* v1: what watches a slot's memory.oom_control. */
 struct watch {
@@ -47,6 +49,7 @@ struct watch {
 };
 
 enum { LOOKS = 40, LOOK_AGAIN_MS = 5 };
+enum { CROWD = 8 };
 
 struct cgroups {
     int version;
@@ -54,6 +57,7 @@ struct cgroups {
     int dirs[HIERARCHIES]; /* hatchery-PID in each hierarchy */
     char paths[HIERARCHIES][PATH_MAX];
     int leaf_parent; /* v2: the group that we have left for a leaf in it, or -1 */
+    int zygote_dir;  /* v2: ZYGOTE, or -1 */
     struct counters *at_join;
     struct watch *watches;
     bool *yielding;
@@ -63,6 +67,8 @@ struct cgroups {
 };
 
 #define LEAF "supervisor"
+/* v2: beside the boxes' groups, so that a zygote may fork into them without a right to any group above. */
+#define ZYGOTE "zygote"
 
 __attribute__((format(printf, 3, 4))) static int fail(struct buf *error, int err, const char *fmt, ...)
 {
@@ -165,7 +171,7 @@ static void remove_boxes(int dir)
     char end;
 
     while (boxes && (child = readdir(boxes)))
-        if (sscanf(child->d_name, "box-%d%c", &box, &end) == 1)
+        if (sscanf(child->d_name, "box-%d%c", &box, &end) == 1 || strcmp(child->d_name, ZYGOTE) == 0)
             remove_patiently(dir, child->d_name);
     if (boxes)
         closedir(boxes);
@@ -418,6 +424,34 @@ static int watch_slots(struct cgroups *groups, struct buf *error)
     return err ? fail(error, err, "cannot watch memory.oom_control in %s", groups->paths[0]) : 0;
 }
 
+static int give_procs(const struct cgroups *groups, const char *group, uid_t zygote)
+{
+    char path[64];
+
+    snprintf(path, sizeof(path), "%s/cgroup.procs", group);
+    return fchownat(groups->dirs[0], path, zygote, (gid_t) -1, 0) < 0 ? -errno : 0;
+}
+
+/* clone3(2) with CLONE_INTO_CGROUP asks for the right to write cgroup.procs in the new group, and in the nearest above
+ * the old and the new one.  All else of a group stays ours. */
+static int make_zygote_group(struct cgroups *groups, uid_t zygote, struct buf *error)
+{
+    char name[32];
+
+    if (groups->version != 2)
+        return 0;
+    int err = mkdirat(groups->dirs[0], ZYGOTE, 0755) < 0 && errno != EEXIST ? -errno : 0;
+    if (!err && (groups->zygote_dir = openat(groups->dirs[0], ZYGOTE, O_PATH | O_DIRECTORY | O_CLOEXEC)) < 0)
+        err = -errno;
+    if (!err)
+        err = give_procs(groups, ".", zygote);
+    for (unsigned slot = 0; slot < groups->n_slots && !err; slot++) {
+        snprintf(name, sizeof(name), "box-%u", slot);
+        err = give_procs(groups, name, zygote);
+    }
+    return err ? fail(error, err, "cannot make the cgroup %s/" ZYGOTE, groups->paths[0]) : 0;
+}
+
 static int make_slots(struct cgroups *groups, const struct wire_limits *limits, struct buf *error)
 {
     char name[32];
@@ -435,12 +469,12 @@ static int make_slots(struct cgroups *groups, const struct wire_limits *limits, 
 }
 
 static int try_version(struct cgroups **ret, int version, unsigned n_slots, const struct wire_limits *limits,
-                       struct buf *error)
+                       uid_t zygote, struct buf *error)
 {
     struct cgroups *groups = xcalloc(1, sizeof(*groups));
 
     groups->n_slots = n_slots;
-    groups->leaf_parent = -1;
+    groups->leaf_parent = groups->zygote_dir = -1;
     groups->at_join = xcalloc(n_slots, sizeof(*groups->at_join));
     groups->watches = xcalloc(n_slots, sizeof(*groups->watches));
     groups->yielding = xcalloc(n_slots, sizeof(*groups->yielding));
@@ -452,6 +486,8 @@ static int try_version(struct cgroups **ret, int version, unsigned n_slots, cons
     if (!err)
         err = make_slots(groups, limits, error);
     if (!err)
+        err = make_zygote_group(groups, zygote, error);
+    if (!err)
         err = watch_slots(groups, error);
     if (err)
         cgroups_free(groups);
@@ -461,17 +497,17 @@ static int try_version(struct cgroups **ret, int version, unsigned n_slots, cons
 }
 
 int cgroups_new(struct cgroups **ret, const char *kind, unsigned n_slots, const struct wire_limits *limits,
-                struct buf *error)
+                uid_t zygote, struct buf *error)
 {
     int err = -ENOENT;
 
     if (strcmp(kind, "v1") != 0)
-        err = try_version(ret, 2, n_slots, limits, error);
+        err = try_version(ret, 2, n_slots, limits, zygote, error);
     if (err && strcmp(kind, "v2") != 0) {
         int v2_err = err;
         size_t mark = error->len;
         buf_adds(error, mark ? "; " : "");
-        err = try_version(ret, 1, n_slots, limits, error);
+        err = try_version(ret, 1, n_slots, limits, zygote, error);
         if (err == -ENOENT && mark) { /* v1 is not even mounted: what is wrong with v2 is what counts */
             error->len = mark;
             err = v2_err;
@@ -528,10 +564,33 @@ static void set_weight(struct cgroups *groups, uint32_t slot, bool yielding)
     groups->yielding[slot] = yielding;
 }
 
-void cgroups_yield(struct cgroups *groups, uint32_t slot, uint32_t serial)
+/* More processes and threads than a program that is soon over has. */
+static bool is_crowd(const struct cgroups *groups, uint32_t slot)
 {
-    if (groups->watches[slot].serial == serial)
-        set_weight(groups, slot, true);
+    char path[64], text[24];
+
+    snprintf(path, sizeof(path), "box-%u/pids.current", slot);
+    return fd_read_file(groups->dirs[groups->version == 1 ? 1 : 0], path, text, sizeof(text)) > 0 && atoi(text) > CROWD;
+}
+
+void cgroups_yield(struct cgroups *groups, uint32_t slot, uint32_t serial, bool if_crowd)
+{
+    if (groups->watches[slot].serial != serial || groups->yielding[slot])
+        return;
+    if (if_crowd && !is_crowd(groups, slot))
+        return;
+    set_weight(groups, slot, true);
+    log_debug("a box yields", LOG_I("slot", slot) LOG_S("as", if_crowd ? "a crowd" : "long"));
+}
+
+/* Nobody else is in the group of a box that begins, or these few are all of it. */
+static bool is_in_group(const struct cgroups *groups, uint32_t slot, pid_t pid)
+{
+    char path[64], text[1024], line[24];
+
+    snprintf(path, sizeof(path), "box-%u/cgroup.procs", slot);
+    snprintf(line, sizeof(line), "%d\n", (int) pid);
+    return fd_read_file(groups->dirs[0], path, text, sizeof(text)) > 0 && strncmp(text, line, strlen(line)) == 0;
 }
 
 static int open_tasks(const struct cgroups *groups, uint32_t slot, int ret_tasks[static WIRE_TASKS_MAX])
@@ -539,7 +598,7 @@ static int open_tasks(const struct cgroups *groups, uint32_t slot, int ret_tasks
     char path[64];
     int err = 0;
 
-    snprintf(path, sizeof(path), "box-%u/tasks", slot);
+    snprintf(path, sizeof(path), "box-%u/%s", slot, groups->version == 1 ? "tasks" : "cgroup.procs");
     for (unsigned i = 0; i < groups->n_hierarchies && !err; i++) {
         ret_tasks[i] = openat(groups->dirs[i], path, O_WRONLY | O_CLOEXEC);
         err = ret_tasks[i] < 0 ? -errno : 0;
@@ -569,8 +628,6 @@ static int change_limits(struct cgroups *groups, uint32_t slot)
 int cgroups_join(struct cgroups *groups, uint32_t slot, uint32_t serial, pid_t pid,
                  int ret_tasks[static WIRE_TASKS_MAX])
 {
-    char path[64], text[24];
-
     if (groups->changed_at[slot] != groups->change) {
         int err = change_limits(groups, slot);
         if (err)
@@ -582,11 +639,9 @@ int cgroups_join(struct cgroups *groups, uint32_t slot, uint32_t serial, pid_t p
     groups->watches[slot].serial = serial;
     groups->watches[slot].looks = 0;
     set_weight(groups, slot, false);
-    if (groups->version == 1)
-        return open_tasks(groups, slot, ret_tasks);
-    snprintf(path, sizeof(path), "box-%u/cgroup.procs", slot);
-    snprintf(text, sizeof(text), "%d", (int) pid);
-    return fd_write_file(groups->dirs[0], path, text);
+    if (groups->version == 2 && is_in_group(groups, slot, pid))
+        return 0;
+    return open_tasks(groups, slot, ret_tasks);
 }
 
 void cgroups_usage(struct cgroups *groups, uint32_t slot, int64_t *ret_oom_kills, int64_t *ret_pid_refusals)
@@ -634,12 +689,21 @@ int cgroups_version(const struct cgroups *groups)
     return groups->version;
 }
 
+int cgroups_zygote_fd(const struct cgroups *groups, const char **ret_path)
+{
+    *ret_path = groups->paths[0];
+    return groups->zygote_dir;
+}
+
 void cgroups_free(struct cgroups *groups)
 {
     char name[32];
 
     if (!groups)
         return;
+    if (groups->zygote_dir >= 0)
+        remove_patiently(groups->dirs[0], ZYGOTE);
+    fd_close(&groups->zygote_dir);
     for (unsigned i = 0; i < groups->n_hierarchies; i++) {
         for (unsigned slot = 0; slot < groups->n_slots; slot++) {
             snprintf(name, sizeof(name), "box-%u", slot);

@@ -14,15 +14,17 @@
 struct cgroups;
 
 /* Find or make the groups.  @kind is isolation.cgroup: "auto" takes v2 where its controllers can be had, else v1.
+ * @zygote is the user id that will fork boxes into them; -1: ours.
  * On failure returns -errno, with one sentence in @error that says what to change. */
 int cgroups_new(struct cgroups **ret, const char *kind, unsigned n_slots, const struct wire_limits *limits,
-                struct buf *error);
+                uid_t zygote, struct buf *error);
 
 /* From each slot's next join on, its group has other limits; the box that is in it keeps those it began with. */
 void cgroups_change(struct cgroups *groups, const struct wire_limits *limits);
 
-/* Forget what the slot's last box did in its group, and let @pid, of the box @serial, into it: v2 moves it; v1 opens
- * the tasks files to which it must itself write "0" (they are the caller's then). 0, or -errno and no file is open. */
+/* Forget what the slot's last box did in its group, and let @pid, of the box @serial, into it, where it was not born
+ * in it: opens the files to which it must itself write "0" (they are the caller's then; -1: none). 0, or -errno and no
+ * file is open. */
 int cgroups_join(struct cgroups *groups, uint32_t slot, uint32_t serial, pid_t pid,
                  int ret_tasks[static WIRE_TASKS_MAX]);
 
@@ -34,14 +36,18 @@ int cgroups_oom_fd(const struct cgroups *groups);
  * call again though the descriptor is silent: the kernel tells of the limit a moment before it kills. */
 bool cgroups_next_oom(struct cgroups *groups, uint32_t *ret_slot, uint32_t *ret_serial, int *ret_wait_ms);
 
-/* Let the groups of other slots go before the box @serial when they compete for a processor, until the next join. */
-void cgroups_yield(struct cgroups *groups, uint32_t slot, uint32_t serial);
+/* Let the groups of other slots go before the box @serial when they compete for a processor, until the next join.
+ * @if_crowd: only if many processes are in it. */
+void cgroups_yield(struct cgroups *groups, uint32_t slot, uint32_t serial, bool if_crowd);
 
 /* What happened in the slot's group since its last join. */
 void cgroups_usage(struct cgroups *groups, uint32_t slot, int64_t *ret_oom_kills, int64_t *ret_pid_refusals);
 
 /* 1 or 2. */
 int cgroups_version(const struct cgroups *groups);
+
+/* v2: the group of the zygotes, for CLONE_INTO_CGROUP, and the path of that which has it and the boxes'; else -1. */
+int cgroups_zygote_fd(const struct cgroups *groups, const char **ret_path);
 
 /* Remove all groups, which must be empty or about to be: waits for at most two seconds. NULL is fine. */
 void cgroups_free(struct cgroups *groups);

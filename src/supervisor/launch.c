@@ -243,6 +243,8 @@ struct zygote_args {
     int go_fd;      /* readable once the id maps are written */
     int go_write;   /* the parent's end of it */
     int trouble_fd; /* closed by a successful exec */
+    const struct launch_group *group;
+    bool in_group;
 };
 
 /* While the host's /proc is still in sight, and before a change of ids makes our own files in it another's; a container
@@ -256,6 +258,21 @@ static void prepare_zygote(void)
     syscall(SYS_keyctl, KEYCTL_JOIN_SESSION_KEYRING, NULL);
 }
 
+/* A mount of its own, of which no `..` leads out, and read-only: clone3(2) does not mind.  -1 where it can't be had: then
+ * the boxes are forked as elsewhere, and join. */
+static int open_groups(const struct zygote_args *args)
+{
+    struct mount_attr attr = { .attr_set =
+                                   MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC };
+
+    if (!args->in_group)
+        return -1;
+    _cleanup_fd_ int tree = kernel_open_tree(AT_FDCWD, args->group->above, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC);
+    if (tree < 0 || kernel_mount_setattr(tree, "", AT_EMPTY_PATH, &attr) < 0)
+        return -1;
+    return fd_steal(&tree);
+}
+
 _Noreturn static void become_zygote(const struct zygote_args *args)
 {
     static char name[] = "hatchery-zygote";
@@ -263,9 +280,9 @@ _Noreturn static void become_zygote(const struct zygote_args *args)
     /* Every function is found at the start, not in each box again.  The zygote clears its environment. */
     static char bind_now[] = "LD_BIND_NOW=1";
     static char *const envp[] = { bind_now, NULL };
-    enum { ZYGOTE_FD = FIRST_FD + 3, TROUBLE_FD };
-    const int fds[] = { args->supervisor_fd, args->server_fd, args->files->init_fd, args->files->zygote_fd,
-                        args->trouble_fd };
+    enum { GROUPS_FD = FIRST_FD + 3, ZYGOTE_FD, TROUBLE_FD };
+    int fds[] = { args->supervisor_fd,    args->server_fd, args->files->init_fd, -1,
+                  args->files->zygote_fd, args->trouble_fd };
     const char *what = "";
     char go;
 
@@ -281,13 +298,15 @@ _Noreturn static void become_zygote(const struct zygote_args *args)
     int root_fd = *args->files->root ? open(args->files->root, O_PATH | O_DIRECTORY | O_CLOEXEC) : -1;
     if (*args->files->root && root_fd < 0)
         give_up(args->trouble_fd, "isolation.root", errno);
+    int groups = open_groups(args);
     prepare_zygote();
     if ((args->ids->root && setgroups(0, NULL) < 0) || setresgid(0, 0, 0) < 0 || setresuid(0, 0, 0) < 0)
         give_up(args->trouble_fd, "ids", errno);
     int err = box_root_build(root_fd, &what);
     if (err < 0)
         give_up(args->trouble_fd, what, -err);
-    if (place_fds(fds, 5) < 0)
+    fds[3] = groups < 0 ? null : groups; /* no directory: nothing is found below it */
+    if (place_fds(fds, 6) < 0)
         give_up(args->trouble_fd, "descriptors", errno);
     prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0); /* a change of ids clears it */
     fcntl(ZYGOTE_FD, F_SETFD, FD_CLOEXEC);
@@ -374,17 +393,33 @@ static int miss_maps(struct require *r, const struct launch_ids *ids, int err)
     return miss(r, LAYER_NAMESPACES, err, "uid_map", layers[LAYER_NAMESPACES].change);
 }
 
-static pid_t clone_zygote(const struct zygote_args *args)
+/* A raw clone(2) without a stack is a fork into namespaces: glibc's fork() has no such flags. */
+static pid_t clone_anywhere(const struct zygote_args *args)
 {
-    /* A raw clone(2) without a stack is a fork into namespaces: glibc's fork() has no such flags. */
     pid_t pid = (pid_t) syscall(SYS_clone, NAMESPACES | SIGCHLD, NULL, NULL, NULL, NULL);
     if (pid == 0)
         become_zygote(args);
     return pid < 0 ? -errno : pid;
 }
 
+/* Where systemd has mounted v2 (nsdelegate), a process forks only into groups that are below its cgroup namespace's
+ * root, which would be our own group, and the boxes' are none of it: each box has a namespace of its own, the zygote has
+ * ours, and in a user namespace that does not own it the hierarchy can't be mounted. */
+static pid_t clone_zygote(struct zygote_args *args)
+{
+    struct clone_args clone = { .flags = (NAMESPACES & ~CLONE_NEWCGROUP) | CLONE_INTO_CGROUP,
+                                .exit_signal = SIGCHLD,
+                                .cgroup = (__u64) args->group->fd };
+    args->in_group = args->group->fd >= 0;
+    pid_t pid = args->in_group ? kernel_clone3(&clone) : -1;
+    if (pid == 0)
+        become_zygote(args);
+    args->in_group = false;
+    return pid > 0 ? pid : clone_anywhere(args);
+}
+
 pid_t launch_zygote(const struct launch_files *files, const struct launch_ids *ids, unsigned n_slots, int supervisor_fd,
-                    int server_fd, struct require *r)
+                    int server_fd, const struct launch_group *group, struct require *r)
 {
     int go[2], word[2];
 
@@ -396,7 +431,7 @@ pid_t launch_zygote(const struct launch_files *files, const struct launch_ids *i
         return -errno;
     _cleanup_fd_ int word_read = word[0];
     _cleanup_fd_ int word_write = word[1];
-    const struct zygote_args args = { files, ids, supervisor_fd, server_fd, go_read, go_write, word_write };
+    struct zygote_args args = { files, ids, supervisor_fd, server_fd, go_read, go_write, word_write, group, false };
     char change[400];
     pid_t pid = clone_zygote(&args);
     if (pid < 0)

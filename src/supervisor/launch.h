@@ -40,10 +40,17 @@ pid_t launch_server(const struct launch_files *files, const struct launch_ids *i
 pid_t launch_courier(const struct launch_files *files, const struct launch_ids *ids, int supervisor_fd,
                      struct buf *error);
 
-/* hatchery-zygote with 3 = @supervisor_fd, 4 = @server_fd, 5 = hatchery-init, as pid 1 and root of its own
+/* cgroup v2: where a zygote is born, and the path of the group with the boxes' groups in it.  @fd is -1: nowhere. */
+struct launch_group {
+    int fd;
+    const char *above;
+};
+
+/* hatchery-zygote with 3 = @supervisor_fd, 4 = @server_fd, 5 = hatchery-init, and where it could be born in @group
+ * 6 = the directory of the groups above, through which it can only read and fork into them, as pid 1 and root of its own
  * namespaces, in the jail's root file system.  Returns the pid, or -errno; where that is a layer of the jail, @r has it
  * and a sentence is on stderr. Waits until the jail's root stands. */
 pid_t launch_zygote(const struct launch_files *files, const struct launch_ids *ids, unsigned n_slots, int supervisor_fd,
-                    int server_fd, struct require *r);
+                    int server_fd, const struct launch_group *group, struct require *r);
 
 #endif

@@ -93,6 +93,17 @@ static int give_files(int fd, uid_t uid, gid_t gid)
     return err;
 }
 
+/* For reading where the disk takes nothing: synchronous runs need no store, and a lock needs no writing. */
+static int open_mark(int fd)
+{
+    int mark = openat(fd, lock_name, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+    int err = mark < 0 ? -errno : 0;
+
+    if (err == -EROFS)
+        mark = openat(fd, lock_name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+    return mark < 0 ? err : mark;
+}
+
 static int adopt(int fd, bool give, uid_t uid, gid_t gid)
 {
     struct stat st;
@@ -102,9 +113,9 @@ static int adopt(int fd, bool give, uid_t uid, gid_t gid)
     uid_t wanted = give ? uid : geteuid();
     if (!is_ours(fd))
         return -ENOTEMPTY;
-    _cleanup_fd_ int mark = openat(fd, lock_name, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+    _cleanup_fd_ int mark = open_mark(fd);
     if (mark < 0)
-        return -errno;
+        return mark;
     if (st.st_uid == wanted && (st.st_mode & 07777) == 0700)
         return 0;
     if (give && (give_files(fd, uid, gid) < 0 || fchown(fd, uid, gid) < 0))
@@ -140,13 +151,12 @@ static bool try_lock(int fd)
 
 int state_lock(int state_fd, const char *path, struct buf *error)
 {
-    _cleanup_fd_ int fd = openat(state_fd, lock_name, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+    _cleanup_fd_ int fd = open_mark(state_fd);
     char holder[32];
 
     if (fd < 0) {
-        int err = -errno;
-        buf_addf(error, "the state directory %s cannot be written to (%s)" NEXT_STEP, path, strerror(-err));
-        return err;
+        buf_addf(error, "the state directory %s cannot be written to (%s)" NEXT_STEP, path, strerror(-fd));
+        return fd;
     }
     if (!try_lock(fd)) {
         ssize_t len = pread(fd, holder, sizeof(holder) - 1, 0);
@@ -159,10 +169,7 @@ int state_lock(int state_fd, const char *path, struct buf *error)
         return -EBUSY;
     }
     int n = snprintf(holder, sizeof(holder), "%d\n", (int) getpid());
-    if (ftruncate(fd, 0) < 0 || pwrite(fd, holder, (size_t) n, 0) != n) {
-        int err = errno ? -errno : -EIO;
-        buf_addf(error, "the state directory %s cannot be written to (%s)" NEXT_STEP, path, strerror(-err));
-        return err;
-    }
+    if (ftruncate(fd, 0) < 0 || pwrite(fd, holder, (size_t) n, 0) != n)
+        errno = 0; /* a full or read-only disk: the name of the holder is a courtesy, the store says what is wrong */
     return fd_steal(&fd);
 }

@@ -24,6 +24,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <poll.h>
 #include <signal.h>
 #include <sodium.h>
@@ -31,6 +32,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <sys/signalfd.h>
 #include <sys/sysinfo.h>
 #include <sys/wait.h>
@@ -148,8 +150,10 @@ static void fill_server_conf(struct supervisor *s)
         .write_timeout_ms = (unsigned) c->server_write_timeout,
         .drain_delay_ms = (unsigned) c->server_drain_delay,
         .max_body = c->server_max_body,
+        .max_bodies = c->server_max_bodies > c->server_max_body ? c->server_max_bodies : c->server_max_body,
         .retention_age_us = c->jobs_retention_age * 1000,
         .retention_count = c->jobs_retention_count,
+        .store_bytes = c->jobs_max_bytes,
         .idempotency_by_id = c->jobs_idempotency_by_id,
         .log_format = log_format_of(c),
         .log_level = log_level_of(c, s->options),
@@ -226,8 +230,8 @@ static void make_cgroups(struct supervisor *s)
     if (!has_layer(s, LAYER_CGROUP)) /* isolation.cgroup = none */
         return;
     buf_init(&error, 4096);
-    int err =
-        cgroups_new(&s->cgroups, s->conf->isolation_cgroup, s->server_conf.n_slots, &s->server_conf.limits, &error);
+    int err = cgroups_new(&s->cgroups, s->conf->isolation_cgroup, s->server_conf.n_slots, &s->server_conf.limits,
+                          s->ids.root ? s->ids.zygote : (uid_t) -1, &error);
     if (err)
         require_missing(s->require, LAYER_CGROUP, err, text_of(&error));
     else
@@ -381,7 +385,10 @@ static int start_zygote(struct supervisor *s, struct child *zygote)
     /* A box that asks to join a cgroup is known by the pid the kernel tells us. */
     if (setsockopt(zygote->sock, SOL_SOCKET, SO_PASSCRED, &on, sizeof(on)) < 0)
         return -errno;
-    pid_t pid = launch_zygote(&s->files, &s->ids, s->server_conf.n_slots, theirs, zygote_end, s->require);
+    struct launch_group group = { .fd = -1 };
+    if (s->cgroups)
+        group.fd = cgroups_zygote_fd(s->cgroups, &group.above);
+    pid_t pid = launch_zygote(&s->files, &s->ids, s->server_conf.n_slots, theirs, zygote_end, &group, s->require);
     if (pid < 0)
         return pid;
     zygote->pid = pid;
@@ -464,14 +471,31 @@ static void rotate(struct supervisor *s)
     s->current = !s->current;
 }
 
+/* Not one that has ended and waits to be reaped, which zygote and courier may be before it. */
+static bool server_is_there(const struct supervisor *s)
+{
+    return s->server.pid && s->server.sock >= 0;
+}
+
 static void start_due(struct supervisor *s)
 {
     rotate(s);
     struct child *children[] = { &s->server, &s->zygotes[s->current], &s->courier };
     int n = s->state_fd >= 0 ? 3 : 2;
     for (int i = 0; i < n && !s->stopping; i++)
-        if (!children[i]->pid && children[i]->start_at_us <= now_us() && (i == 0 || s->server.pid))
+        if (!children[i]->pid && children[i]->start_at_us <= now_us() && (i == 0 || server_is_there(s)))
             start_child(s, children[i]);
+}
+
+static void warn_of_readable(const char *path, const char *what)
+{
+    struct stat st;
+    char hint[PATH_MAX + 16];
+
+    if (!path || !*path || stat(path, &st) < 0 || !(st.st_mode & S_IROTH))
+        return;
+    snprintf(hint, sizeof(hint), "chmod 600 %s", path);
+    log_warn("a file with a secret can be read by every user of this machine", LOG_S("what", what) LOG_S("hint", hint));
 }
 
 static void announce(const struct supervisor *s)
@@ -498,6 +522,8 @@ static void announce(const struct supervisor *s)
     if (strncmp(s->conf->server_listen, "0.0.0.0:", 8) == 0 || strncmp(s->conf->server_listen, "[::]:", 5) == 0)
         log_warn("listening on all addresses of this machine, without TLS: whoever can reach it can send keys and "
                  "programs in the clear; put a proxy in front");
+    warn_of_readable(s->conf->server_api_key_file, "server.api_key_file");
+    warn_of_readable(s->conf->webhooks_secret_file, "webhooks.secret_file");
 }
 
 /* The first box could not take a step of the jail: its layer is one that only making a box can show. */
@@ -534,7 +560,7 @@ static void on_server(struct supervisor *s)
         fd_send(s->server.sock, &msg, sizeof(msg), NULL, 0);
     } else if (msg.type == WIRE_LONG && msg.slot < s->server_conf.n_slots) {
         if (s->cgroups)
-            cgroups_yield(s->cgroups, msg.slot, msg.serial);
+            cgroups_yield(s->cgroups, msg.slot, msg.serial, msg.status == 1);
     } else if (msg.type == WIRE_ZYGOTE_GET)
         s->zygote_wanted = true;
     else if (msg.type == WIRE_REFUSED && !s->refused) {
@@ -570,6 +596,8 @@ static void on_zygote(struct supervisor *s, struct child *zygote)
     unsigned n_tasks = 0;
     while (n_tasks < WIRE_TASKS_MAX && tasks[n_tasks] >= 0)
         n_tasks++;
+    if (n_tasks && cgroups_version(s->cgroups) == 2)
+        log_debug("a box was not born in its cgroup", LOG_I("slot", join.slot));
     int err = fd_send_now(box, &joined, sizeof(joined), tasks, n_tasks);
     while (n_tasks)
         fd_close(&tasks[--n_tasks]);
@@ -603,8 +631,11 @@ static void on_child_exit(struct supervisor *s, struct child *child, int status)
     /* That a zygote ends with its server, or with its last box when a new one has taken over, is in order.  But a server
      * that lives on and has let go of the one it needs could have another made at once, again and again. */
     if (in_order && s->ready) {
-        if (s->server.pid && child == &s->zygotes[s->current])
+        if (server_is_there(s) && child == &s->zygotes[s->current])
             back_off(child);
+        else
+            child->start_at_us =
+                now_us() + BACKOFF_FIRST_MS * 1000; /* the server's own end may be told a moment later */
         return;
     }
     log_error("process ended",
@@ -767,9 +798,9 @@ static int next_due(const struct supervisor *s)
     else {
         if (!s->server.pid)
             due = s->server.start_at_us;
-        else if (!s->zygotes[s->current].pid)
+        else if (server_is_there(s) && !s->zygotes[s->current].pid)
             due = s->zygotes[s->current].start_at_us;
-        if (s->server.pid && s->state_fd >= 0 && !s->courier.pid && s->courier.start_at_us < due)
+        if (server_is_there(s) && s->state_fd >= 0 && !s->courier.pid && s->courier.start_at_us < due)
             due = s->courier.start_at_us;
         if (rotate_at_us(s) < due)
             due = rotate_at_us(s);

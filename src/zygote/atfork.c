@@ -12,7 +12,7 @@
 #include <string.h>
 
 static bool enabled;
-static PyObject *original; /* os.register_at_fork while ours is in its place */
+static PyObject *original; /* os.register_at_fork, also for an import that has taken ours by its name */
 
 static PyObject *call_if_enabled(PyObject *function, PyObject *unused)
 {
@@ -86,10 +86,7 @@ int atfork_intercept(void)
 
 int atfork_restore(void)
 {
-    int err = set_register(original);
-
-    Py_CLEAR(original);
-    return err;
+    return set_register(original);
 }
 
 void atfork_enable(void)

@@ -2,8 +2,8 @@
 /* The end of a program, as a Python process ends.
  *
  * Called by run.c in a box.  threading and logging end in Python code, seventy pages of it that a box would copy
- * while its caller waits: where they have nothing to do they are not asked.  What must never happen here: a
- * thread that is not joined, a handler that is not flushed. */
+ * while its caller waits: where they have nothing to do they are not asked, and what they leave to be seen is done
+ * here.  What must never happen here: a thread that is not joined, a handler that is not flushed. */
 #include "finish.h"
 
 #include <stdbool.h>
@@ -12,13 +12,24 @@
 
 enum { HANDLERS_MAX = 8 };
 
+/* A handler of logging's that keeps nothing to itself: shutdown() would call its flush() and close() for nothing,
+ * unless the program has put others in their place, in the object or in its class. */
+struct handler {
+    PyObject *reference, *members;
+    Py_ssize_t n_members;
+    PyTypeObject *type;
+    unsigned version;
+};
+
 static struct {
-    PyObject *run_exitfuncs, *count_exitfuncs;
-    Py_ssize_t n_exitfuncs;                   /* when a program begins */
-    PyObject *threading, *threading_shutdown; /* the module's dictionary */
-    PyObject *logging_shutdown;               /* NULL where no import brought it in */
-    PyObject *logging_handlers, *known[HANDLERS_MAX];
-    Py_ssize_t n_known; /* the handlers that are there when a program begins: they write what they get at once */
+    PyObject *run_exitfuncs, *count_exitfuncs, *unregister;
+    Py_ssize_t n_exitfuncs;           /* when a program begins */
+    PyObject *threading;              /* the module's dictionary */
+    PyObject *shutdown, *main_thread; /* as they were in it */
+    PyObject *logging_shutdown;       /* NULL where no import brought it in, or where it has something to do */
+    PyObject *handlers;
+    struct handler known[HANDLERS_MAX]; /* those that are there when a program begins */
+    Py_ssize_t n_known;
 } py;
 
 static PyObject *attribute(const char *module, const char *name)
@@ -29,32 +40,57 @@ static PyObject *attribute(const char *module, const char *name)
     return value;
 }
 
-/* logging.shutdown() is the first that atexit was given and so the last that it calls: we do, in its place. */
+/* 1 for a handler that writes what it gets at once, or never; 0 for another, or one that is no more. */
+static int take_handler(PyObject *reference, PyObject *stderr_handler, PyObject *null_handler)
+{
+    struct handler *known = &py.known[py.n_known];
+    PyObject *handler = PyWeakref_Check(reference) ? PyWeakref_GetObject(reference) : Py_None;
+    PyObject *type = (PyObject *) Py_TYPE(handler);
+
+    if (type != stderr_handler && type != null_handler)
+        return 0;
+    PyObject *method = PyObject_GetAttrString(handler, "flush"); /* looked up once, the class has a version */
+    Py_XDECREF(method);
+    known->members = method ? PyObject_GetAttrString(handler, "__dict__") : NULL;
+    if (!known->members)
+        return -1;
+    known->n_members = PyObject_Size(known->members);
+    known->reference = Py_NewRef(reference);
+    known->type = (PyTypeObject *) Py_NewRef(type);
+    known->version = known->type->tp_version_tag;
+    py.n_known++;
+    return known->version != 0;
+}
+
+/* 1 if logging has nothing to do at the end of a program that leaves it alone. */
+static int take_handlers(PyObject *module)
+{
+    PyObject *stderr_handler = PyObject_GetAttrString(module, "_StderrHandler");
+    PyObject *null_handler = PyObject_GetAttrString(module, "NullHandler");
+    int idle = -1;
+
+    py.handlers = PyObject_GetAttrString(module, "_handlerList");
+    if (stderr_handler && null_handler && py.handlers) {
+        idle = PyList_Check(py.handlers) && PyList_GET_SIZE(py.handlers) <= HANDLERS_MAX;
+        for (Py_ssize_t i = 0; idle > 0 && i < PyList_GET_SIZE(py.handlers); i++)
+            idle = take_handler(PyList_GET_ITEM(py.handlers, i), stderr_handler, null_handler);
+    }
+    Py_XDECREF(stderr_handler);
+    Py_XDECREF(null_handler);
+    return idle;
+}
+
 static int take_logging(void)
 {
     PyObject *name = PyUnicode_FromString("logging");
     PyObject *module = name ? PyImport_GetModule(name) : NULL;
-    PyObject *unregister = attribute("atexit", "unregister");
-    PyObject *done = NULL;
-    int failed = !name || !unregister || PyErr_Occurred();
+    int idle = module ? take_handlers(module) : 0;
 
-    if (!failed && module) {
+    if (idle > 0)
         py.logging_shutdown = PyObject_GetAttrString(module, "shutdown");
-        py.logging_handlers = PyObject_GetAttrString(module, "_handlerList");
-        if (py.logging_shutdown && py.logging_handlers && PyList_Check(py.logging_handlers))
-            done = PyObject_CallOneArg(unregister, py.logging_shutdown);
-        failed = !done;
-    }
-    if (done) {
-        py.n_known = PyList_GET_SIZE(py.logging_handlers);
-        for (Py_ssize_t i = 0; i < py.n_known && i < HANDLERS_MAX; i++)
-            py.known[i] = Py_NewRef(PyList_GET_ITEM(py.logging_handlers, i));
-    }
-    Py_XDECREF(done);
-    Py_XDECREF(unregister);
     Py_XDECREF(module);
     Py_XDECREF(name);
-    return failed ? -1 : 0;
+    return idle < 0 || PyErr_Occurred() ? -1 : 0;
 }
 
 static Py_ssize_t count_exitfuncs(void)
@@ -66,6 +102,16 @@ static Py_ssize_t count_exitfuncs(void)
     return n;
 }
 
+/* threading took it of the zygote; in its namespace a box's program is the second process (spawn.c). */
+static int set_native_id(void)
+{
+    PyObject *id = PyLong_FromLong(2);
+    int err = id ? PyObject_SetAttrString(py.main_thread, "_native_id", id) : -1;
+
+    Py_XDECREF(id);
+    return err;
+}
+
 int finish_prepare(void)
 {
     PyObject *module = PyImport_ImportModule("threading");
@@ -74,11 +120,15 @@ int finish_prepare(void)
         return -1;
     py.threading = Py_NewRef(PyModule_GetDict(module));
     Py_DECREF(module);
-    py.threading_shutdown = attribute("threading", "_shutdown");
+    py.shutdown = attribute("threading", "_shutdown");
+    py.main_thread = attribute("threading", "_main_thread");
+    py.unregister = attribute("atexit", "unregister");
     py.run_exitfuncs = attribute("atexit", "_run_exitfuncs");
     py.count_exitfuncs = attribute("atexit", "_ncallbacks");
     py.n_exitfuncs = py.count_exitfuncs ? count_exitfuncs() : -1;
-    return py.threading_shutdown && py.run_exitfuncs && py.n_exitfuncs >= 0 ? 0 : -1;
+    if (!py.shutdown || !py.main_thread || !py.unregister || !py.run_exitfuncs || py.n_exitfuncs < 0)
+        return -1;
+    return set_native_id();
 }
 
 static bool holds_at_most(const char *name, Py_ssize_t n)
@@ -90,27 +140,48 @@ static bool holds_at_most(const char *name, Py_ssize_t n)
     return size >= 0 && size <= n;
 }
 
-/* No thread but the main one was started, or all are joined and forgotten; nothing waits for the main one's end or
- * will be there to see it. */
-static bool threads_are_done(void)
+static bool is_still(const char *name, const PyObject *value)
 {
-    return count_exitfuncs() == py.n_exitfuncs && holds_at_most("_active", 1) && holds_at_most("_limbo", 0)
-           && holds_at_most("_shutdown_locks", 1) && holds_at_most("_threading_atexits", 0);
+    return PyDict_GetItemString(py.threading, name) == value;
 }
 
-static bool handlers_are_known(void)
+/* No thread but the main one was started, or all are joined and forgotten; nothing waits for the main one's end. */
+static bool threads_are_done(void)
 {
-    if (py.n_known > HANDLERS_MAX || PyList_GET_SIZE(py.logging_handlers) != py.n_known)
+    return is_still("_shutdown", py.shutdown) && is_still("_main_thread", py.main_thread) && holds_at_most("_active", 1)
+           && holds_at_most("_limbo", 0) && holds_at_most("_shutdown_locks", 1)
+           && holds_at_most("_threading_atexits", 0);
+}
+
+/* What then remains of threading._shutdown(), for those who look later: __del__ and what atexit calls. */
+static void stop_main_thread(void)
+{
+    if (PyDict_SetItemString(py.threading, "_SHUTTING_DOWN", Py_True) < 0
+        || PyObject_SetAttrString(py.main_thread, "_tstate_lock", Py_None) < 0
+        || PyObject_SetAttrString(py.main_thread, "_is_stopped", Py_True) < 0)
+        PyErr_Clear();
+}
+
+static bool is_untouched(const struct handler *known)
+{
+    return Py_TYPE(PyWeakref_GetObject(known->reference)) == known->type
+           && known->type->tp_version_tag == known->version && PyObject_Size(known->members) == known->n_members;
+}
+
+/* Nothing is there that logging.shutdown() would flush, and nothing that could yet bring it in. */
+static bool logging_is_idle(void)
+{
+    if (!py.logging_shutdown || count_exitfuncs() != py.n_exitfuncs || PyList_GET_SIZE(py.handlers) != py.n_known)
         return false;
     for (Py_ssize_t i = 0; i < py.n_known; i++)
-        if (PyList_GET_ITEM(py.logging_handlers, i) != py.known[i])
+        if (PyList_GET_ITEM(py.handlers, i) != py.known[i].reference || !is_untouched(&py.known[i]))
             return false;
     return true;
 }
 
-static void call_quietly(PyObject *function)
+static void call_quietly(PyObject *function, PyObject *argument)
 {
-    PyObject *done = PyObject_CallNoArgs(function);
+    PyObject *done = PyObject_CallFunctionObjArgs(function, argument, NULL);
     if (!done)
         PyErr_WriteUnraisable(function);
     Py_XDECREF(done);
@@ -143,17 +214,89 @@ static int flush_std(const char *name)
     return done ? 0 : -1;
 }
 
-int finish_python(PyObject *main_dict)
+static void end_threads(void)
 {
-    if (!threads_are_done())
-        call_quietly(py.threading_shutdown);
-    call_quietly(py.run_exitfuncs);
-    if (py.logging_shutdown && !handlers_are_known())
-        call_quietly(py.logging_shutdown);
+    PyObject *shutdown = PyDict_GetItemString(py.threading, "_shutdown"); /* the program's own, maybe */
+
+    if (threads_are_done())
+        stop_main_thread();
+    else
+        call_quietly(shutdown ? shutdown : py.shutdown, NULL);
+}
+
+static void call_exitfuncs(void)
+{
+    if (logging_is_idle())
+        call_quietly(py.unregister, py.logging_shutdown);
+    call_quietly(py.run_exitfuncs, NULL);
+}
+
+/* What sys holds of the program: its files and its exception. */
+static void clear_sys(void)
+{
+    static const char *const files[][2] = { { "stdin", "__stdin__" },
+                                            { "stdout", "__stdout__" },
+                                            { "stderr", "__stderr__" } };
+    static const char *const last[] = { "last_type", "last_value", "last_traceback" };
+
+    for (size_t i = 0; i < sizeof(files) / sizeof(*files); i++) {
+        PyObject *file = PySys_GetObject(files[i][1]);
+        if (file && PySys_GetObject(files[i][0]) != file)
+            PySys_SetObject(files[i][0], file);
+    }
+    for (size_t i = 0; i < sizeof(last) / sizeof(*last); i++)
+        if (PySys_GetObject(last[i]))
+            PySys_SetObject(last[i], Py_None);
+    PyErr_Clear();
+}
+
+/* What no module holds goes first; then all that __main__ alone holds, which the collector finds with the names in
+ * it that __del__ uses still there; and only what is left loses them. */
+static void clear_main(PyObject **main_dict)
+{
+    PyObject *modules = PyImport_GetModuleDict();
+
+    PyGC_Collect();
+    clear_sys();
+    PyObject *module = PyDict_GetItemString(modules, "__main__");
+    PyObject *left = module && PyModule_Check(module) ? PyWeakref_NewRef(module, NULL) : NULL;
+    if (module)
+        PyDict_DelItemString(modules, "__main__");
+    Py_CLEAR(*main_dict);
+    PyGC_Enable();
+    PyGC_Collect();
+    module = left ? PyWeakref_GetObject(left) : Py_None;
+    if (module != Py_None) {
+        Py_INCREF(module);
+        _PyModule_Clear(module);
+        Py_DECREF(module);
+    }
+    Py_XDECREF(left);
+    PyErr_Clear();
+}
+
+/* As after any script: a file that the program has put in stdout's place shows what it holds before all that follows. */
+static void flush_first(void)
+{
+    static const char *const files[] = { "stderr", "stdout" };
+
+    for (size_t i = 0; i < sizeof(files) / sizeof(*files); i++) {
+        PyObject *file = Py_XNewRef(PySys_GetObject(files[i]));
+        PyObject *done = file ? PyObject_CallMethod(file, "flush", NULL) : NULL;
+        Py_XDECREF(done);
+        Py_XDECREF(file);
+        PyErr_Clear();
+    }
+}
+
+int finish_python(PyObject **main_dict)
+{
+    flush_first();
+    end_threads();
+    call_exitfuncs();
     bool unflushed = flush_std("stdout") < 0;
     unflushed = flush_std("stderr") < 0 || unflushed;
-    _PyModule_ClearDict(main_dict);
-    PyGC_Collect();
+    clear_main(main_dict);
     flush_std("__stdout__");
     flush_std("__stderr__");
     PyErr_Clear();

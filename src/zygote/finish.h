@@ -10,8 +10,9 @@
 int finish_prepare(void);
 
 /* What Py_FinalizeEx() does that a program can see: threads are joined, atexit runs, streams are flushed, the
- * objects of @main_dict are dropped (their __del__ may print).  Blocks as long as the program's threads run.  0, or
+ * objects of __main__ are dropped (their __del__ may print), @main_dict with them.  Blocks as long as the program's
+ * threads run.  0, or
  * -1 when what was printed could not be written; no Python exception is set afterwards. */
-int finish_python(PyObject *main_dict);
+int finish_python(PyObject **main_dict);
 
 #endif

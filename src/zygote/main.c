@@ -3,7 +3,7 @@
  *
  * Started by the supervisor as pid 1 of its own pid namespace and root of its
  * own user namespace, inside the jail's root file system, with descriptors
- * 3 (supervisor), 4 (server) and 5 (hatchery-init).  When it dies the kernel
+ * 3 (supervisor), 4 (server), 5 (hatchery-init) and 6 (cgroup v2: the boxes' groups).  When it dies the kernel
  * kills every box with it.  What must never be here: a key, a client's data,
  * a second thread.
  *
@@ -27,7 +27,7 @@
 #include <string.h>
 #include <sys/signalfd.h>
 
-enum { SUPERVISOR_FD = 3, SERVER_FD = 4, INIT_FD = 5 };
+enum { SUPERVISOR_FD = 3, SERVER_FD = 4, INIT_FD = 5, GROUPS_FD = 6 };
 enum { EXIT_CANNOT = 3 }; /* the supervisor does not start us again for it */
 
 /* What programs see: contract.md's list and nothing of whoever started the server. */
@@ -65,7 +65,7 @@ static int drop_powers(void)
 
 static void set_close_on_exec(void)
 {
-    for (int fd = SUPERVISOR_FD; fd <= INIT_FD; fd++)
+    for (int fd = SUPERVISOR_FD; fd <= GROUPS_FD; fd++)
         fcntl(fd, F_SETFD, FD_CLOEXEC);
 }
 
@@ -130,7 +130,9 @@ static int prepare(struct zygote *zygote)
 
 int main(void)
 {
-    static struct zygote zygote = { .supervisor_fd = SUPERVISOR_FD, .server_fd = SERVER_FD, .init_fd = INIT_FD };
+    static struct zygote zygote = {
+        .supervisor_fd = SUPERVISOR_FD, .server_fd = SERVER_FD, .init_fd = INIT_FD, .groups_fd = GROUPS_FD
+    };
     const struct wire_msg warm = { .type = WIRE_WARM };
 
     set_close_on_exec();

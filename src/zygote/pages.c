@@ -13,6 +13,7 @@
 #include <malloc.h>
 #include <stdbool.h>
 #include <stdint.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
@@ -82,15 +83,16 @@ void pages_prepare(void)
 #define MADV_COLLAPSE 25 /* <linux/mman.h> of 6.1 */
 #endif
 
-/* obmalloc.c of CPython 3.11: pools of 16 KiB, blocks of 16 to 512 bytes, a header of 48 bytes. */
-enum { POOL_SIZE = 16384, POOL_HEADER = 48, BLOCK_MAX = 512, BLOCK_STEP = 16 };
+/* obmalloc.c of CPython 3.11: pools of 16 KiB, blocks of 16 to 512 bytes, a header of 48 bytes.  Another allocator has
+ * no pool whose beginning would be seen: FILL_MAX of each size is all that it loses. */
+enum { POOL_SIZE = 16384, POOL_HEADER = 48, BLOCK_MAX = 512, BLOCK_STEP = 16, FILL_MAX = 1 << 20 };
 
 /* Take all free blocks that lie between the blocks in use, so that what a box allocates comes from pools that are
  * its own from the first byte to the last. */
 static void fill_pools(void)
 {
     for (size_t size = BLOCK_STEP; size <= BLOCK_MAX; size += BLOCK_STEP)
-        for (int i = 0; i < 65536; i++) {
+        for (size_t taken = 0; taken < FILL_MAX; taken += size) {
             void *block = PyObject_Malloc(size);
             if (!block || (uintptr_t) block % POOL_SIZE == POOL_HEADER)
                 break;
@@ -142,7 +144,8 @@ static int own_a_page(struct dl_phdr_info *object, size_t size, void *unused)
         if (mprotect((void *) start, length, PROT_WRITE | kept) < 0)
             continue;
         *first = *first;
-        mprotect((void *) start, length, kept);
+        if (mprotect((void *) start, length, kept) < 0)
+            abort(); /* code that could be written to would be in every box */
     }
     return 0;
 }

@@ -3,7 +3,7 @@
 
 Executed once in the zygote in a namespace of its own, before any program.  The C
 side (run.c) keeps compile_program() and open_source(); a program finds them by no name.
-Everything but open_source() has done its work before the program's first line runs.
+Everything but open_source() and LateSsl has done its work before the program's first line runs.
 """
 import __future__
 import ast
@@ -258,3 +258,29 @@ def open_source(name, *rest, **named):
     if name == FILENAME:
         return Source(program)
     return open(name, *rest, **named)
+
+
+class LateSsl:
+    """What asyncio has for the ssl that it was imported without (warm.c): the module, from the first use on."""
+
+    def __getattr__(self, name):
+        if name == "SSLSocket" and "ssl" not in sys.modules:
+            return ()  # isinstance() asks: nobody can have made one
+        return getattr(give_ssl(), name)
+
+
+def give_ssl():
+    import ssl
+    for module in without_ssl:
+        module.ssl = ssl
+        if module.__name__ == "asyncio.sslproto":
+            module.SSLAgainErrors = ssl.SSLWantReadError, ssl.SSLSyscallError
+    return ssl
+
+
+without_ssl = [module for name, module in sys.modules.items()
+               if name.startswith("asyncio.") and getattr(module, "ssl", module) is None]
+for module in without_ssl:
+    module.ssl = LateSsl()
+if "ssl" in sys.modules:  # another import has brought it in
+    give_ssl()

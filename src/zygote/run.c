@@ -233,7 +233,7 @@ static void end_by_exception(struct ending *end, bool compiling)
 /* What was printed could not be written: the exit code is CPython's. */
 static void finish(struct ending *end)
 {
-    if (finish_python(py.main_dict) < 0) {
+    if (finish_python(&py.main_dict) < 0) {
         if (end->kind == OUTCOME_OK)
             end->kind = OUTCOME_EXIT;
         end->exit_code = 120;

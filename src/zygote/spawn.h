@@ -18,6 +18,7 @@ struct zygote {
     struct wire_zygote_conf conf;
     struct box box;
     int supervisor_fd, server_fd, init_fd;
+    int groups_fd; /* cgroup v2: the directory with the boxes' groups; -1: none to be born in */
     int self_pidfd;
     struct brood slots[WIRE_SLOTS_MAX]; /* conf.n_slots are used */
 };

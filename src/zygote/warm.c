@@ -133,22 +133,23 @@ static bool next_name(const char **list, char name[static 256])
 }
 
 /* asyncio imports ssl, and with it OpenSSL, a third of the interpreter that each box would be a copy of, for
- * connections that no box can make.  It goes without, unless the list names ssl too; a program's own `import ssl`
- * finds it as ever. */
-static int hide_ssl(const char *names)
+ * connections that no box can make.  It goes without; a program's own `import ssl` finds it as ever, and asyncio gets
+ * it when it is used (prelude.py).  Other modules may define less without it: they are not kept from it. */
+static PyObject *import_without_ssl(const char *name)
 {
-    char name[256];
+    PyObject *modules = PyImport_GetModuleDict();
+    bool hide = strcmp(name, "asyncio") == 0 && !PyDict_GetItemString(modules, "ssl");
 
-    while (next_name(&names, name))
-        if (strcmp(name, "ssl") == 0)
-            return 0;
-    return PyDict_SetItemString(PyImport_GetModuleDict(), "ssl", Py_None);
-}
-
-static void show_ssl(void)
-{
-    if (PyDict_GetItemString(PyImport_GetModuleDict(), "ssl") == Py_None)
-        PyDict_DelItemString(PyImport_GetModuleDict(), "ssl");
+    if (hide && PyDict_SetItemString(modules, "ssl", Py_None) < 0)
+        return NULL;
+    PyObject *module = PyImport_ImportModule(name);
+    if (hide && PyDict_GetItemString(modules, "ssl") == Py_None) {
+        PyObject *type, *value, *tb;
+        PyErr_Fetch(&type, &value, &tb);
+        PyDict_DelItemString(modules, "ssl");
+        PyErr_Restore(type, value, tb);
+    }
+    return module;
 }
 
 static void import_all(const char *names)
@@ -156,7 +157,7 @@ static void import_all(const char *names)
     char name[256];
 
     while (next_name(&names, name)) {
-        PyObject *module = PyImport_ImportModule(name);
+        PyObject *module = import_without_ssl(name);
         if (!module)
             log_python_error("import failed: programs will import it themselves, or fail as it did", name);
         Py_XDECREF(module);
@@ -173,15 +174,22 @@ static int add_home(void)
     return err;
 }
 
-/* Nothing that exists now is ever freed: keep the collector from touching (and so copying) its pages. */
+/* Nothing that exists now is ever freed: keep the collector from touching (and so copying) its pages.  But for the
+ * names of __main__, which go at a program's end as the collector finds them (finish.c). */
 static int freeze(void)
 {
     PyObject *gc = PyImport_ImportModule("gc");
+    PyObject *module = PyImport_AddModule("__main__");
+    PyObject *main_dict = module ? PyModule_GetDict(module) : NULL;
     PyGC_Collect();
     PyObject *done = gc ? PyObject_CallMethod(gc, "freeze", NULL) : NULL;
+    if (main_dict && PyObject_GC_IsTracked(main_dict)) {
+        PyObject_GC_UnTrack(main_dict);
+        PyObject_GC_Track(main_dict);
+    }
     Py_XDECREF(gc);
     Py_XDECREF(done);
-    return done ? 0 : -1;
+    return done && main_dict ? 0 : -1;
 }
 
 /* There is no /proc to count threads in: unshare(2) of the signal handlers is refused when there is
@@ -196,10 +204,9 @@ int warm_python(const struct wire_zygote_conf *conf)
     if (initialize_on_pipes() < 0)
         return -1;
     limit_math_threads(&conf->limits);
-    int err = atfork_intercept() < 0 || hide_ssl(conf->imports) < 0 ? -1 : 0;
+    int err = atfork_intercept() < 0 ? -1 : 0;
     if (!err)
         import_all(conf->imports);
-    show_ssl();
     if (err || run_prepare(&conf->limits) < 0 || atfork_restore() < 0 || freeze() < 0 || add_home() < 0) {
         log_python_error("the interpreter could not be prepared", "prelude");
         return -1;

@@ -33,6 +33,21 @@ def test_a_long_program_yields_to_those_that_begin(server):
     service.wait_for(lambda: server.run("print()") and len(set(weights(server).values())) == 1, 10, "it is restored")
 
 
+@pytest.mark.skipif(os.getuid() != 0, reason="an ordinary user may have no cgroups")
+def test_a_crowd_yields_sooner(make_server):
+    server = make_server(config="[log]\nformat = json\nlevel = debug\n")
+
+    def yields_as(code):
+        server.run(code)
+        return {line["as"] for line in server.log() if line["msg"] == "a box yields"}
+
+    assert yields_as("import time\ntime.sleep(0.5)") == {"long"}
+    crowd = ("import threading, time\nfor i in range(10):\n"
+             "    threading.Thread(target=time.sleep, args=(60,), daemon=True).start()\ntime.sleep(0.2)\n")
+    # A busy machine may take longer for the threads than it takes to be long.
+    service.wait_for(lambda: "a crowd" in yields_as(crowd), 30, "a crowd was one before it was long")
+
+
 def test_memory_that_a_child_ate_ends_the_run(server):
     code = ("import os, time\nprint('begun', flush=True)\n"
             "if os.fork() == 0:\n    held = bytearray(b'x' * (1 << 30))\n"

@@ -111,6 +111,33 @@ def test_a_box_is_in_its_group_and_sees_none_of_it(make_server):
         assert not own_group(server.child(name)).name.startswith("box-")
 
 
+def test_boxes_are_born_in_their_groups(make_server):
+    """A move waits for all forks of the host, so a bomb in one box would hold up the making of others."""
+    server = make_server(config="[log]\nformat = json\nlevel = debug\n")
+    assert own_group(server.child("zygote")) == base_of(server) / "zygote"
+    for n in range(8):
+        assert server.run(f"return {n}").response["result"] == n
+    words = [line["msg"] for line in server.log()]
+    assert "box ready" in words and "a box was not born in its cgroup" not in words
+
+
+def test_a_group_that_can_only_be_joined(make_server):
+    """Where the zygote may not fork into a group, its boxes join by their own hand."""
+    server = make_server(config="[log]\nformat = json\nlevel = debug\n")
+    for slot in base_of(server).glob("box-*"):
+        os.chown(slot / "cgroup.procs", 0, 0)
+        os.chmod(slot / "cgroup.procs", 0o600)
+
+    def joined():
+        assert server.run("return 1").response["result"] == 1
+        return [line for line in server.log() if line["msg"] == "a box was not born in its cgroup"]
+
+    wait_for(joined, 60, "a box joined")
+    for slot in base_of(server).glob("box-*"):
+        for pid in read(slot / "cgroup.procs").split():
+            assert own_group(int(pid)) == slot
+
+
 def test_memory_ends_the_whole_run(make_server):
     server = make_server(env={"HATCHERY_LIMITS_MEMORY": "96M"})
     reply = server.run("""

@@ -194,3 +194,9 @@ def test_a_line_says_what_was_seen(crafted, name, mdwe, status, line):
 def test_no_attempt_is_no_success():
     done, (made, *_) = selftest("--only", "there is no such attempt")
     assert done.returncode == 1 and made == 0
+
+
+def test_what_no_cgroup_can_refuse_is_left_out():
+    done = hatchery("selftest", "--only", "memory/heap", env={"HATCHERY_ISOLATION_CGROUP": "none"})
+    assert "left out memory " in done.stdout and "isolation.require does not name cgroup" in done.stdout, done
+    assert "0 attempts were made" in done.stdout and done.returncode == 1

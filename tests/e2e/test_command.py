@@ -9,6 +9,7 @@ import time
 
 import pytest
 
+from receiver import SECRET
 from service import HATCHERY, ROOT, environment, hatchery, lacks, wait_for
 
 CONF_DEF = (ROOT / "src" / "base" / "conf.def").read_text()
@@ -101,6 +102,19 @@ def test_the_key_file(make_server, tmp_path):
         assert "from-the-file" not in server.log_text() + server.announcement
 
 
+def test_a_key_file_that_everybody_can_read(make_server, tmp_path):
+    for name, text, variable in (("key", "k", "API_KEY_FILE"), ("hooks", SECRET, "HATCHERY_WEBHOOKS_SECRET_FILE")):
+        path = tmp_path / name
+        path.write_text(text)
+        path.chmod(0o604)
+        env = {variable: str(path)}
+        server = make_server(key=None if name == "key" else "k", env=env)
+        line = next(line for line in server.log() if "can be read by every user" in line["msg"])
+        assert line["level"] == "warn" and line["hint"] == f"chmod 600 {path}"
+        path.chmod(0o600)
+        assert "every user" not in make_server(key=None if name == "key" else "k", env=env).log_text()
+
+
 def test_the_key_is_not_to_be_seen(make_server):
     server = make_server(key="a-key-to-look-for")
     for pid in [server.pid, server.child("server"), server.child("zygote")]:
@@ -132,7 +146,7 @@ def test_flags_over_environment(make_server, tmp_path):
     assert server.run("return 1").response["result"] == 1, "--listen counts"
     assert not (tmp_path / "never").exists()
     result = hatchery("run", "--timeout", "1", "-", env={"HATCHERY_LIMITS_TIMEOUT_DEFAULT": "200"}, stdin="while 1: pass")
-    assert "timed out after 1 seconds" in result.stderr
+    assert "timed out after 1 second" in result.stderr
 
 
 def test_config_in_the_environment(make_server, tmp_path):
@@ -317,7 +331,7 @@ def test_run_out_of_time():
     result = hatchery("run", "--timeout", "1", "-", stdin="print('so far')\nwhile True: pass")
     assert result.returncode == 124
     assert result.stdout == "so far\n"
-    assert result.stderr == "hatchery: Execution timed out after 1 seconds\n"
+    assert result.stderr == "hatchery: Execution timed out after 1 second\n"
 
 
 def test_run_out_of_memory():

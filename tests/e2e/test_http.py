@@ -3,6 +3,7 @@
 import contextlib
 import errno
 import os
+import select
 import socket
 import struct
 import threading
@@ -461,6 +462,30 @@ def test_a_client_that_drips_does_not_win_time(hasty, start, drip):
                 break
             assert time.monotonic() - began < 20
         assert b" 408 " in raw.buffer.split(b"\r\n")[0]
+
+
+def test_bodies_in_hand_have_a_bound_in_all(make_server):
+    """Each is within max_body; together they are more than there is room for."""
+    service = make_server(env={"HATCHERY_SERVER_MAX_BODIES": "8M"})
+    large = head("POST", EXECUTE, "Content-Length: 5000000") + b"x" * 3000000
+    with contextlib.ExitStack() as stack:
+        raws = [stack.enter_context(Raw(service, large)) for _ in range(3)]
+        ready, _, _ = select.select([raw.sock for raw in raws], [], [], 20)
+        refused = next(raw for raw in raws if raw.sock in ready)
+        reply = refused.reply()
+        assert reply.status == 503 and "server.max_bodies" in reply["error"] and reply.headers["retry-after"] == "1"
+        refused.close()
+        held = [raw for raw in raws if raw is not refused]
+        assert wait_for(lambda: service.run("return 1").status == 200), "there is room for a small one"
+        # One of them is refused itself where it arrives beside the run that asks.
+        wait_for(lambda: stack.enter_context(Raw(service, large[:-700000])) and
+                 service.run("#" + "x" * 200000).status == 503, 10, "there is none for a larger one")
+        held[0].close()
+        wait_for(lambda: service.run("#" + "x" * 200000).status == 200, 10, "room again: a client has gone")
+        held[1].send(b"x" * 2000000)
+        assert held[1].reply().status == 400
+    for _ in range(10):
+        assert service.run("#" + "x" * 900000 + "\nreturn 1").status == 200, "what was answered counts no more"
 
 
 def test_a_run_may_take_longer_than_any_deadline_of_its_connection(hasty):

@@ -166,7 +166,7 @@ def test_wall_clock(small):
     for members, seconds in (({}, 2), ({"timeout": 1}, 1)):
         reply = small.run("print('before')\nwhile True: pass", **members)
         assert reply.status == 408
-        assert reply["error"] == f"Execution timed out after {seconds} seconds"
+        assert reply["error"] == f"Execution timed out after {seconds} second{'' if seconds == 1 else 's'}"
         assert reply["stdout"] == "before\n"
     reply = small.run("print(1)", timeout=5)
     assert reply.status == 400

@@ -59,6 +59,7 @@ static void start_once(void)
         .idle_timeout_ms = 3600000,
         .write_timeout_ms = 3600000,
         .max_body = BODY_MAX,
+        .max_bodies = 2 * BODY_MAX,
         .key_ok = key_ok,
     };
 

@@ -8,6 +8,7 @@
 #include <assert.h>
 #include <errno.h>
 #include <jansson.h>
+#include <stdlib.h>
 #include <string.h>
 
 enum { DEPTH = 512 };
@@ -59,10 +60,34 @@ static void check_string(const char *p, size_t n)
     buf_free(&b);
 }
 
+/* What is read without a tree is what jansson reads. */
+static void check_flat(const char *p, size_t n)
+{
+    struct json_member members[4];
+    char *room = xmalloc(n + 1);
+    int count = json_read_flat(p, n, members, 4, room);
+
+    assert(count == -EINVAL || (count > 0 && count <= 4));
+    json_t *tree = count > 0 ? json_loadb(p, n, JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, NULL) : NULL;
+    assert(count < 0 || json_object_size(tree) == (size_t) count);
+    for (int i = 0; i < count; i++) {
+        const struct json_member *m = &members[i];
+        const json_t *value = json_object_getn(tree, m->name, m->name_len);
+        assert(m->is_number == json_is_integer(value) && !m->string == !json_is_string(value));
+        if (m->string)
+            assert(m->len == json_string_length(value) && memcmp(m->string, json_string_value(value), m->len + 1) == 0);
+        else
+            assert(json_number_value(value) == m->number);
+    }
+    json_decref(tree);
+    free(room);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     check_check((const char *) data, size);
     check_string((const char *) data, size);
+    check_flat((const char *) data, size);
     return 0;
 }

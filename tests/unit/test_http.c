@@ -126,6 +126,7 @@ static const struct http_conf usual = {
     .idle_timeout_ms = 60000,
     .write_timeout_ms = 60000,
     .max_body = 1 << 20,
+    .max_bodies = 2 << 20,
     .key_ok = key_ok,
 };
 

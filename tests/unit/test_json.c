@@ -509,12 +509,92 @@ static void test_count(void **state)
     assert_int_equal(count("\"\\\\\",,"), 3);
 }
 
+/* Beside jansson: what is read without a tree is the same, and what needs a tree is left to it. */
+static void check_flat(const char *text, size_t n, bool flat)
+{
+    struct json_member members[4];
+    char *copy = malloc(n + 1), *room = malloc(n + 1); /* of that size, for AddressSanitizer */
+    memcpy(copy, text, n);
+    copy = realloc(copy, n ? n : 1);
+    room = realloc(room, n ? n : 1);
+    int count = json_read_flat(copy, n, members, 4, room);
+
+    if (flat != (count >= 0))
+        fail_msg("%.*s: %d", (int) n, text, count);
+    json_t *tree = flat ? json_loadb(text, n, JSON_REJECT_DUPLICATES, NULL) : NULL;
+    assert_int_equal(flat, tree != NULL);
+    for (int i = 0; i < count; i++) {
+        const struct json_member *m = &members[i];
+        const json_t *value = json_object_getn(tree, m->name, m->name_len);
+        assert_non_null(value);
+        assert_int_equal(m->is_number, json_is_number(value));
+        assert_int_equal(m->string != NULL, json_is_string(value));
+        if (m->string) {
+            assert_int_equal(m->len, json_string_length(value));
+            assert_memory_equal(m->string, json_string_value(value), m->len + 1);
+        } else
+            assert_true(m->number == json_number_value(value));
+    }
+    assert_int_equal(json_object_size(tree), count > 0 ? count : 0);
+    json_decref(tree);
+    free(copy);
+    free(room);
+}
+
+#define FLAT(text) check_flat(text, sizeof(text) - 1, true)
+#define TREE(text) check_flat(text, sizeof(text) - 1, false)
+
+static void test_read_flat(void **state)
+{
+    static const char whole[] = " {\"code\": \"p(\\\"\\u00e9\\u20ac\\n\\t\\/\\\\\\b\\f\\r\\\")\", \"timeout\":30 } ";
+
+    (void) state;
+    FLAT("{\"a\": \"\"}");
+    FLAT("\t{ \"a\" : \"x\" ,\r\n\"b\":0 , \"\": 999999999 }\n");
+    FLAT("{\"a\": \"\xc3\xa9\xe2\x82\xac\xf0\x9f\x90\xa3\", \"\xc3\xa9\": \"\x7f\"}");
+    FLAT("{\"a\": \"\\u0001\\u007F\\u0080\\u07ff\\u0800\\uFfFf\"}");
+    FLAT("{\"1\":1,\"2\":2,\"3\":3,\"4\":4}");
+    /* good JSON that needs a tree */
+    TREE("{}");
+    TREE("{\"a\": null}");
+    TREE("{\"a\": [1]}");
+    TREE("{\"a\": {}}");
+    TREE("{\"a\": -1}");
+    TREE("{\"a\": 1.0}");
+    TREE("{\"a\": 1e3}");
+    TREE("{\"a\": 1000000000}");
+    TREE("{\"a\": \"\\ud83d\\udc23\"}");
+    TREE("{\"a\": \"\\u0000\"}");
+    TREE("{\"\\u0061\": 1}");
+    TREE("{\"1\":1,\"2\":2,\"3\":3,\"4\":4,\"5\":5}");
+    /* none */
+    TREE("");
+    TREE("{");
+    TREE("[\"a\"]");
+    TREE("{\"a\": 1, \"a\": 2}");
+    TREE("{\"a\": 01}");
+    TREE("{\"a\": 1 2}");
+    TREE("{\"a\": 1,}");
+    TREE("{\"a\": 1}}");
+    TREE("{\"a\" 1}");
+    TREE("{\"a\": \"\\x\"}");
+    TREE("{\"a\": \"\\u12\"}");
+    TREE("{\"a\": \"\n\"}");
+    TREE("{\"a\": \"\xc0\x80\"}");
+    TREE("{\"a\": \"\xed\xa0\x80\"}");
+    TREE("{\"a\": \"x\0y\"}");
+    TREE("{\"a\": \"x\"}\0");
+    for (size_t n = 0; n < sizeof(whole) - 1; n++)
+        check_flat(whole, n, n >= sizeof(whole) - 2);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_check),    cmocka_unit_test(test_prefixes),    cmocka_unit_test(test_depth),
-        cmocka_unit_test(test_utf8),     cmocka_unit_test(test_add_string),  cmocka_unit_test(test_round_trip),
-        cmocka_unit_test(test_add_full), cmocka_unit_test(test_add_seconds), cmocka_unit_test(test_count),
+        cmocka_unit_test(test_check),     cmocka_unit_test(test_prefixes),    cmocka_unit_test(test_depth),
+        cmocka_unit_test(test_utf8),      cmocka_unit_test(test_add_string),  cmocka_unit_test(test_round_trip),
+        cmocka_unit_test(test_add_full),  cmocka_unit_test(test_add_seconds), cmocka_unit_test(test_count),
+        cmocka_unit_test(test_read_flat),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -276,6 +276,8 @@ static const struct telling tellings[] = {
     { OUTCOME_SIGNAL, 178, 50, 0, "", "x", 400, "signal", "Killed by signal 50 (SIG?)", "Killed by signal 50 (SIG?)" },
     { OUTCOME_TIMEOUT, 137, 0, 30000, "", "x", 408, "timeout", "Execution timed out after 30 seconds",
       "Execution timed out after 30 seconds" },
+    { OUTCOME_TIMEOUT, 137, 0, 1000, "", "x", 408, "timeout", "Execution timed out after 1 second",
+      "Execution timed out after 1 second" },
     { OUTCOME_TIMEOUT, 137, 0, 1500, "", "x", 408, "timeout", "Execution timed out after 1.5 seconds",
       "Execution timed out after 1.5 seconds" },
     { OUTCOME_MEMORY, 137, SIGKILL, 0, "MemoryError", "x", 400, "memory", "Memory limit exceeded (512 MiB)",

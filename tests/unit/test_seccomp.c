@@ -435,6 +435,96 @@ static void test_foreign(void **state)
             assert_int_equal(ask(AUDIT_ARCH_X86_64, nr | 0x40000000, 0, 0), KILL); /* x32 */
 }
 
+/* --- the two parts, each alone --- */
+
+/* The calls that the zygote makes for a box, and whose rules are in a box's own part. */
+static const char *const setup[] = {
+    "capset",      "clone",   "close_range", "dup3",          "execveat",  "landlock_restrict_self",
+    "mount",       "prctl",   "prlimit64",   "recvmsg",       "seccomp",   "sendmsg",
+    "setgroups",   "setns",   "setpriority", "setdomainname", "setresgid", "setresuid",
+    "sethostname", "unshare",
+};
+
+static bool is_setup(int nr)
+{
+    for (unsigned i = 0; i < sizeof(setup) / sizeof(*setup); i++)
+        if (seccomp_syscall_resolve_name(setup[i]) == nr)
+            return true;
+    return false;
+}
+
+/* Values of arguments that one rule or another looks for, among others that none does. */
+static const uint64_t probes[] = { 0,
+                                   1,
+                                   2,
+                                   3,
+                                   4,
+                                   AF_UNIX | SOCK_STREAM,
+                                   SIGCHLD,
+                                   BOX_CONTROL_FD,
+                                   BOX_CONTROL_FD | 1ULL << 32,
+                                   PR_SET_NAME,
+                                   PR_SET_DUMPABLE,
+                                   PR_SET_SECCOMP,
+                                   F_SETFL,
+                                   O_DIRECT,
+                                   MAP_HUGETLB,
+                                   CLONE_NEWUSER,
+                                   CLONE_NEWPID | CLONE_PIDFD | CLONE_VM | CLONE_VFORK | SIGCHLD,
+                                   MSG_OOB,
+                                   TCGETS,
+                                   0x1002,
+                                   ANY_ARG,
+                                   UINT64_MAX };
+
+static void check_parts(const struct seccomp_data *data)
+{
+    uint32_t by_shared = run_one(&shared, data), by_own = run_one(&own, data), by_whole = run_one(&filter, data);
+    bool of_setup = is_setup(data->nr);
+
+    if (by_shared != (of_setup ? PASS : by_whole))
+        fail_msg("the shared part answers call %d with %x", data->nr, by_shared);
+    if (by_own != (of_setup ? by_whole : PASS))
+        fail_msg("a box's own part answers call %d with %x", data->nr, by_own);
+}
+
+/* What zygote and init are held by is the whole filter but for these calls; what a box adds is those and no more. */
+static void test_parts(void **state)
+{
+    enum { N = sizeof(probes) / sizeof(*probes) };
+    struct seccomp_data data = { .arch = native_arch() };
+
+    (void) state;
+    for (data.nr = 0; data.nr < NR_MAX; data.nr++)
+        for (unsigned i = 0; i < N; i++)
+            for (unsigned arg = 0; arg < 6; arg++) {
+                for (unsigned other = 0; other < 6; other++)
+                    data.args[other] = probes[(i + other) % N];
+                data.args[arg] = probes[i];
+                check_parts(&data);
+            }
+    for (unsigned i = 0; i < sizeof(setup) / sizeof(*setup); i++)
+        assert_true(exists(setup[i]));
+}
+
+/* A call of another ABI ends the process by either part; x32's numbers are no calls that a box is made with. */
+static void test_parts_foreign(void **state)
+{
+    struct seccomp_data data = { 0 };
+
+    (void) state;
+    for (data.nr = -1; data.nr < NR_MAX; data.nr++) {
+        data.arch = native_arch() == AUDIT_ARCH_X86_64 ? AUDIT_ARCH_I386 : AUDIT_ARCH_X86_64;
+        assert_int_equal(run_one(&shared, &data), KILL);
+        assert_int_equal(run_one(&own, &data), KILL);
+        data.arch = AUDIT_ARCH_X86_64;
+        struct seccomp_data x32 = data;
+        x32.nr |= 0x40000000;
+        if (data.nr >= 0)
+            assert_int_equal(run_one(&shared, &x32), KILL);
+    }
+}
+
 /* --- installed --- */
 
 /* A child under the filter: what it returned, or minus the signal that ended it. */
@@ -654,7 +744,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_plain),   cmocka_unit_test(test_arguments), cmocka_unit_test(test_guards),
         cmocka_unit_test(test_limits),  cmocka_unit_test(test_direct),    cmocka_unit_test(test_everything_else),
-        cmocka_unit_test(test_foreign), cmocka_unit_test(test_kernel),
+        cmocka_unit_test(test_foreign), cmocka_unit_test(test_parts),     cmocka_unit_test(test_parts_foreign),
+        cmocka_unit_test(test_kernel),
 #ifdef __x86_64__
         cmocka_unit_test(test_int80),
 #endif

@@ -13,6 +13,7 @@
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/file.h>
 #include <sys/mman.h>
 #include <sys/mount.h>
 #include <sys/socket.h>
@@ -64,7 +65,12 @@ static int try_thread(void)
     return err ? err : pthread_join(thread, NULL);
 }
 
+TRY(lock_record, fcntl(open("jobs.db", O_RDWR | O_CREAT, 0600), F_SETLK, &(struct flock){ .l_type = F_WRLCK }))
+
 /* what it must not have */
+TRY(lock, flock(open(".", O_RDONLY), LOCK_EX | LOCK_NB))
+TRY(lease, fcntl(open("leased", O_RDONLY | O_CREAT, 0600), F_SETLEASE, F_RDLCK))
+TRY(lease_wide, syscall(SYS_fcntl, open("leased", O_RDONLY | O_CREAT, 0600), 0x100000000 | F_SETLEASE, F_RDLCK))
 TRY(read_passwd, open("/etc/passwd", O_RDONLY))
 TRY(read_environ, open("/proc/self/environ", O_RDONLY))
 TRY(list_root, open("/", O_RDONLY | O_DIRECTORY))
@@ -125,6 +131,10 @@ static void test_attempts(void **state)
         { "splice", try_splice, 0, 0 },
         { "memory", try_map, 0, 0 },
         { "thread", try_thread, 0, 0 },
+        { "lock a record", try_lock_record, 0, 0 },
+        { "lock the state directory", try_lock, EPERM, 0 },
+        { "lease a file", try_lease, EPERM, 0 },
+        { "lease a file, in 64 bits", try_lease_wide, EPERM, 0 },
         { "read /etc/passwd", try_read_passwd, EACCES, 0 },
         { "read /proc", try_read_environ, EACCES, 0 },
         { "list the root", try_list_root, EACCES, 0 },
@@ -176,6 +186,7 @@ static int tear_down(void **state)
     unlink("there");
     unlink("there.new");
     unlink("jobs.db");
+    unlink("leased");
     return rmdir(directory);
 }
 

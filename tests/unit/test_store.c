@@ -29,7 +29,7 @@ struct seen {
         struct store_lease lease;
         char id[UUID_SIZE], tenant[65], code[256], body[256], url[256], client_id[64];
         enum store_state state;
-        int status, tries;
+        int status, tries, requeues;
         bool has_delivery;
         enum store_delivery_state delivery;
         int64_t created_us, over_us, due_us;
@@ -81,6 +81,7 @@ static void on_done(void *data, const struct store_answer *a)
         s->records[i].state = r->state;
         s->records[i].status = r->status;
         s->records[i].tries = r->tries;
+        s->records[i].requeues = r->requeues;
         s->records[i].has_delivery = r->has_delivery;
         s->records[i].delivery = r->delivery;
         s->records[i].created_us = r->created_us;
@@ -302,6 +303,93 @@ static void enqueue_many(struct test *t, const char *tenant, int n)
         struct store_job job = a_job(tenant, tenant);
         assert_int_equal(ASK(enqueue, &job)->err, 0);
     }
+}
+
+/* Those that end while others run anyway put it off no further. */
+static void test_short_jobs_pass_a_lost_one(void **state)
+{
+    struct test *t = *state;
+    struct store_job lost = a_job("k", "poison"), longer = a_job("k", "long"), shorter = a_job("k", "short"),
+                     other = a_job("long", "other");
+    const struct store_claim within = { .max = 5, .within_ms = 5000 };
+
+    ASK(enqueue, &lost);
+    struct store_lease lease = claim(t, 1, true)->records[0].lease;
+    ASK(release, &lease, true);
+    shorter.timeout_ms = 5000;
+    ASK(enqueue, &longer);
+    ASK(enqueue, &shorter);
+    ASK(enqueue, &other);
+    assert_int_equal(claim(t, 5, false)->n, 0);
+    assert_int_equal(ASK(claim, &within)->n, 1);
+    assert_true(t->seen.suspects);
+    assert_string_equal(t->seen.records[0].code, "short");
+    assert_int_equal(t->seen.queued, 3);
+    assert_int_equal(claim(t, 5, true)->n, 1);
+    assert_string_equal(t->seen.records[0].code, "poison");
+    assert_int_equal(claim(t, 5, false)->n, 2);
+    assert_false(t->seen.suspects);
+}
+
+static void test_a_dead_job_is_queued_again(void **state)
+{
+    struct test *t = *state;
+    struct store_job job = a_webhook_job("k", "h");
+    struct store_end dead = an_end(STORE_DEAD, "lost"), done = an_end(STORE_DONE, "reply");
+    const struct store_attempt failed = { .at_us = 5000, .status = 500, .next = STORE_PENDING, .next_us = 9000 };
+
+    ASK(enqueue, &job);
+    assert_int_equal(ASK(requeue, "k", job.id, 0)->err, -ENOTRECOVERABLE);
+    struct store_lease lease = claim(t, 1, true)->records[0].lease;
+    assert_int_equal(ASK(requeue, "k", job.id, 0)->err, -ENOTRECOVERABLE);
+    ASK(finish, &lease, &dead);
+    assert_int_equal(ASK(requeue, "other", job.id, 0)->err, -ENOENT);
+    assert_int_equal(ASK(requeue, "k", "no id", 0)->err, -ENOENT);
+    assert_int_equal(outbox_claim(t, 4000, 5, 5)->n, 1);
+    assert_int_equal(ASK(requeue, "k", job.id, 0)->err, -EBUSY);
+    ASK(outbox_done, lease.seq, &failed);
+    enqueue_many(t, "k", 2);
+    assert_int_equal(ASK(requeue, "k", job.id, 2)->err, -EAGAIN);
+    assert_int_equal(ASK(get, "k", job.id)->records[0].state, STORE_DEAD);
+    assert_int_equal(ASK(requeue, "k", job.id, 3)->err, 0);
+    assert_int_equal(t->seen.queued, 3);
+    assert_int_equal(ASK(requeue, "k", job.id, 0)->err, -ENOTRECOVERABLE);
+
+    ASK(get, "k", job.id);
+    assert_int_equal(t->seen.records[0].state, STORE_QUEUED);
+    assert_string_equal(t->seen.records[0].body, "");
+    assert_int_equal(t->seen.records[0].over_us, 0);
+    assert_false(t->seen.records[0].has_delivery);
+    close_store(t); /* as well after the next start */
+    open_store(t);
+    assert_int_equal(claim(t, 5, false)->n, 0);
+    assert_int_equal(claim(t, 5, true)->n, 1);
+    assert_string_equal(t->seen.records[0].code, "pass");
+    assert_int_equal(t->seen.records[0].requeues, 1);
+    assert_int_equal(t->seen.records[0].lease.attempt, 2);
+    lease = t->seen.records[0].lease;
+    assert_int_equal(ASK(finish, &lease, &done)->err, 0);
+    assert_int_equal(ASK(requeue, "k", job.id, 0)->err, -ENOTRECOVERABLE);
+    assert_int_equal(outbox_claim(t, 4000, 5, 5)->n, 1);
+    assert_string_equal(t->seen.records[0].body, "reply");
+}
+
+static void test_a_queue_of_the_first_schema_is_taken_over(void **state)
+{
+    struct test *t = *state;
+    struct store_job job = a_job("k", "pass");
+    char command[256];
+
+    ASK(enqueue, &job);
+    close_store(t);
+    snprintf(command, sizeof(command),
+             "/usr/bin/python3 -c 'import sqlite3; c = sqlite3.connect(\"%s\"); "
+             "c.executescript(\"ALTER TABLE jobs DROP COLUMN requeues; PRAGMA user_version = 1\")'",
+             t->path);
+    assert_int_equal(system(command), 0);
+    open_store(t);
+    assert_int_equal(claim(t, 5, false)->n, 1);
+    assert_string_equal(t->seen.records[0].code, "pass");
 }
 
 static void test_tenants_take_turns(void **state)
@@ -571,6 +659,69 @@ static void test_retention(void **state)
     assert_int_equal(ASK(get, "k", queued.id)->err, 0);
 }
 
+/* A key that is known for a job that is no more says nothing, and must not stay for its day: there could be millions. */
+static void test_keys_go_with_their_jobs(void **state)
+{
+    struct test *t = *state;
+    const struct store_end end = an_end(STORE_DONE, "reply");
+    char name[8], command[256];
+
+    t->conf.retention_count = 2;
+    close_store(t);
+    open_store(t);
+    for (int i = 0; i < 10; i++) {
+        struct store_job job = a_job("k", "pass");
+        snprintf(name, sizeof(name), "key%d", i);
+        job.idem_key = name;
+        job.idem_expires_us = 1000000 + i;
+        ASK(enqueue, &job);
+        struct store_lease lease = claim(t, 1, true)->records[0].lease;
+        ASK(finish, &lease, &end);
+    }
+    assert_int_equal(ASK(sweep, 5000)->err, 0);
+    snprintf(command, sizeof(command),
+             "/usr/bin/python3 -c 'import sqlite3; c = sqlite3.connect(\"%s\"); "
+             "assert c.execute(\"SELECT group_concat(name) FROM idempotency\").fetchone()[0] == \"key8,key9\"'",
+             t->path);
+    assert_int_equal(system(command), 0);
+}
+
+static void test_a_store_has_a_size(void **state)
+{
+    struct test *t = *state;
+    static char code[100000];
+    struct store_job job, first = { 0 };
+    const struct store_end end = an_end(STORE_DONE, "reply");
+    int n = 0;
+
+    close_store(t);
+    t->conf.max_bytes = 1000000;
+    open_store(t);
+    memset(code, '#', sizeof(code));
+    do {
+        job = a_job("k", "");
+        job.code = (struct store_bytes){ code, sizeof(code) };
+        if (!n)
+            first = job;
+        n++;
+    } while (ASK(enqueue, &job)->err == 0 && n < 20);
+    assert_int_equal(t->seen.err, -EFBIG);
+    assert_in_range(n, 8, 10);
+    assert_int_equal(ASK(get, "k", job.id)->err, -ENOENT);
+    /* What was accepted goes on. */
+    assert_int_equal(claim(t, 1, true)->n, 1);
+    struct store_lease lease = t->seen.records[0].lease;
+    struct store_end large = end;
+    large.body = (struct store_bytes){ code, sizeof(code) };
+    assert_int_equal(ASK(finish, &lease, &large)->err, 0);
+    assert_int_equal(ASK(enqueue, &job)->err, -EFBIG);
+    /* The oldest that is over makes room. */
+    assert_int_equal(ASK(sweep, 5000)->err, 0);
+    assert_int_equal(ASK(get, "k", first.id)->err, -ENOENT);
+    assert_int_equal(ASK(enqueue, &job)->err, 0);
+    assert_int_equal(ASK(enqueue, &first)->err, -EFBIG);
+}
+
 static void test_a_batch_answers_in_order(void **state)
 {
     struct test *t = *state;
@@ -686,6 +837,9 @@ int main(void)
         TEST(a_lease_is_fenced),
         TEST(released_unstarted_is_as_never_claimed),
         TEST(a_lost_job_is_claimed_alone),
+        TEST(short_jobs_pass_a_lost_one),
+        TEST(a_dead_job_is_queued_again),
+        TEST(a_queue_of_the_first_schema_is_taken_over),
         TEST(tenants_take_turns),
         TEST(weight_and_room),
         TEST(order_of_a_tenant_is_that_of_arrival),
@@ -697,6 +851,8 @@ int main(void)
         TEST(attempts_are_recorded),
         TEST(a_host_holds_up_no_other),
         TEST(retention),
+        TEST(keys_go_with_their_jobs),
+        TEST(a_store_has_a_size),
         TEST(a_batch_answers_in_order),
         TEST(what_was_acknowledged_survives_sigkill),
         TEST(damaged_files_are_refused),
