@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """/openapi.json is the API: all of its routes, statuses and words, in a form that validators take; /docs shows it."""
 import json
+import os
 import re
 import shutil
+import signal
 import subprocess
 
 import pytest
@@ -106,6 +108,16 @@ def test_a_reply_that_is_not_described_is_found(document):
         contract.check("GET", "/healthz", Reply(200, {"content-type": "text/plain"}, b""))
 
 
+def requeue_a_dead_job(server, receiver):
+    dead = server.run("import time; time.sleep(4)", webhook_url=receiver.url("ok/dead"))["job_id"]
+    path = f"/v1/jobs/{dead}"
+    for attempt in range(1, 4):
+        wait_for(lambda: (j := server.request("GET", path))["attempts"] == attempt and j["state"] == "running", 30)
+        os.kill(server.child("zygote"), signal.SIGKILL)
+    wait_for(lambda: server.request("GET", path).json.get("delivery") == "delivered", 30)
+    assert server.request("POST", f"{path}/requeue").status == 202
+
+
 def test_every_operation_answers_as_described(make_server, receiver, contract):
     if contract is None:
         pytest.skip("python3-jsonschema is not here")
@@ -136,9 +148,11 @@ def test_every_operation_answers_as_described(make_server, receiver, contract):
     assert server.request("DELETE", f"/v1/jobs/{long}").status == 409
     receiver.wait("ok/cancelled")
     wait_for(lambda: server.request("POST", f"/v1/jobs/{job}/redeliver").status == 202, 20)
+    assert server.request("POST", f"/v1/jobs/{job}/requeue").status == 409
+    requeue_a_dead_job(server, receiver)
     unknown = "01234567-89ab-7def-8123-456789abcdef"
     for method, path in (("GET", f"/v1/jobs/{unknown}"), ("DELETE", f"/v1/jobs/{unknown}"), ("GET", f"/v1/jobs/{unknown}/deliveries"),
-                         ("POST", f"/v1/jobs/{unknown}/redeliver"), ("GET", "/v1/jobs/x"), ("DELETE", "/v1/jobs/x"),
+                         ("POST", f"/v1/jobs/{unknown}/redeliver"), ("POST", f"/v1/jobs/{unknown}/requeue"), ("GET", "/v1/jobs/x"), ("DELETE", "/v1/jobs/x"),
                          ("GET", "/v1/jobs/x/deliveries"), ("POST", "/v1/jobs/x/redeliver")):
         server.request(method, path)
     server.request("POST", "/v1/toolkit/job/status", {"job_id": unknown})
