@@ -7,7 +7,7 @@ BUILD := build
 
 BUILD_PACKAGES := gcc meson ninja-build pkg-config libc6-dev libuv1-dev libjansson-dev libsodium-dev libseccomp-dev \
 	libinih-dev libsqlite3-dev libcurl4-openssl-dev ca-certificates libpython3.11-dev python3 node-llhttp curl
-TEST_PACKAGES := libcmocka-dev python3-pytest openssl clang-14 libclang-rt-14-dev clang-format-14 clang-tidy-14
+TEST_PACKAGES := libcmocka-dev python3-pytest python3-jsonschema python3-prometheus-client python3-yaml openssl clang-14 libclang-rt-14-dev clang-format-14 clang-tidy-14
 CONTAINER_PACKAGES := podman runc golang-github-containers-common
 VM_PACKAGES := qemu-system-x86 busybox-static kmod xz-utils
 
@@ -61,7 +61,7 @@ fuzz: test-packages
 
 # End-to-end tests of a sanitized server and supervisor; zygote and boxes are as always, Python is not ours to sanitize.
 SANITIZED_E2E := tests/e2e/test_execute.py tests/e2e/test_http.py tests/e2e/test_queue.py tests/e2e/test_lifecycle.py \
-	tests/e2e/test_limits.py
+	tests/e2e/test_limits.py tests/e2e/test_metrics.py tests/e2e/test_reload.py tests/e2e/test_openapi.py tests/e2e/test_health.py
 sanitize-e2e: sanitize build
 	mkdir -p $(BUILD)-asan/e2e
 	cp -f $(BUILD)-asan/hatchery $(BUILD)-asan/hatchery-server $(BUILD)/hatchery-courier $(BUILD)/hatchery-zygote $(BUILD)/hatchery-init $(BUILD)-asan/e2e

@@ -95,11 +95,22 @@ static int parse_options(const struct verb *verb, int argc, char **argv, struct 
     return optind;
 }
 
+/* From an option of the command line, or not at all. */
 static int set(struct conf *conf, const char *section, const char *key, const char *value, struct buf *error)
 {
+    static const char origin[] = "command line";
     size_t mark = error->len;
 
-    return value ? conf_locate(conf, conf_set(conf, section, key, value, error), mark, error) : 0;
+    if (!value)
+        return 0;
+    conf_sentence(error);
+    buf_addf(error, "%s: ", origin);
+    int err = conf_set(conf, section, key, value, error);
+    if (!err) {
+        error->len = mark;
+        conf_note_origin(conf, conf_find(section, key), origin);
+    }
+    return err;
 }
 
 /* What only the courier's own rules can judge. */
@@ -113,17 +124,42 @@ static int check_webhooks(const struct conf *conf, struct buf *error)
     return err;
 }
 
+static const char generated[] = "--generate-key";
+
+/* What was in the environment when we started, or was made up then, is still so; but it was wiped there. */
+static void keep_secrets(struct conf *conf, const struct conf *first)
+{
+    for (const struct conf_key *k = conf_keys; first && k->section; k++) {
+        const char *origin = conf_origin(first, k);
+        bool wiped = k->type == CONF_SECRET && strncmp(origin, "environment ", 12) == 0;
+        if (wiped || (strcmp(origin, generated) == 0 && !*conf->server_api_key && !*conf->server_api_key_file))
+            conf_copy(conf, first, k);
+        if (wiped && conf_find("server", "api_key") == k) /* the environment is the later source */
+            conf_set(conf, "server", "api_key_file", "", NULL);
+    }
+}
+
+/* At the start everything is; later what the server does not have from its start. */
+static bool is_new(const struct conf *conf, const struct conf *first, const char *section, const char *key)
+{
+    return !first || !conf_equals(conf, first, conf_find(section, key));
+}
+
 /* What else the supervisor will ask of this machine; some verbs need none of it. */
-static int check_host(const struct conf *conf, struct buf *error)
+static int check_host(const struct conf *conf, const struct conf *first, struct buf *error)
 {
     size_t mark = error->len;
     uid_t uid;
     gid_t gid;
+    int user = 0, root = 0;
 
-    int user = *conf->server_user ? ids_of_user(conf->server_user, &uid, &gid, error) : 0;
+    if (*conf->server_user && is_new(conf, first, "server", "user"))
+        user = ids_of_user(conf->server_user, &uid, &gid, error);
     user = conf_locate(conf, user, mark, error);
     mark = error->len;
-    int root = conf_locate(conf, launch_check_root(conf->isolation_root, error), mark, error);
+    if (is_new(conf, first, "isolation", "root"))
+        root = launch_check_root(conf->isolation_root, error);
+    root = conf_locate(conf, root, mark, error);
     return user ? user : root;
 }
 
@@ -156,36 +192,45 @@ static int read_sources(struct conf *conf, const struct options *o, struct buf *
 /* A sentence a line. */
 static void print_errors(const struct buf *errors)
 {
-    for (const char *p = errors->data, *end = p + errors->len; p < end;) {
-        size_t n = strcspn(p, "\n");
-        fprintf(stderr, "hatchery: %.*s\n", (int) n, p);
-        p += n + 1;
+    const char *next;
+
+    for (size_t at = 0; at < errors->len; at = (size_t) (next - errors->data) + 1) {
+        const char *p = errors->data + at, *end = memchr(p, '\n', errors->len - at);
+        next = end ? end : errors->data + errors->len;
+        fprintf(stderr, "hatchery: %.*s\n", (int) (next - p), p);
     }
     if (errors->full)
         fprintf(stderr, "hatchery: and so on: there is no room for all that is wrong\n");
 }
 
-/* Defaults, file, environment, command line, in this order.  All that is wrong is told; with @whole what this machine
- * has not got is wrong, too. */
+/* Defaults, file, environment, command line, in this order.  @first: what a server started with, when it reads them
+ * again; else NULL.  All that is wrong is told in @error, a sentence a line, and @conf is empty then; with @whole what
+ * this machine has not got is wrong, too. */
+static int read_conf(struct conf *conf, const struct options *o, const struct conf *first, bool whole,
+                     struct buf *error)
+{
+    conf_init(conf);
+    int err = read_sources(conf, o, error);
+    keep_secrets(conf, first);
+    err = worse(err, conf_finish(conf, error));
+    err = worse(err, check_webhooks(conf, error));
+    err = worse(err, check_layers(conf, error));
+    if (whole)
+        err = worse(err, check_host(conf, first, error));
+    if (err)
+        conf_free(conf);
+    return err;
+}
+
 static int load_conf(struct conf *conf, const struct options *o, bool whole)
 {
     struct buf error;
 
     buf_init(&error, 65536);
-    conf_init(conf);
-    int err = read_sources(conf, o, &error);
-    err = worse(err, conf_finish(conf, &error));
-    err = worse(err, check_webhooks(conf, &error));
-    err = worse(err, check_layers(conf, &error));
-    if (whole)
-        err = worse(err, check_host(conf, &error));
-    buf_addc(&error, '\0');
-    error.len--;
+    int err = read_conf(conf, o, NULL, whole, &error);
     if (err)
         print_errors(&error);
     buf_free(&error);
-    if (err)
-        conf_free(conf);
     return err;
 }
 
@@ -209,6 +254,7 @@ static const char *generate_key(struct conf *conf)
     sodium_bin2base64(key, sizeof(key), bytes, sizeof(bytes), sodium_base64_VARIANT_URLSAFE_NO_PADDING);
     buf_init(&error, 256);
     conf_set(conf, "server", "api_key", key, &error);
+    conf_note_origin(conf, conf_find("server", "api_key"), generated);
     buf_free(&error);
     return key;
 }
@@ -226,11 +272,31 @@ static int begin(const struct verb *verb, int argc, char **argv, int n, struct o
     return load_conf(conf, o, false) < 0 ? -1 : first;
 }
 
+/* What serve needs to read its configuration again. */
+struct started {
+    const struct options *options;
+    const struct conf *conf;
+};
+
+static int reload(void *data, struct conf *ret, struct buf *error)
+{
+    const struct started *started = data;
+    int err = read_conf(ret, started->options, started->conf, true, error);
+
+    if (!err && !*ret->server_api_key && !key_any(ret)) {
+        buf_adds(error, "there would be no API key");
+        conf_free(ret);
+        err = -EINVAL;
+    }
+    return err;
+}
+
 static int serve(const struct verb *verb, int argc, char **argv)
 {
-    struct supervisor_options so = { .source_fd = -1 };
     struct options o;
     struct conf conf;
+    struct started started = { &o, &conf };
+    struct supervisor_options so = { .source_fd = -1, .reload = reload, .reload_data = &started };
 
     if (begin(verb, argc, argv, 0, &o, &conf) < 0)
         return EXIT_USAGE;
@@ -289,6 +355,22 @@ static int check_config(const struct verb *verb, int argc, char **argv)
            conf.server_api_key && *conf.server_api_key ? "." : ", but has no API key yet.");
     conf_free(&conf);
     return EXIT_SUCCESS;
+}
+
+static int print_config(const struct verb *verb, int argc, char **argv)
+{
+    struct options o;
+    struct conf conf;
+    struct buf out;
+
+    if (begin(verb, argc, argv, 0, &o, &conf) < 0)
+        return EXIT_USAGE;
+    buf_init(&out, 1 << 20);
+    conf_print(&conf, &out);
+    bool written = fwrite(out.data, 1, out.len, stdout) == out.len && fflush(stdout) == 0;
+    buf_free(&out);
+    conf_free(&conf);
+    return written ? EXIT_SUCCESS : EXIT_FAILURE;
 }
 
 /* A limit of a key from its option; 0, which means unlimited, only where @least is. */
@@ -397,6 +479,10 @@ static const struct verb verbs[] = {
       key },
     { "check-config", "[--config FILE]",
       "Tell all that is wrong with the configuration file and the environment, and start nothing.", check_config },
+    { "print-config", "[--listen ADDR:PORT|unix:PATH] [--state DIR|none] [--config FILE]",
+      "Print what is in effect, as the text of a configuration file: each key with where it comes from, secrets "
+      "masked.",
+      print_config },
     { "doctor", "[--json] [--config FILE]",
       "Show layer by layer what holds here and what to change; exits with 0 only if all that is required holds.",
       run_doctor },

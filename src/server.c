@@ -16,6 +16,7 @@
 #include "jobs/backlog.h"
 #include "jobs/outbox.h"
 #include "jobs/run.h"
+#include "metrics/metrics.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -34,11 +35,11 @@ struct server {
     uv_loop_t *loop;
     struct wire_server_conf conf;
     struct pool *pool;
-    struct http *http;
     struct api api;
     struct outbox *outbox;
     int lock_fd;       /* holds the state directory's lock as long as this process lives */
     unsigned draining; /* parts that are not at rest yet */
+    uv_timer_t delay;  /* active: /readyz says no, and everything is served yet */
     uv_poll_t supervisor;
     /* hatchery run */
     int source_fd;
@@ -91,7 +92,7 @@ static void on_run_done(struct job *job, const struct outcome *outcome)
     if (outcome->kind == OUTCOME_TIMEOUT || outcome->kind == OUTCOME_MEMORY || outcome->kind == OUTCOME_INTERNAL
         || outcome->kind == OUTCOME_PROCESSES || outcome->kind == OUTCOME_SIGNAL) {
         buf_adds(&message, "hatchery: ");
-        outcome_message(outcome, &s->conf.limits, &message);
+        outcome_message(outcome, outcome->limits, &message);
         buf_addc(&message, '\n');
         write_all(2, message.data, message.len);
     }
@@ -212,6 +213,76 @@ static const struct pool_hooks pool_hooks = {
     .on_room = on_room,
 };
 
+/* --- the listeners --- */
+
+enum { WATCHERS_MAX = 64 };
+
+static struct http_conf http_conf_of(struct server *s)
+{
+    return (struct http_conf){ .max_connections = s->conf.max_connections,
+                               .max_connections_per_address = s->conf.max_connections_per_address,
+                               .head_timeout_ms = s->conf.head_timeout_ms,
+                               .body_timeout_ms = s->conf.body_timeout_ms,
+                               .idle_timeout_ms = s->conf.idle_timeout_ms,
+                               .write_timeout_ms = s->conf.write_timeout_ms,
+                               .max_body = (size_t) s->conf.max_body,
+                               .max_bodies = (size_t) s->conf.max_bodies,
+                               .key_ok = api_key_ok,
+                               .on_reply = api_on_reply,
+                               .on_shed = api_on_shed,
+                               .data = &s->api };
+}
+
+static int start_http(struct server *s, int listener, int watch)
+{
+    const struct http_conf conf = http_conf_of(s);
+    struct http_conf of_watch = conf;
+    int err = 0;
+
+    of_watch.max_connections = of_watch.max_connections_per_address = WATCHERS_MAX;
+    if (watch >= 0) {
+        s->api.https[1] = http_new(s->loop, &of_watch, api_watch_routes, &s->api);
+        err = http_listen(s->api.https[1], watch);
+    }
+    s->api.https[0] = http_new(s->loop, &conf, api_routes, &s->api);
+    return err ? err : http_listen(s->api.https[0], listener);
+}
+
+/* --- a configuration that was read again --- */
+
+static void count_reload(unsigned word)
+{
+    metric_count(METRIC_CONFIG_RELOADS, word);
+    metric_set(METRIC_CONFIG_OK, word == METRIC_RELOAD_OK, 0, 0, 0);
+}
+
+static void change_allow(struct server *s)
+{
+    struct guard_allow *allow;
+    struct buf error;
+
+    buf_init(&error, 512);
+    if (guard_allow_parse(s->conf.allow, &allow, &error) == 0) { /* it was checked before it came here */
+        guard_allow_free(s->api.allow);
+        s->api.allow = allow;
+    }
+    buf_free(&error);
+}
+
+/* All that points to s->conf has the new values with it; what made a copy is told. */
+static void take_conf(struct server *s, const struct wire_server_conf *conf)
+{
+    s->conf = *conf;
+    log_set_level((enum log_level) conf->log_level);
+    keys_set_default(s->api.keys, conf->has_key ? conf->key_hash : NULL);
+    change_allow(s);
+    if (s->api.https[0]) {
+        const struct http_conf of_clients = http_conf_of(s);
+        http_configure(s->api.https[0], &of_clients);
+    }
+    count_reload(METRIC_RELOAD_OK);
+}
+
 /* --- what the supervisor says --- */
 
 static void on_store_closed(void *data)
@@ -249,27 +320,56 @@ static void drain(struct server *s)
     if (s->draining)
         return;
     pool_drain(s->pool);
-    if (!s->http) {
+    if (!s->api.https[0]) {
         uv_stop(s->loop);
         return;
     }
     s->draining = s->api.backlog ? 2 : 1;
-    http_drain(s->http, on_part_drained, s);
+    http_drain(s->api.https[0], on_part_drained, s);
     if (s->api.backlog)
         backlog_drain(s->api.backlog, on_part_drained, s);
 }
 
+static void on_delay(uv_timer_t *timer)
+{
+    drain(timer->data);
+}
+
+/* Told to stop: first say so to those who ask whether to send requests here. */
+static void prepare_to_drain(struct server *s)
+{
+    if (s->api.draining)
+        return;
+    s->api.draining = true;
+    if (!s->conf.drain_delay_ms || !s->api.https[0]) {
+        drain(s);
+        return;
+    }
+    s->delay.data = s;
+    uv_timer_init(s->loop, &s->delay);
+    uv_timer_start(&s->delay, on_delay, s->conf.drain_delay_ms, 0);
+    log_info("not ready any more; stopping after a while", LOG_US("delay", s->conf.drain_delay_ms * 1000LL));
+}
+
 static void on_supervisor(uv_poll_t *handle, int status, int events)
 {
+    static union {
+        struct wire_msg msg;
+        struct wire_server_conf conf;
+    } in;
     struct server *s = handle->data;
-    struct wire_msg msg;
     int fd;
 
     (void) events;
     for (;;) {
-        ssize_t n = status < 0 ? 0 : fd_recv(SUPERVISOR_FD, &msg, sizeof(msg), &fd, 1, NULL);
+        ssize_t n = status < 0 ? 0 : fd_recv(SUPERVISOR_FD, &in, sizeof(in), &fd, 1, NULL);
+        const struct wire_msg msg = in.msg;
         if (n == -EAGAIN)
             return;
+        if (n == sizeof(in.conf) && in.conf.type == WIRE_SERVER_CONF) {
+            take_conf(s, &in.conf);
+            continue;
+        }
         if (n != sizeof(msg)) { /* nobody could restart a zygote for us: end, and the boxes with us */
             s->exit_status = EXIT_FAILURE;
             uv_stop(s->loop);
@@ -285,28 +385,14 @@ static void on_supervisor(uv_poll_t *handle, int status, int events)
             pool_usage(s->pool, &msg);
         if (msg.type == WIRE_OOM)
             pool_out_of_memory(s->pool, &msg);
+        if (msg.type == WIRE_KEPT)
+            count_reload(METRIC_RELOAD_REFUSED);
         if (msg.type == WIRE_DRAIN)
-            drain(s);
+            prepare_to_drain(s);
     }
 }
 
 /* --- start --- */
-
-static int start_http(struct server *s, int listener)
-{
-    const struct http_conf conf = { .max_connections = s->conf.max_connections,
-                                    .max_connections_per_address = s->conf.max_connections_per_address,
-                                    .head_timeout_ms = s->conf.head_timeout_ms,
-                                    .body_timeout_ms = s->conf.body_timeout_ms,
-                                    .idle_timeout_ms = s->conf.idle_timeout_ms,
-                                    .write_timeout_ms = s->conf.write_timeout_ms,
-                                    .max_body = (size_t) s->conf.max_body,
-                                    .max_bodies = (size_t) s->conf.max_bodies,
-                                    .key_ok = api_key_ok,
-                                    .data = &s->api };
-    s->http = http_new(s->loop, &conf, api_routes, &s->api);
-    return http_listen(s->http, listener);
-}
 
 static void on_store_wake(void *data)
 {
@@ -345,7 +431,6 @@ static void open_store(struct server *s)
                                           .pool = s->pool,
                                           .keys = s->api.keys,
                                           .envelope = &s->api.envelope,
-                                          .limits = &s->conf.limits,
                                           .max_runs = s->conf.max_runs };
     struct backlog_conf with_store = backlog;
     struct buf error;
@@ -403,16 +488,18 @@ static int open_state(struct server *s, int state_fd)
     return 0;
 }
 
-static int start(struct server *s, const int fds[static 3])
+static int start(struct server *s, const int fds[static 4])
 {
     int fd = fds[0];
+    int watch_fd = s->conf.has_watch ? fds[1] : -1;
+    const int *state = s->conf.has_watch ? &fds[2] : &fds[1];
     int err = run_prepare();
 
     if (err)
         return err;
     s->loop = uv_default_loop();
     s->pool = pool_new(s->loop, &s->conf, &pool_hooks, s);
-    s->lock_fd = fds[2];
+    s->lock_fd = s->conf.has_state ? state[1] : -1;
     s->api = (struct api){ .conf = &s->conf,
                            .pool = s->pool,
                            .keys = keys_new(s->conf.has_key ? s->conf.key_hash : NULL),
@@ -425,9 +512,12 @@ static int start(struct server *s, const int fds[static 3])
         s->source_fd = fd;
         err = give_up_the_rest(-1);
     } else {
-        err = open_state(s, fds[1]);
+        api_metrics_init(&s->api);
+        api_openapi_init(&s->api);
+        metric_set(METRIC_CONFIG_OK, 1, 0, 0, 0);
+        err = open_state(s, s->conf.has_state ? state[0] : -1);
         if (!err)
-            err = start_http(s, fd);
+            err = start_http(s, fd, watch_fd);
     }
     return err;
 }
@@ -435,13 +525,13 @@ static int start(struct server *s, const int fds[static 3])
 int main(void)
 {
     static struct server server;
-    int fds[3];
+    int fds[4];
 
     prctl(PR_SET_NAME, "hatchery-server", 0, 0, 0);
     prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
     signal(SIGPIPE, SIG_IGN);
     if (sodium_init() < 0
-        || fd_recv(SUPERVISOR_FD, &server.conf, sizeof(server.conf), fds, 3, NULL) != sizeof(server.conf)) {
+        || fd_recv(SUPERVISOR_FD, &server.conf, sizeof(server.conf), fds, 4, NULL) != sizeof(server.conf)) {
         fprintf(stderr, "hatchery-server is started by `hatchery serve`\n");
         return EXIT_FAILURE;
     }

@@ -12,12 +12,13 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 const struct conf_key conf_keys[] = {
-#define CONF(section, key, type, def, min, max, doc)                                                                   \
-    { #section, #key, CONF_##type, def, min, max, doc, offsetof(struct conf, section##_##key) },
+#define CONF(section, key, type, def, min, max, when, doc)                                                             \
+    { #section, #key, CONF_##type, CONF_##when, def, min, max, doc, offsetof(struct conf, section##_##key) },
 #include "conf.def"
 #undef CONF
     { 0 },
@@ -65,6 +66,15 @@ void conf_sentence(struct buf *error)
         buf_addc(error, '\n');
 }
 
+/* As an error begins: a variable goes by its name alone. */
+static const char *place_of(const struct conf *conf, const struct conf_key *key)
+{
+    static const char environment[] = "environment ";
+    const char *origin = conf_origin(conf, key);
+
+    return strncmp(origin, environment, sizeof(environment) - 1) == 0 ? origin + sizeof(environment) - 1 : origin;
+}
+
 int conf_locate(const struct conf *conf, int err, size_t mark, struct buf *error)
 {
     struct buf said;
@@ -80,8 +90,8 @@ int conf_locate(const struct conf *conf, int err, size_t mark, struct buf *error
     for (const struct conf_key *k = conf_keys; k->section; k++) {
         char name[CONF_ENV_NAME_MAX + 1];
         size_t n = (size_t) snprintf(name, sizeof(name), "%s.%s:", k->section, k->key);
-        if (conf->from[k - conf_keys] && said.len >= n && memcmp(said.data, name, n) == 0)
-            buf_addf(error, "%s: ", conf->from[k - conf_keys]);
+        if (conf->origins[k - conf_keys] && said.len >= n && memcmp(said.data, name, n) == 0)
+            buf_addf(error, "%s: ", place_of(conf, k));
     }
     buf_add(error, said.data, said.len);
     buf_free(&said);
@@ -182,6 +192,9 @@ static int check_text(const struct conf_key *key, const char *value, struct buf 
             return refuse(key, value, " has a control character", error);
     if (key->offset == offsetof(struct conf, server_listen) && !conf_value_is_listen(value))
         return refuse(key, value, " is not ADDRESS:PORT, [IPV6]:PORT or unix:PATH", error);
+    if (key->offset == offsetof(struct conf, metrics_listen) && *value && strcmp(value, "none") != 0
+        && !conf_value_is_listen(value))
+        return refuse(key, value, " is not ADDRESS:PORT, [IPV6]:PORT, unix:PATH or none", error);
     return 0;
 }
 
@@ -205,10 +218,11 @@ static int set_text(struct conf *conf, const struct conf_key *key, const char *v
     if (err)
         return err;
     put_text(conf, key, value);
-    if (key == api_key && *value)
-        put_text(conf, api_key_file, "");
-    if (key == api_key_file && *value)
-        put_text(conf, api_key, "");
+    const struct conf_key *other = key == api_key ? api_key_file : key == api_key_file ? api_key : NULL;
+    if (other && *value) {
+        put_text(conf, other, "");
+        conf_note_origin(conf, other, NULL);
+    }
     return 0;
 }
 
@@ -242,10 +256,8 @@ int conf_set(struct conf *conf, const char *section, const char *key, const char
         return refuse_unknown(section, key, error);
     int err = is_text(k) ? set_text(conf, k, value, error) : set_number(conf, k, value, error);
     conf->refused[k - conf_keys] = err < 0;
-    if (!err) {
-        free(conf->from[k - conf_keys]);
-        conf->from[k - conf_keys] = NULL;
-    }
+    if (!err) /* whoever knows more says so */
+        conf_note_origin(conf, k, NULL);
     return err;
 }
 
@@ -269,8 +281,102 @@ void conf_free(struct conf *conf)
         if (is_text(k))
             put_text(conf, k, NULL);
     for (int i = 0; i < CONF_KEYS; i++) {
-        free(conf->from[i]);
-        conf->from[i] = NULL;
+        free(conf->origins[i]);
+        conf->origins[i] = NULL;
+    }
+}
+
+/* --- where values come from, and what they are --- */
+
+const char *conf_origin(const struct conf *conf, const struct conf_key *key)
+{
+    const char *origin = conf->origins[key - conf_keys];
+    return origin ? origin : "default";
+}
+
+void conf_note_origin(struct conf *conf, const struct conf_key *key, const char *origin)
+{
+    char **place = &conf->origins[key - conf_keys], *old = *place;
+
+    *place = origin ? xstrdup(origin) : NULL;
+    free(old);
+}
+
+static int64_t number_of(const struct conf *conf, const struct conf_key *key)
+{
+    const char *field = (const char *) conf + key->offset;
+    return key->type == CONF_BOOL ? *(const bool *) field : *(const int64_t *) (const void *) field;
+}
+
+static const char *text_of(const struct conf *conf, const struct conf_key *key)
+{
+    const char *text = *(char *const *) ((const char *) conf + key->offset);
+    return text ? text : "";
+}
+
+bool conf_equals(const struct conf *a, const struct conf *b, const struct conf_key *key)
+{
+    return is_text(key) ? strcmp(text_of(a, key), text_of(b, key)) == 0 : number_of(a, key) == number_of(b, key);
+}
+
+void conf_copy(struct conf *conf, const struct conf *from, const struct conf_key *key)
+{
+    char *field = (char *) conf + key->offset;
+
+    if (is_text(key))
+        put_text(conf, key, text_of(from, key));
+    else if (key->type == CONF_BOOL)
+        *(bool *) field = number_of(from, key);
+    else
+        *(int64_t *) (void *) field = number_of(from, key);
+    conf->refused[key - conf_keys] = false;
+    conf_note_origin(conf, key, from->origins[key - conf_keys]);
+}
+
+/* A line has at most some 200 bytes: what is longer goes on in indented ones. */
+static void add_words(struct buf *out, const char *text)
+{
+    enum { LINE = 100 };
+
+    while (strlen(text) > LINE) {
+        const char *space = text + LINE;
+        while (space > text && *space != ' ')
+            space--;
+        if (space == text)
+            break;
+        buf_add(out, text, (size_t) (space - text));
+        buf_adds(out, "\n   ");
+        text = space;
+    }
+    buf_adds(out, text);
+}
+
+static void print_key(const struct conf *conf, const struct conf_key *key, struct buf *out)
+{
+    bool secret = key->type == CONF_SECRET && *text_of(conf, key);
+
+    buf_addf(out, "; %s%s\n%s%s = ", conf_origin(conf, key),
+             key->when == CONF_LIVE ? "" : " (a change needs a restart)", secret ? "; " : "", key->key);
+    if (secret)
+        buf_adds(out, "(set, not shown)");
+    else if (is_text(key))
+        add_words(out, text_of(conf, key));
+    else if (key->type == CONF_BOOL)
+        buf_adds(out, number_of(conf, key) ? "yes" : "no");
+    else
+        conf_value_add_number(out, key->type, number_of(conf, key));
+    buf_addc(out, '\n');
+}
+
+void conf_print(const struct conf *conf, struct buf *out)
+{
+    const char *section = "";
+
+    for (const struct conf_key *k = conf_keys; k->section; k++) {
+        if (strcmp(section, k->section) != 0)
+            buf_addf(out, "%s[%s]\n", *section ? "\n" : "", k->section);
+        section = k->section;
+        print_key(conf, k, out);
     }
 }
 
@@ -290,6 +396,7 @@ static int read_key_file(struct conf *conf, struct buf *error)
 {
     const struct conf_key *api_key = conf_find("server", "api_key");
     const char *path = conf->server_api_key_file;
+    char origin[4200];
     char text[1024]; /* more than a key may have: what is cut off here is refused for its length */
     ssize_t n = fd_read_file(AT_FDCWD, path, text, sizeof(text));
     int err = n < 0 ? (int) n : cut_first_line(text, (size_t) n);
@@ -304,6 +411,8 @@ static int read_key_file(struct conf *conf, struct buf *error)
         err = check_text(api_key, text, error);
         if (!err) {
             put_text(conf, api_key, text);
+            snprintf(origin, sizeof(origin), "the file %s", path);
+            conf_note_origin(conf, api_key, origin);
             error->len = mark;
         }
     }

@@ -22,25 +22,28 @@ enum conf_type { CONF_STRING, CONF_SECRET, CONF_COUNT, CONF_BYTES, CONF_TIME, CO
 #define CONF_C_TIME int64_t
 #define CONF_C_BOOL bool
 
+enum conf_when { CONF_RESTART, CONF_LIVE };
+
 enum {
-#define CONF(section, key, type, def, min, max, doc) CONF_INDEX_##section##_##key,
+    CONF_KEYS = 0
+#define CONF(...) +1
 #include "conf.def"
 #undef CONF
-    CONF_KEYS
 };
 
 /* Fields are called section_key: conf->limits_memory. */
 struct conf {
-#define CONF(section, key, type, def, min, max, doc) CONF_C_##type section##_##key;
+#define CONF(section, key, type, def, min, max, when, doc) CONF_C_##type section##_##key;
 #include "conf.def"
 #undef CONF
-    char *from[CONF_KEYS];   /* where the value was read: "FILE:LINE", a variable's name; NULL: neither */
-    bool refused[CONF_KEYS]; /* the last value for it was no good, and the field has the one before */
+    char *origins[CONF_KEYS]; /* by the table's order; NULL: the default */
+    bool refused[CONF_KEYS];  /* the last value for it was no good, and the field has the one before */
 };
 
 struct conf_key {
     const char *section, *key;
     enum conf_type type;
+    enum conf_when when;
     const char *def;
     int64_t min, max;
     const char *doc;
@@ -65,8 +68,8 @@ void conf_free(struct conf *conf);
 void conf_sentence(struct buf *error);
 
 /* A check of the values returned @err, and appended behind @mark a sentence that begins with "SECTION.KEY: ": give it a
- * line of its own, and put "FILE:LINE: " or "VARIABLE: " before it if that is where the key's value was read.  Without
- * an error what it appended is forgotten.  Returns @err. */
+ * line of its own, and put "FILE:LINE: ", "VARIABLE: " or "command line: " before it if that is where the key's value
+ * comes from.  Without an error what it appended is forgotten.  Returns @err. */
 int conf_locate(const struct conf *conf, int err, size_t mark, struct buf *error);
 
 /* Set one key from text.  Returns 0, -ENOENT (no such key) or -EINVAL; @error then
@@ -77,6 +80,18 @@ int conf_locate(const struct conf *conf, int err, size_t mark, struct buf *error
  * Setting one of server.api_key and server.api_key_file, not to nothing, forgets the other: the later source wins.
  * On failure @conf is untouched but for @refused. */
 int conf_set(struct conf *conf, const char *section, const char *key, const char *value, struct buf *error);
+
+/* Where the value of @key comes from, in words: "default", "FILE:LINE", "environment NAME", or what was noted. */
+const char *conf_origin(const struct conf *conf, const struct conf_key *key);
+void conf_note_origin(struct conf *conf, const struct conf_key *key, const char *origin);
+
+/* Have the same value as @from, and its origin. */
+void conf_copy(struct conf *conf, const struct conf *from, const struct conf_key *key);
+bool conf_equals(const struct conf *a, const struct conf *b, const struct conf_key *key);
+
+/* Append all keys with what is in effect as the text of a file, each with its origin in a comment.  What is secret is
+ * said to be set, and not shown. */
+void conf_print(const struct conf *conf, struct buf *out);
 
 /* Read an INI file (libinih).  Lines are empty, comments (after ; or #), [section] or key = value; an indented line
  * without "=" goes on with the value above it, after a space.  Behind a space, ; begins a comment in any line.  A line has at most about 200 bytes (libinih's limit).

@@ -25,7 +25,8 @@ struct reading {
     bool dropped;                /* the last value was refused, and with it the lines that go on with it */
     const struct conf_key *last; /* and its value, which an indented line goes on with */
     struct buf value;
-    bool goes_on; /* the current line is such a line */
+    unsigned value_line; /* where it begins */
+    bool goes_on;        /* the current line is such a line */
 };
 
 /* Begin the sentence about the current line. */
@@ -145,15 +146,15 @@ static char *next_line(char *line, int size, void *data)
     return line;
 }
 
-/* The place that the @n bytes at @p name is where @key's value was read. */
-static void take_place(struct conf *conf, const struct conf_key *key, const char *p, size_t n)
+/* A value of several lines is where its first is. */
+static void note_place(struct reading *r)
 {
-    char **from = &conf->from[key - conf_keys];
+    char place[4200];
 
-    free(*from);
-    *from = xmalloc(n + 1);
-    memcpy(*from, p, n);
-    (*from)[n] = '\0';
+    if (!r->goes_on)
+        r->value_line = r->line;
+    snprintf(place, sizeof(place), "%s:%u", r->name, r->value_line);
+    conf_note_origin(r->conf, r->last, place);
 }
 
 static int on_value(void *data, const char *section, const char *key, const char *value)
@@ -175,9 +176,7 @@ static int on_value(void *data, const char *section, const char *key, const char
     memcpy(text, r->value.data ? r->value.data : "", r->value.len);
     text[r->value.len] = '\0';
     conf_sentence(r->error);
-    size_t begin = r->error->len;
     buf_addf(r->error, "%s:%u: ", r->name, r->line);
-    size_t end = r->error->len;
     if (r->value.full)
         buf_addf(r->error, "%s.%s: the value is too long", section, key);
     int err = r->value.full ? -EINVAL : conf_set(r->conf, section, key, text, r->error);
@@ -188,8 +187,7 @@ static int on_value(void *data, const char *section, const char *key, const char
         return 1;
     }
     r->last = conf_find(section, key);
-    if (end > begin)
-        take_place(r->conf, r->last, r->error->data + begin, end - begin - 2);
+    note_place(r);
     r->error->len = mark;
     r->dropped = false;
     return 1;
@@ -353,7 +351,9 @@ int conf_environ(struct conf *conf, char *const *envp, struct buf *error)
             continue;
         }
         error->len = mark;
-        take_place(conf, key, name, strlen(name));
+        char origin[CONF_ENV_NAME_MAX + 16];
+        snprintf(origin, sizeof(origin), "environment %s", name);
+        conf_note_origin(conf, key, origin);
     }
     return err;
 }

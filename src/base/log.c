@@ -16,6 +16,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -34,7 +35,7 @@ static struct {
     char logger[32];
     enum log_level level;
     const struct style *style;
-    bool prefix;
+    bool journal;
 } state;
 
 static const char *const level_words[] = { "debug", "info", "warn", "error" };
@@ -52,8 +53,15 @@ static void add_time(struct buf *line)
     buf_addf(line, "%s.%03ldZ", date, now.tv_nsec / 1000000);
 }
 
+static void add_priority(struct buf *line, enum log_level level)
+{
+    if (state.journal)
+        buf_addf(line, "<%d>", journal_priorities[level]);
+}
+
 static void begin_json(struct buf *line, enum log_level level)
 {
+    add_priority(line, level);
     buf_adds(line, "{\"ts\":\"");
     add_time(line);
     buf_addf(line, "\",\"level\":\"%s\",\"logger\":", level_words[level]);
@@ -71,9 +79,8 @@ static void add_json_name(struct buf *line, const char *name)
 /* journald adds the time and the process to what it stores. */
 static void begin_text(struct buf *line, enum log_level level)
 {
-    if (state.prefix)
-        buf_addf(line, "<%d>", journal_priorities[level]);
-    else {
+    add_priority(line, level);
+    if (!state.journal) {
         add_time(line);
         buf_addf(line, " %-5s ", level_words[level]);
     }
@@ -183,13 +190,29 @@ static void write_line(const struct buf *line)
 
 void log_init(const char *logger, enum log_format format, enum log_level level)
 {
-    bool json = format == LOG_JSON || (format == LOG_AUTO && !isatty(STDERR_FILENO));
+    enum log_format form = format & ~LOG_JOURNAL;
+    bool json = form == LOG_JSON || (form == LOG_AUTO && !isatty(STDERR_FILENO));
 
     snprintf(state.logger, sizeof(state.logger), "%s", logger);
     state.level = level;
     state.style = json ? &json_style : &text_style;
-    state.prefix = !json && getenv("JOURNAL_STREAM");
+    state.journal = format & LOG_JOURNAL;
     tzset(); /* gmtime_r(3) opens /etc/localtime the first time: now, while this process still may */
+}
+
+bool log_is_journal(void)
+{
+    const char *stream = getenv("JOURNAL_STREAM");
+    unsigned long long device, inode;
+    struct stat stat;
+
+    return stream && sscanf(stream, "%llu:%llu", &device, &inode) == 2 && fstat(STDERR_FILENO, &stat) == 0
+           && stat.st_dev == device && stat.st_ino == inode;
+}
+
+void log_set_level(enum log_level level)
+{
+    state.level = level;
 }
 
 void log_write(enum log_level level, const char *msg, const struct log_field *fields)
@@ -206,7 +229,7 @@ void log_write(enum log_level level, const char *msg, const struct log_field *fi
     style->begin(&line, level);
     bool whole = add_cut(&line, msg, style->add_message);
     for (const struct log_field *f = fields; f->type != LOG_T_END; f++)
-        whole = add_field(&line, style, f) && whole;
+        whole = (!f->name || add_field(&line, style, f)) && whole;
     line.max = LINE_MAX_BYTES;
     buf_adds(&line, whole ? "" : style->cut);
     buf_adds(&line, style->end);

@@ -7,21 +7,25 @@
 #ifndef HATCHERY_BASE_LOG_H
 #define HATCHERY_BASE_LOG_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 enum log_level { LOG_DEBUG, LOG_INFO, LOG_WARN, LOG_ERROR };
-enum log_format { LOG_AUTO, LOG_JSON, LOG_TEXT };
+/* LOG_JOURNAL is added to one of the others. */
+enum log_format { LOG_AUTO, LOG_JSON, LOG_TEXT, LOG_JOURNAL = 4 };
 
 enum log_type { LOG_T_END, LOG_T_STRING, LOG_T_INT, LOG_T_SECONDS };
 
 struct log_field {
-    const char *name;
+    const char *name; /* NULL: it is left out */
     enum log_type type;
     const char *s; /* LOG_T_STRING; NULL is written as null */
     int64_t i;     /* LOG_T_INT, or microseconds for LOG_T_SECONDS */
 };
 
 #define LOG_S(name, value) { (name), LOG_T_STRING, (value), 0 },
+/* Not at all where it is empty. */
+#define LOG_SOME(name, value) { *(value) ? (name) : NULL, LOG_T_STRING, (value), 0 },
 #define LOG_I(name, value) { (name), LOG_T_INT, 0, (int64_t) (value) },
 #define LOG_US(name, value) { (name), LOG_T_SECONDS, 0, (int64_t) (value) },
 
@@ -31,10 +35,17 @@ struct log_field {
 #define log_warn(msg, ...) log_write(LOG_WARN, msg, (const struct log_field[]){ __VA_ARGS__{ 0 } })
 #define log_error(msg, ...) log_write(LOG_ERROR, msg, (const struct log_field[]){ __VA_ARGS__{ 0 } })
 
-/* @logger names the process: "supervisor", "server", "zygote".  LOG_AUTO is
- * text on a terminal and JSON elsewhere; JSON lines get journald's priority
- * prefix never, text lines get it ("<6>") when JOURNAL_STREAM is set. */
+/* @logger names the process: "supervisor", "server", "zygote".  LOG_AUTO is text on a terminal and JSON elsewhere.
+ * With LOG_JOURNAL each line begins with its priority ("<6>", sd-daemon(3)), which journald takes off again; text then
+ * goes without the time. */
 void log_init(const char *logger, enum log_format format, enum log_level level);
+
+/* Does stderr go to the journal?  JOURNAL_STREAM says so (systemd.exec(5)) and names this very stream: it may be left
+ * over from whoever started us, who has sent our stderr elsewhere.  For the first process, before log_init(). */
+bool log_is_journal(void);
+
+/* From here on, what is less important is not written. */
+void log_set_level(enum log_level level);
 
 /* Members of a JSON line: ts (RFC 3339, ms, UTC), level, logger, msg, then @fields
  * up to the one of type LOG_T_END.  A line longer than 16 KiB is cut validly. */

@@ -2,8 +2,9 @@
 /* What the processes say to each other: one SOCK_SEQPACKET socketpair an edge,
  * one fixed-size struct a message, numbers and descriptors only.
  *
- *   supervisor -> server   WIRE_SERVER_CONF [listener, state directory, its lock], WIRE_ZYGOTE [socket],
- *                          WIRE_COURIER [socket], WIRE_USAGE, WIRE_OOM, WIRE_DRAIN
+ *   supervisor -> server   WIRE_SERVER_CONF [listener, metrics.listen's, state directory, its lock], WIRE_ZYGOTE [socket],
+ *                          WIRE_COURIER [socket], WIRE_USAGE, WIRE_OOM, WIRE_DRAIN, WIRE_KEPT; WIRE_SERVER_CONF again,
+ *                          without descriptors, when the configuration was read again
  *   server -> supervisor   WIRE_READY, WIRE_REFUSED, WIRE_USAGE_GET, WIRE_ZYGOTE_GET, WIRE_LONG
  *   supervisor -> zygote   struct wire_zygote_conf, once, as its first message
  *   server -> zygote       WIRE_SPAWN
@@ -25,6 +26,7 @@ enum wire_type {
     WIRE_ZYGOTE,
     WIRE_COURIER,
     WIRE_DRAIN,
+    WIRE_KEPT, /* the configuration was to be read again, is wrong, and stays as it was */
     WIRE_READY,
     WIRE_REFUSED, /* the first box could not take step @slot of the jail, @status = -errno */
     WIRE_USAGE_GET,
@@ -58,10 +60,13 @@ struct wire_server_conf {
     bool one_run;               /* `hatchery run`: no listener; descriptors 0, 1, 2 are the run's */
     unsigned n_slots, pool_size, max_runs;
     uint32_t layers_missing;            /* of the jail: bits of enum layer (box/layers.h) */
+    int cgroup_version, landlock_abi;   /* 0: none */
+    bool metrics_here;                  /* with the key, on the clients' listener */
+    bool has_watch, has_state;          /* which descriptors come along */
     int64_t queue_max;                  /* 0: unlimited */
     int64_t rotate_runs, rotate_age_ms; /* of a zygote; 0: unlimited */
     unsigned max_connections, max_connections_per_address;
-    unsigned head_timeout_ms, body_timeout_ms, idle_timeout_ms, write_timeout_ms;
+    unsigned head_timeout_ms, body_timeout_ms, idle_timeout_ms, write_timeout_ms, drain_delay_ms;
     int64_t max_body, max_bodies;
     int64_t retention_age_us, retention_count, store_bytes; /* 0: unlimited */
     bool idempotency_by_id;
@@ -127,7 +132,7 @@ struct wire_box_state {
 
 enum outcome_kind {
     OUTCOME_NONE,
-#define OUTCOME(name, status, reason) OUTCOME_##name,
+#define OUTCOME(name, status, reason, word) OUTCOME_##name,
 #include "outcome.def"
 #undef OUTCOME
 };

@@ -121,6 +121,12 @@ enum layer layers_of_step(const char *word)
     return layer < 0 ? LAYER_NAMESPACES : (enum layer) layer; /* session, hostname, descriptors: a box's own of each */
 }
 
+int layers_landlock_abi(void)
+{
+    int abi = kernel_landlock_create(NULL, 0, KERNEL_LANDLOCK_CREATE_VERSION);
+    return abi < 0 ? 0 : abi;
+}
+
 static int has_landlock(int needed)
 {
     int abi = kernel_landlock_create(NULL, 0, KERNEL_LANDLOCK_CREATE_VERSION);

@@ -42,4 +42,7 @@ enum layer layers_of_step(const char *word);
  * kernel (cgroup, ids, and those that only making a box can show) answer 0. */
 int layers_probe(enum layer layer);
 
+/* The running kernel's version of Landlock; 0: it has none. */
+int layers_landlock_abi(void);
+
 #endif

@@ -103,7 +103,7 @@ static void drop_server(struct courier *c)
 
 static void take_order(struct courier *c, const struct courier_order *order, int body_fd)
 {
-    struct delivery *d = delivery_new(&c->conf, c->allow, order, body_fd);
+    struct delivery *d = delivery_new(&c->conf, &c->allow, order, body_fd);
 
     if (!c->conf.n_secrets && !c->warned) {
         c->warned = true;
@@ -159,7 +159,7 @@ static void send_results(struct courier *c)
     }
 }
 
-/* --- the supervisor's messages --- */
+/* --- the configuration --- */
 
 static int set_nonblocking(int fd)
 {
@@ -167,22 +167,80 @@ static int set_nonblocking(int fd)
     return flags < 0 || fcntl(fd, F_SETFL, flags | O_NONBLOCK) < 0 ? -errno : 0;
 }
 
+static bool conf_is_sound(const struct courier_conf *conf)
+{
+    bool sound = conf->type == COURIER_CONF && conf->timeout_ms && conf->per_host && conf->in_all
+                 && conf->in_all <= IN_ALL_MAX && conf->n_secrets <= COURIER_SECRETS_MAX
+                 && memchr(conf->allow, '\0', sizeof(conf->allow));
+
+    for (unsigned i = 0; i < conf->n_secrets && sound; i++)
+        sound = conf->secrets[i].len >= SIGN_KEY_MIN && conf->secrets[i].len <= SIGN_KEY_MAX;
+    return sound;
+}
+
+static int parse_allow(struct courier *c)
+{
+    struct buf error;
+    int err;
+
+    buf_init(&error, 1024);
+    err = guard_allow_parse(c->conf.allow, &c->allow, &error);
+    buf_addc(&error, '\0');
+    if (err)
+        log_error("webhooks.allow is wrong", LOG_S("error", error.data));
+    buf_free(&error);
+    return err;
+}
+
+/* --- the supervisor's messages --- */
+
+/* Takes effect on what is connected from here on. @fresh is wiped. */
+static bool take_conf(struct courier *c, struct courier_conf *fresh)
+{
+    struct guard_allow *old = c->allow;
+    bool sound = conf_is_sound(fresh) && fresh->in_all == c->conf.in_all; /* the limit of descriptors rests on it */
+
+    if (sound)
+        c->conf = *fresh;
+    sodium_memzero(fresh, sizeof(*fresh));
+    if (!sound || parse_allow(c) < 0)
+        return false;
+    guard_allow_free(old);
+    c->lanes.per_host = c->conf.per_host;
+    log_set_level((enum log_level) c->conf.log_level);
+    return true;
+}
+
+static bool take_server(struct courier *c, int fd)
+{
+    if (fd < 0 || set_nonblocking(fd) < 0) {
+        fd_close(&fd);
+        return false;
+    }
+    drop_server(c);
+    c->server_fd = fd;
+    return true;
+}
+
 /* False: the supervisor is gone, or mad. */
 static bool read_supervisor(struct courier *c)
 {
-    enum courier_type type;
+    static union {
+        enum courier_type type;
+        struct courier_conf conf;
+    } in;
     int fd;
 
     for (;;) {
-        ssize_t n = fd_recv(SUPERVISOR_FD, &type, sizeof(type), &fd, 1, NULL);
+        ssize_t n = fd_recv(SUPERVISOR_FD, &in, sizeof(in), &fd, 1, NULL);
         if (n == -EAGAIN)
             return true;
-        if (n != sizeof(type) || type != COURIER_SERVER || fd < 0 || set_nonblocking(fd) < 0) {
+        bool server = n == sizeof(in.type) && in.type == COURIER_SERVER;
+        bool conf = n == sizeof(in.conf) && in.type == COURIER_CONF && fd < 0;
+        if (!server && n > 0 && !conf)
             fd_close(&fd);
+        if (!(server ? take_server(c, fd) : conf && take_conf(c, &in.conf)))
             return false;
-        }
-        drop_server(c);
-        c->server_fd = fd;
     }
 }
 
@@ -228,32 +286,7 @@ static int serve(struct courier *c)
     return EXIT_SUCCESS;
 }
 
-/* --- start --- */
-
-static bool conf_is_sound(const struct courier_conf *conf)
-{
-    bool sound = conf->type == COURIER_CONF && conf->timeout_ms && conf->per_host && conf->in_all
-                 && conf->in_all <= IN_ALL_MAX && conf->n_secrets <= COURIER_SECRETS_MAX
-                 && memchr(conf->allow, '\0', sizeof(conf->allow));
-
-    for (unsigned i = 0; i < conf->n_secrets && sound; i++)
-        sound = conf->secrets[i].len >= SIGN_KEY_MIN && conf->secrets[i].len <= SIGN_KEY_MAX;
-    return sound;
-}
-
-static int parse_allow(struct courier *c)
-{
-    struct buf error;
-    int err;
-
-    buf_init(&error, 1024);
-    err = guard_allow_parse(c->conf.allow, &c->allow, &error);
-    buf_addc(&error, '\0');
-    if (err)
-        log_error("webhooks.allow is wrong", LOG_S("error", error.data));
-    buf_free(&error);
-    return err;
-}
+/* --- starting --- */
 
 static int start(struct courier *c)
 {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What the server, the supervisor and hatchery-courier say to each other.
  *
- *   supervisor -> courier   struct courier_conf, once, as its first message
+ *   supervisor -> courier   struct courier_conf, as its first message, and again when the configuration has changed
  *   supervisor -> courier   COURIER_SERVER [socket], again for every new server
  *   server -> courier       struct courier_order [body], one a delivery attempt
  *   courier -> server       struct courier_result, exactly one for each order

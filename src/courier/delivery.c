@@ -72,7 +72,7 @@ static int map_body(struct delivery *d, int fd)
     return 0;
 }
 
-struct delivery *delivery_new(const struct courier_conf *conf, const struct guard_allow *allow,
+struct delivery *delivery_new(const struct courier_conf *conf, struct guard_allow *const *allow,
                               const struct courier_order *order, int body_fd)
 {
     struct delivery *d = xcalloc(1, sizeof(*d));
@@ -91,7 +91,7 @@ struct delivery *delivery_new(const struct courier_conf *conf, const struct guar
         return d;
     }
     buf_init(&error, sizeof(d->result.error) - 1);
-    if (guard_url(allow, d->order.url, &d->url, &error) < 0) {
+    if (guard_url(*allow, d->order.url, &d->url, &error) < 0) {
         buf_addc(&error, '\0');
         delivery_fail(d, COURIER_REFUSED, error.data ? error.data : "the URL is refused");
     }
@@ -126,7 +126,7 @@ static curl_socket_t on_open(void *data, curlsocktype purpose, struct curl_socka
     if (purpose != CURLSOCKTYPE_IPCXN)
         return CURL_SOCKET_BAD;
     buf_init(&error, sizeof(d->result.error) - 1);
-    if (guard_address(d->allow, d->url.host, &address->addr, &error) < 0) {
+    if (guard_address(*d->allow, d->url.host, &address->addr, &error) < 0) {
         if (d->banned++ == 0)
             snprintf(d->result.error, sizeof(d->result.error), "%.*s", (int) error.len, error.data ? error.data : "");
         buf_free(&error);

@@ -15,7 +15,7 @@ struct delivery {
     TAILQ_ENTRY(delivery) link; /* in the one list it is in: of its lane, the running, the finished */
     struct lane *lane;          /* lane.h's */
     const struct courier_conf *conf;
-    const struct guard_allow *allow;
+    struct guard_allow *const *allow; /* the courier's, which may change */
     struct courier_order order;
     struct guard_url url;
     const void *body; /* the descriptor's pages, body_len bytes */
@@ -32,7 +32,7 @@ TAILQ_HEAD(deliveries, delivery);
 
 /* Take @order and @body_fd, which is closed here; @conf and @allow must live longer.  Returns the delivery; when its
  * result.type is set it has come to its end already: the order is malformed or its URL refused.  Never blocks. */
-struct delivery *delivery_new(const struct courier_conf *conf, const struct guard_allow *allow,
+struct delivery *delivery_new(const struct courier_conf *conf, struct guard_allow *const *allow,
                               const struct courier_order *order, int body_fd);
 
 /* Sign it and hand it to @multi.  Its result follows from delivery_end(). */

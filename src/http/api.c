@@ -7,7 +7,7 @@
 
 #include "../base/fd.h"
 #include "../base/json.h"
-#include "../box/layers.h"
+#include "../metrics/metrics.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -47,6 +47,7 @@ struct key *api_enter(struct request *req, const struct api *api)
     add_rate(req, key, left, wait_s);
     if (ok)
         return key;
+    metric_count(METRIC_QUEUE_REJECTED, METRIC_REJECTED_RATE);
     snprintf(error, sizeof(error), "Rate limit reached (%u requests a minute): nothing was run, try again",
              key->file.rate);
     reply_error(req, 429, error, wait_s ? wait_s : 1);
@@ -110,7 +111,7 @@ void api_reply(struct request *req, const struct api *api, const struct buf *res
     buf_free(&body);
 }
 
-static void authenticate(struct request *req, void *data)
+void api_authenticate(struct request *req, void *data)
 {
     const struct api *api = data;
     struct buf text;
@@ -123,65 +124,12 @@ static void authenticate(struct request *req, void *data)
     buf_free(&text);
 }
 
-static void reply_text(struct request *req, int status, const char *text, unsigned retry_after_s)
-{
-    struct buf body;
-
-    buf_init(&body, 256);
-    buf_adds(&body, text);
-    reply_json(req, status, &body, retry_after_s);
-    buf_free(&body);
-}
-
-static void healthz(struct request *req, void *data)
-{
-    (void) data;
-    reply_text(req, 200, "{\"status\": \"ok\"}", 0);
-}
-
-/* "reduced" is a jail that the operator asked for, or one whose kernel is too old for a layer. */
-static void add_isolation(struct buf *out, uint32_t missing)
-{
-    const char *comma = "";
-
-    buf_addf(out, "\"isolation\": {\"tier\": \"%s\", \"missing\": [", missing ? "reduced" : "full");
-    for (int i = 0; i < LAYERS; i++)
-        if (missing & LAYER_BIT(i)) {
-            buf_addf(out, "%s\"%s\"", comma, layers[i].word);
-            comma = ", ";
-        }
-    buf_adds(out, "]}");
-}
-
-static void readyz(struct request *req, void *data)
-{
-    const struct api *api = data;
-    bool ready = pool_is_ready(api->pool);
-    struct buf body;
-
-    buf_init(&body, 2048);
-    buf_addf(&body, "{\"status\": \"%s\", \"store\": \"%s\", ", ready ? "ready" : "not ready",
-             !api->backlog           ? "none"
-             : api->store->write_err ? "failing"
-                                     : "ok");
-    add_isolation(&body, api->conf->layers_missing);
-    buf_adds(&body, ready ? "}" : ", \"error\": \"no box is warm, or the server is stopping\"}");
-    reply_json(req, ready ? 200 : 503, &body, ready ? 0 : 1);
-    buf_free(&body);
-}
+#define PATH(name, path) static const char path_##name[] = path;
+#include "routes.def"
 
 const struct route api_routes[] = {
-    { "POST", "/v1/code/execute/python", ROUTE_KEY | ROUTE_JSON, api_execute },
-    { "GET", "/v1/toolkit/authenticate", ROUTE_KEY, authenticate },
-    { "POST", "/v1/toolkit/job/status", ROUTE_KEY | ROUTE_JSON, api_job_status },
-    { "POST", "/v1/toolkit/jobs/status", ROUTE_KEY | ROUTE_JSON, api_jobs_status },
-    { "GET", "/v1/jobs", ROUTE_KEY, api_jobs_list },
-    { "GET", "/v1/jobs/{id}", ROUTE_KEY, api_job_get },
-    { "DELETE", "/v1/jobs/{id}", ROUTE_KEY, api_job_delete },
-    { "GET", "/v1/jobs/{id}/deliveries", ROUTE_KEY, api_deliveries },
-    { "POST", "/v1/jobs/{id}/redeliver", ROUTE_KEY, api_redeliver },
-    { "POST", "/v1/jobs/{id}/requeue", ROUTE_KEY, api_requeue },
-    { "GET", "/healthz", 0, healthz },
-    { "GET", "/readyz", 0, readyz },
-    { NULL, NULL, 0, NULL },
+#define ROUTE(method, path, flags, handler, id, summary, parameters, request, replies)                                 \
+    { method, path_##path, flags, handler, METRIC_ROUTE_##path },
+#include "routes.def"
+    { NULL, NULL, 0, NULL, 0 },
 };

@@ -12,6 +12,9 @@
 /* Names and values of a body: jansson takes time and memory for each, and nobody else has a turn meanwhile. */
 enum { API_CURSOR_KEY = 32, API_VALUES_MAX = 4096 };
 
+/* The one for clients, and metrics.listen's. */
+enum { API_LISTENERS = 2 };
+
 /* What handlers know of the server; the data of every route. */
 struct api {
     const struct wire_server_conf *conf;
@@ -24,10 +27,13 @@ struct api {
     const char *no_store;
     struct guard_allow *allow; /* webhooks.allow */
     unsigned char cursor_key[API_CURSOR_KEY];
+    struct http *https[API_LISTENERS];
+    bool draining; /* it will stop soon: /readyz says so before anything is refused */
+    struct buf metrics_text, openapi;
 };
 
-/* For http_new(). */
-extern const struct route api_routes[];
+/* For http_new(): everything, and what metrics.listen serves, without a key. */
+extern const struct route api_routes[], api_watch_routes[];
 
 /* For struct http_conf: compares hashes, so that time tells nothing of the key. @data is the struct api. */
 bool api_key_ok(void *data, const char *key, size_t len);
@@ -38,8 +44,31 @@ struct key *api_enter(struct request *req, const struct api *api);
 /* The same for what needs the store: NULL also where there is none (503). */
 struct key *api_enter_store(struct request *req, const struct api *api);
 
+/* For struct http_conf: they count. */
+void api_on_reply(void *data, const struct request *req, int status);
+void api_on_shed(void *data);
+
+/* The metrics that stay as they are; opens what must be opened before the server confines itself. */
+void api_metrics_init(struct api *api);
+
+/* Write the description of the API, which stays as it is. */
+void api_openapi_init(struct api *api);
+
+/* api_docs.c */
+void api_openapi(struct request *req, void *data);     /* GET /openapi.json */
+void api_docs(struct request *req, void *data);        /* GET /docs */
+void api_docs_script(struct request *req, void *data); /* GET /docs/docs.js */
+void api_docs_style(struct request *req, void *data);  /* GET /docs/docs.css */
+
 /* POST /v1/code/execute/python. */
 void api_execute(struct request *req, void *data);
+
+void api_authenticate(struct request *req, void *data); /* GET /v1/toolkit/authenticate */
+
+/* api_health.c */
+void api_healthz(struct request *req, void *data); /* GET /healthz, /livez, /health */
+void api_readyz(struct request *req, void *data);  /* GET /readyz */
+void api_metrics(struct request *req, void *data); /* GET /metrics */
 
 /* api_jobs.c */
 void api_job_status(struct request *req, void *data);  /* POST /v1/toolkit/job/status */

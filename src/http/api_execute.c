@@ -11,6 +11,7 @@
 
 #include "../base/fd.h"
 #include "../base/json.h"
+#include "../metrics/metrics.h"
 
 #include <errno.h>
 #include <jansson.h>
@@ -22,7 +23,7 @@
 
 /* An id is in each reply, on disk as long as its job, and in the list of a thousand of them. */
 enum { ID_MAX = 16384 };
-enum { IDEM_KEY_MAX = 255, IDEM_NAME = 33, IDEM_REMEMBERED_S = 86400, TRACE_LEN = 55 };
+enum { IDEM_KEY_MAX = 255, IDEM_NAME = 33, IDEM_REMEMBERED_S = 86400 };
 
 /* A request while its program runs. */
 struct execution {
@@ -238,11 +239,18 @@ static void refuse_job(struct execution *e, int status, const char *text, unsign
     execution_free(e);
 }
 
+static void count_rejected(unsigned mode, unsigned reason)
+{
+    metric_count(METRIC_QUEUE_REJECTED, reason);
+    metric_add(METRIC_RUNS, 1, mode, METRIC_ENDED_REJECTED, 0);
+}
+
 /* Why a queue did not take it. */
-static void refuse_full(struct execution *e, int err)
+static void refuse_full(struct execution *e, int err, unsigned mode)
 {
     char text[160];
 
+    count_rejected(mode, err == -EAGAIN ? METRIC_REJECTED_FULL : METRIC_REJECTED_KEY_FULL);
     if (err == -EAGAIN)
         snprintf(text, sizeof(text), "MAX_QUEUE_LENGTH (%lld) reached: nothing was run, try again",
                  (long long) e->api->conf->queue_max);
@@ -284,7 +292,7 @@ static void on_done(struct job *job, const struct outcome *outcome)
 
     leave_history(e, status == 200 ? STORE_DONE : STORE_FAILED, status);
     begin_reply(e, status, &out);
-    outcome_add_json(outcome, &e->api->conf->limits, &out);
+    outcome_add_json(outcome, outcome->limits, &out);
     end_reply(e, status, &out, 0);
     execution_free(e);
 }
@@ -295,6 +303,8 @@ static void on_gone(struct request *req, void *data)
     struct execution *e = data;
 
     (void) req;
+    if (!e->job.run) /* the pool counts those that run */
+        metric_add(METRIC_RUNS, 1, METRIC_SYNC, METRIC_ENDED_CANCELLED, 0);
     pool_cancel(e->api->pool, &e->job);
     leave_history(e, STORE_CANCELLED, 400);
     execution_free(e);
@@ -303,6 +313,7 @@ static void on_gone(struct request *req, void *data)
 /* No box came for it. */
 static void on_refused(struct job *job)
 {
+    count_rejected(METRIC_SYNC, METRIC_REJECTED_NO_BOX);
     refuse_job(job->owner, 503,
                "No box can be made at the moment (the server's log says why): nothing was run, try again", 10);
 }
@@ -311,10 +322,11 @@ static void run_now(struct execution *e)
 {
     request_on_gone(e->req, on_gone, e);
     int err = pool_run(e->api->pool, &e->job);
-    if (err == -ESHUTDOWN)
+    if (err == -ESHUTDOWN) {
+        count_rejected(METRIC_SYNC, METRIC_REJECTED_DRAINING);
         refuse_job(e, 503, shutting_down, 1);
-    else if (err)
-        refuse_full(e, err);
+    } else if (err)
+        refuse_full(e, err, METRIC_SYNC);
 }
 
 /* --- runs through the store --- */
@@ -375,8 +387,10 @@ static void on_accepted(void *data, const struct store_answer *answer)
     int status;
 
     if (answer->err == -EAGAIN || answer->err == -EDQUOT)
-        refuse_full(e, answer->err);
+        refuse_full(e, answer->err, METRIC_ASYNC);
     else if (answer->err) {
+        if (answer->err != -EBADMSG)
+            count_rejected(METRIC_ASYNC, METRIC_REJECTED_STORE);
         const char *text = api_store_error(answer->err, &status);
         refuse_job(e, status, text, status == 503 ? 10 : 0);
     } else if (!e->req)
@@ -396,14 +410,6 @@ static void on_accepted(void *data, const struct store_answer *answer)
     }
 }
 
-static const char *trace_of(const struct execution *e)
-{
-    const char *trace = request_header(e->req, "traceparent");
-    size_t n = trace ? strlen(trace) : 0;
-
-    return n == TRACE_LEN && strspn(trace, "0123456789abcdef-") == n ? trace : NULL;
-}
-
 static void submit(struct execution *e)
 {
     const struct api *api = e->api;
@@ -415,7 +421,7 @@ static void submit(struct execution *e)
                              .created_us = now,
                              .webhook_url = e->webhook_url,
                              .host = e->host,
-                             .trace = trace_of(e),
+                             .trace = e->job.trace[0] ? e->job.trace : NULL,
                              .idem_key = e->idem_name[0] ? e->idem_name : NULL,
                              .idem_expires_us = now + IDEM_REMEMBERED_S * 1000000LL,
                              .max_queued = api->conf->queue_max,
@@ -424,10 +430,12 @@ static void submit(struct execution *e)
     const char *text = request_body(e->req, &len);
 
     if (!api->backlog) {
+        count_rejected(METRIC_ASYNC, METRIC_REJECTED_STORE);
         refuse_job(e, 503, api->no_store, 60);
         return;
     }
     if (pool_is_draining(api->pool)) {
+        count_rejected(METRIC_ASYNC, METRIC_REJECTED_DRAINING);
         refuse_job(e, 503, shutting_down, 1);
         return;
     }
@@ -506,6 +514,8 @@ void api_execute(struct request *req, void *data)
     e->job.on_refused = on_refused;
     e->job.owner = e;
     e->job.share = &key->share;
+    if (trace_begin(request_only_header(req, "traceparent"), e->job.trace))
+        reply_header(req, "traceparent", e->job.trace);
     buf_init(&error, 1024);
     int err = parse(e, &error);
     if (!err)

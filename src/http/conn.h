@@ -193,9 +193,6 @@ int request_take_body(struct request *req, const char *p, size_t n, size_t *ret_
 /* Nobody reads the body any more. */
 void request_drop_body(struct request *req);
 
-/* Is the method @name?  False while the head is incomplete. */
-bool request_is(const struct request *req, const char *name);
-
 /* route.c */
 
 /* Find the request's route and judge its head by it.  Returns 0 or the status to refuse it with. */

@@ -59,6 +59,13 @@ struct http *http_new(uv_loop_t *loop, const struct http_conf *conf, const struc
     return http;
 }
 
+void http_configure(struct http *http, const struct http_conf *conf)
+{
+    http->conf = *conf;
+    http->tick_ms = choose_tick(conf);
+    uv_timer_set_repeat(&http->tick, http->tick_ms);
+}
+
 void http_ref(struct http *http)
 {
     http->n_handles++;
@@ -153,6 +160,17 @@ void http_drain(struct http *http, void (*on_drained)(void *), void *data)
     if (conn->state == CONN_IDLE && conn->unread.len == 0)
         conn_close(conn);
     uv_timer_start(&http->tick, on_tick, 0, http->tick_ms);
+}
+
+void http_counts(const struct http *http, unsigned *ret_open, unsigned *ret_in_hand)
+{
+    const struct conn *conn;
+    unsigned n = 0;
+
+    TAILQ_FOREACH(conn, &http->conns, all)
+    n += conn->state == CONN_HANDED;
+    *ret_open = http->n_conns;
+    *ret_in_hand = n;
 }
 
 static void on_handle_closed(uv_handle_t *handle)

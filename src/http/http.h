@@ -25,11 +25,15 @@ struct http_conf {
     /* Is this the key?  NULL when the request has no x-api-key header.  Called before the
      * body is read; must take the same time for every wrong key. */
     bool (*key_ok)(void *data, const char *key, size_t len);
+    /* Not NULL: told of every reply that is made, right before it leaves; of every connection that was refused. */
+    void (*on_reply)(void *data, const struct request *req, int status);
+    void (*on_shed)(void *data);
     void *data;
 };
 
-/* Needs the key; needs a JSON body (415 else); takes any body.  A body that no route wants is not kept. */
-enum { ROUTE_KEY = 1, ROUTE_JSON = 2, ROUTE_BODY = 4 };
+/* Needs the key; needs a JSON body (415 else); takes any body; takes the key as Authorization: Bearer, too, which is
+ * what a scraper can send.  A body that no route wants is not kept. */
+enum { ROUTE_KEY = 1, ROUTE_JSON = 2, ROUTE_BODY = 4, ROUTE_BEARER = 8 };
 
 struct route {
     const char *method; /* "GET" (answers HEAD too), "POST", "DELETE" */
@@ -38,11 +42,15 @@ struct route {
     /* Called once the body is complete, or the head where the route wants none.  Must lead to exactly one reply_*()
      * call, unless on_gone is called first. */
     void (*on_request)(struct request *req, void *data);
+    size_t path_id; /* the owner's, for on_reply */
 };
 
 /* @routes ends with an entry whose method is NULL and must outlive the server.
  * @data is passed to every handler. */
 struct http *http_new(uv_loop_t *loop, const struct http_conf *conf, const struct route *routes, void *data);
+
+/* Have other timeouts and bounds from here on; connections beyond a lower cap stay until they end. */
+void http_configure(struct http *http, const struct http_conf *conf);
 
 /* Accept connections on @fd, a listening stream socket (TCP or unix), whose ownership passes.
  * Returns 0 or -errno. */
@@ -55,11 +63,21 @@ void http_drain(struct http *http, void (*on_drained)(void *), void *data);
 /* Close everything at once; requests in hand get on_gone. Frees after the loop has run the close callbacks. */
 void http_free(struct http *http);
 
+/* Connections that are open, and those of them whose request a handler has in hand. */
+void http_counts(const struct http *http, unsigned *ret_open, unsigned *ret_in_hand);
+
+/* The route that the request has found, or NULL; is its method @name? */
+const struct route *request_route(const struct request *req);
+bool request_is(const struct request *req, const char *name);
+
 /* The request's body: valid until the reply or on_gone. Not NUL-terminated. */
 const char *request_body(const struct request *req, size_t *ret_len);
 
 /* A header's value by its lower-case name, NUL-terminated, or NULL. Valid as long as the body. */
 const char *request_header(const struct request *req, const char *name);
+
+/* The same, but NULL also where the header comes more than once. */
+const char *request_only_header(const struct request *req, const char *name);
 
 /* What stands in the request's path for the first {part} of its route's, as it was sent: cut to @size - 1 bytes and
  * NUL-terminated. */
@@ -81,6 +99,9 @@ void request_on_gone(struct request *req, void (*on_gone)(struct request *, void
 
 /* Answer with a JSON @body (copied).  @retry_after_s > 0 adds Retry-After.  The request is gone after it. */
 void reply_json(struct request *req, int status, const struct buf *body, unsigned retry_after_s);
+
+/* The same with a body of another media @type, which is ours. */
+void reply_typed(struct request *req, int status, const char *type, const struct buf *body);
 
 /* Answer {"code": status, "error": error, "message": error}.  Logs nothing. */
 void reply_error(struct request *req, int status, const char *error, unsigned retry_after_s);

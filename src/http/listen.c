@@ -113,10 +113,12 @@ void listen_drop_peer(struct http *http, struct peer *peer)
 
 /* Refuse @fd on the spot.  A request that is already here is read first: closing with it unread would reset the
  * connection, and the refusal with it. */
-static void shed(int fd)
+static void shed(struct http *http, int fd)
 {
     char drop[4096];
 
+    if (http->conf.on_shed)
+        http->conf.on_shed(http->conf.data);
     send(fd, reply_overload, strlen(reply_overload), MSG_DONTWAIT | MSG_NOSIGNAL);
     shutdown(fd, SHUT_WR);
     (void) !recv(fd, drop, sizeof(drop), MSG_DONTWAIT);
@@ -129,9 +131,9 @@ static void admit(struct listener *listener, int fd, const struct sockaddr_stora
     struct peer *peer = NULL;
 
     if (http->n_conns >= http->conf.max_connections && !make_room(http, NULL))
-        shed(fd);
+        shed(http, fd);
     else if (listener->tcp && !(peer = take_peer(http, from)))
-        shed(fd);
+        shed(http, fd);
     else
         conn_new(http, fd, listener->tcp, peer);
 }
@@ -151,7 +153,7 @@ static int accept_reserved(struct listener *listener)
     fd_close(&http->reserve_fd);
     int fd = accept4(listener->fd, NULL, NULL, SOCK_CLOEXEC);
     if (fd >= 0)
-        shed(fd);
+        shed(http, fd);
     http->reserve_fd = eventfd(0, EFD_CLOEXEC);
     if (fd < 0 || http->reserve_fd < 0)
         pause_listener(listener);

@@ -13,31 +13,14 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Statuses this room uses, with the sentence for what it refuses itself; handlers may send others. */
 static const struct status {
     int code;
     const char *reason;
     const char *sentence;
 } statuses[] = {
-    { 200, "OK", NULL },
-    { 202, "Accepted", NULL },
-    { 400, "Bad Request", "Malformed HTTP request" },
-    { 401, "Unauthorized", "Unauthorized: send the API key in the header x-api-key" },
-    { 404, "Not Found", "Not found; programs are run by POST /v1/code/execute/python" },
-    { 405, "Method Not Allowed", "Method not allowed" },
-    { 408, "Request Timeout", "The request did not arrive in time" },
-    { 409, "Conflict", NULL },
-    { 413, "Content Too Large", "The request body is too large (server.max_body)" },
-    { 414, "URI Too Long", "The request target is too long" },
-    { 415, "Unsupported Media Type", "The request body must be application/json" },
-    { 417, "Expectation Failed", "The only expectation known is 100-continue" },
-    { 422, "Unprocessable Content", NULL },
-    { 429, "Too Many Requests", NULL },
-    { 431, "Request Header Fields Too Large", "The request head is too large" },
-    { 500, "Internal Server Error", NULL },
-    { 501, "Not Implemented", NULL },
-    { 503, "Service Unavailable", "Too many request bodies at once (server.max_bodies): nothing was run, try again" },
-    { 505, "HTTP Version Not Supported", "HTTP/1.1 is spoken here" },
+#define STATUS(code, reason, sentence) { code, reason, sentence },
+#include "status.def"
+#undef STATUS
     { 0, "", "" },
 };
 
@@ -110,15 +93,21 @@ static void send_bytes(struct conn *conn, const struct buf *head, const char *bo
         send_rest(conn, bufs, n < 0 ? 0 : (size_t) n);
 }
 
-static void send_reply(struct request *req, int status, const char *body, size_t len, unsigned retry_after_s)
+static const char json[] = "application/json";
+
+static void send_reply(struct request *req, int status, const char *type, const char *body, size_t len,
+                       unsigned retry_after_s)
 {
     struct conn *conn = req->conn;
+    const struct http_conf *conf = &conn->http->conf;
     struct buf *head = &conn->http->reply_head;
 
+    if (conf->on_reply)
+        conf->on_reply(conf->data, req, status);
     conn->keep = conn->keep && !conn->http->draining;
     buf_reset(head);
     buf_addf(head, "HTTP/1.1 %d %s\r\n", status, find_status(status)->reason);
-    buf_addf(head, "Content-Type: application/json\r\nContent-Length: %zu\r\n", len);
+    buf_addf(head, "Content-Type: %s\r\nContent-Length: %zu\r\n", type, len);
     buf_adds(head, "X-Content-Type-Options: nosniff\r\n");
     if (status == 401)
         buf_adds(head, "WWW-Authenticate: ApiKey realm=\"hatchery\"\r\n");
@@ -141,7 +130,7 @@ static void send_error(struct request *req, int status, const char *error, unsig
     buf_adds(body, ", \"message\": ");
     json_add_cstring(body, error);
     buf_addc(body, '}');
-    send_reply(req, status, body->data, body->len, retry_after_s);
+    send_reply(req, status, json, body->data, body->len, retry_after_s);
 }
 
 void reply_refusal(struct request *req, int status)
@@ -166,7 +155,13 @@ static bool has_client(struct request *req)
 void reply_json(struct request *req, int status, const struct buf *body, unsigned retry_after_s)
 {
     if (has_client(req))
-        send_reply(req, status, body->data, body->len, retry_after_s);
+        send_reply(req, status, json, body->data, body->len, retry_after_s);
+}
+
+void reply_typed(struct request *req, int status, const char *type, const struct buf *body)
+{
+    if (has_client(req))
+        send_reply(req, status, type, body->data, body->len, 0);
 }
 
 void reply_error(struct request *req, int status, const char *error, unsigned retry_after_s)

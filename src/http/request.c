@@ -131,6 +131,7 @@ void request_begin(struct request *req)
     req->chunks = (struct chunks){ .max = req->conn->http->conf.max_body };
     empty(&req->bytes);
     request_drop_body(req);
+    req->body.max = req->conn->http->conf.max_body;
     empty(&req->headers);
     req->left = 0;
     req->n_fields = 0;
@@ -210,6 +211,12 @@ int request_take_body(struct request *req, const char *p, size_t n, size_t *ret_
     return req->complete == (bool) end ? end : -400;
 }
 
+const struct route *request_route(const struct request *req)
+{
+    return req->route;
+}
+
+/* False while the head is incomplete. */
 bool request_is(const struct request *req, const char *name)
 {
     size_t len = strlen(name);
@@ -232,6 +239,19 @@ const char *request_header(const struct request *req, const char *name)
             return req->bytes.data + f->value.at;
     }
     return NULL;
+}
+
+const char *request_only_header(const struct request *req, const char *name)
+{
+    const char *found = request_header(req, name);
+    size_t len = strlen(name);
+    unsigned n = 0;
+
+    for (unsigned i = 0; i < req->n_fields; i++) {
+        const struct field *f = &req->fields[i];
+        n += f->name.len == len && strncasecmp(req->bytes.data + f->name.at, name, len) == 0;
+    }
+    return n == 1 ? found : NULL;
 }
 
 static bool take_hex(const char *p, const char *end, char *ret)

@@ -92,6 +92,23 @@ void route_add_allow(const struct request *req, struct buf *b)
     buf_adds(b, "\r\n");
 }
 
+static bool is_named(const struct request *req, const struct field *f, const char *name)
+{
+    return f->name.len == strlen(name) && strncasecmp(req->bytes.data + f->name.at, name, f->name.len) == 0;
+}
+
+/* The key in a field of the head, or NULL. */
+static const char *key_in(const struct request *req, const struct field *f)
+{
+    const char *value = req->bytes.data + f->value.at;
+
+    if (is_named(req, f, "x-api-key"))
+        return value;
+    if (!(req->route->flags & ROUTE_BEARER) || !is_named(req, f, "authorization"))
+        return NULL;
+    return strncasecmp(value, "Bearer ", 7) == 0 ? value + 7 + strspn(value + 7, " ") : NULL;
+}
+
 /* Two keys are no key: a proxy in front may have looked at the other one. */
 static bool has_key(const struct request *req)
 {
@@ -100,11 +117,9 @@ static bool has_key(const struct request *req)
     unsigned n_keys = 0;
 
     for (unsigned i = 0; i < req->n_fields; i++) {
-        const struct field *f = &req->fields[i];
-        if (f->name.len != 9 || strncasecmp(req->bytes.data + f->name.at, "x-api-key", 9) != 0)
-            continue;
-        key = req->bytes.data + f->value.at;
-        n_keys++;
+        const char *found = key_in(req, &req->fields[i]);
+        key = found ? found : key;
+        n_keys += found != NULL;
     }
     if (n_keys != 1)
         key = NULL;

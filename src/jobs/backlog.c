@@ -13,8 +13,10 @@
 
 #include "../base/fd.h"
 #include "../base/log.h"
+#include "../metrics/metrics.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -185,9 +187,10 @@ static void on_end_stored(void *data, const struct store_answer *answer)
         uv_timer_start(&b->retry, on_retry, RETRY_MS, 0);
         return;
     }
-    if (answer->err)
+    if (answer->err) {
         log_warn("a lease was lost: its result changes nothing", LOG_S("job_id", lease->job.id));
-    else if (!lease->released)
+        metric_count(METRIC_LEASES_LOST, 0);
+    } else if (!lease->released)
         tell_waiters(b, lease->job.id, lease->end.status, lease->end.body);
     tell_canceller(lease, answer->err ? -EALREADY : 0);
     lease_free(lease);
@@ -260,17 +263,17 @@ static void end_with_error(struct lease *lease, enum store_state state, int stat
 static void on_job_done(struct job *job, const struct outcome *outcome)
 {
     struct lease *lease = job->owner;
-    struct backlog *b = lease->backlog;
     int status = outcome_status(outcome);
 
     if (outcome->kind == OUTCOME_INTERNAL) {
         log_warn("a job was lost with its box and will run again",
                  LOG_S("job_id", job->id) LOG_I("attempt", lease->fence.attempt));
+        metric_count(METRIC_JOB_RETRIES, METRIC_RETRY_BOX);
         give_back(lease, true);
         return;
     }
     begin_end(lease, status == 200 ? STORE_DONE : STORE_FAILED, status);
-    outcome_add_json(outcome, b->conf.limits, &lease->body);
+    outcome_add_json(outcome, outcome->limits, &lease->body);
     end_end(lease);
     leave_pool(lease);
 }
@@ -287,6 +290,7 @@ static void bury(struct lease *lease)
 {
     log_error("a job was lost too often and is dead",
               LOG_S("job_id", lease->job.id) LOG_I("losses", lease->fence.attempt - 1));
+    metric_count(METRIC_JOBS_DEAD, 0);
     end_with_error(lease, STORE_DEAD, 500,
                    "The job was lost three times: the server, its sandbox or the machine ended while it ran",
                    "worker_lost");
@@ -313,6 +317,7 @@ static void start(struct backlog *b, const struct store_record *r)
                                .on_refused = on_job_refused,
                                .owner = lease };
     memcpy(lease->job.id, r->id, sizeof(lease->job.id));
+    snprintf(lease->job.trace, sizeof(lease->job.trace), "%s", r->trace.p ? r->trace.p : "");
     LIST_INSERT_HEAD(&b->leases, lease, link);
     b->n_leases++;
     b->n_pooled++;
@@ -540,6 +545,7 @@ static void on_queued_cancelled(void *data, const struct store_answer *answer)
         return;
     }
     if (!answer->err) {
+        metric_add(METRIC_RUNS, 1, METRIC_ASYNC, METRIC_ENDED_CANCELLED, 0);
         b->queued = answer->queued;
         tell_waiters(b, c->id, 400, (struct store_bytes){ c->body.data, c->body.len });
     }
@@ -599,6 +605,8 @@ static void try_cancel(struct cancel *c)
     } else if (lease->state != LEASE_POOLED)
         cancel_over(c, -EALREADY);
     else {
+        if (!lease->job.run)
+            metric_add(METRIC_RUNS, 1, METRIC_ASYNC, METRIC_ENDED_CANCELLED, 0);
         pool_cancel(b->conf.pool, &lease->job);
         if (!lease->job.ended_us)
             lease->job.ended_us = now_us();

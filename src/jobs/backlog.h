@@ -19,7 +19,6 @@ struct backlog_conf {
     struct keys *keys;
     struct store *store;
     const struct envelope *envelope;
-    const struct wire_limits *limits;
     unsigned max_runs;
 };
 

@@ -5,13 +5,15 @@
 
 #include "outcome.h"
 #include "share.h"
+#include "trace.h"
 #include "uuid.h"
 
 struct run;
 
 struct job {
     char id[UUID_SIZE];
-    const char *code; /* UTF-8, the owner's, valid until then */
+    char trace[TRACE_SIZE]; /* the span that it is (traceparent); empty: of no trace */
+    const char *code;       /* UTF-8, the owner's, valid until then */
     size_t code_len;
     int64_t timeout_ms;
     struct share *share; /* whose turn it takes; NULL: the pool's own */

@@ -51,15 +51,21 @@ struct key *keys_first(const struct keys *keys)
     return keys->first;
 }
 
+void keys_set_default(struct keys *keys, const unsigned char *hash)
+{
+    struct key *key = keys_named(keys, KEYFILE_DEFAULT);
+
+    key->valid = hash != NULL;
+    if (hash)
+        memcpy(key->file.hash, hash, sizeof(key->file.hash));
+}
+
 struct keys *keys_new(const unsigned char *default_hash)
 {
     struct keys *keys = xcalloc(1, sizeof(*keys));
-    struct key *key = add(keys, KEYFILE_DEFAULT);
 
     keys->watch_fd = -1;
-    key->valid = default_hash != NULL;
-    if (default_hash)
-        memcpy(key->file.hash, default_hash, sizeof(key->file.hash));
+    keys_set_default(keys, default_hash);
     return keys;
 }
 

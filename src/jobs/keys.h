@@ -28,6 +28,9 @@ struct keys;
 /* @default_hash: of the configuration's key; NULL: there is none. */
 struct keys *keys_new(const unsigned char *default_hash);
 
+/* The configuration's key is another from here on; NULL: there is none. */
+void keys_set_default(struct keys *keys, const unsigned char *hash);
+
 /* Read the file `keys` of the current directory, now and whenever it changes.  0, or -errno where it can't be watched
  * (a file that is not there has no keys; one that is damaged is logged, and the keys before it stay). */
 int keys_watch(struct keys *keys, uv_loop_t *loop);

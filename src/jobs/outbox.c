@@ -10,10 +10,12 @@
 #include "outbox.h"
 
 #include "envelope.h"
+#include "trace.h"
 
 #include "../base/fd.h"
 #include "../base/log.h"
 #include "../courier/courier.h"
+#include "../metrics/metrics.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -144,20 +146,27 @@ static void judge(struct flight *f, const struct courier_result *r)
     struct outbox *o = f->outbox;
     bool answered = r->verdict == COURIER_ANSWERED;
     const char *what = "delivered";
+    unsigned word = METRIC_DELIVERY_DELIVERED;
 
     if (answered && r->status >= 200 && r->status < 300)
         f->attempt.next = STORE_DELIVERED;
     else if ((answered && r->status == 410) || f->tries >= (int) o->conf->n_retries) {
         f->attempt.next = STORE_GIVEN_UP;
         what = "given up";
+        word = METRIC_DELIVERY_GIVEN_UP;
     } else {
         f->attempt.next = STORE_PENDING;
         f->attempt.next_us = wall_us() + wait_us(o, f, r->retry_after_s);
         what = "failed, again later";
+        word = METRIC_DELIVERY_FAILED;
     }
+    struct trace_ids trace = trace_ids(f->order.traceparent);
+    metric_count(METRIC_DELIVERIES, word);
+    metric_observe(METRIC_DELIVERY_DURATION, r->duration_us, 0, 0, 0);
     log_info("webhook", LOG_S("job_id", f->job_id) LOG_S("outcome", what) LOG_S("host", f->host)
                             LOG_I("status", answered ? r->status : 0) LOG_US("duration", r->duration_us)
-                                LOG_I("attempt", f->tries + 1) LOG_S("error", r->error[0] ? r->error : NULL));
+                                LOG_I("attempt", f->tries + 1) LOG_S("error", r->error[0] ? r->error : NULL)
+                                    LOG_SOME("trace_id", trace.trace) LOG_SOME("span_id", trace.span));
 }
 
 static void land(struct flight *f, const struct courier_result *r)

@@ -24,7 +24,7 @@ static const struct {
     const char *reason;
 } kinds[] = {
     [OUTCOME_NONE] = { 500, "internal" },
-#define OUTCOME(name, status, reason) [OUTCOME_##name] = { status, reason },
+#define OUTCOME(name, status, reason, word) [OUTCOME_##name] = { status, reason },
 #include "../base/outcome.def"
 #undef OUTCOME
 };
@@ -32,6 +32,7 @@ static const struct {
 void outcome_init(struct outcome *outcome, const struct wire_limits *limits)
 {
     memset(outcome, 0, sizeof(*outcome));
+    outcome->limits = limits;
     buf_init(&outcome->result, (size_t) limits->result_bytes);
     buf_init(&outcome->error, ERROR_MAX);
     buf_init(&outcome->out.kept, (size_t) limits->output_bytes);

@@ -20,9 +20,10 @@ struct outcome {
     struct buf result;  /* checked JSON; empty: null */
     struct buf error;   /* the box's words, any bytes */
     struct stream out, err;
+    const struct wire_limits *limits; /* that it ran under */
 };
 
-/* Empty, with the bounds of @limits.  outcome_free() releases the buffers. */
+/* Empty, with the bounds of @limits, which must live as long.  outcome_free() releases the buffers. */
 void outcome_init(struct outcome *outcome, const struct wire_limits *limits);
 void outcome_free(struct outcome *outcome);
 

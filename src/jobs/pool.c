@@ -14,6 +14,7 @@
 #include "../base/fd.h"
 #include "../base/log.h"
 #include "../box/box.h"
+#include "../metrics/metrics.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -118,6 +119,8 @@ static void refill(struct pool *pool)
             return; /* full or gone: its next word brings us back here */
         run->zygote = zygote;
         run->state = RUN_ORDERED;
+        run->ordered_us = now_us();
+        metric_count(METRIC_ZYGOTE_FORKS, 0);
     }
 }
 
@@ -159,6 +162,7 @@ static void on_run_ready(struct run *run)
 {
     struct pool *pool = run->pool;
 
+    metric_observe(METRIC_SANDBOX_START, now_us() - run->ordered_us, 0, 0, 0);
     run->zygote->coming--;
     run->zygote->waiting++;
     pool->idle[pool->waiting++] = run;
@@ -178,6 +182,7 @@ static void on_run_failed(struct run *run, const struct wire_box_state *state)
 {
     struct pool *pool = run->pool;
 
+    metric_count(METRIC_SANDBOX_FAILURES, METRIC_NO_BOX_JAIL);
     run->zygote->coming--;
     log_error("a box could not enter its jail; nothing ran in it",
               LOG_S("layer", box_step_word(state->step))
@@ -227,6 +232,7 @@ static void on_run_lost(struct run *run)
 {
     struct pool *pool = run->pool;
 
+    metric_count(METRIC_SANDBOX_FAILURES, METRIC_NO_BOX_LOST);
     for (unsigned i = 0; i < pool->waiting; i++)
         if (pool->idle[i] == run) {
             remove_idle(pool, i);
@@ -262,6 +268,7 @@ static void on_zygote_warm(struct zygote *zygote)
     pool->zygote = zygote;
     if (old) {
         log_info("a new zygote makes the boxes from here", LOG_I("boxes_of_the_old", old->ordered));
+        metric_count(METRIC_ZYGOTE_ROTATIONS, 0);
         zygote_retire(old);
     }
     refill(pool);
@@ -278,6 +285,7 @@ static void on_zygote_lost(struct zygote *zygote)
     struct pool *pool = zygote->pool;
 
     log_warn("a zygote is gone, and its boxes with it", LOG_I("boxes", zygote->boxes));
+    metric_count(METRIC_ZYGOTE_RESTARTS, 0);
     if (pool->zygote == zygote)
         pool->zygote = NULL;
     if (pool->next == zygote)
@@ -293,8 +301,10 @@ static void on_zygote_lost(struct zygote *zygote)
 /* All of a box has ended, or it could not be made.  One that never came leaves its place to another. */
 static void on_gone(struct pool *pool, struct run *run, const struct wire_msg *msg)
 {
-    if (msg->status < 0)
+    if (msg->status < 0) {
         log_error("the zygote could not make a box", LOG_S("errno", strerrorname_np(-msg->status)));
+        metric_count(METRIC_SANDBOX_FAILURES, METRIC_NO_BOX_FORK);
+    }
     if (run->state == RUN_ORDERED) {
         run->zygote->coming--;
         refill_later(pool);
@@ -401,6 +411,19 @@ void pool_log_last(struct pool *pool)
 unsigned pool_queue_length(const struct pool *pool)
 {
     return pool->shares.waiting;
+}
+
+struct pool_counts pool_count(const struct pool *pool)
+{
+    struct pool_counts counts = { .waiting = pool->waiting, .running = pool->running, .zygote = pool->zygote != NULL };
+    const struct share *share;
+
+    for (unsigned i = 0; i < pool->conf->n_slots; i++)
+        counts.warming += pool->runs[i].state == RUN_ORDERED || pool->runs[i].state == RUN_WARMING;
+    LIST_FOREACH(share, &pool->shares.busy, link)
+    if (!counts.oldest_queued_us || share->first->queued_us < counts.oldest_queued_us)
+        counts.oldest_queued_us = share->first->queued_us;
+    return counts;
 }
 
 bool pool_is_ready(const struct pool *pool)

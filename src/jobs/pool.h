@@ -53,6 +53,15 @@ bool pool_is_draining(const struct pool *pool);
 unsigned pool_queue_length(const struct pool *pool);
 bool pool_is_ready(const struct pool *pool);
 
+/* Boxes: that wait for a job, run one, are being made.  Is there a zygote?  When the job that waits longest came
+ * (now_us(); 0: none waits). */
+struct pool_counts {
+    unsigned waiting, running, warming;
+    bool zygote;
+    int64_t oldest_queued_us;
+};
+struct pool_counts pool_count(const struct pool *pool);
+
 /* Before the process ends: log the runs whose boxes are not reaped yet. */
 void pool_log_last(struct pool *pool);
 

@@ -11,6 +11,7 @@
 #include "../base/fd.h"
 #include "../base/log.h"
 #include "../box/box.h"
+#include "../metrics/metrics.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -148,8 +149,9 @@ int run_open(struct run *run, const int fds[static 4])
     run->has_head = false;
     run->record.job_id[0] = '\0';
     run->state = RUN_WARMING;
-    outcome_init(&run->outcome, run->limits);
-    buf_init(&run->body, (size_t) run->limits->result_bytes + 131072);
+    run->own_limits = *run->limits;
+    outcome_init(&run->outcome, &run->own_limits);
+    buf_init(&run->body, (size_t) run->own_limits.result_bytes + 131072);
     if (!err)
         err = uv_poll_start(&run->control, UV_READABLE, on_control);
     if (err) { /* the kernel's limit on what may be polled: this box is not to be had */
@@ -248,11 +250,41 @@ static void drain_outputs(struct run *run)
 
 /* --- the end of a run --- */
 
+static const unsigned words[] = {
+    [OUTCOME_NONE] = METRIC_ENDED_INTERNAL,
+#define OUTCOME(name, status, reason, word) [OUTCOME_##name] = METRIC_ENDED_##word,
+#include "../base/outcome.def"
+#undef OUTCOME
+};
+
+static void count_violation(const struct outcome *outcome)
+{
+    if (outcome->kind == OUTCOME_MEMORY)
+        metric_count(METRIC_SANDBOX_VIOLATIONS, METRIC_VIOLATION_MEMORY);
+    if (outcome->kind == OUTCOME_PROCESSES)
+        metric_count(METRIC_SANDBOX_VIOLATIONS, METRIC_VIOLATION_PROCESSES);
+    if (outcome->kind == OUTCOME_SIGNAL && outcome->signal == SIGSYS)
+        metric_count(METRIC_SANDBOX_VIOLATIONS, METRIC_VIOLATION_SYSCALL);
+}
+
+static void count(const struct run *run, unsigned word)
+{
+    const struct job *job = run->job;
+    unsigned mode = job->leased ? METRIC_ASYNC : METRIC_SYNC;
+
+    metric_add(METRIC_RUNS, 1, mode, word, 0);
+    metric_observe(METRIC_RUN_DURATION, job->ended_us - job->started_us, mode, 0, 0);
+    metric_observe(METRIC_QUEUE_WAIT, job->started_us - job->queued_us, 0, 0, 0);
+    metric_add(METRIC_RUN_OUTPUT, run->outcome.out.total, METRIC_STDOUT, 0, 0);
+    metric_add(METRIC_RUN_OUTPUT, run->outcome.err.total, METRIC_STDERR, 0, 0);
+}
+
 static void record(struct run *run, const char *outcome)
 {
     const struct job *job = run->job;
 
-    run->record = (struct run_record){ .outcome = outcome,
+    run->record = (struct run_record){ .trace = trace_ids(job->trace),
+                                       .outcome = outcome,
                                        .exit_code = run->outcome.exit_code,
                                        .queue_us = job->started_us - job->queued_us,
                                        .run_us = job->ended_us - job->started_us,
@@ -269,12 +301,16 @@ static void log_run(struct run *run)
 
     if (!r->job_id[0] || !run->exited)
         return;
+    metric_add(METRIC_RUN_CPU, used->user_us + used->system_us, 0, 0, 0);
+    if (used->peak_bytes > 0)
+        metric_observe(METRIC_RUN_MEMORY, used->peak_bytes, 0, 0, 0);
     log_info("run finished",
              LOG_S("job_id", r->job_id) LOG_S("outcome", r->outcome) LOG_I("exit_code", r->exit_code)
                  LOG_US("queue_time", r->queue_us) LOG_US("run_time", r->run_us) LOG_US("cpu_user", used->user_us)
                      LOG_US("cpu_system", used->system_us) LOG_I("peak_memory_bytes", used->peak_bytes)
                          LOG_I("stdout_bytes", r->stdout_bytes) LOG_I("stderr_bytes", r->stderr_bytes)
-                             LOG_I("slot", run->slot));
+                             LOG_I("slot", run->slot) LOG_SOME("trace_id", r->trace.trace)
+                                 LOG_SOME("span_id", r->trace.span));
     run->record.job_id[0] = '\0';
 }
 
@@ -283,6 +319,8 @@ static void end(struct run *run)
     drain_outputs(run);
     run->job->ended_us = now_us();
     record(run, run->outcome.kind == OUTCOME_OK ? "success" : outcome_reason(&run->outcome));
+    count(run, words[run->outcome.kind]);
+    count_violation(&run->outcome);
     run->hooks->on_outcome(run);
     log_run(run);
 }
@@ -291,6 +329,7 @@ void run_cancel(struct run *run)
 {
     run->job->ended_us = now_us();
     record(run, "cancelled");
+    count(run, METRIC_ENDED_CANCELLED);
     run_release(run);
 }
 
@@ -393,7 +432,8 @@ static int read_report(struct run *run, int turns)
             return 0;
         take_packet(run, scratch, (size_t) n);
         if (report_complete(run)) {
-            outcome_take(&run->outcome, &run->head, run->body.data, run->body.len);
+            if (outcome_take(&run->outcome, &run->head, run->body.data, run->body.len) < 0)
+                metric_count(METRIC_SANDBOX_VIOLATIONS, METRIC_VIOLATION_REPORT);
             return 1;
         }
     }
@@ -459,6 +499,9 @@ int run_start(struct run *run, struct job *job)
     /* The socket is empty: the first packet always fits where there is somebody to read it. */
     if (sendmsg(run->control_fd, &message, MSG_NOSIGNAL | MSG_DONTWAIT) < 0)
         return -errno;
+    /* How much is kept is ours alone to say: it is what is configured now, though the box was made before. */
+    run->own_limits.output_bytes = run->limits->output_bytes;
+    run->outcome.out.kept.max = run->outcome.err.kept.max = (size_t) run->limits->output_bytes;
     run->job = job;
     job->run = run;
     run->state = RUN_RUNNING;

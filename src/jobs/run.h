@@ -34,6 +34,7 @@ struct run_hooks {
 /* What the log line says, which is written once the program is reaped. */
 struct run_record {
     char job_id[UUID_SIZE]; /* empty: no job ran */
+    struct trace_ids trace;
     const char *outcome;
     int exit_code;
     int64_t queue_us, run_us, stdout_bytes, stderr_bytes;
@@ -44,8 +45,10 @@ struct run {
     void *pool;
     struct zygote *zygote; /* the pool's: which one makes, or made, the box */
     uv_loop_t *loop;
-    const struct wire_limits *limits;
+    const struct wire_limits *limits; /* of boxes to come */
+    struct wire_limits own_limits;    /* of this one */
     uint32_t slot, serial;
+    int64_t ordered_us;
     enum run_state state;
 
     int control_fd, life_fd;

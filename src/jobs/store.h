@@ -142,6 +142,8 @@ struct store_answer {
     bool more;           /* sweep: there is more to do at once; outbox claim: more is due */
     int64_t next_due_us; /* outbox claim: when the next delivery is due; 0: none waits */
     int64_t queued;      /* jobs that wait, in all, after this operation */
+    int64_t deliveries;  /* the same of deliveries that are neither made nor given up */
+    int64_t oldest_us;   /* sweep: when the job was created that waits longest; 0: none waits */
 };
 
 typedef void store_done(void *data, const struct store_answer *answer);
@@ -187,7 +189,9 @@ struct store_ops {
 /* What every engine's struct begins with. */
 struct store {
     const struct store_ops *ops;
+    /* As the last answers had it, for who watches: */
     _Atomic int write_err; /* why the last change could not be written, or 0 */
+    int64_t deliveries, oldest_us;
 };
 
 struct store_conf {

@@ -9,7 +9,9 @@
  * without an answer, or the loop waiting for the disk. */
 #include "store_sqlite.h"
 
+#include "../base/fd.h"
 #include "../base/log.h"
+#include "../metrics/metrics.h"
 
 #include <errno.h>
 #include <sodium.h>
@@ -206,7 +208,10 @@ static void write_batch(struct sqlite *sqlite, struct op *batch)
     for (struct op *op = batch; op; op = op->next)
         n++;
     int64_t changes = sqlite3_total_changes64(sqlite->write.db.handle);
+    int64_t start_us = now_us();
     int err = commit(sqlite, batch, n);
+    batch->batch = n;
+    batch->commit_us = now_us() - start_us;
     for (struct op *op = batch; op && err; op = op->next) {
         changes = sqlite3_total_changes64(sqlite->write.db.handle);
         int alone = n > 1 ? commit(sqlite, op, 1) : err;
@@ -281,6 +286,56 @@ static bool wakes(const struct op *op)
            || op->kind == OP_REQUEUE || op->kind == OP_REDELIVER;
 }
 
+static const unsigned op_words[] = {
+    [OP_ENQUEUE] = METRIC_STORE_ENQUEUE,
+    [OP_CLAIM] = METRIC_STORE_CLAIM,
+    [OP_FINISH] = METRIC_STORE_FINISH,
+    [OP_RELEASE] = METRIC_STORE_RELEASE,
+    [OP_GET] = METRIC_STORE_GET,
+    [OP_CANCEL] = METRIC_STORE_CANCEL,
+    [OP_LIST] = METRIC_STORE_LIST,
+    [OP_HISTORY] = METRIC_STORE_HISTORY,
+    [OP_OUTBOX_CLAIM] = METRIC_STORE_OUTBOX_CLAIM,
+    [OP_OUTBOX_DONE] = METRIC_STORE_OUTBOX_DONE,
+    [OP_REDELIVER] = METRIC_STORE_REDELIVER,
+    [OP_REQUEUE] = METRIC_STORE_REQUEUE,
+    [OP_SWEEP] = METRIC_STORE_SWEEP,
+};
+
+/* Did the disk or the database fail it?  Other errors are refusals. */
+static bool has_failed(const struct op *op)
+{
+    switch (op->answer.err) {
+    case -ENOSPC:
+    case -EROFS:
+    case -EUCLEAN:
+    case -EACCES:
+    case -EIO:
+    case -ENOMEM: return true;
+    default: return false;
+    }
+}
+
+static void observe(struct sqlite *sqlite, const struct op *op)
+{
+    struct store *store = &sqlite->store;
+
+    metric_observe(METRIC_STORE_DURATION, now_us() - op->posted_us, op_words[op->kind], 0, 0);
+    if (op->batch) {
+        metric_observe(METRIC_STORE_BATCH, op->batch, 0, 0, 0);
+        metric_observe(METRIC_STORE_DURATION, op->commit_us, METRIC_STORE_COMMIT, 0, 0);
+    }
+    if (has_failed(op)) {
+        metric_count(METRIC_STORE_ERRORS, op_words[op->kind]);
+        return;
+    }
+    if (op->kind == OP_GET || op->kind == OP_LIST)
+        return;
+    store->deliveries = op->answer.deliveries;
+    if (op->kind == OP_SWEEP)
+        store->oldest_us = op->answer.oldest_us;
+}
+
 static void on_wake(uv_async_t *handle)
 {
     struct sqlite *sqlite = handle->data;
@@ -294,6 +349,7 @@ static void on_wake(uv_async_t *handle)
     for (struct op *op = over.first, *next; op; op = next) {
         next = op->next;
         wake = wake || wakes(op);
+        observe(sqlite, op);
         if (op->done)
             op->done(op->data, &op->answer);
         free_chunks(op);
@@ -309,6 +365,7 @@ static struct op *op_new(enum op_kind kind, store_done *done, void *data)
 {
     struct op *op = xcalloc(1, sizeof(*op));
     op->kind = kind;
+    op->posted_us = now_us();
     op->done = done;
     op->data = data;
     return op;
@@ -574,6 +631,8 @@ int store_sqlite_open(struct store **ret, const struct store_conf *conf, uv_loop
         free(sqlite);
         return err;
     }
+    sqlite->store.deliveries = sqlite->write.deliveries;
+    metric_add(METRIC_JOB_RETRIES, sqlite->write.recovered, METRIC_RETRY_SERVER, 0, 0);
     line_init(&sqlite->over);
     uv_mutex_init(&sqlite->lock);
     uv_async_init(loop, &sqlite->wake, on_wake);

@@ -47,6 +47,9 @@ struct op {
     unsigned char id[UUID_BYTES];
     bool id_ok;
     int64_t seq, now_us, max_queued;
+    int64_t posted_us;
+    unsigned batch; /* of the first operation in a transaction: how many were in it, and what it took */
+    int64_t commit_us;
     unsigned n_history;
     const struct store_record *history;
     struct store_answer answer;
@@ -112,8 +115,9 @@ struct writer {
     unsigned char owner[UUID_BYTES];
     struct tenant *tenants;
     double vt; /* of the job that was given last */
-    int64_t queued, suspects, jobs;
-    int64_t bytes; /* in use: as measured last, and what was added since */
+    int64_t queued, suspects, jobs, deliveries;
+    int64_t recovered; /* jobs that another owner had when it ended */
+    int64_t bytes;     /* in use: as measured last, and what was added since */
 };
 
 /* Take back what another owner had claimed; count what there is. */

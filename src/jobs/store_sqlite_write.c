@@ -123,6 +123,11 @@ int writer_count(struct writer *w)
         return r;
     w->jobs = sqlite3_column_int64(jobs, 0);
     sqlite3_reset(jobs);
+    PREPARE(deliveries, COUNT_DELIVERIES);
+    if ((r = db_step(deliveries)) < 0)
+        return r;
+    w->deliveries = sqlite3_column_int64(deliveries, 0);
+    sqlite3_reset(deliveries);
     return measure(w);
 }
 
@@ -137,6 +142,7 @@ int writer_recover(struct writer *w)
     PREPARE(outbox, RECOVER_OUTBOX);
     sqlite3_bind_blob(s, 1, w->owner, sizeof(w->owner), SQLITE_STATIC);
     int err = db_step(s);
+    w->recovered = err ? 0 : sqlite3_changes(w->db.handle);
     return err ? err : db_step(outbox);
 }
 
@@ -420,6 +426,8 @@ static int add_result(struct writer *w, int64_t seq, const struct store_end *end
     sqlite3_bind_int64(delivery, 2, end->over_us);
     if (!err)
         err = db_step(delivery);
+    if (!err)
+        w->deliveries += sqlite3_changes(w->db.handle);
     if (err || end->state == STORE_DEAD) /* it may be queued again */
         return err;
     return run_on_seq(w, SQL_DROP_PROGRAM, seq);
@@ -544,6 +552,7 @@ static int apply_requeue(struct writer *w, struct op *op)
     r = has_row(w, SQL_DELIVERY_STATE, seq, &value);
     if (r > 0 && value == STORE_SENDING)
         return refuse(op, -EBUSY);
+    bool was_due = r > 0 && value < STORE_SENDING;
     if (r >= 0)
         r = has_row(w, SQL_PROGRAM, seq, &value);
     if (r <= 0) /* buried by a version that dropped it */
@@ -555,6 +564,7 @@ static int apply_requeue(struct writer *w, struct op *op)
         err = run_on_seq(w, SQL_DROP_DELIVERY, seq);
     if (err)
         return err;
+    w->deliveries -= was_due;
     w->suspects++;
     w->queued++;
     return 0;
@@ -677,6 +687,7 @@ static int apply_outbox_done(struct writer *w, struct op *op)
         return err;
     if (!sqlite3_changes(w->db.handle))
         return refuse(op, -ESTALE);
+    w->deliveries -= a->next != STORE_PENDING;
     sqlite3_bind_int64(s, 1, op->seq);
     sqlite3_bind_int64(s, 2, a->at_us);
     sqlite3_bind_int64(s, 3, a->duration_us);
@@ -699,13 +710,21 @@ static int apply_redeliver(struct writer *w, struct op *op)
         return r ? r : refuse(op, -ENOENT);
     if (!has_url)
         return refuse(op, -ENOMSG);
+    r = run_on_seq(w, SQL_DELIVERY_STATE, seq);
+    if (r < 0)
+        return r;
+    bool was_over = r && sqlite3_column_int(w->db.statements[SQL_DELIVERY_STATE], 0) > STORE_SENDING;
+    sqlite3_reset(w->db.statements[SQL_DELIVERY_STATE]);
     PREPARE(s, REDELIVER);
     sqlite3_bind_int64(s, 1, seq);
     sqlite3_bind_int64(s, 2, op->now_us);
     int err = db_step(s);
     if (err)
         return err;
-    return sqlite3_changes(w->db.handle) ? 0 : refuse(op, -EBUSY);
+    if (!sqlite3_changes(w->db.handle))
+        return refuse(op, -EBUSY);
+    w->deliveries += was_over;
+    return 0;
 }
 
 /* --- retention --- */
@@ -739,6 +758,33 @@ static int drop_old(struct writer *w, int64_t over_before_us, int64_t max, int *
     return r;
 }
 
+static int note_oldest(struct writer *w, struct op *op, enum statement which, const char *tenant)
+{
+    sqlite3_stmt *s = db_statement(&w->db, which);
+
+    if (!s)
+        return -EIO;
+    db_bind_string(s, 1, tenant);
+    int r = db_step(s);
+    if (r <= 0)
+        return r;
+    int64_t created_us = sqlite3_column_int64(s, 0);
+    sqlite3_reset(s);
+    if (!op->answer.oldest_us || created_us < op->answer.oldest_us)
+        op->answer.oldest_us = created_us;
+    return 0;
+}
+
+static int find_oldest(struct writer *w, struct op *op)
+{
+    int err = w->suspects ? note_oldest(w, op, SQL_OLDEST_SUSPECT, NULL) : 0;
+
+    for (struct tenant *t = w->tenants; t && !err; t = t->next)
+        if (t->queued)
+            err = note_oldest(w, op, SQL_OLDEST_OF, t->name);
+    return err;
+}
+
 static int apply_sweep(struct writer *w, struct op *op)
 {
     int aged = 0, counted = 0, large = 0;
@@ -758,7 +804,7 @@ static int apply_sweep(struct writer *w, struct op *op)
         err = db_step(s);
     op->answer.more =
         aged == SWEEP_MAX || counted == SWEEP_MAX || large == SWEEP_LARGE || sqlite3_changes(w->db.handle) == SWEEP_MAX;
-    return err;
+    return err ? err : find_oldest(w, op);
 }
 
 /* --- the table --- */
@@ -787,5 +833,6 @@ int writer_apply(struct writer *w, struct op *op)
     op->answer = (struct store_answer){ 0 };
     int err = appliers[op->kind](w, op);
     op->answer.queued = w->queued;
+    op->answer.deliveries = w->deliveries;
     return err;
 }

@@ -61,6 +61,8 @@ struct cgroups {
     struct counters *at_join;
     struct watch *watches;
     bool *yielding;
+    struct wire_limits limits;    /* since cgroups_change() */
+    unsigned change, *changed_at; /* how many changes there were, and the last that a slot's group knows */
     int epoll_fd;
 };
 
@@ -476,6 +478,7 @@ static int try_version(struct cgroups **ret, int version, unsigned n_slots, cons
     groups->at_join = xcalloc(n_slots, sizeof(*groups->at_join));
     groups->watches = xcalloc(n_slots, sizeof(*groups->watches));
     groups->yielding = xcalloc(n_slots, sizeof(*groups->yielding));
+    groups->changed_at = xcalloc(n_slots, sizeof(*groups->changed_at));
     for (unsigned slot = 0; slot < n_slots; slot++)
         groups->watches[slot].event_fd = -1;
     groups->epoll_fd = -1;
@@ -605,9 +608,32 @@ static int open_tasks(const struct cgroups *groups, uint32_t slot, int ret_tasks
     return err;
 }
 
+void cgroups_change(struct cgroups *groups, const struct wire_limits *limits)
+{
+    groups->limits = *limits;
+    groups->change++;
+}
+
+/* v1: the limit with swap may not be below the one without, so where both go up it goes first. */
+static int change_limits(struct cgroups *groups, uint32_t slot)
+{
+    char memory[24];
+
+    snprintf(memory, sizeof(memory), "%lld", (long long) groups->limits.memory_bytes);
+    if (groups->version == 1)
+        (void) set_limit(groups, 0, slot, "memory.memsw.limit_in_bytes", true, memory); /* refused where they go down */
+    return set_limits(groups, slot, &groups->limits);
+}
+
 int cgroups_join(struct cgroups *groups, uint32_t slot, uint32_t serial, pid_t pid,
                  int ret_tasks[static WIRE_TASKS_MAX])
 {
+    if (groups->changed_at[slot] != groups->change) {
+        int err = change_limits(groups, slot);
+        if (err)
+            return err;
+        groups->changed_at[slot] = groups->change;
+    }
     groups->at_join[slot] = read_counters(groups, slot);
     hear(&groups->watches[slot]); /* of the slot's last box */
     groups->watches[slot].serial = serial;
@@ -692,6 +718,7 @@ void cgroups_free(struct cgroups *groups)
     fd_close(&groups->epoll_fd);
     free(groups->watches);
     free(groups->yielding);
+    free(groups->changed_at);
     free(groups->at_join);
     free(groups);
 }

@@ -19,6 +19,9 @@ struct cgroups;
 int cgroups_new(struct cgroups **ret, const char *kind, unsigned n_slots, const struct wire_limits *limits,
                 uid_t zygote, struct buf *error);
 
+/* From each slot's next join on, its group has other limits; the box that is in it keeps those it began with. */
+void cgroups_change(struct cgroups *groups, const struct wire_limits *limits);
+
 /* Forget what the slot's last box did in its group, and let @pid, of the box @serial, into it, where it was not born
  * in it: opens the files to which it must itself write "0" (they are the caller's then; -1: none). 0, or -errno and no
  * file is open. */

@@ -38,7 +38,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-enum { BACKOFF_FIRST_MS = 100, BACKOFF_MAX_MS = 10000, STEADY_MS = 10000 };
+enum { BACKOFF_FIRST_MS = 100, BACKOFF_MAX_MS = 10000, STEADY_MS = 10000, ASK_AGAIN_MS = 50 };
 /* From one zygote's start to the next that a server may ask for: warming one takes a good part of a second. */
 enum { ROTATE_LEAST_MS = 1000 };
 enum { ID_SERVER = 0, ID_COURIER = 8, ID_ZYGOTE = 16, ID_SLOTS = 32 }; /* from isolation.id_base */
@@ -53,7 +53,8 @@ struct child {
 
 struct supervisor {
     const struct supervisor_options *options;
-    const struct conf *conf;
+    const struct conf *conf; /* in effect: the command's, or our own once it was read again */
+    struct conf *own_conf;
     struct launch_files files;
     struct launch_ids ids;
     struct require *require;
@@ -63,13 +64,14 @@ struct supervisor {
     struct wire_server_conf server_conf;
     struct wire_zygote_conf zygote_conf;
     struct courier_conf courier_conf;
+    bool server_behind, courier_behind; /* they are still to be told of a change */
     struct child server;
     struct child courier;    /* only where there is state */
     struct child zygotes[2]; /* the one that makes the boxes, and the one before it until its last box is gone */
     unsigned current;        /* the former's index */
     bool zygote_wanted;      /* a new one, as soon as there is room */
-    struct buf url;
-    int listener_fd, signal_fd, state_fd, lock_fd;
+    struct buf url, watch_url;
+    int listener_fd, watch_fd, signal_fd, state_fd, lock_fd;
     bool listening, ready, stopping;
     bool refused; /* this server has said that no box can be made: once is enough */
     int64_t kill_at_us;
@@ -94,10 +96,16 @@ static int word_index(const char *word, const char *const *words)
 static const char *const log_formats[] = { "auto", "json", "text", NULL };
 static const char *const log_levels[] = { "debug", "info", "warn", "error", NULL };
 
-/* The stderr of `hatchery run` is the program's: only what is wrong is told there. */
-static int log_level_of(const struct supervisor_options *options)
+/* The others have no environment to find it in. */
+static enum log_format log_format_of(const struct conf *conf)
 {
-    int level = word_index(options->conf->log_level, log_levels);
+    return (enum log_format) word_index(conf->log_format, log_formats) | (log_is_journal() ? LOG_JOURNAL : 0);
+}
+
+/* The stderr of `hatchery run` is the program's: only what is wrong is told there. */
+static int log_level_of(const struct conf *conf, const struct supervisor_options *options)
+{
+    int level = word_index(conf->log_level, log_levels);
     return options->source_fd >= 0 && level < LOG_WARN ? LOG_WARN : level;
 }
 
@@ -140,14 +148,15 @@ static void fill_server_conf(struct supervisor *s)
         .body_timeout_ms = (unsigned) c->server_body_timeout,
         .idle_timeout_ms = (unsigned) c->server_idle_timeout,
         .write_timeout_ms = (unsigned) c->server_write_timeout,
+        .drain_delay_ms = (unsigned) c->server_drain_delay,
         .max_body = c->server_max_body,
         .max_bodies = c->server_max_bodies > c->server_max_body ? c->server_max_bodies : c->server_max_body,
         .retention_age_us = c->jobs_retention_age * 1000,
         .retention_count = c->jobs_retention_count,
         .store_bytes = c->jobs_max_bytes,
         .idempotency_by_id = c->jobs_idempotency_by_id,
-        .log_format = word_index(c->log_format, log_formats),
-        .log_level = log_level_of(s->options),
+        .log_format = log_format_of(c),
+        .log_level = log_level_of(c, s->options),
         .limits = limits_of(c),
     };
     if (w->one_run)
@@ -182,8 +191,11 @@ static void fill_zygote_conf(struct supervisor *s)
     snprintf(s->zygote_conf.imports, sizeof(s->zygote_conf.imports), "%s", s->conf->python_imports);
 }
 
+/* What is full loses its last byte. */
 static const char *text_of(struct buf *b)
 {
+    if (b->len == b->max)
+        b->len--;
     return buf_addc(b, '\0') == 0 ? b->data : "";
 }
 
@@ -245,7 +257,7 @@ static int raise_file_limit(void)
 static int fit_connections(struct wire_server_conf *w)
 {
     struct rlimit limit;
-    rlim_t others = 4 * (rlim_t) w->n_slots + 64;
+    rlim_t others = 4 * (rlim_t) w->n_slots + 64 + 64; /* of our own, and of those who watch */
 
     getrlimit(RLIMIT_NOFILE, &limit);
     if (limit.rlim_cur <= others)
@@ -314,7 +326,8 @@ static int start_server(struct supervisor *s, struct buf *error)
 {
     _cleanup_fd_ int theirs = -1;
     bool one_run = s->options->source_fd >= 0;
-    const int fds[] = { one_run ? s->options->source_fd : s->listener_fd, s->state_fd, s->lock_fd };
+    int fds[4] = { one_run ? s->options->source_fd : s->listener_fd };
+    unsigned n_fds = 1;
     int err = make_pair(&s->server.sock, &theirs);
 
     if (err)
@@ -323,9 +336,15 @@ static int start_server(struct supervisor *s, struct buf *error)
     if (pid < 0)
         return pid;
     s->server.pid = pid;
-    s->refused = false;
+    s->refused = s->server_behind = false;
     fcntl(s->server.sock, F_SETFL, O_NONBLOCK);
-    err = fd_send(s->server.sock, &s->server_conf, sizeof(s->server_conf), fds, s->state_fd >= 0 ? 3 : 1);
+    if (s->server_conf.has_watch)
+        fds[n_fds++] = s->watch_fd;
+    if (s->server_conf.has_state) {
+        fds[n_fds++] = s->state_fd;
+        fds[n_fds++] = s->lock_fd;
+    }
+    err = fd_send(s->server.sock, &s->server_conf, sizeof(s->server_conf), fds, n_fds);
     if (!err)
         connect_courier(s);
     return err;
@@ -342,6 +361,7 @@ static int start_courier(struct supervisor *s, struct buf *error)
     if (pid < 0)
         return pid;
     s->courier.pid = pid;
+    s->courier_behind = false;
     fcntl(s->courier.sock, F_SETFL, O_NONBLOCK);
     err = fd_send(s->courier.sock, &s->courier_conf, sizeof(s->courier_conf), NULL, 0);
     if (!err)
@@ -490,6 +510,8 @@ static void announce(const struct supervisor *s)
         printf("API key (made for this start; set API_KEY to choose your own): %s\n", key);
     else
         printf("The key is the one that you have configured: put it in the place of YOUR-KEY.\n");
+    if (s->watch_fd >= 0)
+        printf("Metrics are at %.*s/metrics\n", (int) s->watch_url.len, s->watch_url.data);
     printf("Try it from another terminal:\n\n  curl -s %s%.*s%s/v1/code/execute/python -H 'x-api-key: %s' -H "
            "'content-type: "
            "application/json' "
@@ -629,6 +651,118 @@ static void on_child_exit(struct supervisor *s, struct child *child, int status)
     }
 }
 
+/* --- reading the configuration again --- */
+
+/* What can't change in a server that runs stays as it is, in the whole of it: a child that is restarted later must find
+ * what its siblings have. */
+static void keep_what_needs_a_restart(const struct supervisor *s, struct conf *fresh)
+{
+    for (const struct conf_key *k = conf_keys; k->section; k++) {
+        char name[CONF_ENV_NAME_MAX];
+        if (k->when == CONF_LIVE || conf_equals(s->conf, fresh, k))
+            continue;
+        snprintf(name, sizeof(name), "%s.%s", k->section, k->key);
+        log_warn("a change of the configuration needs a restart", LOG_S("key", name));
+        conf_copy(fresh, s->conf, k);
+    }
+}
+
+/* The server's slice of the new configuration; what is not in there is what was found at the start. */
+static void refill_server_conf(struct supervisor *s)
+{
+    const struct wire_server_conf old = s->server_conf;
+    struct wire_server_conf *w = &s->server_conf;
+
+    fill_server_conf(s);
+    w->n_slots = old.n_slots;
+    w->pool_size = old.pool_size;
+    w->max_runs = old.max_runs;
+    w->layers_missing = old.layers_missing;
+    w->cgroup_version = old.cgroup_version;
+    w->landlock_abi = old.landlock_abi;
+    w->metrics_here = old.metrics_here;
+    w->has_watch = old.has_watch;
+    w->has_state = old.has_state;
+    fit_connections(w);
+}
+
+/* Boxes have the limits that their zygote had: new ones need a new one. */
+static void renew_zygote(struct supervisor *s)
+{
+    const struct wire_zygote_conf old = s->zygote_conf;
+
+    fill_zygote_conf(s);
+    bool same_limits = memcmp(&old.limits, &s->zygote_conf.limits, sizeof(old.limits)) == 0;
+    if (s->cgroups && !same_limits)
+        cgroups_change(s->cgroups, &s->zygote_conf.limits);
+    if (s->watch && !same_limits)
+        watch_change(s->watch, &s->zygote_conf.limits);
+    if (!same_limits || strcmp(old.imports, s->zygote_conf.imports) != 0)
+        s->zygote_wanted = true;
+}
+
+static int adopt(struct supervisor *s, struct conf *fresh, struct buf *error)
+{
+    static struct courier_conf courier;
+    static struct wire_server_conf hooks; /* what webhooks_fill() has for the server */
+
+    keep_what_needs_a_restart(s, fresh);
+    int err = webhooks_fill(fresh, &courier, &hooks, error);
+    if (err)
+        return err;
+    courier.log_format = s->courier_conf.log_format;
+    conf_free(s->own_conf);
+    free(s->own_conf);
+    s->conf = s->own_conf = fresh;
+    refill_server_conf(s);
+    courier.log_level = s->server_conf.log_level;
+    s->courier_conf = courier;
+    explicit_bzero(&courier, sizeof(courier));
+    webhooks_copy(&s->server_conf, &hooks);
+    renew_zygote(s);
+    log_set_level((enum log_level) s->server_conf.log_level);
+    s->server_behind = s->courier_behind = true;
+    return 0;
+}
+
+/* The new configuration as a whole, or the old one. */
+static void reload(struct supervisor *s)
+{
+    const struct wire_msg kept = { .type = WIRE_KEPT };
+    struct conf *fresh = xcalloc(1, sizeof(*fresh));
+    struct buf error;
+
+    buf_init(&error, 65536);
+    int err = s->options->reload(s->options->reload_data, fresh, &error);
+    if (!err) {
+        err = adopt(s, fresh, &error);
+        if (err)
+            conf_free(fresh);
+    }
+    if (err) {
+        free(fresh);
+        log_error("the configuration is wrong: the one before it stays", LOG_S("error", text_of(&error)));
+        if (s->server.pid)
+            fd_send(s->server.sock, &kept, sizeof(kept), NULL, 0);
+    } else
+        log_info("configuration read again");
+    buf_free(&error);
+}
+
+/* They have room for a message, or are asked again soon. */
+static void tell_of_change(struct supervisor *s)
+{
+    if (s->server_behind && s->server.pid)
+        s->server_behind = fd_send(s->server.sock, &s->server_conf, sizeof(s->server_conf), NULL, 0) == -EAGAIN;
+    if (s->courier_behind && s->courier.pid)
+        s->courier_behind = fd_send(s->courier.sock, &s->courier_conf, sizeof(s->courier_conf), NULL, 0) == -EAGAIN;
+}
+
+static bool is_behind(const struct supervisor *s)
+{
+    return (s->server_behind && s->server.pid) || (s->courier_behind && s->courier.pid);
+}
+
 static void on_signal(struct supervisor *s)
 {
     struct signalfd_siginfo info;
@@ -636,13 +770,15 @@ static void on_signal(struct supervisor *s)
     pid_t pid;
 
     while (read(s->signal_fd, &info, sizeof(info)) == sizeof(info)) {
-        bool quit = info.ssi_signo == SIGTERM || info.ssi_signo == SIGINT || info.ssi_signo == SIGHUP;
-        bool one_run = s->options->source_fd >= 0;
+        bool one_run = s->options->source_fd >= 0, again = info.ssi_signo == SIGHUP && !one_run;
+        bool quit = info.ssi_signo == SIGTERM || info.ssi_signo == SIGINT || (info.ssi_signo == SIGHUP && one_run);
+        if (again && !s->stopping)
+            reload(s);
         if (quit && !s->stopping)
             log_info("stopping", LOG_S("signal", sigabbrev_np((int) info.ssi_signo)));
         if (quit) /* the second time at once */
             stop(s, one_run ? 128 + (int) info.ssi_signo : EXIT_SUCCESS,
-                 s->stopping || one_run ? 0 : s->conf->server_drain_timeout);
+                 s->stopping || one_run ? 0 : s->conf->server_drain_delay + s->conf->server_drain_timeout);
     }
     while ((pid = waitpid(-1, &status, WNOHANG)) > 0) {
         struct child *children[] = { &s->server, &s->courier, &s->zygotes[0], &s->zygotes[1] };
@@ -710,6 +846,7 @@ static void loop(struct supervisor *s)
 
     for (;;) {
         start_due(s);
+        tell_of_change(s);
         look_if_due(s);
         if (s->stopping)
             end_children(s);
@@ -723,6 +860,8 @@ static void loop(struct supervisor *s)
         int wait_ms = s->stopping && now_us() >= s->kill_at_us ? 1000 : next_due(s);
         if (oom_wait_ms && (wait_ms < 0 || wait_ms > oom_wait_ms))
             wait_ms = oom_wait_ms;
+        if (is_behind(s) && (wait_ms < 0 || wait_ms > ASK_AGAIN_MS))
+            wait_ms = ASK_AGAIN_MS;
         if (poll(fds, 5, wait_ms) < 0)
             continue;
         if (fds[1].revents && s->server.sock >= 0)
@@ -779,6 +918,19 @@ static int open_state(struct supervisor *s, struct buf *error)
     return err;
 }
 
+/* The listener of those who watch, where they have one of their own. */
+static int open_watch(struct supervisor *s, struct buf *error)
+{
+    const char *listen = s->conf->metrics_listen;
+
+    s->server_conf.metrics_here = !*listen;
+    if (!*listen || strcmp(listen, "none") == 0)
+        return 0;
+    s->watch_fd = listener_open(listen, &s->watch_url, error);
+    s->server_conf.has_watch = s->watch_fd >= 0;
+    return s->watch_fd < 0 ? -1 : 0;
+}
+
 static int prepare(struct supervisor *s)
 {
     struct buf error;
@@ -799,6 +951,8 @@ static int prepare(struct supervisor *s)
             s->listener_fd = listener_open(s->conf->server_listen, &s->url, &error);
         err = s->listener_fd < 0 ? -1 : 0;
         s->listening = !err;
+        if (!err)
+            err = open_watch(s, &error);
     }
     if (err && error.len) {
         buf_addc(&error, '\0');
@@ -810,6 +964,9 @@ static int prepare(struct supervisor *s)
     if (!s->cgroups)
         s->watch = watch_new(s->server_conf.n_slots, &s->server_conf.limits);
     s->server_conf.layers_missing = s->require->missing;
+    s->server_conf.cgroup_version = s->cgroups ? cgroups_version(s->cgroups) : 0;
+    s->server_conf.landlock_abi = layers_landlock_abi();
+    s->server_conf.has_state = s->state_fd >= 0;
     fill_zygote_conf(s);
     return 0;
 }
@@ -824,23 +981,31 @@ int supervisor_run(const struct supervisor_options *options)
                             .courier = { .name = "courier", .sock = -1 },
                             .zygotes = { { .name = "zygote", .sock = -1 }, { .name = "zygote", .sock = -1 } },
                             .listener_fd = -1,
+                            .watch_fd = -1,
                             .signal_fd = -1,
                             .state_fd = -1,
                             .lock_fd = -1,
                             .files = { -1, -1, -1, -1, "" } };
     buf_init(&s.url, 256);
-    log_init("supervisor", (enum log_format) word_index(s.conf->log_format, log_formats),
-             (enum log_level) log_level_of(options));
+    buf_init(&s.watch_url, 256);
+    log_init("supervisor", log_format_of(s.conf), (enum log_level) log_level_of(s.conf, options));
     s.exit_status = EXIT_FAILURE;
     if (prepare(&s) == 0) {
         s.exit_status = EXIT_SUCCESS;
         loop(&s);
     }
     explicit_bzero(&s.courier_conf, sizeof(s.courier_conf));
+    conf_free(s.own_conf);
+    free(s.own_conf);
     cgroups_free(s.cgroups);
     watch_free(s.watch);
+    s.conf = options->conf;
     if (s.listening && strncmp(s.conf->server_listen, "unix:", 5) == 0)
         unlink(s.conf->server_listen + 5);
+    if (s.watch_fd >= 0 && strncmp(s.conf->metrics_listen, "unix:", 5) == 0)
+        unlink(s.conf->metrics_listen + 5);
+    fd_close(&s.watch_fd);
     buf_free(&s.url);
+    buf_free(&s.watch_url);
     return s.exit_status;
 }

@@ -11,7 +11,10 @@ struct supervisor_options {
     const struct conf *conf;
     const char *generated_key; /* shown when the server is ready; NULL: the operator knows it */
     int source_fd;             /* `hatchery run`: the program; -1: serve */
-    struct require *require;   /* NULL, or filled with what was found of the layers, also where the start is refused */
+    /* serve: read the configuration again, for SIGHUP.  0 and @ret is the caller's, or -errno with a sentence in @error. */
+    int (*reload)(void *data, struct conf *ret, struct buf *error);
+    void *reload_data;
+    struct require *require; /* NULL, or filled with what was found of the layers, also where the start is refused */
 };
 
 /* Run until told to stop by SIGTERM or SIGINT, or until the one run is over; blocks all that time.

@@ -28,7 +28,9 @@
 struct slot {
     pid_t pid; /* the program; 0: none yet */
     int pidfd;
-    ino_t namespace; /* not used again for another as long as the pidfd is open: struct pid holds its namespace */
+    ino_t namespace;      /* not used again for another as long as the pidfd is open: struct pid holds its namespace */
+    int64_t memory_bytes; /* what it may have */
+    unsigned processes;
     bool oom, crowd;
     pid_t roots[2]; /* the zygote's children in it: init and the program, while they live */
     unsigned n_roots;
@@ -36,23 +38,32 @@ struct slot {
 
 struct watch {
     unsigned n_slots;
-    int64_t memory_bytes;
+    int64_t memory_bytes; /* of boxes to come */
     unsigned processes;
     struct slot *slots;
     pid_t *found; /* the processes of the box that is looked at, at most max_found */
     unsigned n_found, max_found;
 };
 
+void watch_change(struct watch *w, const struct wire_limits *limits)
+{
+    unsigned max = (unsigned) limits->processes + 2; /* init, and one more than may be */
+
+    w->memory_bytes = limits->memory_bytes;
+    w->processes = (unsigned) limits->processes;
+    if (max > w->max_found) {
+        w->max_found = max;
+        w->found = xrealloc(w->found, max * sizeof(*w->found));
+    }
+}
+
 struct watch *watch_new(unsigned n_slots, const struct wire_limits *limits)
 {
     struct watch *w = xcalloc(1, sizeof(*w));
 
     w->n_slots = n_slots;
-    w->memory_bytes = limits->memory_bytes;
-    w->processes = (unsigned) limits->processes;
     w->slots = xcalloc(n_slots, sizeof(*w->slots));
-    w->max_found = w->processes + 2; /* init, and one more than may be */
-    w->found = xcalloc(w->max_found, sizeof(*w->found));
+    watch_change(w, limits);
     for (unsigned i = 0; i < n_slots; i++)
         w->slots[i].pidfd = -1;
     return w;
@@ -93,7 +104,9 @@ static bool is_ending(pid_t pid)
 int watch_join(struct watch *w, uint32_t slot, pid_t pid)
 {
     struct slot *s = &w->slots[slot];
-    struct slot next = { .pid = pid, .pidfd = kernel_pidfd_open(pid) };
+    struct slot next = {
+        .pid = pid, .pidfd = kernel_pidfd_open(pid), .memory_bytes = w->memory_bytes, .processes = w->processes
+    };
 
     if (next.pidfd < 0)
         return -errno;
@@ -132,8 +145,8 @@ static void find_children(struct watch *w, pid_t pid, const char *thread)
     }
 }
 
-/* The threads of @pid, whose children are added to what was found. */
-static unsigned walk_threads(struct watch *w, pid_t pid)
+/* The threads of @pid, at most one more than @max, whose children are added to what was found. */
+static unsigned walk_threads(struct watch *w, pid_t pid, unsigned max)
 {
     char path[48];
     struct dirent *entry;
@@ -141,7 +154,7 @@ static unsigned walk_threads(struct watch *w, pid_t pid)
 
     snprintf(path, sizeof(path), "/proc/%d/task", (int) pid);
     DIR *dir = opendir(path);
-    while (dir && (entry = readdir(dir)) && threads <= w->processes)
+    while (dir && (entry = readdir(dir)) && threads <= max)
         if (entry->d_name[0] != '.') {
             find_children(w, pid, entry->d_name);
             threads++;
@@ -201,14 +214,14 @@ static void look_at(struct watch *w, struct slot *s)
 
     memcpy(w->found, s->roots, sizeof(s->roots));
     w->n_found = s->n_roots;
-    for (unsigned i = 0; i < w->n_found && tasks <= w->processes; i++) {
-        unsigned threads = walk_threads(w, w->found[i]);
+    for (unsigned i = 0; i < w->n_found && tasks <= s->processes; i++) {
+        unsigned threads = walk_threads(w, w->found[i], s->processes);
         bool is_init = i < s->n_roots && w->found[i] != s->pid;
         tasks += is_init ? 0 : threads;
     }
-    if (tasks > w->processes)
+    if (tasks > s->processes)
         strike(s, &s->crowd);
-    else if (sum(w, resident) > w->memory_bytes && sum(w, proportional) > w->memory_bytes)
+    else if (sum(w, resident) > s->memory_bytes && sum(w, proportional) > s->memory_bytes)
         strike(s, &s->oom);
 }
 

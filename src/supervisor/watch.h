@@ -17,6 +17,9 @@ enum { WATCH_INTERVAL_MS = 100 };
 /* Of @limits memory_bytes and processes are enforced. */
 struct watch *watch_new(unsigned n_slots, const struct wire_limits *limits);
 
+/* Boxes that join from here on have other limits; the others keep those they began with. */
+void watch_change(struct watch *watch, const struct wire_limits *limits);
+
 /* @pid is the slot's new box; forget what was seen of the last one. 0 or -errno (-ESRCH: it is ending). */
 int watch_join(struct watch *w, uint32_t slot, pid_t pid);
 

@@ -104,6 +104,15 @@ static int check_allow(const char *text, struct buf *error)
     return err;
 }
 
+void webhooks_copy(struct wire_server_conf *server, const struct wire_server_conf *from)
+{
+    memcpy(server->allow, from->allow, sizeof(server->allow));
+    memcpy(server->retry_ms, from->retry_ms, sizeof(server->retry_ms));
+    server->n_retries = from->n_retries;
+    server->webhooks_per_host = from->webhooks_per_host;
+    server->webhooks_in_all = from->webhooks_in_all;
+}
+
 int webhooks_fill(const struct conf *conf, struct courier_conf *ret_courier, struct wire_server_conf *ret_server,
                   struct buf *error)
 {

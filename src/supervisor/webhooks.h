@@ -12,4 +12,7 @@
 int webhooks_fill(const struct conf *conf, struct courier_conf *ret_courier, struct wire_server_conf *ret_server,
                   struct buf *error);
 
+/* What webhooks_fill() has filled in, from one of the server's slices to another. */
+void webhooks_copy(struct wire_server_conf *server, const struct wire_server_conf *from);
+
 #endif

@@ -2,8 +2,21 @@
 """`server` is shared by all tests that do it no harm; `make_server` makes one with a configuration of its own."""
 import pytest
 
+import contract as contract_module
 from receiver import HOOKS, Receiver
 from service import Service
+
+
+@pytest.fixture(scope="session", autouse=True)
+def contract():
+    """The description of the API, which every reply that Service.request() gets is held against."""
+    if contract_module.jsonschema is None:
+        yield None
+        return
+    with Service("--state", "none") as service:
+        Service.contract = contract_module.Contract(service.request("GET", "/openapi.json", key=False).json)
+    yield Service.contract
+    Service.contract = None
 
 
 @pytest.fixture(scope="session")

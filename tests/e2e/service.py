@@ -39,7 +39,8 @@ class Reply:
 
     def __init__(self, status, headers, body):
         self.status, self.headers, self.body = status, headers, body
-        self.json = json.loads(body) if body else None
+        is_json = headers.get("content-type", "application/json").startswith("application/json")
+        self.json = json.loads(body) if body and is_json else None
 
     def __getitem__(self, name):
         return self.json[name]
@@ -122,6 +123,8 @@ def cgroups_of(pid):
 class Service:
     """`hatchery serve`.  @env are more environment variables, @config the text of a configuration file, @prefix the
     words of a command that ends by executing the words after it."""
+
+    contract = None  # what every reply must be like (contract.py)
 
     def __init__(self, *arguments, env=None, config=None, listen="127.0.0.1:0", key=KEY, start=True, prefix=(),
                  program=HATCHERY):
@@ -269,6 +272,8 @@ class Service:
             raise AssertionError("no reply; " + self.state()) from None
         if connection is None:
             own.close()
+        if self.contract:
+            self.contract.check(method, path, reply)
         return reply
 
     def run(self, code, connection=None, **members):

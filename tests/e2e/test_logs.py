@@ -1,12 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """The log: JSON lines, one for each run, and nothing in it that a client or a program wrote."""
 import json
+import os
 import re
 import uuid
 
 import pytest
 
 from raw import Raw, head, post
+from receiver import HOOKS
 from service import EXECUTE, Service, lacks, wait_for
 
 KEY = "marker-key-5a1d"
@@ -55,6 +57,73 @@ def test_a_line_for_each_run(server, code, outcome, exit_code):
     assert line["queue_time"] == reply["queue_time"]
     assert line["run_time"] == reply["run_time"]
     assert line["peak_memory_bytes"] > 1 << 20
+
+
+def trace(server, *values, **members):
+    """A run with these traceparents: the reply, its header's value, its log line."""
+    headers = "".join(f"traceparent: {value}\r\n" for value in values)
+    with Raw(server, post("return 1", **members).replace(b"test-key", KEY.encode()).replace(b"\r\n", f"\r\n{headers}".encode(), 1)) as raw:
+        reply = raw.reply()
+    assert reply.status in (200, 202), reply
+    return reply, reply.headers.get("traceparent"), server.logged("run finished", job_id=reply["job_id"])
+
+
+TRACE, SPAN = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
+
+
+def test_a_trace_goes_on(server):
+    _, header, line = trace(server, f"00-{TRACE}-{SPAN}-01")
+    version, trace_id, span, flags = header.split("-")
+    assert (version, trace_id, flags) == ("00", TRACE, "01")
+    assert re.fullmatch("[0-9a-f]{16}", span) and span not in (SPAN, "0" * 16)
+    assert (line["trace_id"], line["span_id"]) == (TRACE, span)
+    assert set(line) == FIELDS | {"trace_id", "span_id"}
+
+
+@pytest.mark.parametrize("values", [
+    [], [""], ["00"], [f"00-{TRACE}-{SPAN}"], [f"00-{TRACE.upper()}-{SPAN}-01"], [f"ff-{TRACE}-{SPAN}-01"],
+    [f"00-{'0' * 32}-{SPAN}-01"], [f"00-{TRACE}-{SPAN}-01-x"], [f"00-{TRACE}-{SPAN}-01"] * 2, [f"00-{TRACE}-{SPAN}-01", "x"]])
+def test_what_is_no_trace(server, values):
+    _, header, line = trace(server, *values)
+    assert header is None and set(line) == FIELDS
+
+
+def test_a_trace_reaches_the_receiver(make_server, receiver):
+    server = make_server(key=KEY, env=HOOKS)
+    _, header, line = trace(server, f"00-{TRACE}-{SPAN}-00", webhook_url=receiver.url("ok/trace"))
+    assert receiver.wait("ok/trace")[0].headers["traceparent"] == header
+    assert header.startswith(f"00-{TRACE}-") and header.endswith("-00") and SPAN not in header
+    assert header.split("-")[2] == line["span_id"] == server.logged("webhook", outcome="delivered")["span_id"]
+    server.run("return 1", webhook_url=receiver.url("ok/no-trace"))
+    assert "traceparent" not in receiver.wait("ok/no-trace")[0].headers
+
+
+@pytest.mark.parametrize("form", ["json", "text"])
+def test_the_journal_is_told_priorities(make_server, form):
+    """systemd says by JOURNAL_STREAM which stream is the journal's."""
+    server = make_server(start=False, config=f"[log]\nformat = {form}\n[server]\ndrain_timeout = 1s\n")
+    server.log_path.touch()
+    stat = os.stat(server.log_path)
+    server.env["JOURNAL_STREAM"] = f"{stat.st_dev}:{stat.st_ino}"
+    server.start()
+    server.run("return 1")
+    os.kill(server.child("zygote"), 9)
+    wait_for(lambda: "a zygote is gone" in server.log_text() and "run finished" in server.log_text())
+    wait_for(lambda: "process ended" in server.log_text())
+    begin = r"\{" if form == "json" else r"\w+: "
+    for line in server.log_text().splitlines():
+        match = re.match(rf"<([3467])>{begin}", line)
+        assert match, line
+        levels = {"run finished": "6", "a zygote is gone": "4", "process ended": "3"}
+        for words, priority in levels.items():
+            assert words not in line or match[1] == priority, line
+
+
+def test_another_streams_journal_is_not_ours(make_server):
+    server = make_server(env={"JOURNAL_STREAM": "1:2"})
+    server.run("return 1")
+    server.logged("run finished")
+    assert "<6>" not in server.log_text()
 
 
 def test_what_a_run_used(server):

@@ -87,8 +87,9 @@ static bool has_own_syntax(const struct conf_key *key)
     char name[64];
 
     snprintf(name, sizeof(name), "%s.%s", key->section, key->key);
-    return strcmp(name, "server.listen") == 0 || strcmp(name, "isolation.cgroup") == 0
-           || strcmp(name, "log.format") == 0 || strcmp(name, "log.level") == 0;
+    return strcmp(name, "server.listen") == 0 || strcmp(name, "metrics.listen") == 0
+           || strcmp(name, "isolation.cgroup") == 0 || strcmp(name, "log.format") == 0
+           || strcmp(name, "log.level") == 0;
 }
 
 static void expect_set(const struct conf_key *key, int64_t n, bool good)

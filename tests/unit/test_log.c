@@ -16,6 +16,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
@@ -105,7 +106,6 @@ static void test_json(void **state)
 static void test_text(void **state)
 {
     (void) state;
-    unsetenv("JOURNAL_STREAM");
     log_init("zygote", LOG_TEXT, LOG_DEBUG);
     begin();
     log_warn("a box ended", LOG_S("bare", "a/b:c-1,2") LOG_S("space", "a b") LOG_S("quote", "a\"b") LOG_S("is", "a=b")
@@ -149,7 +149,7 @@ static void test_levels(void **state)
     }
 }
 
-/* Text on a terminal, JSON elsewhere; journald is told the priority of text only. */
+/* Text on a terminal, JSON elsewhere; journald is told the priority. */
 static void test_formats(void **state)
 {
     int pty = posix_openpt(O_RDWR | O_NOCTTY);
@@ -174,19 +174,61 @@ static void test_formats(void **state)
         close(terminal);
     }
     close(pty);
-    setenv("JOURNAL_STREAM", "8:1", 1);
-    log_init("x", LOG_TEXT, LOG_DEBUG);
+    log_init("x", LOG_TEXT | LOG_JOURNAL, LOG_DEBUG);
     begin();
     log_debug("m");
     log_info("m", LOG_I("n", 1));
     log_warn("m");
     log_error("m");
     assert_string_equal(end(), "<7>x: m\n<6>x: m n=1\n<4>x: m\n<3>x: m\n");
-    log_init("x", LOG_JSON, LOG_DEBUG);
+    log_init("x", LOG_JSON | LOG_JOURNAL, LOG_DEBUG);
     begin();
     log_info("m");
-    json_decref(parse(end()));
+    const char *line = end();
+    assert_memory_equal(line, "<6>{", 4);
+    json_decref(parse(line + 3));
+    log_init("x", LOG_AUTO | LOG_JOURNAL, LOG_DEBUG);
+    begin();
+    log_warn("m");
+    line = end();
+    assert_memory_equal(line, "<4>{", 4);
+    json_decref(parse(line + 3));
+}
+
+/* JOURNAL_STREAM counts where it names the stream that stderr is. */
+static void test_journal(void **state)
+{
+    char text[64];
+    struct stat stat;
+
+    (void) state;
     unsetenv("JOURNAL_STREAM");
+    assert_false(log_is_journal());
+    assert_int_equal(fstat(STDERR_FILENO, &stat), 0);
+    static const char *const others[] = { "", "8", "8:", "x:y", "0:0" };
+    for (size_t i = 0; i < sizeof(others) / sizeof(*others); i++) {
+        setenv("JOURNAL_STREAM", others[i], 1);
+        assert_false(log_is_journal());
+    }
+    snprintf(text, sizeof(text), "%llu:%llu", (unsigned long long) stat.st_dev, (unsigned long long) stat.st_ino + 1);
+    setenv("JOURNAL_STREAM", text, 1);
+    assert_false(log_is_journal());
+    snprintf(text, sizeof(text), "%llu:%llu", (unsigned long long) stat.st_dev, (unsigned long long) stat.st_ino);
+    setenv("JOURNAL_STREAM", text, 1);
+    assert_true(log_is_journal());
+    unsetenv("JOURNAL_STREAM");
+}
+
+/* A field that is empty is left out where that was asked for; a level that is set later counts. */
+static void test_some(void **state)
+{
+    (void) state;
+    log_init("x", LOG_TEXT | LOG_JOURNAL, LOG_WARN);
+    begin();
+    log_info("m");
+    log_set_level(LOG_INFO);
+    log_info("m", LOG_SOME("a", "") LOG_I("n", 1) LOG_SOME("b", "c"));
+    assert_string_equal(end(), "<6>x: m n=1 b=c\n");
 }
 
 /* Values of every length around the bound, and many of them: JSON in one line, marked where something is missing. */
@@ -278,9 +320,9 @@ static void test_no_reader(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_json),      cmocka_unit_test(test_text), cmocka_unit_test(test_levels),
-        cmocka_unit_test(test_formats),   cmocka_unit_test(test_cut),  cmocka_unit_test(test_long_logger),
-        cmocka_unit_test(test_no_reader),
+        cmocka_unit_test(test_json),    cmocka_unit_test(test_text),        cmocka_unit_test(test_levels),
+        cmocka_unit_test(test_formats), cmocka_unit_test(test_journal),     cmocka_unit_test(test_some),
+        cmocka_unit_test(test_cut),     cmocka_unit_test(test_long_logger), cmocka_unit_test(test_no_reader),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

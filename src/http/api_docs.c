@@ -1,0 +1,322 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The API's own description: OpenAPI 3.1, made from the tables that it is served by, and a page that shows it.
+ *
+ * Called by the route table, also without a key, so it says nothing of this
+ * server but its version.  What must never happen here: a route, a status or a
+ * reason that the description has not, or a page that loads something from
+ * elsewhere. */
+#include "api.h"
+
+#include "../base/json.h"
+#include "../box/layers.h"
+
+#include <stdio.h>
+#include <string.h>
+
+static const char components[] =
+#include "components.json.inc"
+    ;
+static const char page[] =
+#include "docs.html.inc"
+    ;
+static const char script[] =
+#include "docs.js.inc"
+    ;
+static const char style[] =
+#include "docs.css.inc"
+    ;
+
+static const char policy[] = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
+                             "base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+
+enum { OPENAPI_MAX = 1 << 20 };
+
+static const struct description {
+    const char *method, *path;
+    unsigned flags;
+    const char *id, *summary, *parameters, *request, *replies;
+} descriptions[] = {
+#define ROUTE(method, path, flags, handler, id, summary, parameters, request, replies)                                 \
+    { method, #path, flags, id, summary, parameters, request, replies },
+#include "routes.def"
+};
+
+static const struct path {
+    const char *name, *path;
+} paths[] = {
+#define PATH(name, path) { #name, path },
+#include "routes.def"
+};
+
+static const struct reason {
+    int status;
+    const char *word;
+} reasons[] = {
+#define OUTCOME(name, status, reason, word) { status, reason },
+#include "../base/outcome.def"
+#undef OUTCOME
+    { 400, "cancelled" },   /* backlog.c */
+    { 500, "worker_lost" }, /* the same */
+};
+
+static const struct status {
+    int code;
+    const char *reason;
+} statuses[] = {
+#define STATUS(code, reason, sentence) { code, reason },
+#include "status.def"
+#undef STATUS
+};
+
+static void add_text(struct buf *out, const char *before, const char *text)
+{
+    buf_adds(out, before);
+    json_add_cstring(out, text);
+}
+
+/* --- components --- */
+
+static void add_states(struct buf *out)
+{
+    for (int i = 0; i < STORE_N_STATES; i++)
+        add_text(out, i ? ", " : "", store_state_word((enum store_state) i));
+}
+
+static void add_layers(struct buf *out)
+{
+    for (int i = 0; i < LAYERS; i++)
+        add_text(out, i ? ", " : "", layers[i].word);
+}
+
+/* Each once: several outcomes share a word or a status. */
+static void add_reasons(struct buf *out)
+{
+    const char *comma = "";
+
+    for (size_t i = 0; i < sizeof(reasons) / sizeof(*reasons); i++) {
+        bool known = !*reasons[i].word;
+        for (size_t j = 0; j < i; j++)
+            known = known || strcmp(reasons[i].word, reasons[j].word) == 0;
+        if (!known)
+            add_text(out, comma, reasons[i].word);
+        comma = known ? comma : ", ";
+    }
+}
+
+static void add_statuses(struct buf *out)
+{
+    const char *comma = "";
+
+    for (size_t i = 0; i < sizeof(reasons) / sizeof(*reasons); i++) {
+        bool known = !*reasons[i].word;
+        for (size_t j = 0; j < i; j++)
+            known = known || (*reasons[j].word && reasons[i].status == reasons[j].status);
+        if (!known)
+            buf_addf(out, "%s%d", comma, reasons[i].status);
+        comma = known ? comma : ", ";
+    }
+}
+
+static const struct {
+    const char *mark;
+    void (*add)(struct buf *out);
+} marks[] = {
+    { "@STATES@", add_states },
+    { "@REASONS@", add_reasons },
+    { "@STATUSES@", add_statuses },
+    { "@LAYERS@", add_layers },
+};
+
+/* The text of components.json; what other tables have is in it by a mark. */
+static void add_components(struct buf *out)
+{
+    const char *p = components;
+
+    for (const char *at; (at = strchr(p, '@')); p = at) {
+        buf_add(out, p, (size_t) (at - p));
+        size_t i = 0;
+        while (i < sizeof(marks) / sizeof(*marks) && strncmp(at, marks[i].mark, strlen(marks[i].mark)) != 0)
+            i++;
+        if (i < sizeof(marks) / sizeof(*marks)) {
+            marks[i].add(out);
+            at += strlen(marks[i].mark);
+        } else
+            buf_addc(out, *at++);
+    }
+    buf_adds(out, p);
+}
+
+/* --- operations --- */
+
+static void add_schema(struct buf *out, const char *name, size_t n)
+{
+    buf_addf(out, "{\"$ref\": \"#/components/schemas/%.*s\"}", (int) n, name);
+}
+
+/* NAME or NAME|NAME, @n bytes; media types begin with a small letter. */
+static void add_content(struct buf *out, const char *names, size_t n)
+{
+    const char *end = names + n, *p = names;
+    bool json = *names >= 'A' && *names <= 'Z';
+    bool several = memchr(names, '|', n);
+
+    buf_adds(out, json ? "\"content\": {\"application/json\": {\"schema\": " : "\"content\": {");
+    buf_adds(out, json && several ? "{\"anyOf\": [" : "");
+    for (size_t len; p < end; p += len + 1) {
+        const char *bar = memchr(p, '|', (size_t) (end - p));
+        len = (size_t) ((bar ? bar : end) - p);
+        buf_adds(out, p > names ? ", " : "");
+        if (json)
+            add_schema(out, p, len);
+        else
+            buf_addf(out, "\"%.*s\": {\"schema\": {\"type\": \"string\"}}", (int) len, p);
+    }
+    buf_adds(out, json && several ? "]}" : "");
+    buf_adds(out, json ? "}}" : "}");
+}
+
+static void add_reply(struct buf *out, int status, const char *names, size_t n)
+{
+    const char *phrase = "";
+
+    for (size_t i = 0; i < sizeof(statuses) / sizeof(*statuses); i++)
+        if (statuses[i].code == status)
+            phrase = statuses[i].reason;
+    buf_addf(out, "\"%d\": {\"description\": \"%s\", ", status, phrase);
+    if (status == 429 || status == 503)
+        buf_adds(out, "\"headers\": {\"Retry-After\": {\"schema\": {\"type\": \"integer\"}}}, ");
+    add_content(out, names, n);
+    buf_adds(out, "}, ");
+}
+
+static void add_replies(struct buf *out, const struct description *d)
+{
+    static const char refused[] = "Error";
+    const char *p = d->replies;
+
+    buf_adds(out, ", \"responses\": {");
+    while (*p) {
+        const char *colon = strchr(p, ':');
+        size_t n = strcspn(colon, " ");
+        int status = (colon[-3] - '0') * 100 + (colon[-2] - '0') * 10 + (colon[-1] - '0');
+        add_reply(out, status, colon + 1, n - 1);
+        p = colon + n;
+        p += *p == ' ';
+    }
+    if (d->flags & ROUTE_KEY)
+        add_reply(out, 401, refused, strlen(refused));
+    if (d->flags & ROUTE_JSON)
+        add_reply(out, 415, refused, strlen(refused));
+    if ((d->flags & ROUTE_JSON) && !strstr(d->replies, "413:"))
+        add_reply(out, 413, refused, strlen(refused));
+    buf_adds(out, "\"default\": {\"description\": \"The request is no HTTP that is understood here\", ");
+    add_content(out, refused, strlen(refused));
+    buf_adds(out, "}}");
+}
+
+static void add_parameters(struct buf *out, const char *names)
+{
+    buf_adds(out, ", \"parameters\": [");
+    for (const char *p = names; *p;) {
+        size_t n = strcspn(p, " ");
+        buf_addf(out, "%s{\"$ref\": \"#/components/parameters/%.*s\"}", p == names ? "" : ", ", (int) n, p);
+        p += n + (p[n] == ' ');
+    }
+    buf_addc(out, ']');
+}
+
+static void add_operation(struct buf *out, const struct description *d)
+{
+    buf_addc(out, '"');
+    for (const char *p = d->method; *p; p++)
+        buf_addc(out, (char) (*p | 0x20));
+    buf_adds(out, "\": {");
+    add_text(out, "\"operationId\": ", d->id);
+    add_text(out, ", \"summary\": ", d->summary);
+    buf_adds(out, ", \"security\": [");
+    buf_adds(out, d->flags & ROUTE_KEY ? "{\"key\": []}" : "");
+    buf_adds(out, d->flags & ROUTE_BEARER ? ", {\"bearer\": []}" : "");
+    buf_addc(out, ']');
+    if (*d->parameters)
+        add_parameters(out, d->parameters);
+    if (*d->request) {
+        buf_adds(out, ", \"requestBody\": {\"required\": true, ");
+        add_content(out, d->request, strlen(d->request));
+        buf_addc(out, '}');
+    }
+    add_replies(out, d);
+    buf_addc(out, '}');
+}
+
+static void add_path(struct buf *out, const struct path *path)
+{
+    const char *comma = "";
+
+    add_text(out, path == paths ? "" : ", ", path->path);
+    buf_adds(out, ": {");
+    for (size_t i = 0; i < sizeof(descriptions) / sizeof(*descriptions); i++) {
+        if (strcmp(descriptions[i].path, path->name) != 0)
+            continue;
+        buf_adds(out, comma);
+        add_operation(out, &descriptions[i]);
+        comma = ", ";
+    }
+    buf_addc(out, '}');
+}
+
+void api_openapi_init(struct api *api)
+{
+    struct buf *out = &api->openapi;
+    static const char hook[] = "Reply";
+
+    buf_init(out, OPENAPI_MAX);
+    buf_adds(out, "{\"openapi\": \"3.1.0\", \"info\": {\"title\": \"Hatchery\", \"version\": \"" VERSION "\", "
+                  "\"description\": \"Runs Python that somebody else wrote, in a jail, in about a millisecond.\", "
+                  "\"license\": {\"name\": \"Apache-2.0\", \"identifier\": \"Apache-2.0\"}}, "
+                  "\"servers\": [{\"url\": \"/\"}], \"paths\": {");
+    for (size_t i = 0; i < sizeof(paths) / sizeof(*paths); i++)
+        add_path(out, &paths[i]);
+    buf_adds(out,
+             "}, \"webhooks\": {\"runOver\": {\"post\": {\"operationId\": \"runOver\", \"summary\": \"The reply of a "
+             "request with webhook_url, signed as Standard Webhooks describe\", \"requestBody\": {");
+    add_content(out, hook, strlen(hook));
+    buf_adds(out, "}, \"responses\": {\"2XX\": {\"description\": \"Delivered\"}, \"410\": {\"description\": \"Never "
+                  "again\"}, \"default\": {\"description\": \"It is tried again later\"}}}}}, \"components\": ");
+    add_components(out);
+    buf_addc(out, '}');
+}
+
+void api_openapi(struct request *req, void *data)
+{
+    const struct api *api = data;
+    reply_json(req, 200, &api->openapi, 0);
+}
+
+/* --- the page --- */
+
+static void reply_static(struct request *req, const char *type, const char *text, size_t len)
+{
+    const struct buf body = { .data = (char *) (uintptr_t) text, .len = len };
+
+    reply_header(req, "Content-Security-Policy", policy);
+    reply_header(req, "Referrer-Policy", "no-referrer");
+    reply_typed(req, 200, type, &body);
+}
+
+void api_docs(struct request *req, void *data)
+{
+    (void) data;
+    reply_static(req, "text/html; charset=utf-8", page, sizeof(page) - 1);
+}
+
+void api_docs_script(struct request *req, void *data)
+{
+    (void) data;
+    reply_static(req, "text/javascript; charset=utf-8", script, sizeof(script) - 1);
+}
+
+void api_docs_style(struct request *req, void *data)
+{
+    (void) data;
+    reply_static(req, "text/css; charset=utf-8", style, sizeof(style) - 1);
+}
