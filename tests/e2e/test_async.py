@@ -297,7 +297,7 @@ def test_a_disk_that_has_become_read_only(make_server, receiver, tmp_path):
         assert service.request("GET", f"/v1/jobs/{kept['job_id']}").status == 503
         line = service.logged("asynchronous jobs are not available")
         assert "read-only" in line["error"] and "remount" in line["error"], line
-        assert service.request("GET", "/readyz")["store"] == "none"
+        assert service.request("GET", "/readyz")["store"] == "failing"
         service.stop()
         subprocess.run(["mount", "-o", "remount,rw", tmp_path], check=True)
         service.announcement = ""

@@ -109,7 +109,7 @@ def test_a_key_file_that_everybody_can_read(make_server, tmp_path):
         path.chmod(0o604)
         env = {variable: str(path)}
         server = make_server(key=None if name == "key" else "k", env=env)
-        line = next(line for line in server.log() if "can be read by every user" in line["msg"])
+        line = server.logged("a file with a secret can be read by every user of this machine")
         assert line["level"] == "warn" and line["hint"] == f"chmod 600 {path}"
         path.chmod(0o600)
         assert "every user" not in make_server(key=None if name == "key" else "k", env=env).log_text()
