@@ -17,7 +17,7 @@ sys.path.insert(0, str(ROOT / "tests" / "e2e"))
 from service import Service, wait_for  # noqa: E402
 
 FIRST = ["init_ns", "fork_ns", "hooks_ns"]
-LAST = ["rehearsal_ns"]
+LAST = ["renewal_ns"]
 NOT_TIMES = {"ts", "level", "logger", "msg"}
 POOL = 4
 TICK_US = 1e6 / os.sysconf("SC_CLK_TCK")

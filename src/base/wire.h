@@ -127,7 +127,7 @@ struct wire_box_state {
     int32_t error;                      /* errno */
     int32_t init_ns, fork_ns, hooks_ns; /* hatchery-init; fork(2) up to the child; CPython's hooks after a fork */
     int32_t step_ns[WIRE_STEPS_MAX];    /* by enum box_step */
-    int32_t rehearsal_ns;
+    int32_t renewal_ns;
 };
 
 enum outcome_kind {

@@ -271,7 +271,7 @@ const char *box_step_hint(int step)
 void box_log_times(const struct wire_box_state *state)
 {
     struct log_field fields[BOX_STEPS + 5] = { LOG_I("init_ns", state->init_ns) LOG_I("fork_ns", state->fork_ns) LOG_I(
-        "hooks_ns", state->hooks_ns) LOG_I("rehearsal_ns", state->rehearsal_ns) };
+        "hooks_ns", state->hooks_ns) LOG_I("renewal_ns", state->renewal_ns) };
     for (int step = BOX_READY + 1; step < BOX_STEPS; step++)
         fields[step + 3] = (struct log_field){ steps[step].word, LOG_T_INT, NULL, state->step_ns[step] };
     log_write(LOG_DEBUG, "box ready", fields);

@@ -15,6 +15,7 @@ import time
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 HATCHERY = os.environ.get("HATCHERY", str(ROOT / "build" / "hatchery"))
+SANITIZED = b"__asan_init" in pathlib.Path(HATCHERY).read_bytes()
 KEY = "test-key"
 REQUIRE = os.environ.get("TEST_REQUIRE")  # isolation.require of every server and run that does not set its own
 EXECUTE = "/v1/code/execute/python"
