@@ -117,7 +117,7 @@ bench: build
 
 lint: test-packages build
 	clang-format-14 --dry-run --Werror $$(git ls-files 'src/*.[ch]' 'tests/*.c' 'bench/*.[ch]')
-	clang-tidy-14 --quiet -p $(BUILD) $$(git ls-files 'src/*.c')
+	git ls-files 'src/*.c' | xargs -P $$(nproc) -n 4 clang-tidy-14 --quiet -p $(BUILD)
 
 format: test-packages
 	clang-format-14 -i $$(git ls-files 'src/*.[ch]' 'tests/*.c' 'bench/*.[ch]')
