@@ -6,6 +6,7 @@
  * that nobody chose, or with a setting that was misread. */
 #include "base/conf.h"
 #include "base/conf_value.h"
+#include "base/log.h"
 #include "key.h"
 #include "check/check.h"
 #include "box/layers.h"
@@ -197,10 +198,10 @@ static void print_errors(const struct buf *errors)
     for (size_t at = 0; at < errors->len; at = (size_t) (next - errors->data) + 1) {
         const char *p = errors->data + at, *end = memchr(p, '\n', errors->len - at);
         next = end ? end : errors->data + errors->len;
-        fprintf(stderr, "hatchery: %.*s\n", (int) (next - p), p);
+        log_sentence("%.*s", (int) (next - p), p);
     }
     if (errors->full)
-        fprintf(stderr, "hatchery: and so on: there is no room for all that is wrong\n");
+        log_sentence("and so on: there is no room for all that is wrong");
 }
 
 /* Defaults, file, environment, command line, in this order.  @first: what a server started with, when it reads them
@@ -296,16 +297,16 @@ static int serve(const struct verb *verb, int argc, char **argv)
     struct options o;
     struct conf conf;
     struct started started = { &o, &conf };
-    struct supervisor_options so = { .source_fd = -1, .reload = reload, .reload_data = &started };
+    struct supervisor_options so = { .source_fd = -1, .managed = true, .reload = reload, .reload_data = &started };
 
     if (begin(verb, argc, argv, 0, &o, &conf) < 0)
         return EXIT_USAGE;
     bool has_key = conf.server_api_key && *conf.server_api_key;
     if (!has_key && !o.generate_key && !key_any(&conf)) {
-        fprintf(stderr,
-                "hatchery: there is no API key, and none is made up unasked: set API_KEY or API_KEY_FILE in the "
-                "environment or api_key_file in [server] of the configuration, make one with `hatchery key new NAME`, "
-                "or start with --generate-key\n");
+        log_sentence(
+            "there is no API key, and none is made up unasked: set API_KEY or API_KEY_FILE in the "
+            "environment or api_key_file in [server] of the configuration, make one with `hatchery key new NAME`, "
+            "or start with --generate-key");
         return EXIT_USAGE;
     }
     if (!has_key && o.generate_key)

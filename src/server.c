@@ -385,6 +385,8 @@ static void on_supervisor(uv_poll_t *handle, int status, int events)
             pool_usage(s->pool, &msg);
         if (msg.type == WIRE_OOM)
             pool_out_of_memory(s->pool, &msg);
+        if (msg.type == WIRE_ALIVE)
+            fd_send(SUPERVISOR_FD, &msg, sizeof(msg), NULL, 0);
         if (msg.type == WIRE_KEPT)
             count_reload(METRIC_RELOAD_REFUSED);
         if (msg.type == WIRE_DRAIN)

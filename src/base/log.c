@@ -13,6 +13,7 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <poll.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -208,6 +209,20 @@ bool log_is_journal(void)
 
     return stream && sscanf(stream, "%llu:%llu", &device, &inode) == 2 && fstat(STDERR_FILENO, &stat) == 0
            && stat.st_dev == device && stat.st_ino == inode;
+}
+
+void log_sentence(const char *fmt, ...)
+{
+    char text[LINE_MAX_BYTES];
+    va_list ap;
+
+    va_start(ap, fmt);
+    vsnprintf(text, sizeof(text), fmt, ap);
+    va_end(ap);
+    if (log_is_journal())
+        fprintf(stderr, "<%d>hatchery: %s\n", journal_priorities[LOG_ERROR], text);
+    else
+        fprintf(stderr, "hatchery: %s\n", text);
 }
 
 void log_set_level(enum log_level level)

@@ -44,6 +44,9 @@ void log_init(const char *logger, enum log_format format, enum log_level level);
  * over from whoever started us, who has sent our stderr elsewhere.  For the first process, before log_init(). */
 bool log_is_journal(void);
 
+/* A sentence on stderr for whoever typed the command: "hatchery: ".  In the journal it has the priority of an error. */
+__attribute__((format(printf, 1, 2))) void log_sentence(const char *fmt, ...);
+
 /* From here on, what is less important is not written. */
 void log_set_level(enum log_level level);
 

@@ -3,9 +3,9 @@
  * one fixed-size struct a message, numbers and descriptors only.
  *
  *   supervisor -> server   WIRE_SERVER_CONF [listener, metrics.listen's, state directory, its lock], WIRE_ZYGOTE [socket],
- *                          WIRE_COURIER [socket], WIRE_USAGE, WIRE_OOM, WIRE_DRAIN, WIRE_KEPT; WIRE_SERVER_CONF again,
- *                          without descriptors, when the configuration was read again
- *   server -> supervisor   WIRE_READY, WIRE_REFUSED, WIRE_USAGE_GET, WIRE_ZYGOTE_GET, WIRE_LONG
+ *                          WIRE_COURIER [socket], WIRE_USAGE, WIRE_OOM, WIRE_DRAIN, WIRE_KEPT, WIRE_ALIVE;
+ *                          WIRE_SERVER_CONF again, without descriptors, when the configuration was read again
+ *   server -> supervisor   WIRE_READY, WIRE_REFUSED, WIRE_USAGE_GET, WIRE_ZYGOTE_GET, WIRE_LONG, WIRE_ALIVE
  *   supervisor -> zygote   struct wire_zygote_conf, once, as its first message
  *   server -> zygote       WIRE_SPAWN
  *   zygote -> server       WIRE_WARM, WIRE_BOX [control, stdout, stderr, life], WIRE_EXITED, WIRE_GONE
@@ -27,6 +27,7 @@ enum wire_type {
     WIRE_COURIER,
     WIRE_DRAIN,
     WIRE_KEPT, /* the configuration was to be read again, is wrong, and stays as it was */
+    WIRE_ALIVE, /* asked by the supervisor and answered by the server's loop */
     WIRE_READY,
     WIRE_REFUSED, /* the first box could not take step @slot of the jail, @status = -errno */
     WIRE_USAGE_GET,

@@ -44,8 +44,8 @@ void require_missing(struct require *r, enum layer layer, int err, const char *c
 
 void require_say(const struct require *r, enum layer layer)
 {
-    fprintf(stderr, "hatchery: the layer '%s' (%s) is required and can't be had (%s): %s\n", layers[layer].word,
-            layers[layer].what, strerrorname_np(-r->why[layer].err), r->why[layer].change);
+    log_sentence("the layer '%s' (%s) is required and can't be had (%s): %s", layers[layer].word, layers[layer].what,
+                 strerrorname_np(-r->why[layer].err), r->why[layer].change);
 }
 
 void require_probe_kernel(struct require *r)
@@ -93,7 +93,7 @@ int require_settle(const struct require *r, const struct conf *conf)
             require_say(r, (enum layer) i);
     buf_init(&offer, OFFER_MAX);
     if (require_offer(r, conf, &offer))
-        fprintf(stderr, "hatchery: to run in a weaker jail, name it: %.*s\n", (int) offer.len, offer.data);
+        log_sentence("to run in a weaker jail, name it: %.*s", (int) offer.len, offer.data);
     buf_free(&offer);
     return -ENOTSUP;
 }

@@ -12,6 +12,7 @@
 #include "ids.h"
 #include "launch.h"
 #include "listener.h"
+#include "notify.h"
 #include "require.h"
 #include "state.h"
 #include "watch.h"
@@ -41,6 +42,8 @@
 enum { BACKOFF_FIRST_MS = 100, BACKOFF_MAX_MS = 10000, STEADY_MS = 10000, ASK_AGAIN_MS = 50 };
 /* From one zygote's start to the next that a server may ask for: warming one takes a good part of a second. */
 enum { ROTATE_LEAST_MS = 1000 };
+/* To end the children once the time for requests in hand is up. */
+enum { STOP_MARGIN_US = 10000000 };
 enum { ID_SERVER = 0, ID_COURIER = 8, ID_ZYGOTE = 16, ID_SLOTS = 32 }; /* from isolation.id_base */
 
 struct child {
@@ -74,6 +77,10 @@ struct supervisor {
     int listener_fd, watch_fd, signal_fd, state_fd, lock_fd;
     bool listening, ready, stopping;
     bool refused; /* this server has said that no box can be made: once is enough */
+    struct notify notify;
+    bool reloading, kept; /* the manager is still to be told that it is over; the last file was wrong */
+    int64_t ask_alive_at_us;
+    bool alive_asked; /* and not answered yet */
     int64_t kill_at_us;
     int exit_status;
 };
@@ -81,7 +88,7 @@ struct supervisor {
 /* A sentence for the person who typed the command. */
 static int refuse(const char *sentence)
 {
-    fprintf(stderr, "hatchery: %s\n", sentence);
+    log_sentence("%s", sentence);
     return -1;
 }
 
@@ -416,14 +423,23 @@ static void stop(struct supervisor *s, int status, int64_t grace_ms)
 {
     const struct wire_msg drain = { .type = WIRE_DRAIN };
 
-    if (!s->stopping)
+    if (!s->stopping) {
         s->exit_status = status;
+        notify_say(&s->notify, "STOPPING=1\nSTATUS=Finishing what is in hand\nEXTEND_TIMEOUT_USEC=%lld",
+                   (long long) grace_ms * 1000 + STOP_MARGIN_US);
+    }
     s->stopping = true;
     s->kill_at_us = now_us() + grace_ms * 1000;
     fd_close(
         &s->listener_fd); /* with the server's copy the last: who comes now is refused and does not wait for nothing */
     if (grace_ms && s->server.pid)
         fd_send(s->server.sock, &drain, sizeof(drain), NULL, 0);
+}
+
+static void say_ready(struct supervisor *s)
+{
+    notify_say(&s->notify, "READY=1\nSTATUS=Listening on %.*s%s", (int) s->url.len, s->url.data,
+               s->kept ? "; the configuration that was to be read again is wrong, and the one before it stays" : "");
 }
 
 static void start_child(struct supervisor *s, struct child *child)
@@ -438,7 +454,7 @@ static void start_child(struct supervisor *s, struct child *child)
     if (err) {
         log_error("cannot start", LOG_S("process", child->name) LOG_S("errno", strerrorname_np(-err)));
         if (error.len)
-            fprintf(stderr, "hatchery: %.*s\n", (int) error.len, error.data);
+            log_sentence("%.*s", (int) error.len, error.data);
         fd_close(&child->sock);
         if (s->ready)
             back_off(child);
@@ -548,8 +564,14 @@ static void on_server(struct supervisor *s)
         return;
     if (msg.type == WIRE_READY && !s->ready) {
         s->ready = true;
-        if (s->options->source_fd < 0)
+        if (s->options->source_fd < 0) {
             announce(s);
+            say_ready(s);
+        }
+    } else if (msg.type == WIRE_ALIVE) {
+        if (s->alive_asked)
+            notify_alive(&s->notify);
+        s->alive_asked = false;
     } else if (msg.type == WIRE_USAGE_GET && msg.slot < s->server_conf.n_slots) {
         msg.type = WIRE_USAGE;
         msg.oom_kills = msg.pid_refusals = 0;
@@ -646,7 +668,7 @@ static void on_child_exit(struct supervisor *s, struct child *child, int status)
     if (s->ready)
         back_off(child);
     else {
-        fprintf(stderr, "hatchery: the %s could not start; the lines above say why\n", child->name);
+        log_sentence("the %s could not start; the lines above say why", child->name);
         stop(s, EXIT_FAILURE, 0);
     }
 }
@@ -732,6 +754,8 @@ static void reload(struct supervisor *s)
     struct conf *fresh = xcalloc(1, sizeof(*fresh));
     struct buf error;
 
+    if (s->ready)
+        notify_say(&s->notify, "RELOADING=1\nMONOTONIC_USEC=%lld", (long long) now_us());
     buf_init(&error, 65536);
     int err = s->options->reload(s->options->reload_data, fresh, &error);
     if (!err) {
@@ -747,6 +771,8 @@ static void reload(struct supervisor *s)
     } else
         log_info("configuration read again");
     buf_free(&error);
+    s->kept = err;
+    s->reloading = true;
 }
 
 /* They have room for a message, or are asked again soon. */
@@ -761,6 +787,26 @@ static void tell_of_change(struct supervisor *s)
 static bool is_behind(const struct supervisor *s)
 {
     return (s->server_behind && s->server.pid) || (s->courier_behind && s->courier.pid);
+}
+
+/* The manager hears that a reload is over when all whom it concerns have been told. */
+static void tell_manager(struct supervisor *s)
+{
+    const struct wire_msg ask = { .type = WIRE_ALIVE };
+
+    notify_again(&s->notify);
+    if (s->reloading && s->ready && !s->stopping && !is_behind(s)) {
+        s->reloading = false;
+        say_ready(s);
+    }
+    /* Of the whole service there is one sign of life: that the server's loop answers.  One that has no room for a
+     * question has not answered others. */
+    if (!s->notify.watchdog_us || !s->ready || now_us() < s->ask_alive_at_us)
+        return;
+    s->ask_alive_at_us = now_us() + s->notify.watchdog_us / 2;
+    s->alive_asked = true;
+    if (s->server.sock >= 0)
+        fd_send(s->server.sock, &ask, sizeof(ask), NULL, 0);
 }
 
 static void on_signal(struct supervisor *s)
@@ -807,6 +853,8 @@ static int next_due(const struct supervisor *s)
     }
     if (s->watch && s->zygotes[s->current].pid && s->look_at_us < due)
         due = s->look_at_us;
+    if (s->notify.watchdog_us && s->ready && s->ask_alive_at_us < due)
+        due = s->ask_alive_at_us;
     if (due == INT64_MAX)
         return -1;
     int64_t left_ms = (due - now_us() + 999) / 1000;
@@ -847,6 +895,7 @@ static void loop(struct supervisor *s)
     for (;;) {
         start_due(s);
         tell_of_change(s);
+        tell_manager(s);
         look_if_due(s);
         if (s->stopping)
             end_children(s);
@@ -860,7 +909,7 @@ static void loop(struct supervisor *s)
         int wait_ms = s->stopping && now_us() >= s->kill_at_us ? 1000 : next_due(s);
         if (oom_wait_ms && (wait_ms < 0 || wait_ms > oom_wait_ms))
             wait_ms = oom_wait_ms;
-        if (is_behind(s) && (wait_ms < 0 || wait_ms > ASK_AGAIN_MS))
+        if ((is_behind(s) || s->notify.unsent.len) && (wait_ms < 0 || wait_ms > ASK_AGAIN_MS))
             wait_ms = ASK_AGAIN_MS;
         if (poll(fds, 5, wait_ms) < 0)
             continue;
@@ -943,7 +992,9 @@ static int prepare(struct supervisor *s)
     if (fit_connections(&s->server_conf) < 0 || find_layers(s) < 0)
         return -1;
     buf_init(&error, 2048);
-    if (launch_open(&s->files, s->conf->isolation_root, &error) < 0)
+    if (s->options->managed && notify_open(&s->notify, &error) < 0)
+        err = -1;
+    else if (launch_open(&s->files, s->conf->isolation_root, &error) < 0)
         err = -1;
     else if (s->options->source_fd < 0) {
         err = open_state(s, &error);
@@ -983,6 +1034,7 @@ int supervisor_run(const struct supervisor_options *options)
                             .listener_fd = -1,
                             .watch_fd = -1,
                             .signal_fd = -1,
+                            .notify = { .fd = -1 },
                             .state_fd = -1,
                             .lock_fd = -1,
                             .files = { -1, -1, -1, -1, "" } };
@@ -1005,6 +1057,7 @@ int supervisor_run(const struct supervisor_options *options)
     if (s.watch_fd >= 0 && strncmp(s.conf->metrics_listen, "unix:", 5) == 0)
         unlink(s.conf->metrics_listen + 5);
     fd_close(&s.watch_fd);
+    notify_close(&s.notify);
     buf_free(&s.url);
     buf_free(&s.watch_url);
     return s.exit_status;

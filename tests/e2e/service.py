@@ -148,6 +148,7 @@ class Service:
             path.write_text(config)
             self.command += ["--config", str(path)]
         self.process = None
+        self.pass_fds = ()
         self.announcement = ""
         if start:
             self.start()
@@ -155,7 +156,7 @@ class Service:
     def start(self, seconds=30):
         with open(self.log_path, "ab") as log:
             self.process = subprocess.Popen(self.command, env=self.env, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                                            stderr=log, start_new_session=True)
+                                            stderr=log, start_new_session=True, pass_fds=self.pass_fds)
         end = time.monotonic() + seconds
         while "\n\n" not in self.announcement.partition("curl")[2]:
             ready, _, _ = select.select([self.process.stdout], [], [], max(0, end - time.monotonic()))
