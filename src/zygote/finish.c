@@ -32,6 +32,20 @@ static struct {
     Py_ssize_t n_known;
 } py;
 
+/* Made once: the interpreter's cache of methods knows a name by its address, and each new entry is a page copied. */
+static struct {
+    PyObject *flush, *closed, *tstate_lock, *is_stopped;
+} names;
+
+static int make_names(void)
+{
+    names.flush = PyUnicode_InternFromString("flush");
+    names.closed = PyUnicode_InternFromString("closed");
+    names.tstate_lock = PyUnicode_InternFromString("_tstate_lock");
+    names.is_stopped = PyUnicode_InternFromString("_is_stopped");
+    return names.flush && names.closed && names.tstate_lock && names.is_stopped ? 0 : -1;
+}
+
 static PyObject *attribute(const char *module, const char *name)
 {
     PyObject *m = PyImport_ImportModule(module);
@@ -49,7 +63,7 @@ static int take_handler(PyObject *reference, PyObject *stderr_handler, PyObject 
 
     if (type != stderr_handler && type != null_handler)
         return 0;
-    PyObject *method = PyObject_GetAttrString(handler, "flush"); /* looked up once, the class has a version */
+    PyObject *method = PyObject_GetAttr(handler, names.flush); /* looked up once, the class has a version */
     Py_XDECREF(method);
     known->members = method ? PyObject_GetAttrString(handler, "__dict__") : NULL;
     if (!known->members)
@@ -116,7 +130,7 @@ int finish_prepare(void)
 {
     PyObject *module = PyImport_ImportModule("threading");
 
-    if (!module || take_logging() < 0)
+    if (!module || make_names() < 0 || take_logging() < 0)
         return -1;
     py.threading = Py_NewRef(PyModule_GetDict(module));
     Py_DECREF(module);
@@ -157,8 +171,8 @@ static bool threads_are_done(void)
 static void stop_main_thread(void)
 {
     if (PyDict_SetItemString(py.threading, "_SHUTTING_DOWN", Py_True) < 0
-        || PyObject_SetAttrString(py.main_thread, "_tstate_lock", Py_None) < 0
-        || PyObject_SetAttrString(py.main_thread, "_is_stopped", Py_True) < 0)
+        || PyObject_SetAttr(py.main_thread, names.tstate_lock, Py_None) < 0
+        || PyObject_SetAttr(py.main_thread, names.is_stopped, Py_True) < 0)
         PyErr_Clear();
 }
 
@@ -189,7 +203,7 @@ static void call_quietly(PyObject *function, PyObject *argument)
 
 static bool is_closed(PyObject *file)
 {
-    PyObject *closed = PyObject_GetAttrString(file, "closed");
+    PyObject *closed = PyObject_GetAttr(file, names.closed);
     int yes = closed ? PyObject_IsTrue(closed) : 0;
 
     Py_XDECREF(closed);
@@ -205,7 +219,7 @@ static int flush_std(const char *name)
     if (!file || file == Py_None || is_closed(file))
         return 0;
     Py_INCREF(file);
-    PyObject *done = PyObject_CallMethod(file, "flush", NULL);
+    PyObject *done = PyObject_CallMethodNoArgs(file, names.flush);
     if (!done && strcmp(name, "stdout") == 0)
         PyErr_WriteUnraisable(file);
     Py_DECREF(file);
@@ -282,11 +296,64 @@ static void flush_first(void)
 
     for (size_t i = 0; i < sizeof(files) / sizeof(*files); i++) {
         PyObject *file = Py_XNewRef(PySys_GetObject(files[i]));
-        PyObject *done = file ? PyObject_CallMethod(file, "flush", NULL) : NULL;
+        PyObject *done = file ? PyObject_CallMethodNoArgs(file, names.flush) : NULL;
         Py_XDECREF(done);
         Py_XDECREF(file);
         PyErr_Clear();
     }
+}
+
+/* Writes the entry @name, and leaves it as it was. */
+static void set_again(PyObject *dict, const char *name)
+{
+    PyObject *value = Py_XNewRef(PyDict_GetItemString(dict, name));
+
+    if (value && PyDict_SetItemString(dict, name, Py_None) == 0)
+        PyDict_SetItemString(dict, name, value);
+    Py_XDECREF(value);
+}
+
+static void set_attribute_again(PyObject *object, PyObject *name)
+{
+    PyObject *value = PyObject_GetAttr(object, name);
+
+    if (value && PyObject_SetAttr(object, name, Py_None) == 0)
+        PyObject_SetAttr(object, name, value);
+    Py_XDECREF(value);
+}
+
+/* A module goes, as __main__ will. */
+static void drop_module(PyObject *dict)
+{
+    PyObject *module = PyModule_New("__main__");
+    PyObject *weak = module ? PyWeakref_NewRef(module, NULL) : NULL;
+
+    if (module)
+        PyDict_Update(PyModule_GetDict(module), dict);
+    Py_XDECREF(module);
+    Py_XDECREF(weak);
+}
+
+void finish_rehearse(PyObject **main_dict)
+{
+    flush_first();
+    if (threads_are_done()) {
+        set_again(py.threading, "_SHUTTING_DOWN");
+        set_attribute_again(py.main_thread, names.tstate_lock);
+        set_attribute_again(py.main_thread, names.is_stopped);
+    }
+    logging_is_idle();
+    call_quietly(py.unregister, Py_None);
+    flush_std("stdout");
+    flush_std("stderr");
+    PyGC_Collect();
+    set_again(PyImport_GetModuleDict(), "__main__");
+    drop_module(*main_dict);
+    PyObject *dict = *main_dict;
+    __atomic_store_n(main_dict, dict, __ATOMIC_SEQ_CST); /* the page is touched: no compiler leaves this out */
+    flush_std("__stdout__");
+    flush_std("__stderr__");
+    PyErr_Clear();
 }
 
 int finish_python(PyObject **main_dict)

@@ -290,6 +290,7 @@ void run_rehearse(void)
     ending_init(&end);
     if (space && source)
         execute(&end, source, space);
+    finish_rehearse(&py.main_dict);
     buf_free(&end.result);
     buf_free(&end.error);
     Py_XDECREF(space);
