@@ -1,147 +1,191 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: Apache-2.0
 #
-# The bench ("make bench"): Hatchery beside a bare fork of a warm interpreter and beside a new python3 for each program,
-# all in one run on one machine. The targets take turns, A B C D A B C D ..., so that noise hits all alike, and each
-# ratio is taken within a round; what is printed is the median over the rounds, with the smallest and the largest.
-# The work is done by bench-load and bench-fork (C); this file starts the servers, takes the turns and adds up.
-# Exit status: 1 when a request failed or a server did, 2 when the bench could not start. A missed ratio is no failure.
+# The bench ("make bench"): Hatchery beside a bare fork of a warm interpreter, a new python3 for each program, the same in
+# bwrap, and Flask under gunicorn, all in one run on one machine. The targets take turns, A B C D A B C D ..., so that
+# noise hits all alike, and each ratio is taken within a round; what is printed is the median over the rounds, with the
+# smallest and the largest. The work is done by bench-load and bench-fork (C); this file starts the servers, takes the
+# turns, adds up and says which row of the table holds.
+# Exit status: 1 when a request failed or a server did, 2 when the bench could not start. A missed row is no failure.
 
 import argparse
+import collections
 import contextlib
 import json
 import os
+import pathlib
 import platform
-import queue
-import re
-import secrets
 import signal
 import statistics
 import subprocess
 import sys
-import tempfile
-import threading
 
-BENCH = os.path.dirname(os.path.abspath(__file__))
-PYTHON = "/usr/bin/python3"
-CODE = 'print("Hello, World!")'
-EXPECT = r'"Hello, World!\n"'  # the whole of stdout, as a JSON string
-FIGURES = ("p50_us", "p95_us", "p99_us", "rps")
-PLANS = {"quick": {"rounds": 5, "seconds": 2}, "full": {"rounds": 10, "seconds": 5}}
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent / "baselines"))
 
-# name of the ratio: dividend, divisor, figure, bound ("at most" or "at least"), target (None: told, not judged)
-RATIOS = {
-    "sequential p50 / bare fork p50": ("sequential", "bare fork", "p50_us", "<=", 1.5),
-    "python3 -c p50 / sequential p50": ("python3 -c", "sequential", "p50_us", ">=", 15),
-    "8 connections rps / flask, 8 connections rps": ("8 connections", "flask, 8 connections", "rps", ">=", None),
+import baselines  # noqa: E402  the path above is where it is
+from servers import BUILD, PYTHON, BenchError, Hatchery, find_program, memory  # noqa: E402
+
+FIGURES = ("p50_us", "p95_us", "p99_us", "rps", "own_cpu_us", "own_cpu_share")
+BOXES = 8
+BURST = 200
+# rounds; how long a turn is, as a multiple of what the table of targets says; are rows that were missed worth a word?
+PLANS = {"full": (10, 1.0), "quick": (3, 0.6), "check": (1, 0.05)}
+
+# Of which server; seconds of a turn; bench-load's options. The order is that of the turns: what is compared is near.
+Target = collections.namedtuple("Target", "server seconds options")
+TARGETS = {
+    "W1 every 20 ms": Target("hatchery", 3, ["--pace-us", "20000", "--warmup", "10"]),
+    "bare fork": Target("fork 1", 2, []),
+    "W1 one connection": Target("hatchery", 2, ["--warmup", "20"]),
+    "W1 connection each": Target("hatchery", 1, ["--warmup", "20", "--close"]),
+    "bare fork, 2 parents": Target("fork 2", 2, []),
+    "W1 8 connections": Target("hatchery", 2, ["--connections", "8", "--warmup", "100"]),
+    "W1 128 connections": Target("hatchery", 2, ["--connections", "128", "--warmup", "256"]),
+    "W1 32 connections": Target("hatchery", 1, ["--connections", "32", "--warmup", "100"]),
+    "W1 2 connections": Target("hatchery", 1, ["--connections", "2", "--warmup", "40"]),
+    "burst of 200": Target("hatchery", 0, ["--connections", str(BURST), "--warmup", str(BURST), "--burst",
+                                           "--pause-ms", "500"]),
+    "W2 every 20 ms": Target("hatchery", 1, ["--mix", "W2", "--pace-us", "20000", "--warmup", "10"]),
+    "W3 every 20 ms": Target("numpy", 1, ["--mix", "W3", "--pace-us", "20000", "--warmup", "10"]),
+    "W4 one connection": Target("hatchery", 1, ["--mix", "W4", "--warmup", "1"]),
+    "W5 one connection": Target("hatchery", 1, ["--mix", "W5", "--warmup", "5"]),
+    "W6 one connection": Target("hatchery", 1, ["--mix", "W6", "--warmup", "3"]),
+    "python3 -c": Target("command", 1.5, []),
+    "python3 -I -S -c": Target("command", 1, []),
+    "bwrap python3 -c": Target("command", 1, []),
+    "flask one connection": Target("flask", 1, ["--warmup", "4"]),
+    "flask 8 connections": Target("flask", 2, ["--connections", "8", "--warmup", "16"]),
 }
 
+# What is to be reached: the row, a figure of one round (None: this round has it not), its bound, how much must be and
+# how much is aimed at, and the targets that it is made of.
+Row = collections.namedtuple("Row", "name value bound least aim targets")
 
-class BenchError(Exception):
-    """The bench cannot go on; the message says why."""
+
+def ratio(dividend, divisor, figure, name=None, bound="<=", least=None, aim=None):
+    words = f"{dividend}: {figure.removesuffix('_us')} / {divisor}"
+    return Row(name or words, lambda turn: turn[dividend][figure] / turn[divisor][figure], bound, least, aim,
+               (dividend, divisor))
 
 
-class Server:
-    """A server that prints http://127.0.0.1:PORT once it listens. Its log goes to a file, shown where it fails."""
+def burst(figure, name):
+    """The time of as many bare forks, made by two parents at once."""
+    return Row(name, lambda turn: turn["burst of 200"][figure] / (BURST / turn["bare fork, 2 parents"]["rps"] * 1e6),
+               "<=", 2, 1.3, ("burst of 200", "bare fork, 2 parents"))
 
-    def __init__(self, name, argv, address_on="stdout", **environment):
-        self.name, self.key = name, secrets.token_hex(16)
-        self.log = tempfile.TemporaryFile()
-        streams = {"stdout": self.log, "stderr": self.log, address_on: subprocess.PIPE}
-        self.process = subprocess.Popen(argv, stdin=subprocess.DEVNULL, **streams, start_new_session=True,
-                                        env={**os.environ, "API_KEY": self.key, **environment})
-        self.found = queue.Queue()
-        threading.Thread(target=self._read, args=(getattr(self.process, address_on),), daemon=True).start()
 
-    def _read(self, stream):
-        """Find the address, then go on reading so that the server never blocks."""
-        for line in stream:
-            match = re.search(rb"http://127\.0\.0\.1:[1-9]\d*", line)
-            if match:
-                self.found.put(match.group().decode())
-        self.found.put(None)
+ROWS = [
+    ratio("W1 every 20 ms", "bare fork", "p50_us", "W1 every 20 ms: p50 / bare fork's p50", "<=", 0.4, 0.2),
+    ratio("W1 one connection", "bare fork", "p50_us", "W1 one connection: p50 / bare fork's p50", "<=", 0.9, 0.6),
+    Row("W1 every 20 ms: p99 / p50", lambda turn: turn["W1 every 20 ms"]["p99_us"] / turn["W1 every 20 ms"]["p50_us"],
+        "<=", 4, 2.5, ("W1 every 20 ms",)),
+    ratio("python3 -c", "W1 every 20 ms", "p50_us", "python3 -c: p50 / W1 every 20 ms", ">=", 40, 80),
+    ratio("W1 8 connections", "bare fork, 2 parents", "rps", "W1 8 connections: per s / bare fork, 2 parents", ">=", 0.5,
+          0.75),
+    ratio("W1 8 connections", "flask 8 connections", "rps", "W1 8 connections: per s / flask and gunicorn", ">=", 14, 20),
+    ratio("W3 every 20 ms", "W1 every 20 ms", "p50_us", "W3 (numpy) every 20 ms: p50 / W1's", "<=", 4, 2.5),
+    ratio("W1 128 connections", "W1 8 connections", "rps", "W1 128 connections: per s / 8 connections", ">=", 0.95, 1),
+    burst("p50_us", "burst of 200: p50 / 200 bare forks"),
+    burst("max_us", "burst of 200: last reply / 200 bare forks"),
+    Row("a waiting box: unique memory, MiB", lambda turn: turn["memory"]["box_mib"], "<=", 2, 1, ("memory",)),
+    Row("idle server, 8 boxes: proportional, MiB", lambda turn: turn["memory"]["whole_mib"], "<=", 60, 40, ("memory",)),
+    Row("server process: CPU a request, µs", lambda turn: turn["W1 one connection"]["server_cpu_us"], "<=", 80, 40,
+        ("W1 one connection",)),
+    # Told, not judged.
+    ratio("bwrap python3 -c", "W1 every 20 ms", "p50_us"),
+    ratio("python3 -I -S -c", "W1 every 20 ms", "p50_us"),
+    ratio("flask one connection", "W1 one connection", "p50_us"),
+]
 
-    def wait_for_url(self, seconds=30):
-        with contextlib.suppress(queue.Empty):
-            url = self.found.get(timeout=seconds)
-            if url:
-                return url
-        self.stop()
-        raise BenchError(f"{self.name} ended, or printed no http://127.0.0.1:PORT in {seconds} s\n{self.log_tail()}")
 
-    def log_tail(self):
-        self.log.seek(max(0, self.log.seek(0, os.SEEK_END) - 2000))
-        return self.log.read().decode(errors="replace")
+class Bench:
+    """The servers of a run, and a way to measure each target that can be had."""
 
-    def stop(self):
-        """SIGTERM, as a user would. Returns whether that was enough."""
-        self.process.send_signal(signal.SIGTERM)
+    def __init__(self, args, stack):
+        self.build, (self.rounds, self.scale) = args.build, PLANS[args.plan]
+        self.servers, self.skipped = {}, {}
+        for name, start in (("hatchery", self.start_hatchery), ("numpy", self.start_numpy), ("flask", self.start_flask)):
+            server = start()
+            if server:
+                stack.callback(server.stop)
+                self.servers[name] = server
+        for server in self.servers.values():
+            server.wait_for_url()
+        self.argv = {name: self.command(name, target) for name, target in TARGETS.items()}
+        self.argv = {name: argv for name, argv in self.argv.items() if argv}
+
+    def start_hatchery(self):
+        return Hatchery(self.build, HATCHERY_POOL_SIZE=str(BOXES))
+
+    def start_numpy(self):
+        if subprocess.run([PYTHON, "-c", "import numpy"], stderr=subprocess.DEVNULL, check=False).returncode:
+            self.skipped["W3"] = "python3-numpy is not installed"
+            return None
+        imports = "json re datetime math random collections itertools functools traceback io asyncio numpy"
+        return Hatchery(self.build, "hatchery with numpy", HATCHERY_PYTHON_IMPORTS=imports)
+
+    def start_flask(self):
+        missing = baselines.flask_missing()
+        if missing:
+            self.skipped["flask"] = f"{missing} is not installed"
+            return None
+        return baselines.start_flask()
+
+    def command(self, name, target):
+        """What measures a target, without how long; None where it can't be had."""
+        kind, _, number = target.server.partition(" ")
+        if kind == "fork":
+            return baselines.fork_argv(self.build, number)
+        if kind == "command":
+            argv = baselines.command_argv(self.build, name)
+            if not argv:
+                self.skipped[name] = "its program is missing, or does not work here"
+            return argv
+        server = self.servers.get(target.server)
+        return server and [find_program("bench-load", self.build), "--url", server.url, "--key", server.key,
+                           *target.options]
+
+    def measure(self, name):
+        """One turn of one target: the figures that its program printed. No PYTHON* variable slows a baseline down."""
+        target, argv = TARGETS[name], list(self.argv[name])
+        environment = {key: value for key, value in os.environ.items() if not key.startswith("PYTHON")}
+        server = self.servers.get(target.server)
+        before = server.cpu_ns() if isinstance(server, Hatchery) else 0
+        if target.seconds:
+            argv[1:1] = ["--seconds", f"{max(target.seconds * self.scale, 0.1):.3f}"]
+        done = subprocess.run(argv, stdout=subprocess.PIPE, env=environment, check=False)
         try:
-            self.process.wait(15)
-        except subprocess.TimeoutExpired:
-            os.killpg(self.process.pid, signal.SIGKILL)
-            self.process.wait()
-            return False
-        return True
+            figures = json.loads(done.stdout)
+        except ValueError:
+            raise BenchError(f"{name}: {os.path.basename(argv[0])} ended with {done.returncode} and no figures") from None
+        if isinstance(server, Hatchery):
+            warmup = int(argv[argv.index("--warmup") + 1])
+            figures["server_cpu_us"] = (server.cpu_ns() - before) / 1000 / (figures["requests"] + warmup)
+        return figures
 
+    def measure_memory(self):
+        """Of the server at rest."""
+        server = self.servers["hatchery"]
+        found = server.wait_for_boxes(BOXES)
+        try:
+            boxes = [memory(pid) for pid in found["boxes"]]
+            whole = sum(memory(pid)[1] for name, pid in found.items() if name not in ("boxes", "inits"))
+            whole += sum(pss for _, pss in boxes) + sum(memory(pid)[1] for pid in found["inits"])
+        except OSError as error:
+            raise BenchError(f"smaps_rollup of a box can't be read: {error}") from None
+        return {"box_mib": statistics.median(unique for unique, _ in boxes) / 1024, "whole_mib": whole / 1024,
+                "errors": 0, "boxes": len(boxes)}
 
-def find_program(name, build):
-    for path in (os.path.join(build, "bench", name), os.path.join(build, name)):
-        if os.access(path, os.X_OK):
-            return path
-    raise BenchError(f"{name} is not in {build}: run `make build` first")
-
-
-def load_argv(build, url, key, connections):
-    return [find_program("bench-load", build), "--url", url, "--key", key, "--connections", str(connections),
-            "--code", CODE, "--expect", EXPECT, "--warmup", str(20 * connections)]
-
-
-def baseline_targets(build):
-    fork = find_program("bench-fork", build)
-    return {"bare fork": [fork, "--warmup", "20"],
-            "python3 -c": [fork, "--spawn", PYTHON, "--warmup", "2"]}
-
-
-def start_hatchery(build, stack):
-    hatchery = os.environ.get("HATCHERY") or os.path.join(build, "hatchery")
-    if not os.access(hatchery, os.X_OK):
-        raise BenchError(f"{hatchery} is missing: run `make build` first, or name it in $HATCHERY")
-    state = stack.enter_context(tempfile.TemporaryDirectory(prefix="hatchery-bench-"))
-    return Server("hatchery", [hatchery, "serve", "--listen", "127.0.0.1:0", "--state", state])
-
-
-def flask_missing():
-    """The Debian package that the Flask baseline lacks, or None."""
-    for module, package in (("flask", "python3-flask"), ("gunicorn", "gunicorn")):
-        if subprocess.run([PYTHON, "-c", f"import {module}"], stderr=subprocess.DEVNULL, check=False).returncode:
-            return package
-    return None
-
-
-def start_flask():
-    argv = [PYTHON, "-m", "gunicorn", "--chdir", BENCH, "--bind", "127.0.0.1:0", "--worker-class", "gthread",
-            "--workers", str(os.cpu_count() or 1), "--threads", "8", "--keep-alive", "80", "flask_app:app"]
-    return Server("flask", argv, address_on="stderr", PYTHONDONTWRITEBYTECODE="1")
-
-
-def measure(name, argv, seconds):
-    """One turn of one target: the figures that its program printed. No PYTHON* variable slows a baseline down."""
-    environment = {key: value for key, value in os.environ.items() if not key.startswith("PYTHON")}
-    done = subprocess.run([*argv, "--seconds", str(seconds)], stdout=subprocess.PIPE, env=environment, check=False)
-    try:
-        return json.loads(done.stdout)
-    except ValueError:
-        raise BenchError(f"{name}: {os.path.basename(argv[0])} ended with {done.returncode} and no figures") from None
-
-
-def take_turns(targets, plan):
-    """All rounds: a list of {target: figures}."""
-    rounds = []
-    for number in range(1, plan["rounds"] + 1):
-        print(f"round {number} of {plan['rounds']}", file=sys.stderr, flush=True)
-        rounds.append({name: measure(name, argv, plan["seconds"]) for name, argv in targets.items()})
-    return rounds
+    def take_turns(self):
+        """All rounds: a list of {target: figures}."""
+        rounds = []
+        for number in range(1, self.rounds + 1):
+            print(f"round {number} of {self.rounds}", file=sys.stderr, flush=True)
+            turn = {"memory": self.measure_memory()}
+            for name in self.argv:
+                turn[name] = self.measure(name)
+            rounds.append(turn)
+        return rounds
 
 
 def summarise(rounds):
@@ -149,112 +193,98 @@ def summarise(rounds):
     summary = {}
     for name in rounds[0]:
         turns = [turn[name] for turn in rounds]
-        summary[name] = {figure: statistics.median(turn[figure] for turn in turns) for figure in FIGURES}
-        summary[name].update({count: sum(turn[count] for turn in turns) for count in ("requests", "errors")})
+        if "requests" in turns[0]:
+            summary[name] = {figure: statistics.median(turn[figure] for turn in turns) for figure in FIGURES}
+            summary[name].update({count: sum(turn[count] for turn in turns) for count in ("requests", "errors")})
     return summary
 
 
-def judge(median, bound, target, rounds, names):
-    """A ratio with no target is only told; one of rows with errors proves nothing."""
-    if target is None:
+def reaches(row, value, bound):
+    return bound is not None and (value <= bound if row.bound == "<=" else value >= bound)
+
+
+def judge(row, value, rounds):
+    """A row with no bound is only told; one with errors in it proves nothing."""
+    if row.least is None:
         return ""
-    if any(turn[name]["errors"] for turn in rounds for name in names):
+    if any(turn[name]["errors"] for turn in rounds for name in row.targets):
         return "VOID (errors)"
-    return "holds" if (median <= target if bound == "<=" else median >= target) else "MISSED"
+    if reaches(row, value, row.aim):
+        return "holds, aim reached"
+    return "holds" if reaches(row, value, row.least) else "MISSED"
 
 
 def compare(rounds):
-    """For each ratio whose targets were measured: median, smallest and largest over the rounds."""
-    ratios = {}
-    for name, (dividend, divisor, figure, bound, target) in RATIOS.items():
-        if dividend not in rounds[0] or divisor not in rounds[0]:
+    """For each row whose targets were measured: median, smallest and largest over the rounds."""
+    found = []
+    for row in ROWS:
+        if not all(name in rounds[0] for name in row.targets):
             continue
-        values = [turn[dividend][figure] / turn[divisor][figure] for turn in rounds if turn[divisor][figure]]
-        if not values:
-            continue
-        median = statistics.median(values)
-        ratios[name] = {"median": median, "min": min(values), "max": max(values), "bound": bound, "target": target,
-                        "verdict": judge(median, bound, target, rounds, (dividend, divisor))}
-    return ratios
+        with contextlib.suppress(ZeroDivisionError):
+            values = [row.value(turn) for turn in rounds]
+            middle = statistics.median(values)
+            found.append({"row": row.name, "median": middle, "min": min(values), "max": max(values), "bound": row.bound,
+                          "least": row.least, "aim": row.aim, "verdict": judge(row, middle, rounds)})
+    return found
 
 
-def print_table(summary, ratios):
-    print(f"\n{'':22}{'p50 µs':>10}{'p95 µs':>10}{'p99 µs':>10}{'per s':>10}{'requests':>10}{'errors':>8}")
+def print_targets(summary):
+    print(f"\n{'':24}{'p50 µs':>10}{'p95 µs':>10}{'p99 µs':>10}{'per s':>9}{'requests':>10}{'errors':>8}  the client's CPU: "
+          "µs each, share of a core")
     for name, row in summary.items():
-        micros = "".join(f"{row[figure]:>10,.0f}" for figure in FIGURES)
-        print(f"{name:22}{micros}{row['requests']:>10,}{row['errors']:>8}")
-    print(f"\n{'':46}{'median':>8}   {'min to max':20}target")
-    for name, ratio in ratios.items():
-        spread = f"{ratio['min']:.2f} to {ratio['max']:.2f}"
-        target = "" if ratio["target"] is None else f"{ratio['bound']} {ratio['target']}"
-        print(f"{name:46}{ratio['median']:>8.2f}   {spread:20}{target:8}{ratio['verdict']}".rstrip())
+        micros = "".join(f"{row[figure]:>10,.0f}" for figure in FIGURES[:3])
+        print(f"{name:24}{micros}{row['rps']:>9,.1f}{row['requests']:>10,}{row['errors']:>8}"
+              f"{row['own_cpu_us']:>12,.0f}{row['own_cpu_share']:>7.0%}")
+
+
+def print_rows(rows):
+    print(f"\n{'':46}{'median':>8}  {'min to max':18}{'at least':>9}{'aim':>7}")
+    for row in rows:
+        spread = f"{row['min']:.2f} to {row['max']:.2f}"
+        bounds = f"{row['bound'] + ' ' + format(row['least'], 'g'):>9}{row['aim']:>7g}" if row["least"] is not None else ""
+        print(f"{row['row']:46}{row['median']:>8.2f}  {spread:18}{bounds}  {row['verdict']}".rstrip())
 
 
 def machine():
-    return {"cores": os.cpu_count(), "kernel": platform.release(), "arch": platform.machine(),
+    return {"cores": len(os.sched_getaffinity(0)), "kernel": platform.release(), "arch": platform.machine(),
             "load": os.getloadavg()[0]}
 
 
-def prepare(stack, args):
-    """Start the servers. Returns ({target: argv}, servers); the stack ends whatever was started."""
-    servers = {"hatchery": start_hatchery(args.build, stack)}
-    missing = flask_missing() if args.plan == "full" else None
-    if missing:
-        print(f"skipped: flask under gunicorn ({missing} is not installed)")
-    elif args.plan == "full":
-        servers["flask"] = start_flask()
-    for server in servers.values():
-        stack.callback(lambda server=server: server.process.poll() is None and server.stop())
-    targets = {}
-    for name, labels in (("hatchery", ("sequential", "8 connections")),
-                         ("flask", ("flask, sequential", "flask, 8 connections"))):
-        if name in servers:
-            url = servers[name].wait_for_url()
-            targets.update({label: load_argv(args.build, url, servers[name].key, connections)
-                            for label, connections in zip(labels, (1, 8))})
-    return {**targets, **baseline_targets(args.build)}, servers.values()
-
-
-def stop_all(servers):
-    """End every server; the number of those that had died before or had to be killed."""
-    failed = 0
-    for server in servers:
-        if server.process.poll() is not None:
-            print(f"{server.name} had ended by itself ({server.process.returncode})\n{server.log_tail()}")
-            failed += 1
-        elif not server.stop():
-            print(f"{server.name} did not end within 15 s of SIGTERM and was killed")
-            failed += 1
-    return failed
-
-
 def parse_args():
-    parser = argparse.ArgumentParser(description="Measure Hatchery beside a bare fork and beside python3 -c.")
-    size = parser.add_mutually_exclusive_group()
-    size.add_argument("--quick", dest="plan", action="store_const", const="quick", help="under a minute (default)")
-    size.add_argument("--full", dest="plan", action="store_const", const="full",
-                      help="about five minutes, with Flask under gunicorn where it is installed")
+    parser = argparse.ArgumentParser(description="Measure Hatchery beside what else runs Python and beside the machine.")
+    plan = parser.add_mutually_exclusive_group()
+    plan.add_argument("--full", dest="plan", action="store_const", const="full", help="about five minutes (default)")
+    plan.add_argument("--quick", dest="plan", action="store_const", const="quick", help="about one minute")
+    plan.add_argument("--check", dest="plan", action="store_const", const="check",
+                      help="a few seconds: does all of it run? The figures mean nothing")
     parser.add_argument("--json", metavar="FILE", help="write everything measured to FILE")
-    parser.add_argument("--build", metavar="DIR", default=os.path.join(os.path.dirname(BENCH), "build"),
+    parser.add_argument("--build", metavar="DIR", default=str(BUILD),
                         help="where hatchery and the bench programs are (default: build)")
-    parser.set_defaults(plan="quick")
+    parser.set_defaults(plan="full")
     return parser.parse_args()
 
 
 def run(args):
     before = machine()
     with contextlib.ExitStack() as stack:
-        targets, servers = prepare(stack, args)
-        rounds = take_turns(targets, PLANS[args.plan])
-        failed = stop_all(servers)
-    summary, ratios = summarise(rounds), compare(rounds)
+        bench = Bench(args, stack)
+        for name, why in bench.skipped.items():
+            print(f"skipped: {name} ({why})")
+        rounds = bench.take_turns()
+        failed = 0
+        for server in bench.servers.values():
+            if not server.stop():
+                print(f"{server.name} had ended by itself, or did not within 15 s of SIGTERM\n{server.log_tail()}")
+                failed += 1
+    summary, rows = summarise(rounds), compare(rounds)
     print(f"{before['cores']} cores, Linux {before['kernel']}, load {before['load']:.2f} at the start; {len(rounds)} "
-          f"rounds of {PLANS[args.plan]['seconds']} s a row; each figure is the median over the rounds")
-    print_table(summary, ratios)
+          "rounds; each figure is the median over the rounds")
+    print_targets(summary)
+    print_rows(rows)
     if args.json:
         with open(args.json, "w", encoding="utf-8") as out:
-            json.dump({"machine": before, "plan": args.plan, "rounds": rounds, "summary": summary, "ratios": ratios,
-                       "servers_failed": failed}, out, indent=2)
+            json.dump({"machine": before, "plan": args.plan, "skipped": bench.skipped, "rounds": rounds,
+                       "summary": summary, "rows": rows, "servers_failed": failed}, out, indent=2)
     return 1 if failed or any(row["errors"] or not row["requests"] for row in summary.values()) else 0
 
 

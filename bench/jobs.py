@@ -14,9 +14,9 @@ import tempfile
 import time
 import urllib.request
 
-from bench import BENCH, BenchError, Server, find_program
+import servers
+from servers import BenchError, find_program
 
-BUILD = os.path.join(os.path.dirname(BENCH), "build")
 CLIENTS, ROUNDS, SECONDS, CYCLES = (1, 16, 64), 5, 1, 500
 SHARE = 0.7  # of the full cycles (accept, claim, finish) that the store does alone
 
@@ -34,43 +34,35 @@ def rate(argv):
 
 def store_rate(clients, *options):
     with tempfile.TemporaryDirectory(prefix="hatchery-bench-") as directory:
-        return rate([find_program("bench-store", BUILD), "--path", os.path.join(directory, "jobs.db"), "--clients",
+        return rate([find_program("bench-store"), "--path", os.path.join(directory, "jobs.db"), "--clients",
                      str(clients), "--seconds", str(SECONDS), *options])
 
 
-def ask(server, url, path, body=None):
-    request = urllib.request.Request(url + path, headers={"x-api-key": server.key, "content-type": "application/json"},
+def ask(server, path, body=None):
+    request = urllib.request.Request(server.url + path, headers={"x-api-key": server.key, "content-type": "application/json"},
                                      data=json.dumps(body).encode() if body else None)
     return json.loads(urllib.request.urlopen(request, timeout=60).read())
 
 
-class Hatchery:
-    """A server with a store of its own. Its webhooks lead to a port nobody listens on, once, and are given up."""
+class Hatchery(servers.Hatchery):
+    """Its webhooks lead to a port nobody listens on, once, and are given up."""
 
     def __init__(self, **environment):
-        self.state = tempfile.TemporaryDirectory(prefix="hatchery-bench-")
-        self.server = Server("hatchery", [os.environ.get("HATCHERY") or os.path.join(BUILD, "hatchery"), "serve",
-                                          "--listen", "127.0.0.1:0", "--state", self.state.name], MAX_QUEUE_LENGTH="0",
-                             HATCHERY_WEBHOOKS_ALLOW="private", HATCHERY_WEBHOOKS_RETRIES="", HATCHERY_LOG_LEVEL="error",
-                             HATCHERY_SERVER_DRAIN_TIMEOUT="0",
-                             **environment)
-        self.url = self.server.wait_for_url()
+        super().__init__(MAX_QUEUE_LENGTH="0", HATCHERY_WEBHOOKS_ALLOW="private", HATCHERY_WEBHOOKS_RETRIES="",
+                         HATCHERY_LOG_LEVEL="error", HATCHERY_SERVER_DRAIN_TIMEOUT="0", **environment)
+        self.wait_for_url()
 
     def load(self, clients, *plan):
         code = "pass #" + "x" * 1000
-        return rate([find_program("bench-load", BUILD), "--url", self.url, "--key", self.server.key, "--connections",
+        return rate([find_program("bench-load"), "--url", self.url, "--key", self.key, "--connections",
                      str(clients), "--code", code, "--expect", "processing", "--webhook", "http://127.0.0.1:1/", *plan])
-
-    def stop(self):
-        self.server.stop()
-        self.state.cleanup()
 
 
 def start_full():
     """A server whose one box is taken, and the jobs that it leases ahead as well: nothing but HTTP and the store is left."""
     hatchery = Hatchery(HATCHERY_POOL_MAX_RUNS="1")
     for _ in range(6):
-        ask(hatchery.server, hatchery.url, "/v1/code/execute/python",
+        ask(hatchery, "/v1/code/execute/python",
             {"code": "import time; time.sleep(290)", "timeout": 300, "webhook_url": "http://127.0.0.1:1/"})
     return hatchery
 
@@ -80,7 +72,7 @@ def cycle_rate(clients):
     try:
         begin = time.monotonic()
         hatchery.load(clients, "--requests", str(CYCLES), "--warmup", "0")
-        while any(ask(hatchery.server, hatchery.url, f"/v1/jobs?limit=1&state={state}")["jobs"]
+        while any(ask(hatchery, f"/v1/jobs?limit=1&state={state}")["jobs"]
                   for state in ("queued", "running")):
             time.sleep(0.01)
         return CYCLES / (time.monotonic() - begin)

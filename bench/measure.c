@@ -35,6 +35,25 @@ long measure_number(const char *option, const char *text, long min)
     exit(2);
 }
 
+long measure_seconds_ms(const char *option, const char *text)
+{
+    char *end;
+    double seconds = strtod(text, &end);
+
+    if (end != text && *end == '\0' && seconds >= 0.001 && seconds <= 1e6)
+        return (long) (seconds * 1000);
+    fprintf(stderr, "--%s %s: seconds from 0.001 to 1000000 are needed\n", option, text);
+    exit(2);
+}
+
+uint64_t measure_cpu_ns(void)
+{
+    struct timespec used;
+
+    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &used);
+    return (uint64_t) used.tv_sec * 1000000000u + (uint64_t) used.tv_nsec;
+}
+
 static void reserve(struct latencies *list, size_t count)
 {
     if (count <= list->room)
@@ -83,15 +102,29 @@ static double percentile_us(const struct latencies *sorted, unsigned percent)
     return sorted->count == 0 ? 0 : (double) sorted->ns[rank - 1] / 1e3;
 }
 
-int measure_print(struct latencies *list, long errors, uint64_t elapsed_ns)
+static void print_cpu(uint64_t cpu_ns, size_t requests, double seconds)
+{
+    double cpu_us = (double) cpu_ns / 1e3;
+
+    printf(", \"own_cpu_us\": %.1f, \"own_cpu_share\": %.3f", requests > 0 ? cpu_us / (double) requests : 0,
+           seconds > 0 ? cpu_us / 1e6 / seconds : 0);
+}
+
+int measure_print(const char *name, struct latencies *list, long errors, uint64_t elapsed_ns, uint64_t cpu_ns)
 {
     double seconds = (double) elapsed_ns / 1e9;
 
     if (list->count > 0)
         qsort(list->ns, list->count, sizeof(list->ns[0]), by_size);
-    printf("{\"requests\": %zu, \"errors\": %ld, \"seconds\": %.3f, \"rps\": %.1f, ", list->count, errors, seconds,
+    putchar('{');
+    if (name != NULL)
+        printf("\"workload\": \"%s\", ", name);
+    printf("\"requests\": %zu, \"errors\": %ld, \"seconds\": %.3f, \"rps\": %.1f, ", list->count, errors, seconds,
            seconds > 0 ? (double) list->count / seconds : 0);
-    printf("\"p50_us\": %.1f, \"p95_us\": %.1f, \"p99_us\": %.1f, \"max_us\": %.1f}\n", percentile_us(list, 50),
+    printf("\"p50_us\": %.1f, \"p95_us\": %.1f, \"p99_us\": %.1f, \"max_us\": %.1f", percentile_us(list, 50),
            percentile_us(list, 95), percentile_us(list, 99), percentile_us(list, 100));
+    if (cpu_ns != 0)
+        print_cpu(cpu_ns, list->count, seconds);
+    puts("}");
     return errors == 0 && list->count > 0 && fflush(stdout) == 0 ? 0 : 1;
 }

@@ -135,7 +135,7 @@ int main(int argc, char **argv)
         begin(&all[i]);
     }
     uv_run(&bench.loop, UV_RUN_DEFAULT);
-    int status = measure_print(&bench.latencies, bench.errors, measure_now_ns() - start_ns);
+    int status = measure_print(NULL, &bench.latencies, bench.errors, measure_now_ns() - start_ns, 0);
     latencies_free(&bench.latencies);
     free(all);
     return status;

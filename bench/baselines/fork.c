@@ -1,26 +1,32 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * bench-fork: the two limits that Hatchery is measured against, one at a time and with no isolation at all.
+ * bench-fork: the limits that Hatchery is measured against, with no isolation at all, or with somebody else's.
  *   bench-fork                    forks a warm CPython (the zygote's imports) that runs one print, flushes and exits
- *   bench-fork --spawn PYTHON     starts PYTHON -c 'print(...)' from scratch, by posix_spawn, which copies no memory
+ *   bench-fork -- COMMAND ...     starts COMMAND ... 'print(...)' from scratch, by posix_spawn, which copies no memory
  * Each is timed from before the fork until its whole output is read and the child is reaped; a child that printed
- * anything else, or did not exit with 0, is an error. The parent has one thread, and in --spawn mode no interpreter.
+ * anything else, or did not exit with 0, is an error. With --parents each of so many processes does this by itself, at
+ * the same time. A parent has one thread, and where it starts commands no interpreter.
  */
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
 
-#include "measure.h"
+#include "../measure.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <getopt.h>
+#include <signal.h>
 #include <spawn.h>
 #include <stdbool.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #define OUTPUT_MAX 256
+#define SHARE_MAX 1000000
+#define PARENTS_MAX 64
 
 static char code[] = "print(\"Hello, World!\")";
 static const char expected[] = "Hello, World!\n";
@@ -33,7 +39,7 @@ static const char warm_up[] = "import json, re, datetime, math, random, collecti
 /* How one child is started: its output goes to @out, which the parent closes. Returns the pid, or -errno. */
 struct baseline {
     pid_t (*start)(const struct baseline *baseline, int out);
-    char *program;          /* to spawn */
+    char **command;         /* to spawn, with room for one more word; NULL: fork */
     PyObject *program_code; /* to run after a fork */
 };
 
@@ -103,8 +109,6 @@ static pid_t start_fork(const struct baseline *baseline, int out)
 
 static pid_t start_spawn(const struct baseline *baseline, int out)
 {
-    char dash_c[] = "-c";
-    char *argv[] = { baseline->program, dash_c, code, NULL };
     posix_spawn_file_actions_t actions;
     pid_t pid;
     int rc = posix_spawn_file_actions_init(&actions);
@@ -113,7 +117,7 @@ static pid_t start_spawn(const struct baseline *baseline, int out)
         return -rc;
     rc = posix_spawn_file_actions_adddup2(&actions, out, STDOUT_FILENO);
     if (rc == 0)
-        rc = posix_spawn(&pid, baseline->program, &actions, NULL, argv, environ);
+        rc = posix_spawnp(&pid, baseline->command[0], &actions, NULL, baseline->command, environ);
     posix_spawn_file_actions_destroy(&actions);
     return rc != 0 ? -rc : pid;
 }
@@ -152,66 +156,128 @@ static bool run_one(const struct baseline *baseline)
     return waitpid(pid, &status, 0) == pid && WIFEXITED(status) && WEXITSTATUS(status) == 0 && right;
 }
 
-static int run(const struct baseline *baseline, const struct plan *plan)
+/* What one parent has measured, in memory that the first process shares with it. */
+struct share {
+    size_t count;
+    long errors;
+    uint64_t elapsed_ns, cpu_ns;
+    uint64_t ns[SHARE_MAX];
+};
+
+static void work(const struct baseline *baseline, const struct plan *plan, struct share *share)
 {
-    struct latencies list = { 0 };
-    uint64_t start_ns, deadline_ns, now_ns;
-    long errors = 0;
-    int status;
+    uint64_t start_ns, deadline_ns, now_ns, cpu_ns;
 
     for (long i = 0; i < plan->warmup; i++)
-        errors += run_one(baseline) ? 0 : 1;
+        share->errors += run_one(baseline) ? 0 : 1;
+    cpu_ns = measure_cpu_ns();
     start_ns = now_ns = measure_now_ns();
-    deadline_ns = start_ns + (uint64_t) plan->seconds * 1000000000u;
-    for (long i = 0; plan->seconds > 0 ? now_ns < deadline_ns : i < plan->requests; i++) {
+    deadline_ns = start_ns + (uint64_t) plan->ms * 1000000u;
+    for (long i = 0; i < SHARE_MAX && (plan->ms > 0 ? now_ns < deadline_ns : i < plan->requests); i++) {
         uint64_t before_ns = measure_now_ns();
         bool right = run_one(baseline);
 
         now_ns = measure_now_ns();
         if (right)
-            latencies_add(&list, now_ns - before_ns);
+            share->ns[share->count++] = now_ns - before_ns;
         else
-            errors++;
+            share->errors++;
     }
-    status = measure_print(&list, errors, now_ns - start_ns);
-    latencies_free(&list);
+    share->elapsed_ns = now_ns - start_ns;
+    share->cpu_ns = measure_cpu_ns() - cpu_ns;
+}
+
+/* A parent: warm of its own, so that it shares nothing with the others that a fork would have to look after. */
+static void begin_parent(struct baseline *baseline, const struct plan *plan, struct share *share)
+{
+    pid_t pid = fork();
+
+    if (pid < 0)
+        die("cannot fork");
+    if (pid > 0)
+        return;
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    if (baseline->command == NULL)
+        baseline->program_code = make_warm();
+    work(baseline, plan, share);
+    _exit(0);
+}
+
+/* Add up; the time is the longest, the processor's the sum. */
+static int gather(const struct share *shares, long parents)
+{
+    struct latencies all = { 0 };
+    uint64_t elapsed_ns = 0, cpu_ns = 0;
+    long errors = 0;
+    int status = 0;
+
+    for (pid_t pid; (pid = wait(&status)) > 0;)
+        if (!WIFEXITED(status) || WEXITSTATUS(status) != 0)
+            die("a parent has failed");
+    for (long p = 0; p < parents; p++) {
+        const struct share *share = &shares[p];
+
+        for (size_t i = 0; i < share->count; i++)
+            latencies_add(&all, share->ns[i]);
+        errors += share->errors;
+        elapsed_ns = share->elapsed_ns > elapsed_ns ? share->elapsed_ns : elapsed_ns;
+        cpu_ns += share->cpu_ns;
+    }
+    status = measure_print(NULL, &all, errors, elapsed_ns, cpu_ns);
+    latencies_free(&all);
     return status;
+}
+
+static int run(struct baseline *baseline, const struct plan *plan, long parents)
+{
+    struct share *shares = mmap(NULL, (size_t) parents * sizeof(*shares), PROT_READ | PROT_WRITE,
+                                MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (shares == MAP_FAILED)
+        die("out of memory");
+    for (long p = 0; p < parents; p++)
+        begin_parent(baseline, plan, &shares[p]);
+    return gather(shares, parents);
 }
 
 /* The command line */
 
 static const struct option option_table[] = {
-    { "spawn", required_argument, NULL, 'x' },
     { "requests", required_argument, NULL, 'n' },
     { "seconds", required_argument, NULL, 's' },
     { "warmup", required_argument, NULL, 'w' },
+    { "parents", required_argument, NULL, 'p' },
     { NULL, 0, NULL, 0 },
 };
 
-static void take_option(struct baseline *baseline, struct plan *plan, int option)
-{
-    switch (option) {
-    case 'x': baseline->program = optarg; break;
-    case 'n': plan->requests = measure_number("requests", optarg, 1); break;
-    case 's': plan->seconds = measure_number("seconds", optarg, 1); break;
-    case 'w': plan->warmup = measure_number("warmup", optarg, 0); break;
-    default: fputs("usage: bench-fork [--spawn PYTHON] [--requests N | --seconds S] [--warmup N]\n", stderr); exit(2);
-    }
-}
+static const char usage[] =
+    "usage: bench-fork [--parents N] [--requests N | --seconds S] [--warmup N] [-- COMMAND ...]\n";
 
 int main(int argc, char **argv)
 {
     struct baseline baseline = { .start = start_fork };
     struct plan plan = { .requests = 1000 };
+    long parents = 1;
     int option;
 
     while ((option = getopt_long(argc, argv, "", option_table, NULL)) != -1)
-        take_option(&baseline, &plan, option);
-    if (optind != argc)
-        take_option(&baseline, &plan, '?');
-    if (baseline.program != NULL)
+        switch (option) {
+        case 'n': plan.requests = measure_number("requests", optarg, 1); break;
+        case 's': plan.ms = measure_seconds_ms("seconds", optarg); break;
+        case 'w': plan.warmup = measure_number("warmup", optarg, 0); break;
+        case 'p': parents = measure_number("parents", optarg, 1); break;
+        default: fputs(usage, stderr); return 2;
+        }
+    if (parents > PARENTS_MAX) {
+        fputs(usage, stderr);
+        return 2;
+    }
+    if (optind < argc) {
         baseline.start = start_spawn;
-    else
-        baseline.program_code = make_warm();
-    return run(&baseline, &plan);
+        baseline.command = calloc((size_t) (argc - optind) + 2, sizeof(char *));
+        if (baseline.command == NULL)
+            die("out of memory");
+        memcpy(baseline.command, argv + optind, (size_t) (argc - optind) * sizeof(char *));
+        baseline.command[argc - optind] = code;
+    }
+    return run(&baseline, &plan, parents);
 }

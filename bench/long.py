@@ -1,0 +1,97 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: Apache-2.0
+#
+# "make bench-long": one server, as many runs as are asked for, and what it is like after the first thousand and at the
+# end: the memory of each of its processes and of its waiting boxes, its descriptors, and how fast it answers. What may not grow is
+# what is nobody else's (the unique set size); a run more or less is no growth, so there is a little room.
+# Exit status: 1 when a request failed or something is not flat, 2 when it could not be measured.
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+
+from servers import BenchError, Hatchery, find_program, memory
+
+FIRST = 1000
+BOXES = 8
+CONNECTIONS = 8
+PACED = ["--pace-us", "20000", "--requests", "500"]
+ROOM = 1.1  # at most so many times the first
+ROOM_KIB = 1024
+PROCESSES = ("supervisor", "server", "courier", "zygote")
+
+
+def load(server, *options):
+    argv = [find_program("bench-load"), "--url", server.url, "--key", server.key, *options]
+    done = subprocess.run(argv, stdout=subprocess.PIPE, check=False)
+    try:
+        figures = json.loads(done.stdout)
+    except ValueError:
+        raise BenchError(f"bench-load ended with {done.returncode} and no figures") from None
+    if figures["errors"]:
+        raise BenchError(f"{figures['errors']} of {figures['requests']} requests went wrong")
+    return figures
+
+
+def look(server):
+    """What it is like at rest, and then under one request each 20 ms."""
+    found = server.wait_for_boxes(BOXES)
+    kib = {name: memory(found[name])[0] for name in PROCESSES if name in found}
+    kib["a box"] = statistics.median(memory(pid)[0] for pid in found["boxes"])
+    fds = {name: len(os.listdir(f"/proc/{found[name]}/fd")) for name in PROCESSES if name in found}
+    figures = load(server, *PACED)
+    return kib, fds, {figure: figures[figure] for figure in ("p50_us", "p99_us")}
+
+
+def compare(first, last):
+    """Print both; the names of what has grown."""
+    grown = []
+    print(f"{'':28}{'first':>10}{'last':>10}")
+    for name, before in first[0].items():
+        after = last[0].get(name, 0)
+        flat = after <= before * ROOM + ROOM_KIB
+        print(f"{name + ': unique KiB':28}{before:>10,.0f}{after:>10,.0f}  {'flat' if flat else 'GROWN'}")
+        grown += [] if flat else [name]
+    for name, before in first[1].items():
+        after = last[1].get(name, 0)
+        print(f"{name + ': descriptors':28}{before:>10}{after:>10}  {'flat' if after <= before else 'GROWN'}")
+        grown += [] if after <= before else [f"{name}'s descriptors"]
+    for name, before in first[2].items():
+        after = last[2][name]
+        flat = name != "p50_us" or after <= before * ROOM  # a p99 of 500 is five replies: told, not judged
+        print(f"{name.removesuffix('_us') + ' every 20 ms, µs':28}{before:>10,.0f}{after:>10,.0f}  "
+              f"{('flat' if flat else 'GROWN') if name == 'p50_us' else ''}".rstrip())
+        grown += [] if flat else [name]
+    return grown
+
+
+def main():
+    parser = argparse.ArgumentParser(description="Is a server after many runs what it was after a thousand?")
+    parser.add_argument("--runs", type=int, default=1_000_000)
+    args = parser.parse_args()
+    server = Hatchery(HATCHERY_POOL_SIZE=str(BOXES), HATCHERY_LOG_LEVEL="warn")
+    try:
+        server.wait_for_url()
+        plan = ("--connections", str(CONNECTIONS), "--warmup", "0", "--requests")
+        load(server, *plan, str(FIRST))
+        first = look(server)
+        done = load(server, *plan, str(max(args.runs - FIRST, 1)))
+        last = look(server)
+    finally:
+        ended = server.stop()
+    print(f"after {FIRST:,} runs and after {args.runs:,}, {CONNECTIONS} connections, {done['rps']:,.0f} a second")
+    grown = compare(first, last)
+    print("flat" if not grown else "grown: " + ", ".join(grown))
+    if not ended:
+        print("the server had ended by itself, or did not within 15 s of SIGTERM")
+    return 0 if ended and not grown else 1
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main())
+    except BenchError as error:
+        sys.exit(print(f"bench: {error}", file=sys.stderr) or 2)
