@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 #
-# The well-known form of this API, as a baseline for "bench.py --full": a Flask endpoint that writes the program to a
+# The well-known form of this API, as a baseline for the bench: a Flask endpoint that writes the program to a
 # file and starts python3 on it, one new process a request, with no jail around it. bench.py starts it under gunicorn,
 # on loopback and for the length of the measurement only. Never serve anything with it: it runs what it is sent, as you.
 

@@ -211,7 +211,7 @@ static int gather(const struct share *shares, long parents)
     long errors = 0;
     int status = 0;
 
-    for (pid_t pid; (pid = wait(&status)) > 0;)
+    while (wait(&status) > 0)
         if (!WIFEXITED(status) || WEXITSTATUS(status) != 0)
             die("a parent has failed");
     for (long p = 0; p < parents; p++) {
