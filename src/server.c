@@ -38,7 +38,7 @@ struct server {
     struct api api;
     struct outbox *outbox;
     int lock_fd;       /* holds the state directory's lock as long as this process lives */
-    unsigned draining; /* parts that are not at rest yet */
+    unsigned draining; /* parts that are not at rest yet: requests in hand, the backlog */
     uv_timer_t delay;  /* active: /readyz says no, and everything is served yet */
     uv_poll_t supervisor;
     /* hatchery run */
@@ -302,17 +302,30 @@ static void close_store(void *data)
         on_store_closed(s);
 }
 
-/* Clients, the backlog: when both are at rest only deliveries are left. */
-static void on_part_drained(void *data)
+/* The last client has its answer: only deliveries are left. */
+static void on_clients_gone(void *data)
 {
     struct server *s = data;
 
-    if (--s->draining)
-        return;
     if (s->outbox)
         outbox_drain(s->outbox, close_store, s);
     else
         close_store(s);
+}
+
+/* The one place where the listening socket is given up.  Until then whoever connects is answered, that is told to come
+ * back; from here on it is up to who else holds the socket: the supervisor does not any more. */
+static void stop_listening(struct server *s)
+{
+    http_stop(s->api.https[0], on_clients_gone, s);
+}
+
+static void on_part_drained(void *data)
+{
+    struct server *s = data;
+
+    if (--s->draining == 0)
+        stop_listening(s);
 }
 
 static void drain(struct server *s)

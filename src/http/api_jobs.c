@@ -103,6 +103,15 @@ static struct key *enter_job(struct request *req, struct api *api, char id[stati
     return check_id(req, id, strlen(id)) ? key : NULL;
 }
 
+/* Nothing is begun any more by a server that stops: true, and the request was answered. */
+static bool refuse_late(struct request *req, const struct api *api)
+{
+    if (!pool_is_draining(api->pool))
+        return false;
+    reply_error(req, 503, "The server is shutting down: nothing was queued, try again", 1);
+    return true;
+}
+
 /* --- how things are shown --- */
 
 static void add_time(struct buf *out, const char *name, int64_t us)
@@ -515,7 +524,7 @@ void api_redeliver(struct request *req, void *data)
     struct api *api = data;
     struct key *key = enter_job(req, api, id);
 
-    if (key)
+    if (key && !refuse_late(req, api))
         api->store->ops->redeliver(api->store, key->file.name, id, wall_us(), on_answer,
                                    ask(req, api, key, id, answer_redeliver));
 }
@@ -541,9 +550,7 @@ void api_requeue(struct request *req, void *data)
 
     if (!key)
         return;
-    if (pool_is_draining(api->pool))
-        reply_error(req, 503, "The server is shutting down: nothing was queued, try again", 1);
-    else
+    if (!refuse_late(req, api))
         backlog_requeue(api->backlog, key->file.name, id, api->conf->queue_max, on_answer,
                         ask(req, api, key, id, answer_requeue));
 }

@@ -21,6 +21,11 @@ static void on_closed(uv_handle_t *handle);
 
 static void set_state(struct conn *conn, enum conn_state state, uint64_t deadline_ms)
 {
+    if (conn->awaited && state != CONN_HANDED) {
+        conn->awaited = false;
+        conn->http->n_awaited--;
+        http_check_rest(conn->http);
+    }
     conn->state = state;
     conn->deadline_ms = deadline_ms;
 }
@@ -367,6 +372,7 @@ static void on_closed(uv_handle_t *handle)
     TAILQ_REMOVE(&http->conns, conn, all);
     http->n_conns--;
     listen_drop_peer(http, conn->peer);
+    http_check_rest(http);
     request_drop_body(&conn->req);
     conn->http = NULL;
     conn_release(conn);

@@ -26,6 +26,7 @@ enum {
     UNSENT_MAX = 256 << 20, /* bytes of replies that clients have yet to read, in all */
     STRANGER_MS = 1000,     /* who waits for longer and has not shown the key leaves when others want in */
     LINGER_MS = 2000,       /* time for a client to read a last reply while it is still sending */
+    LAST_MS = 100,          /* time for a connection to begin its request when no others are accepted any more */
 };
 
 /* Where in the head's bytes; both fit since a head is at most HEAD_MAX. */
@@ -86,6 +87,7 @@ struct conn {
     bool running;         /* conn.c's loop over requests is on the stack */
     bool is_ready;        /* in http->ready */
     bool known;           /* has shown the key */
+    bool awaited;         /* its request was in hand when draining began */
     bool keep;            /* another request may follow this one */
     bool ended;           /* the client has sent all it will */
     uint64_t deadline_ms; /* uv_now() time; UINT64_MAX: none */
@@ -122,10 +124,11 @@ struct http {
     struct conn_list conns, ready;
     struct listener_list listeners;
     struct peers peers;
-    int reserve_fd; /* given up to accept and refuse when there are no descriptors */
-    bool draining;
-    void (*on_drained)(void *);
-    void *on_drained_data;
+    int reserve_fd;         /* given up to accept and refuse when there are no descriptors */
+    bool draining, stopped; /* http_drain(), http_stop() were called */
+    unsigned n_awaited;
+    void (*on_rest)(void *); /* on_quiet, then on_drained */
+    void *on_rest_data;
     struct buf reply_head, reply_body; /* scratch */
     char read_buf[READ_MAX];
 };
@@ -136,8 +139,9 @@ struct http {
 void http_ref(struct http *http);
 void http_unref(struct http *http);
 
-/* See that the tick runs. */
+/* See that the tick runs; at once, where what is waited for may have happened. */
 void http_start_tick(struct http *http);
+void http_check_rest(struct http *http);
 
 /* @conn has unread bytes and may parse them: conn_resume() comes in the loop's next iteration, after others. */
 void http_make_ready(struct http *http, struct conn *conn);
@@ -146,6 +150,7 @@ void http_unmake_ready(struct http *http, struct conn *conn);
 /* listen.c */
 
 void listen_close_all(struct http *http);
+void listen_take_rest(struct http *http);                    /* accept what has been connected already */
 void listen_retry(struct http *http);                        /* accept again where descriptors had run out */
 bool listen_paused(struct http *http);                       /* is there such a listener? */
 void listen_drop_peer(struct http *http, struct peer *peer); /* a connection of @peer's has ended; NULL is fine */

@@ -5,7 +5,7 @@
  *
  * Called by the server's main through http.h and by the other files here.
  * What must never happen here: a timer for each connection, a loop kept awake
- * while there is none, on_drained called twice. */
+ * while there is none, on_quiet or on_drained called twice. */
 #include "conn.h"
 
 #include "../base/fd.h"
@@ -81,15 +81,20 @@ void http_unref(struct http *http)
     free(http);
 }
 
-/* Runs on_drained at most once; @http may be gone after it. */
-static void check_drained(struct http *http)
+static bool is_at_rest(const struct http *http)
 {
-    void (*on_drained)(void *) = http->on_drained;
+    return http->on_rest && !(http->stopped ? http->n_conns : http->n_awaited);
+}
 
-    if (!on_drained || http->n_conns)
+/* Runs on_rest at most once; @http may be gone after it. */
+static void check_rest(struct http *http)
+{
+    void (*on_rest)(void *) = http->on_rest;
+
+    if (!is_at_rest(http))
         return;
-    http->on_drained = NULL;
-    on_drained(http->on_drained_data);
+    http->on_rest = NULL;
+    on_rest(http->on_rest_data);
 }
 
 static void on_tick(uv_timer_t *tick)
@@ -107,13 +112,20 @@ static void on_tick(uv_timer_t *tick)
     listen_retry(http);
     if (!http->n_conns && !listen_paused(http))
         uv_timer_stop(tick);
-    check_drained(http);
+    check_rest(http);
 }
 
 void http_start_tick(struct http *http)
 {
     if (!uv_is_active((uv_handle_t *) &http->tick))
         uv_timer_start(&http->tick, on_tick, http->tick_ms, http->tick_ms);
+}
+
+/* Not from within whatever has just ended. */
+void http_check_rest(struct http *http)
+{
+    if (is_at_rest(http))
+        uv_timer_start(&http->tick, on_tick, 0, http->tick_ms);
 }
 
 /* Those that became ready before this turn go on once; the others wait for the next. */
@@ -148,17 +160,37 @@ void http_unmake_ready(struct http *http, struct conn *conn)
         uv_idle_stop(&http->turn);
 }
 
-void http_drain(struct http *http, void (*on_drained)(void *), void *data)
+void http_drain(struct http *http, void (*on_quiet)(void *), void *data)
 {
     struct conn *conn;
 
     http->draining = true;
-    http->on_drained = on_drained;
-    http->on_drained_data = data;
+    http->on_rest = on_quiet;
+    http->on_rest_data = data;
+    TAILQ_FOREACH(conn, &http->conns, all)
+    {
+        conn->awaited = conn->state == CONN_HANDED;
+        http->n_awaited += conn->awaited;
+        if (conn->state == CONN_IDLE && conn->unread.len == 0)
+            conn_close(conn);
+    }
+    http_check_rest(http);
+}
+
+void http_stop(struct http *http, void (*on_drained)(void *), void *data)
+{
+    uint64_t last_ms = uv_now(http->loop) + LAST_MS;
+    struct conn *conn;
+
+    http->draining = http->stopped = true;
+    http->on_rest = on_drained;
+    http->on_rest_data = data;
+    listen_take_rest(http);
     listen_close_all(http);
     TAILQ_FOREACH(conn, &http->conns, all)
-    if (conn->state == CONN_IDLE && conn->unread.len == 0)
-        conn_close(conn);
+    if (conn->state == CONN_IDLE && conn->deadline_ms > last_ms)
+        conn->deadline_ms = last_ms;
+    http->tick_ms = TICK_MIN_MS;
     uv_timer_start(&http->tick, on_tick, 0, http->tick_ms);
 }
 
@@ -185,7 +217,7 @@ void http_free(struct http *http)
     if (!http)
         return;
     http->draining = true;
-    http->on_drained = NULL;
+    http->on_rest = NULL;
     listen_close_all(http);
     TAILQ_FOREACH(conn, &http->conns, all)
     conn_close(conn);

@@ -56,9 +56,13 @@ void http_configure(struct http *http, const struct http_conf *conf);
  * Returns 0 or -errno. */
 int http_listen(struct http *http, int fd);
 
-/* No new connections; idle ones are closed; those with a request in hand finish it with Connection: close.
+/* Every reply from here on says Connection: close, and idle connections are closed.  New ones are accepted as before:
+ * the handlers tell them.  @on_quiet is called once when the requests that are in hand now have their replies. */
+void http_drain(struct http *http, void (*on_quiet)(void *), void *data);
+
+/* After on_quiet: no new connections; those that have not spoken yet get a moment, the others finish what they are at.
  * @on_drained is called once when none is left. */
-void http_drain(struct http *http, void (*on_drained)(void *), void *data);
+void http_stop(struct http *http, void (*on_drained)(void *), void *data);
 
 /* Close everything at once; requests in hand get on_gone. Frees after the loop has run the close callbacks. */
 void http_free(struct http *http);

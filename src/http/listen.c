@@ -20,6 +20,7 @@
 #include <sys/socket.h>
 
 enum { ACCEPT_MAX = 64 }; /* before the connections there already are have their turn */
+enum { REST_MAX = 1024 }; /* before the listeners are closed */
 
 /* An address with connections: IPv4, or the /64 of IPv6 that one customer has to itself. */
 struct peer {
@@ -247,6 +248,15 @@ bool listen_paused(struct http *http)
     if (listener->paused)
         return true;
     return false;
+}
+
+void listen_take_rest(struct http *http)
+{
+    struct listener *listener;
+
+    LIST_FOREACH(listener, &http->listeners, all)
+    for (unsigned n = 0; n < REST_MAX && accept_one(listener) == 0;)
+        n++;
 }
 
 static void on_closed(uv_handle_t *handle)

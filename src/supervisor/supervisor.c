@@ -430,8 +430,7 @@ static void stop(struct supervisor *s, int status, int64_t grace_ms)
     }
     s->stopping = true;
     s->kill_at_us = now_us() + grace_ms * 1000;
-    fd_close(
-        &s->listener_fd); /* with the server's copy the last: who comes now is refused and does not wait for nothing */
+    fd_close(&s->listener_fd); /* the server's is the last copy: it answers who comes until it has nothing in hand */
     if (grace_ms && s->server.pid)
         fd_send(s->server.sock, &drain, sizeof(drain), NULL, 0);
 }

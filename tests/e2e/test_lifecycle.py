@@ -15,7 +15,7 @@ import time
 import pytest
 
 from raw import GET_HEALTHZ, Raw, head, post
-from service import HATCHERY, Service, cgroups_of, children, environment, hatchery, is_alive, wait_for
+from service import EXECUTE, HATCHERY, Service, cgroups_of, children, environment, hatchery, is_alive, wait_for
 
 # Its running can be seen from outside by its `sleep`.
 LONG = "import subprocess; subprocess.run(['sleep', '250'])"
@@ -67,27 +67,64 @@ def test_nohup(make_server):
     assert server.log("stopping") == []
 
 
+def check_draining(reply):
+    assert reply.status == 503
+    assert int(reply.headers["retry-after"]) >= 1 and reply.headers["connection"] == "close"
+    assert "shutting down" in reply["error"] and reply["error"] == reply["message"]
+
+
 @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT])
 def test_what_runs_is_answered_and_what_comes_is_refused(make_server, how):
-    server = make_server()
+    """The listener stays open for as long as something runs: who comes is told to come back, and is not left hanging."""
+    server = make_server(env={"HATCHERY_WEBHOOKS_ALLOW": "private"})
+    over = server.run("return 'over'")["job_id"]
+    wait_for(lambda: server.request("GET", f"/v1/jobs/{over}").status == 200)
     idle = Raw(server, GET_HEALTHZ)
     assert idle.reply().status == 200
     half = Raw(server, post("return 'half'")[:-1])
-    with running(server, medium(2)) as raw:
+    with running(server, medium(3)) as raw:
         stop_signal(server, how)
         assert idle.rest() == b"", "an idle connection is closed"
-        wait_for(lambda: is_refused(server), what="new connections are refused")
+        ready = server.request("GET", "/readyz", key=False)
+        assert ready.status == 503 and ready["draining"] and "stopping" in ready["error"]
+        check_draining(server.run("return 'new'"))
+        check_draining(server.run("return 'new'", webhook_url="http://127.0.0.1:1/"))
+        check_draining(server.request("POST", EXECUTE, {"code": "return 1"}, headers={"idempotency-key": "k"}))
+        check_draining(server.request("POST", f"/v1/jobs/{over}/requeue"))
+        check_draining(server.request("POST", f"/v1/jobs/{over}/redeliver"))
         half.send(post("return 'half'")[-1:])
-        reply = half.reply()
-        assert reply.status == 503
-        assert int(reply.headers["retry-after"]) >= 1
-        assert "shutting down" in reply["error"] and reply["error"] == reply["message"]
+        check_draining(half.reply())
+        # Whoever only asks is answered to the end.
+        asked = server.request("GET", f"/v1/jobs/{over}")
+        assert asked["state"] == "done" and asked.headers["connection"] == "close"
+        assert server.request("GET", "/healthz", key=False).status == 200
         reply = raw.reply()
         assert reply.response == {"result": "finished", "stdout": "said\n", "stderr": "", "exit_code": 0}
         assert reply.headers["connection"] == "close"
         assert raw.rest() == b""
     assert server.process.wait(20) == 0
+    assert is_refused(server)
     assert server.log("run finished")[-1]["outcome"] == "success"
+
+
+def test_a_flood_does_not_hold_up_a_stop(make_server):
+    """What comes while it stops is answered, and not waited for."""
+    server = make_server()
+    answers = []
+
+    def flood():
+        with contextlib.suppress(OSError, http.client.HTTPException, AssertionError):
+            while True:
+                answers.append(server.run("return 'new'").status)
+
+    with running(server, medium(2)) as raw, concurrent.futures.ThreadPoolExecutor(4) as pool:
+        stop_signal(server, signal.SIGTERM)
+        floods = [pool.submit(flood) for _ in range(4)]
+        assert raw.reply().response["result"] == "finished"
+        assert server.process.wait(5) == 0
+        for done in floods:
+            done.result()
+    assert len(answers) > 100 and set(answers) == {503}
 
 
 def is_refused(server):

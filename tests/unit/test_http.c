@@ -28,7 +28,7 @@ struct server {
     uv_loop_t loop;
     struct http *http;
     struct request *later[LATER_MAX]; /* in hand, in the order they came */
-    unsigned n_later, n_gone, n_drained;
+    unsigned n_later, n_gone, n_quiet, n_drained;
     bool in_reply, nested, no_gone;
     char seen_key[64];
 };
@@ -978,6 +978,12 @@ static void test_no_descriptors(void **state)
     stop(s);
 }
 
+static void on_quiet(void *data)
+{
+    struct server *s = data;
+    s->n_quiet++;
+}
+
 static void on_drained(void *data)
 {
     struct server *s = data;
@@ -988,25 +994,50 @@ static void test_drain(void **state)
 {
     struct server *s = start(&usual);
     struct client *idle = connect_pair(s), *busy = connect_pair(s), *half = connect_pair(s);
+    struct sockaddr_in addr;
 
     (void) state;
+    listen_tcp(s, &addr);
     says(busy, LATER HELLO);
     says(half, ANY LEN(2) "\r\n1");
-    http_drain(s->http, on_drained, s);
+    http_drain(s->http, on_quiet, s);
     settle(idle);
     expect(idle, "x");
-    assert_int_equal(s->n_drained, 0);
     says(half, "2");
     expect(half, "200 x");
+    struct client *late = connect_tcp(s, &addr, "127.0.0.1");
+    says(late, LATER);
+    struct client *later = connect_tcp(s, &addr, "127.0.0.1");
+    says(later, HELLO);
+    wait_end(later);
+    expect(later, "200 x");
+    assert_non_null(strstr(later->in.data, "Connection: close\r\n"));
+    assert_int_equal(s->n_quiet, 0);
     reply_first(s, "1");
     settle(busy);
     expect(busy, "200 x");
     assert_non_null(strstr(busy->in.data, "Connection: close\r\n"));
+    while (!s->n_quiet)
+        uv_run(&s->loop, UV_RUN_NOWAIT);
+    /* What came late was not waited for; but it is answered, as is who has connected and not spoken yet. */
+    struct client *silent = connect_tcp(s, &addr, "127.0.0.1"), *last = connect_tcp(s, &addr, "127.0.0.1");
+    http_stop(s->http, on_drained, s);
+    settle(last);
+    assert_int_equal(s->n_drained, 0);
+    says(last, HELLO);
+    wait_end(last);
+    expect(last, "200 x");
+    wait_end(silent);
+    reply_first(s, "2");
+    wait_end(late);
+    expect(late, "200 x");
     client_close(busy); /* it was lingering: more had been sent */
     while (!s->n_drained)
         uv_run(&s->loop, UV_RUN_ONCE);
-    client_close(idle);
-    client_close(half);
+    assert_int_equal(s->n_quiet, 1);
+    struct client *const others[] = { idle, half, late, later, silent, last };
+    for (size_t i = 0; i < sizeof(others) / sizeof(*others); i++)
+        client_close(others[i]);
     stop(s);
 }
 
@@ -1017,11 +1048,16 @@ static void test_drain_nothing(void **state)
 
     (void) state;
     listen_tcp(s, &addr);
-    http_drain(s->http, on_drained, s);
-    assert_int_equal(s->n_drained, 0); /* not from within */
+    http_drain(s->http, on_quiet, s);
+    assert_int_equal(s->n_quiet, 0); /* not from within */
+    while (!s->n_quiet)
+        uv_run(&s->loop, UV_RUN_NOWAIT);
+    http_stop(s->http, on_drained, s);
+    assert_int_equal(s->n_drained, 0);
     while (!s->n_drained)
         uv_run(&s->loop, UV_RUN_ONCE);
     settle(&(struct client){ .server = s });
+    assert_int_equal(s->n_quiet, 1);
     assert_int_equal(s->n_drained, 1);
     assert_false(uv_is_active((uv_handle_t *) &s->http->tick));
     stop(s);
