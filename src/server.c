@@ -197,9 +197,9 @@ static void tell_long(void *data, uint32_t slot, uint32_t serial, bool maybe)
     fd_send(SUPERVISOR_FD, &tell, sizeof(tell), NULL, 0);
 }
 
-static void ask_zygote(void *data)
+static void ask_zygote(void *data, unsigned runtime)
 {
-    const struct wire_msg ask = { .type = WIRE_ZYGOTE_GET };
+    const struct wire_msg ask = { .type = WIRE_ZYGOTE_GET, .slot = runtime };
     (void) data;
     fd_send(SUPERVISOR_FD, &ask, sizeof(ask), NULL, 0);
 }
@@ -389,7 +389,7 @@ static void on_supervisor(uv_poll_t *handle, int status, int events)
             return;
         }
         if (msg.type == WIRE_ZYGOTE && fd >= 0)
-            pool_zygote(s->pool, fd);
+            pool_zygote(s->pool, msg.slot, fd);
         else if (msg.type == WIRE_COURIER && fd >= 0 && s->outbox)
             outbox_courier(s->outbox, fd);
         else

@@ -2,6 +2,8 @@
 /* What the processes say to each other: one SOCK_SEQPACKET socketpair an edge,
  * one fixed-size struct a message, numbers and descriptors only.
  *
+ * A runtime goes by its index in wire_server_conf.runtimes; 0 is the default.
+ *
  *   supervisor -> server   WIRE_SERVER_CONF [listener, metrics.listen's, state directory, its lock], WIRE_ZYGOTE [socket],
  *                          WIRE_COURIER [socket], WIRE_USAGE, WIRE_OOM, WIRE_DRAIN, WIRE_KEPT, WIRE_ALIVE;
  *                          WIRE_SERVER_CONF again, without descriptors, when the configuration was read again
@@ -23,7 +25,7 @@
 
 enum wire_type {
     WIRE_SERVER_CONF = 1,
-    WIRE_ZYGOTE,
+    WIRE_ZYGOTE, /* of the runtime @slot */
     WIRE_COURIER,
     WIRE_DRAIN,
     WIRE_KEPT, /* the configuration was to be read again, is wrong, and stays as it was */
@@ -32,9 +34,9 @@ enum wire_type {
     WIRE_REFUSED, /* the first box could not take step @slot of the jail, @status = -errno */
     WIRE_USAGE_GET,
     WIRE_USAGE,
-    WIRE_ZYGOTE_GET,
-    WIRE_LONG, /* this box's program is none of the short ones; @status 1: it may be, unless it is a crowd */
-    WIRE_OOM,  /* the kernel killed a process of this box for its memory limit */
+    WIRE_ZYGOTE_GET, /* the runtime @slot needs one, or a fresh one */
+    WIRE_LONG,       /* this box's program is none of the short ones; @status 1: it may be, unless it is a crowd */
+    WIRE_OOM,        /* the kernel killed a process of this box for its memory limit */
     WIRE_WARM,
     WIRE_SPAWN,
     WIRE_BOX,
@@ -53,13 +55,25 @@ struct wire_limits {
     int64_t processes, cpu_percent, scratch_files, open_files;
 };
 
+enum { WIRE_RUNTIMES_MAX = 16, WIRE_RUNTIME_NAME_MAX = 32 };
+
+/* An interpreter with what it has imported, and its boxes. */
+struct wire_runtime {
+    char name[WIRE_RUNTIME_NAME_MAX + 1];
+    unsigned pool_size;
+    bool at_start;   /* its zygote is started with the server, and not when the first job comes */
+    int64_t idle_ms; /* without a job for so long it lets go of its zygote; 0: never */
+};
+
 /* The server's slice of the configuration. */
 struct wire_server_conf {
     enum wire_type type;
     bool has_key;
     unsigned char key_hash[32]; /* BLAKE2b-256 of the key: the key itself stays with the supervisor */
     bool one_run;               /* `hatchery run`: no listener; descriptors 0, 1, 2 are the run's */
-    unsigned n_slots, pool_size, max_runs;
+    unsigned n_slots, max_runs;
+    unsigned n_runtimes; /* at least one */
+    struct wire_runtime runtimes[WIRE_RUNTIMES_MAX];
     uint32_t layers_missing;            /* of the jail: bits of enum layer (box/layers.h) */
     int cgroup_version, landlock_abi;   /* 0: none */
     bool metrics_here;                  /* with the key, on the clients' listener */

@@ -16,6 +16,7 @@ struct job {
     const char *code;       /* UTF-8, the owner's, valid until then */
     size_t code_len;
     int64_t timeout_ms;
+    unsigned runtime;    /* whose box it needs: an index of wire_server_conf.runtimes */
     struct share *share; /* whose turn it takes; NULL: the pool's own */
     bool leased;         /* the store has it: it was admitted long ago, and no limit of the queue holds for it */
     int64_t queued_us, started_us, ended_us; /* now_us(); set by the pool */

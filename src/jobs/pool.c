@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The warm boxes, and the jobs that wait for one.
+/* The warm boxes of each runtime, and the jobs that wait for one.
  *
  * Called by the server's handlers and main loop.  Slots are counted, not
- * grown: pool_size boxes wait, max_runs run, and the rest of the slots are
+ * grown: pool_size boxes wait for each runtime, max_runs run in all, and the rest of the slots are
  * there because a dying box keeps its own until the kernel is done with it.
  * What must never happen: a box used twice, a job forgotten, or a zygote that
  * can't make boxes being asked for them in a tight loop. */
@@ -20,76 +20,123 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* After a failure; and how long jobs wait for boxes that don't come. */
-enum { RETRY_MS = 500, LACK_MS = 10000 };
+/* After a failure; how long jobs wait for boxes that don't come; and for an interpreter that is only just started. */
+enum { RETRY_MS = 500, LACK_MS = 10000, LACK_COLD_MS = 60000 };
+
+/* What makes boxes of one kind. */
+struct runtime {
+    struct pool *pool;
+    unsigned index;
+    const struct wire_runtime *conf;
+    struct zygote *zygote;     /* makes the boxes; NULL until one is warm */
+    struct zygote *next;       /* the one that came last, while it is warming */
+    bool wanted;               /* there is one, or it was asked for */
+    uv_timer_t retry;          /* active: boxes fail, and the next is ordered when it fires */
+    uv_timer_t lack;           /* active: jobs wait that could run, were there a box */
+    uv_timer_t idle_timer;     /* active: it lets go of its zygote if it has had no job when it fires */
+    bool failing;              /* the last box that was to be ready is not */
+    unsigned waiting, running; /* boxes, of all its zygotes: without a job; with one */
+    struct run **idle;         /* the waiting ones: those of old zygotes first, the warmest last */
+    int64_t used_us;           /* when a job came for it last */
+};
 
 struct pool {
     uv_loop_t *loop;
     const struct wire_server_conf *conf;
     const struct pool_hooks *hooks;
     void *data;
-    struct zygote *zygote; /* makes the boxes; NULL until one is warm */
-    struct zygote *next;   /* the one that came last, while it is warming */
-    uv_timer_t retry;      /* active: boxes fail, and the next is ordered when it fires */
-    uv_timer_t lack;       /* active: jobs wait that could run, were there a box */
-    bool failing;          /* the last box that was to be ready is not */
+    struct runtime *runtimes; /* conf->n_runtimes of them */
     uint32_t serial;
     unsigned next_slot; /* where the search for a free one goes on */
     bool ever_ready, draining;
-    unsigned waiting, running; /* boxes, of all zygotes: without a job; with one */
-    struct run *runs;          /* conf->n_slots of them */
-    struct run **idle;         /* the waiting ones: those of old zygotes first, the warmest last */
-    struct shares shares;      /* the queue */
-    struct share share;        /* of jobs that belong to nobody */
+    unsigned running;     /* boxes with a job */
+    struct run *runs;     /* conf->n_slots of them */
+    struct shares shares; /* the queue */
+    struct share share;   /* of jobs that belong to nobody */
 };
 
-static void refill(struct pool *pool);
-static void refill_later(struct pool *pool);
+static void refill(struct runtime *rt);
+static void refill_later(struct runtime *rt);
+static void watch_for_lack(struct runtime *rt);
+
+static uint32_t lane_of(const struct runtime *rt)
+{
+    return 1U << rt->index;
+}
+
+/* The supervisor keeps it alive from then on, until we let go of it. */
+static void want_zygote(struct runtime *rt)
+{
+    if (rt->wanted)
+        return;
+    rt->wanted = true;
+    rt->pool->hooks->ask_zygote(rt->pool->data, rt->index);
+}
 
 /* None came for so long, whatever the reason: who waits is told, while its client still listens. */
 static void on_lack(uv_timer_t *timer)
 {
-    struct pool *pool = timer->data;
+    struct runtime *rt = timer->data;
+    struct shares *shares = &rt->pool->shares;
 
-    log_error("no box can be had: the jobs that wait are refused", LOG_I("jobs", pool->shares.waiting));
+    log_error("no box can be had: the jobs that wait are refused",
+              LOG_S("runtime", rt->conf->name) LOG_I("jobs", shares->waiting));
+    rt->wanted =
+        !rt->index || rt->zygote || rt->next || rt->conf->at_start; /* one that never came is asked for again */
     struct job *job;
     /* Not those that are added meanwhile, nor those that their share keeps waiting. */
-    for (unsigned n = pool->shares.waiting; n && (job = shares_next(&pool->shares)); n--) {
-        shares_remove(&pool->shares, job);
+    for (unsigned n = shares->waiting; n && (job = shares_next(shares, lane_of(rt))); n--) {
+        shares_remove(shares, job);
         job->started_us = job->ended_us = now_us();
         job->on_refused(job);
     }
 }
 
-static void watch_for_lack(struct pool *pool)
+static void watch_for_lack(struct runtime *rt)
 {
-    if (!shares_next(&pool->shares) || pool->waiting || pool->running >= pool->conf->max_runs) {
-        uv_timer_stop(&pool->lack);
+    struct pool *pool = rt->pool;
+
+    if (!shares_next(&pool->shares, lane_of(rt)) || rt->waiting || pool->running >= pool->conf->max_runs) {
+        uv_timer_stop(&rt->lack);
         return;
     }
-    if (!uv_is_active((uv_handle_t *) &pool->lack))
-        uv_timer_start(&pool->lack, on_lack, LACK_MS, 0);
-    refill(pool); /* not only when a reply has left: where fewer boxes wait than may run, these still run */
+    if (!uv_is_active((uv_handle_t *) &rt->lack))
+        uv_timer_start(&rt->lack, on_lack, rt->zygote || !rt->index ? LACK_MS : LACK_COLD_MS, 0);
+    want_zygote(rt);
+    refill(rt); /* not only when a reply has left: where fewer boxes wait than may run, these still run */
+}
+
+/* Those that have a box for the next job. */
+static uint32_t ready_lanes(const struct pool *pool)
+{
+    uint32_t lanes = 0;
+
+    for (unsigned i = 0; i < pool->conf->n_runtimes; i++)
+        lanes |= pool->runtimes[i].waiting ? lane_of(&pool->runtimes[i]) : 0;
+    return lanes;
 }
 
 static void dispatch(struct pool *pool)
 {
     struct job *job;
 
-    while (pool->waiting && pool->running < pool->conf->max_runs && (job = shares_next(&pool->shares))) {
-        struct run *run = pool->idle[--pool->waiting];
+    while (pool->running < pool->conf->max_runs && (job = shares_next(&pool->shares, ready_lanes(pool)))) {
+        struct runtime *rt = &pool->runtimes[job->runtime];
+        struct run *run = rt->idle[--rt->waiting];
         run->zygote->waiting--;
         if (run_start(run, job) < 0) { /* it died a moment ago: nothing has been run, so another may */
             log_warn("a waiting box ended", LOG_I("slot", run->slot));
             run_release(run);
-            refill_later(pool);
+            refill_later(rt);
             continue;
         }
         shares_start(&pool->shares, job);
         pool->running++;
-        uv_timer_stop(&pool->lack);
+        rt->running++;
+        uv_timer_stop(&rt->lack);
     }
-    watch_for_lack(pool);
+    for (unsigned i = 0; i < pool->conf->n_runtimes; i++)
+        watch_for_lack(&pool->runtimes[i]);
 }
 
 /* --- boxes --- */
@@ -106,14 +153,15 @@ static struct run *free_run(struct pool *pool)
 }
 
 /* Boxes of an old zygote are still used, but do not count. */
-static void refill(struct pool *pool)
+static void refill(struct runtime *rt)
 {
-    struct zygote *zygote = pool->zygote;
+    struct zygote *zygote = rt->zygote;
+    struct pool *pool = rt->pool;
     struct run *run;
 
-    if (!zygote || uv_is_active((uv_handle_t *) &pool->retry))
+    if (!zygote || uv_is_active((uv_handle_t *) &rt->retry))
         return;
-    while (zygote->waiting + zygote->coming < pool->conf->pool_size && (run = free_run(pool))) {
+    while (zygote->waiting + zygote->coming < rt->conf->pool_size && (run = free_run(pool))) {
         run->serial = ++pool->serial;
         if (zygote_order(zygote, run->slot, run->serial) < 0)
             return; /* full or gone: its next word brings us back here */
@@ -129,30 +177,35 @@ static void on_retry(uv_timer_t *timer)
     refill(timer->data);
 }
 
-static void refill_later(struct pool *pool)
+static void refill_later(struct runtime *rt)
 {
-    pool->failing = true;
-    if (!uv_is_active((uv_handle_t *) &pool->retry))
-        uv_timer_start(&pool->retry, on_retry, RETRY_MS, 0);
+    rt->failing = true;
+    if (!uv_is_active((uv_handle_t *) &rt->retry))
+        uv_timer_start(&rt->retry, on_retry, RETRY_MS, 0);
 }
 
-static void remove_idle(struct pool *pool, unsigned i)
+static struct runtime *runtime_of(const struct run *run)
 {
-    pool->idle[i]->zygote->waiting--;
-    pool->waiting--;
-    memmove(&pool->idle[i], &pool->idle[i + 1], (pool->waiting - i) * sizeof(struct run *));
+    return run->zygote->runtime;
+}
+
+static void remove_idle(struct runtime *rt, unsigned i)
+{
+    rt->idle[i]->zygote->waiting--;
+    rt->waiting--;
+    memmove(&rt->idle[i], &rt->idle[i + 1], (rt->waiting - i) * sizeof(struct run *));
 }
 
 /* There are enough without it: an old zygote's box makes room for a new one's.  The old one may have come last, because
  * it was ordered before its zygote was retired. */
-static void drop_oldest(struct pool *pool)
+static void drop_oldest(struct runtime *rt)
 {
-    if (pool->waiting <= pool->conf->pool_size)
+    if (rt->waiting <= rt->conf->pool_size)
         return;
-    for (unsigned i = 0; i < pool->waiting; i++)
-        if (pool->idle[i]->zygote->retired) {
-            struct run *oldest = pool->idle[i];
-            remove_idle(pool, i);
+    for (unsigned i = 0; i < rt->waiting; i++)
+        if (rt->idle[i]->zygote->retired) {
+            struct run *oldest = rt->idle[i];
+            remove_idle(rt, i);
             run_release(oldest);
             return;
         }
@@ -161,20 +214,21 @@ static void drop_oldest(struct pool *pool)
 static void on_run_ready(struct run *run)
 {
     struct pool *pool = run->pool;
+    struct runtime *rt = runtime_of(run);
 
     metric_observe(METRIC_SANDBOX_START, now_us() - run->ordered_us, 0, 0, 0);
     run->zygote->coming--;
     run->zygote->waiting++;
-    pool->idle[pool->waiting++] = run;
-    pool->failing = false;
-    if (!pool->ever_ready) {
+    rt->idle[rt->waiting++] = run;
+    rt->failing = false;
+    if (!pool->ever_ready && !rt->index) {
         pool->ever_ready = true;
         pool->hooks->on_ready(pool->data);
     }
     dispatch(pool);
-    drop_oldest(pool);
-    refill(pool);
-    if (pool->waiting && pool->hooks->on_room)
+    drop_oldest(rt);
+    refill(rt);
+    if (rt->waiting && pool->hooks->on_room)
         pool->hooks->on_room(pool->data);
 }
 
@@ -190,7 +244,7 @@ static void on_run_failed(struct run *run, const struct wire_box_state *state)
                       LOG_S("hint", box_step_hint(state->step)) LOG_I("slot", run->slot));
     if (!pool->ever_ready)
         pool->hooks->on_refused(pool->data, state);
-    refill_later(pool);
+    refill_later(runtime_of(run));
 }
 
 static void on_run_outcome(struct run *run)
@@ -198,14 +252,17 @@ static void on_run_outcome(struct run *run)
     struct pool *pool = run->pool;
     struct job *job = run->job;
     struct share *share = job->share;
+    struct runtime *rt = &pool->runtimes[job->runtime];
 
     job->run = NULL;
+    rt->used_us = job->ended_us;
     job->on_done(job, &run->outcome);
     run_release(run);
     pool->running--;
+    rt->running--;
     shares_done(share);
     dispatch(pool);
-    refill(pool);
+    refill(rt);
 }
 
 static void on_run_ask(struct run *run)
@@ -222,27 +279,29 @@ static void on_run_long(struct run *run, bool maybe)
 
 static void on_run_free(struct run *run)
 {
+    struct runtime *rt = runtime_of(run);
+
     zygote_gone(run->zygote);
     run->zygote = NULL;
-    refill(run->pool);
+    refill(rt);
 }
 
 /* A waiting or warming box that ended by itself. */
 static void on_run_lost(struct run *run)
 {
-    struct pool *pool = run->pool;
+    struct runtime *rt = runtime_of(run);
 
     metric_count(METRIC_SANDBOX_FAILURES, METRIC_NO_BOX_LOST);
-    for (unsigned i = 0; i < pool->waiting; i++)
-        if (pool->idle[i] == run) {
-            remove_idle(pool, i);
+    for (unsigned i = 0; i < rt->waiting; i++)
+        if (rt->idle[i] == run) {
+            remove_idle(rt, i);
             log_warn("a waiting box ended", LOG_I("slot", run->slot));
-            refill_later(pool);
+            refill_later(rt);
             return;
         }
     run->zygote->coming--;
     log_warn("a box ended before it was ready", LOG_I("slot", run->slot));
-    refill_later(pool);
+    refill_later(rt);
 }
 
 static const struct run_hooks run_hooks = {
@@ -260,46 +319,49 @@ static const struct run_hooks run_hooks = {
 /* The boxes of the one before it are used up or replaced, one by one. */
 static void on_zygote_warm(struct zygote *zygote)
 {
-    struct pool *pool = zygote->pool;
-    struct zygote *old = pool->zygote;
+    struct runtime *rt = zygote->runtime;
+    struct zygote *old = rt->zygote;
 
-    if (pool->next == zygote)
-        pool->next = NULL;
-    pool->zygote = zygote;
+    if (rt->next == zygote)
+        rt->next = NULL;
+    rt->zygote = zygote;
     if (old) {
-        log_info("a new zygote makes the boxes from here", LOG_I("boxes_of_the_old", old->ordered));
+        log_info("a new zygote makes the boxes from here",
+                 LOG_S("runtime", rt->conf->name) LOG_I("boxes_of_the_old", old->ordered));
         metric_count(METRIC_ZYGOTE_ROTATIONS, 0);
         zygote_retire(old);
-    }
-    refill(pool);
+    } else if (rt->index)
+        log_info("a runtime is warm", LOG_S("runtime", rt->conf->name));
+    refill(rt);
 }
 
 static void on_zygote_old(struct zygote *zygote)
 {
-    struct pool *pool = zygote->pool;
-    pool->hooks->ask_zygote(pool->data);
+    struct runtime *rt = zygote->runtime;
+    rt->pool->hooks->ask_zygote(rt->pool->data, rt->index);
 }
 
 static void on_zygote_lost(struct zygote *zygote)
 {
-    struct pool *pool = zygote->pool;
+    struct runtime *rt = zygote->runtime;
+    struct pool *pool = rt->pool;
 
-    log_warn("a zygote is gone, and its boxes with it", LOG_I("boxes", zygote->boxes));
+    log_warn("a zygote is gone, and its boxes with it", LOG_S("runtime", rt->conf->name) LOG_I("boxes", zygote->boxes));
     metric_count(METRIC_ZYGOTE_RESTARTS, 0);
-    if (pool->zygote == zygote)
-        pool->zygote = NULL;
-    if (pool->next == zygote)
-        pool->next = NULL;
-    for (unsigned i = pool->waiting; i-- > 0;)
-        if (pool->idle[i]->zygote == zygote)
-            remove_idle(pool, i);
+    if (rt->zygote == zygote)
+        rt->zygote = NULL;
+    if (rt->next == zygote)
+        rt->next = NULL;
+    for (unsigned i = rt->waiting; i-- > 0;)
+        if (rt->idle[i]->zygote == zygote)
+            remove_idle(rt, i);
     for (unsigned i = 0; i < pool->conf->n_slots; i++)
         if (pool->runs[i].zygote == zygote)
             run_bereft(&pool->runs[i]);
 }
 
 /* All of a box has ended, or it could not be made.  One that never came leaves its place to another. */
-static void on_gone(struct pool *pool, struct run *run, const struct wire_msg *msg)
+static void on_gone(struct run *run, const struct wire_msg *msg)
 {
     if (msg->status < 0) {
         log_error("the zygote could not make a box", LOG_S("errno", strerrorname_np(-msg->status)));
@@ -307,14 +369,14 @@ static void on_gone(struct pool *pool, struct run *run, const struct wire_msg *m
     }
     if (run->state == RUN_ORDERED) {
         run->zygote->coming--;
-        refill_later(pool);
+        refill_later(runtime_of(run));
     }
     run_gone(run);
 }
 
 static void on_message(struct zygote *zygote, const struct wire_msg *msg, int *fds)
 {
-    struct pool *pool = zygote->pool;
+    struct pool *pool = ((struct runtime *) zygote->runtime)->pool;
     struct run *run = msg->slot < pool->conf->n_slots ? &pool->runs[msg->slot] : NULL;
 
     if (!run || run->serial != msg->serial || run->zygote != zygote)
@@ -326,7 +388,7 @@ static void on_message(struct zygote *zygote, const struct wire_msg *msg, int *f
     if (run && msg->type == WIRE_EXITED)
         run_exited(run, msg);
     else if (run && msg->type == WIRE_GONE)
-        on_gone(pool, run, msg);
+        on_gone(run, msg);
 }
 
 static const struct zygote_hooks zygote_hooks = {
@@ -336,11 +398,55 @@ static const struct zygote_hooks zygote_hooks = {
     .on_lost = on_zygote_lost,
 };
 
-void pool_zygote(struct pool *pool, int fd)
+/* --- runtimes that nobody uses --- */
+
+static void watch_idle(struct runtime *rt);
+
+/* Boxes that wait, and the interpreter: the next job has it started again. */
+static void let_go(struct runtime *rt)
 {
-    if (pool->next)
-        zygote_retire(pool->next); /* it never got warm, and has no box */
-    pool->next = zygote_new(pool->loop, fd, pool->conf->rotate_runs, pool->conf->rotate_age_ms, &zygote_hooks, pool);
+    log_info("a runtime that nobody uses lets go of its interpreter", LOG_S("runtime", rt->conf->name));
+    struct zygote *zygote = rt->zygote;
+    rt->zygote = NULL;
+    rt->wanted = false;
+    while (rt->waiting) {
+        struct run *run = rt->idle[rt->waiting - 1];
+        remove_idle(rt, rt->waiting - 1);
+        run_release(run);
+    }
+    zygote_retire(zygote);
+}
+
+static void on_idle(uv_timer_t *timer)
+{
+    struct runtime *rt = timer->data;
+    bool used = rt->running || rt->next || shares_next(&rt->pool->shares, lane_of(rt));
+
+    if (!used && rt->zygote && !rt->zygote->coming && now_us() - rt->used_us >= rt->conf->idle_ms * 1000)
+        let_go(rt);
+    else
+        watch_idle(rt);
+}
+
+/* Looked at once in a while, so that a job costs no timer. */
+static void watch_idle(struct runtime *rt)
+{
+    if (!rt->index || rt->conf->at_start || !rt->conf->idle_ms)
+        return;
+    int64_t left_ms = rt->conf->idle_ms - (now_us() - rt->used_us) / 1000;
+    uv_timer_start(&rt->idle_timer, on_idle, left_ms > 0 ? (uint64_t) left_ms + 1 : (uint64_t) rt->conf->idle_ms, 0);
+}
+
+void pool_zygote(struct pool *pool, unsigned runtime, int fd)
+{
+    struct runtime *rt = &pool->runtimes[runtime < pool->conf->n_runtimes ? runtime : 0];
+
+    if (rt->next)
+        zygote_retire(rt->next); /* it never got warm, and has no box */
+    rt->wanted = true;
+    rt->next = zygote_new(pool->loop, fd, pool->conf->rotate_runs, pool->conf->rotate_age_ms, &zygote_hooks, rt);
+    rt->used_us = now_us();
+    watch_idle(rt);
 }
 
 /* --- for the handlers --- */
@@ -348,8 +454,9 @@ void pool_zygote(struct pool *pool, int fd)
 int pool_run(struct pool *pool, struct job *job)
 {
     struct share *share = job->share ? job->share : &pool->share;
-    bool at_once =
-        pool->waiting && !pool->shares.waiting && pool->running < pool->conf->max_runs && share_has_room(share);
+    struct runtime *rt = &pool->runtimes[job->runtime];
+    bool at_once = rt->waiting && !shares_next(&pool->shares, lane_of(rt)) && pool->running < pool->conf->max_runs
+                   && share_has_room(share);
 
     if (pool->draining)
         return -ESHUTDOWN;
@@ -359,25 +466,29 @@ int pool_run(struct pool *pool, struct job *job)
         return -EDQUOT;
     job->run = NULL;
     job->share = share;
-    job->queued_us = now_us();
+    job->queued_us = rt->used_us = now_us();
     shares_add(&pool->shares, job);
+    want_zygote(rt);
     dispatch(pool);
     return 0;
 }
 
 void pool_cancel(struct pool *pool, struct job *job)
 {
+    struct runtime *rt = &pool->runtimes[job->runtime];
+
     if (!job->run) {
         shares_remove(&pool->shares, job);
-        watch_for_lack(pool);
+        watch_for_lack(rt);
         return;
     }
     run_cancel(job->run);
     job->run = NULL;
     pool->running--;
+    rt->running--;
     shares_done(job->share);
     dispatch(pool);
-    refill(pool);
+    refill(rt);
 }
 
 void pool_usage(struct pool *pool, const struct wire_msg *msg)
@@ -415,20 +526,46 @@ unsigned pool_queue_length(const struct pool *pool)
 
 struct pool_counts pool_count(const struct pool *pool)
 {
-    struct pool_counts counts = { .waiting = pool->waiting, .running = pool->running, .zygote = pool->zygote != NULL };
-    const struct share *share;
+    struct pool_counts counts = { .running = pool->running,
+                                  .zygote = pool->runtimes[0].zygote != NULL,
+                                  .oldest_queued_us = shares_oldest_us(&pool->shares) };
 
     for (unsigned i = 0; i < pool->conf->n_slots; i++)
         counts.warming += pool->runs[i].state == RUN_ORDERED || pool->runs[i].state == RUN_WARMING;
-    LIST_FOREACH(share, &pool->shares.busy, link)
-    if (!counts.oldest_queued_us || share->first->queued_us < counts.oldest_queued_us)
-        counts.oldest_queued_us = share->first->queued_us;
+    for (unsigned i = 0; i < pool->conf->n_runtimes; i++) {
+        counts.waiting += pool->runtimes[i].waiting;
+        counts.runtimes += pool->runtimes[i].zygote != NULL;
+    }
     return counts;
 }
 
 bool pool_is_ready(const struct pool *pool)
 {
-    return pool->zygote && !pool->draining && (pool->waiting || (pool->running && !pool->failing));
+    const struct runtime *rt = &pool->runtimes[0];
+    return rt->zygote && !pool->draining && (rt->waiting || (pool->running && !rt->failing));
+}
+
+bool pool_is_warm(const struct pool *pool, unsigned runtime)
+{
+    return pool->runtimes[runtime].zygote != NULL;
+}
+
+static void timer_init(struct runtime *rt, uv_timer_t *timer)
+{
+    uv_timer_init(rt->pool->loop, timer);
+    timer->data = rt;
+}
+
+static void runtime_init(struct runtime *rt, struct pool *pool, unsigned index)
+{
+    rt->pool = pool;
+    rt->index = index;
+    rt->conf = &pool->conf->runtimes[index];
+    rt->wanted = !index || rt->conf->at_start; /* the supervisor starts these by itself */
+    rt->idle = xcalloc(pool->conf->n_slots, sizeof(struct run *));
+    timer_init(rt, &rt->retry);
+    timer_init(rt, &rt->lack);
+    timer_init(rt, &rt->idle_timer);
 }
 
 struct pool *pool_new(uv_loop_t *loop, const struct wire_server_conf *conf, const struct pool_hooks *hooks, void *data)
@@ -440,13 +577,11 @@ struct pool *pool_new(uv_loop_t *loop, const struct wire_server_conf *conf, cons
     pool->hooks = hooks;
     pool->data = data;
     pool->runs = xcalloc(conf->n_slots, sizeof(*pool->runs));
-    pool->idle = xcalloc(conf->n_slots, sizeof(struct run *));
-    pool->retry.data = pool;
+    pool->runtimes = xcalloc(conf->n_runtimes, sizeof(*pool->runtimes));
     shares_init(&pool->shares);
     share_init(&pool->share);
-    pool->lack.data = pool;
-    uv_timer_init(loop, &pool->retry);
-    uv_timer_init(loop, &pool->lack);
+    for (unsigned i = 0; i < conf->n_runtimes; i++)
+        runtime_init(&pool->runtimes[i], pool, i);
     for (uint32_t i = 0; i < conf->n_slots; i++)
         run_init(&pool->runs[i], i, loop, &conf->limits, &run_hooks, pool);
     return pool;

@@ -18,18 +18,19 @@ struct pool_hooks {
     /* Send WIRE_USAGE_GET; answer with pool_usage(). */
     void (*ask_usage)(void *data, uint32_t slot, uint32_t serial);
     void (*tell_long)(void *data, uint32_t slot, uint32_t serial, bool maybe); /* send WIRE_LONG */
-    void (*ask_zygote)(void *data); /* send WIRE_ZYGOTE_GET; answer with pool_zygote() */
-    void (*on_room)(void *data);    /* a box waits and no job does; NULL: nobody asks */
+    /* Send WIRE_ZYGOTE_GET; answer with pool_zygote(). */
+    void (*ask_zygote)(void *data, unsigned runtime);
+    void (*on_room)(void *data); /* a box waits and no job does; NULL: nobody asks */
 };
 
 /* An empty pool: boxes come once pool_zygote() has brought a zygote. */
 struct pool *pool_new(uv_loop_t *loop, const struct wire_server_conf *conf, const struct pool_hooks *hooks, void *data);
 
-/* A zygote's socket, which the pool owns from here.  Once it is warm it makes the boxes; the zygote before it, if
- * there is one, is let go of with its last box. */
-void pool_zygote(struct pool *pool, int fd);
+/* A zygote's socket, which the pool owns from here.  Once it is warm it makes the runtime's boxes; the zygote before it,
+ * if there is one, is let go of with its last box. */
+void pool_zygote(struct pool *pool, unsigned runtime, int fd);
 
-/* Run @job in a waiting box, or queue it until one is free; on_done() gives it back exactly once, or on_refused()
+/* Run @job in a waiting box of its runtime, which is started for it where it is not, or queue it until one is free; on_done() gives it back exactly once, or on_refused()
  * if no box comes for some seconds though the job could run.
  * 0, or -EAGAIN when the queue is full, -EDQUOT when its share's is, and -ESHUTDOWN after pool_drain() (the job is
  * untouched). */
@@ -53,11 +54,15 @@ bool pool_is_draining(const struct pool *pool);
 unsigned pool_queue_length(const struct pool *pool);
 bool pool_is_ready(const struct pool *pool);
 
-/* Boxes: that wait for a job, run one, are being made.  Is there a zygote?  When the job that waits longest came
+/* Has this runtime an interpreter? */
+bool pool_is_warm(const struct pool *pool, unsigned runtime);
+
+/* Boxes: that wait for a job, run one, are being made.  Has the default runtime a zygote; how many have?  When the job that waits longest came
  * (now_us(); 0: none waits). */
 struct pool_counts {
     unsigned waiting, running, warming;
     bool zygote;
+    unsigned runtimes;
     int64_t oldest_queued_us;
 };
 struct pool_counts pool_count(const struct pool *pool);

@@ -26,11 +26,13 @@ bool share_has_room(const struct share *share)
 void shares_add(struct shares *shares, struct job *job)
 {
     struct share *share = job->share;
+    struct lane *lane = &share->lanes[job->runtime];
 
     job->next = NULL;
-    job->previous = share->last;
-    *(share->last ? &share->last->next : &share->first) = job;
-    share->last = job;
+    job->previous = lane->last;
+    *(lane->last ? &lane->last->next : &lane->first) = job;
+    lane->last = job;
+    share->busy_lanes |= 1U << job->runtime;
     shares->waiting++;
     if (share->waiting++)
         return;
@@ -42,22 +44,51 @@ void shares_add(struct shares *shares, struct job *job)
 void shares_remove(struct shares *shares, struct job *job)
 {
     struct share *share = job->share;
+    struct lane *lane = &share->lanes[job->runtime];
 
-    *(job->previous ? &job->previous->next : &share->first) = job->next;
-    *(job->next ? &job->next->previous : &share->last) = job->previous;
+    *(job->previous ? &job->previous->next : &lane->first) = job->next;
+    *(job->next ? &job->next->previous : &lane->last) = job->previous;
+    if (!lane->first)
+        share->busy_lanes &= ~(1U << job->runtime);
     shares->waiting--;
     if (--share->waiting == 0)
         LIST_REMOVE(share, link);
 }
 
-struct job *shares_next(const struct shares *shares)
+/* Of these lanes the job that came first. */
+static struct job *first_of(const struct share *share, uint32_t lanes)
+{
+    struct job *first = NULL;
+
+    for (lanes &= share->busy_lanes; lanes; lanes &= lanes - 1) {
+        struct job *job = share->lanes[__builtin_ctz(lanes)].first;
+        if (!first || job->queued_us < first->queued_us)
+            first = job;
+    }
+    return first;
+}
+
+struct job *shares_next(const struct shares *shares, uint32_t lanes)
 {
     struct share *next = NULL, *share;
 
     LIST_FOREACH(share, &shares->busy, link)
-    if (share_has_room(share) && (!next || share->virtual_time < next->virtual_time))
+    if (share->busy_lanes & lanes && share_has_room(share) && (!next || share->virtual_time < next->virtual_time))
         next = share;
-    return next ? next->first : NULL;
+    return next ? first_of(next, lanes) : NULL;
+}
+
+int64_t shares_oldest_us(const struct shares *shares)
+{
+    const struct share *share;
+    int64_t oldest = 0;
+
+    LIST_FOREACH(share, &shares->busy, link)
+    {
+        int64_t queued_us = first_of(share, SHARES_ALL)->queued_us;
+        oldest = !oldest || queued_us < oldest ? queued_us : oldest;
+    }
+    return oldest;
 }
 
 void shares_start(struct shares *shares, struct job *job)
@@ -67,6 +98,8 @@ void shares_start(struct shares *shares, struct job *job)
     shares_remove(shares, job);
     if (shares->virtual_time < share->virtual_time)
         shares->virtual_time = share->virtual_time;
+    else /* its jobs had to wait for a box of their own kind: it does not catch up at the cost of the others */
+        share->virtual_time = shares->virtual_time;
     share->virtual_time += 1.0 / share->weight;
     share->running++;
 }

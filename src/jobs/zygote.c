@@ -70,12 +70,12 @@ static void on_age(uv_timer_t *timer)
 }
 
 struct zygote *zygote_new(uv_loop_t *loop, int fd, int64_t max_boxes, int64_t max_age_ms,
-                          const struct zygote_hooks *hooks, void *pool)
+                          const struct zygote_hooks *hooks, void *runtime)
 {
     struct zygote *zygote = xcalloc(1, sizeof(*zygote));
 
     zygote->hooks = hooks;
-    zygote->pool = pool;
+    zygote->runtime = runtime;
     zygote->fd = fd;
     zygote->max_boxes = max_boxes;
     zygote->max_age_ms = max_age_ms;

@@ -22,8 +22,8 @@ struct zygote_hooks {
 
 struct zygote {
     const struct zygote_hooks *hooks;
-    void *pool;
-    int fd; /* -1: closed */
+    void *runtime; /* the pool's: whose boxes it makes */
+    int fd;        /* -1: closed */
     uv_poll_t poll;
     uv_timer_t age;
     unsigned refs;                 /* handles and boxes */
@@ -37,7 +37,7 @@ struct zygote {
 
 /* Takes @fd, a zygote's socket.  Never blocks. */
 struct zygote *zygote_new(uv_loop_t *loop, int fd, int64_t max_boxes, int64_t max_age_ms,
-                          const struct zygote_hooks *hooks, void *pool);
+                          const struct zygote_hooks *hooks, void *runtime);
 
 /* Order a box for @slot.  0 and it is counted until zygote_gone(), or -errno (-EAGAIN: the socket is full). */
 int zygote_order(struct zygote *zygote, uint32_t slot, uint32_t serial);

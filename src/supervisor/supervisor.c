@@ -52,6 +52,15 @@ struct child {
     int sock;
     int64_t started_us, start_at_us;
     unsigned failures; /* in a row */
+    unsigned runtime;  /* a zygote's */
+};
+
+/* The zygotes of one runtime: the one that makes the boxes, and the one before it until its last box is gone. */
+struct zygotes {
+    struct child children[2];
+    unsigned current; /* the former's index */
+    bool needed;      /* there is to be one */
+    bool wanted;      /* a new one, as soon as there is room */
 };
 
 struct supervisor {
@@ -69,10 +78,8 @@ struct supervisor {
     struct courier_conf courier_conf;
     bool server_behind, courier_behind; /* they are still to be told of a change */
     struct child server;
-    struct child courier;    /* only where there is state */
-    struct child zygotes[2]; /* the one that makes the boxes, and the one before it until its last box is gone */
-    unsigned current;        /* the former's index */
-    bool zygote_wanted;      /* a new one, as soon as there is room */
+    struct child courier;                       /* only where there is state */
+    struct zygotes runtimes[WIRE_RUNTIMES_MAX]; /* server_conf.n_runtimes of them */
     struct buf url, watch_url;
     int listener_fd, watch_fd, signal_fd, state_fd, lock_fd;
     bool listening, ready, stopping;
@@ -133,6 +140,17 @@ static struct wire_limits limits_of(const struct conf *c)
     };
 }
 
+/* Which runtimes there are, the default first. */
+static void fill_runtimes(struct supervisor *s)
+{
+    struct wire_server_conf *w = &s->server_conf;
+    unsigned cores = (unsigned) get_nprocs();
+    unsigned size = s->conf->pool_size ? (unsigned) s->conf->pool_size : cores * 2 > 4 ? cores * 2 : 4;
+
+    w->n_runtimes = 1;
+    w->runtimes[0] = (struct wire_runtime){ .name = "default", .pool_size = w->one_run ? 1 : size, .at_start = true };
+}
+
 static void fill_server_conf(struct supervisor *s)
 {
     const struct conf *c = s->conf;
@@ -142,9 +160,6 @@ static void fill_server_conf(struct supervisor *s)
     *w = (struct wire_server_conf){
         .type = WIRE_SERVER_CONF,
         .one_run = s->options->source_fd >= 0,
-        .pool_size = c->pool_size    ? (unsigned) c->pool_size
-                     : cores * 2 > 4 ? cores * 2
-                                     : 4,
         .max_runs = c->pool_max_runs ? (unsigned) c->pool_max_runs : cores,
         .queue_max = c->queue_max_length,
         .rotate_runs = c->python_rotate_runs,
@@ -167,9 +182,12 @@ static void fill_server_conf(struct supervisor *s)
         .limits = limits_of(c),
     };
     if (w->one_run)
-        w->pool_size = w->max_runs = 1;
+        w->max_runs = 1;
+    fill_runtimes(s);
     /* A slot is free again only when the last process of its box is gone: some are always dying. */
-    w->n_slots = w->pool_size + 2 * w->max_runs + 4;
+    w->n_slots = 2 * w->max_runs + 4;
+    for (unsigned i = 0; i < w->n_runtimes; i++)
+        w->n_slots += w->runtimes[i].pool_size;
     if (w->n_slots > WIRE_SLOTS_MAX)
         w->n_slots = WIRE_SLOTS_MAX;
     w->has_key = c->server_api_key && *c->server_api_key;
@@ -378,7 +396,7 @@ static int start_courier(struct supervisor *s, struct buf *error)
 
 static int start_zygote(struct supervisor *s, struct child *zygote)
 {
-    const struct wire_msg here = { .type = WIRE_ZYGOTE };
+    const struct wire_msg here = { .type = WIRE_ZYGOTE, .slot = zygote->runtime };
     _cleanup_fd_ int theirs = -1;
     _cleanup_fd_ int server_end = -1;
     _cleanup_fd_ int zygote_end = -1;
@@ -455,7 +473,7 @@ static void start_child(struct supervisor *s, struct child *child)
         if (error.len)
             log_sentence("%.*s", (int) error.len, error.data);
         fd_close(&child->sock);
-        if (s->ready)
+        if (s->ready || child->runtime)
             back_off(child);
         else
             stop(s, EXIT_FAILURE, 0);
@@ -463,27 +481,32 @@ static void start_child(struct supervisor *s, struct child *child)
     buf_free(&error);
 }
 
-/* When the successor that the server has asked for is due: not before there is room, nor right after the last one. */
-static int64_t rotate_at_us(const struct supervisor *s)
+static struct child *current_of(struct zygotes *z)
 {
-    const struct child *now = &s->zygotes[s->current];
+    return &z->children[z->current];
+}
 
-    if (!s->zygote_wanted || s->zygotes[!s->current].pid || !now->pid)
+/* When the successor that the server has asked for is due: not before there is room, nor right after the last one. */
+static int64_t rotate_at_us(const struct zygotes *z)
+{
+    const struct child *now = &z->children[z->current];
+
+    if (!z->wanted || z->children[!z->current].pid || !now->pid)
         return INT64_MAX;
     return now->started_us + ROTATE_LEAST_MS * 1000LL;
 }
 
 /* The server asks for a fresh interpreter.  The one that makes the boxes goes on until the new one is warm. */
-static void rotate(struct supervisor *s)
+static void rotate(struct zygotes *z)
 {
-    struct child *other = &s->zygotes[!s->current];
+    struct child *other = &z->children[!z->current];
 
-    if (rotate_at_us(s) > now_us())
+    if (rotate_at_us(z) > now_us())
         return;
-    s->zygote_wanted = false;
+    z->wanted = false;
     other->start_at_us = 0;
-    other->failures = s->zygotes[s->current].failures;
-    s->current = !s->current;
+    other->failures = current_of(z)->failures;
+    z->current = !z->current;
 }
 
 /* Not one that has ended and waits to be reaped, which zygote and courier may be before it. */
@@ -492,14 +515,30 @@ static bool server_is_there(const struct supervisor *s)
     return s->server.pid && s->server.sock >= 0;
 }
 
+static void start_if_due(struct supervisor *s, struct child *child)
+{
+    if (!s->stopping && !child->pid && child->start_at_us <= now_us() && (child == &s->server || server_is_there(s)))
+        start_child(s, child);
+}
+
 static void start_due(struct supervisor *s)
 {
-    rotate(s);
-    struct child *children[] = { &s->server, &s->zygotes[s->current], &s->courier };
-    int n = s->state_fd >= 0 ? 3 : 2;
-    for (int i = 0; i < n && !s->stopping; i++)
-        if (!children[i]->pid && children[i]->start_at_us <= now_us() && (i == 0 || server_is_there(s)))
-            start_child(s, children[i]);
+    start_if_due(s, &s->server);
+    for (unsigned i = 0; i < s->server_conf.n_runtimes; i++) {
+        rotate(&s->runtimes[i]);
+        if (s->runtimes[i].needed)
+            start_if_due(s, current_of(&s->runtimes[i]));
+    }
+    if (s->state_fd >= 0)
+        start_if_due(s, &s->courier);
+}
+
+/* The server has jobs for this runtime, or wants a fresh interpreter. */
+static void want_zygote(struct zygotes *z)
+{
+    if (z->needed && current_of(z)->pid)
+        z->wanted = true;
+    z->needed = true;
 }
 
 static void warn_of_readable(const char *path, const char *what)
@@ -582,8 +621,8 @@ static void on_server(struct supervisor *s)
     } else if (msg.type == WIRE_LONG && msg.slot < s->server_conf.n_slots) {
         if (s->cgroups)
             cgroups_yield(s->cgroups, msg.slot, msg.serial, msg.status == 1);
-    } else if (msg.type == WIRE_ZYGOTE_GET)
-        s->zygote_wanted = true;
+    } else if (msg.type == WIRE_ZYGOTE_GET && msg.slot < s->server_conf.n_runtimes)
+        want_zygote(&s->runtimes[msg.slot]);
     else if (msg.type == WIRE_REFUSED && !s->refused) {
         s->refused = true;
         on_refused(s, (int) msg.slot, msg.status);
@@ -638,33 +677,52 @@ static int on_oom(struct supervisor *s)
     return wait_ms;
 }
 
+/* That a zygote ends with its server, or with its last box when a new one has taken over, is in order, and so it is when
+ * the server has let go of a runtime that nobody uses.  But a server that lives on and has let go of the one it always
+ * needs could have another made at once, again and again. */
+static void on_zygote_over(struct supervisor *s, struct child *child)
+{
+    struct zygotes *z = &s->runtimes[child->runtime];
+    bool lives = server_is_there(s), is_current = child == current_of(z);
+
+    if (lives && is_current && !s->server_conf.runtimes[child->runtime].at_start)
+        z->needed = false;
+    else if (lives && is_current)
+        back_off(child);
+    else
+        child->start_at_us = now_us() + BACKOFF_FIRST_MS * 1000; /* the server's own end may be told a moment later */
+}
+
+/* A new server asks for those that it needs. */
+static void forget_needs(struct supervisor *s)
+{
+    for (unsigned i = 0; i < s->server_conf.n_runtimes; i++)
+        s->runtimes[i].needed = s->server_conf.runtimes[i].at_start;
+}
+
 static void on_child_exit(struct supervisor *s, struct child *child, int status)
 {
+    bool is_zygote = child != &s->server && child != &s->courier;
     bool one_run_over = child == &s->server && s->options->source_fd >= 0 && s->ready;
 
     child->pid = 0;
     fd_close(&child->sock);
+    if (child == &s->server)
+        forget_needs(s);
     if (one_run_over)
         stop(s, WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status), 0);
     if (s->stopping)
         return;
-    bool in_order = child != &s->server && child != &s->courier && WIFEXITED(status) && WEXITSTATUS(status) == 0;
-    /* That a zygote ends with its server, or with its last box when a new one has taken over, is in order.  But a server
-     * that lives on and has let go of the one it needs could have another made at once, again and again. */
-    if (in_order && s->ready) {
-        if (server_is_there(s) && child == &s->zygotes[s->current])
-            back_off(child);
-        else
-            child->start_at_us =
-                now_us() + BACKOFF_FIRST_MS * 1000; /* the server's own end may be told a moment later */
+    if (is_zygote && WIFEXITED(status) && WEXITSTATUS(status) == 0 && (s->ready || child->runtime)) {
+        on_zygote_over(s, child);
         return;
     }
     log_error("process ended",
               LOG_S("process", child->name) LOG_I("exit_code", WIFEXITED(status) ? WEXITSTATUS(status) : -1)
                   LOG_I("signal", WIFSIGNALED(status) ? WTERMSIG(status) : 0));
-    if (child == &s->zygotes[!s->current])
+    if (is_zygote && child != current_of(&s->runtimes[child->runtime]))
         return;
-    if (s->ready)
+    if (s->ready || child->runtime)
         back_off(child);
     else {
         log_sentence("the %s could not start; the lines above say why", child->name);
@@ -696,7 +754,8 @@ static void refill_server_conf(struct supervisor *s)
 
     fill_server_conf(s);
     w->n_slots = old.n_slots;
-    w->pool_size = old.pool_size;
+    w->n_runtimes = old.n_runtimes;
+    memcpy(w->runtimes, old.runtimes, sizeof(w->runtimes));
     w->max_runs = old.max_runs;
     w->layers_missing = old.layers_missing;
     w->cgroup_version = old.cgroup_version;
@@ -708,7 +767,7 @@ static void refill_server_conf(struct supervisor *s)
 }
 
 /* Boxes have the limits that their zygote had: new ones need a new one. */
-static void renew_zygote(struct supervisor *s)
+static void renew_zygotes(struct supervisor *s)
 {
     const struct wire_zygote_conf old = s->zygote_conf;
 
@@ -719,7 +778,8 @@ static void renew_zygote(struct supervisor *s)
     if (s->watch && !same_limits)
         watch_change(s->watch, &s->zygote_conf.limits);
     if (!same_limits || strcmp(old.imports, s->zygote_conf.imports) != 0)
-        s->zygote_wanted = true;
+        for (unsigned i = 0; i < s->server_conf.n_runtimes; i++)
+            s->runtimes[i].wanted = s->runtimes[i].needed;
 }
 
 static int adopt(struct supervisor *s, struct conf *fresh, struct buf *error)
@@ -740,7 +800,7 @@ static int adopt(struct supervisor *s, struct conf *fresh, struct buf *error)
     s->courier_conf = courier;
     explicit_bzero(&courier, sizeof(courier));
     webhooks_copy(&s->server_conf, &hooks);
-    renew_zygote(s);
+    renew_zygotes(s);
     log_set_level((enum log_level) s->server_conf.log_level);
     s->server_behind = s->courier_behind = true;
     return 0;
@@ -808,6 +868,21 @@ static void tell_manager(struct supervisor *s)
         fd_send(s->server.sock, &ask, sizeof(ask), NULL, 0);
 }
 
+enum { CHILDREN_MAX = 2 + 2 * WIRE_RUNTIMES_MAX };
+
+/* The server first, then the courier, then the zygotes. */
+static unsigned list_children(struct supervisor *s, struct child *ret[static CHILDREN_MAX])
+{
+    unsigned n = 0;
+
+    ret[n++] = &s->server;
+    ret[n++] = &s->courier;
+    for (unsigned i = 0; i < s->server_conf.n_runtimes; i++)
+        for (int k = 0; k < 2; k++)
+            ret[n++] = &s->runtimes[i].children[k];
+    return n;
+}
+
 static void on_signal(struct supervisor *s)
 {
     struct signalfd_siginfo info;
@@ -826,11 +901,26 @@ static void on_signal(struct supervisor *s)
                  s->stopping || one_run ? 0 : s->conf->server_drain_delay + s->conf->server_drain_timeout);
     }
     while ((pid = waitpid(-1, &status, WNOHANG)) > 0) {
-        struct child *children[] = { &s->server, &s->courier, &s->zygotes[0], &s->zygotes[1] };
-        for (int i = 0; i < 4; i++)
-            if (pid == children[i]->pid)
+        struct child *children[CHILDREN_MAX];
+        unsigned n = list_children(s, children);
+        for (unsigned i = 0; i < n; i++)
+            if (pid == children[i]->pid) {
                 on_child_exit(s, children[i], status);
+                break;
+            }
     }
+}
+
+static void sooner(int64_t *due, int64_t at_us)
+{
+    if (at_us < *due)
+        *due = at_us;
+}
+
+static int64_t zygote_due_us(const struct supervisor *s, const struct zygotes *z)
+{
+    const struct child *now = &z->children[z->current];
+    return z->needed && !now->pid && server_is_there(s) ? now->start_at_us : rotate_at_us(z);
 }
 
 /* Milliseconds until something is due, for poll(2). */
@@ -843,47 +933,54 @@ static int next_due(const struct supervisor *s)
     else {
         if (!s->server.pid)
             due = s->server.start_at_us;
-        else if (server_is_there(s) && !s->zygotes[s->current].pid)
-            due = s->zygotes[s->current].start_at_us;
-        if (server_is_there(s) && s->state_fd >= 0 && !s->courier.pid && s->courier.start_at_us < due)
-            due = s->courier.start_at_us;
-        if (rotate_at_us(s) < due)
-            due = rotate_at_us(s);
+        if (server_is_there(s) && s->state_fd >= 0 && !s->courier.pid)
+            sooner(&due, s->courier.start_at_us);
+        for (unsigned i = 0; i < s->server_conf.n_runtimes; i++)
+            sooner(&due, zygote_due_us(s, &s->runtimes[i]));
     }
-    if (s->watch && s->zygotes[s->current].pid && s->look_at_us < due)
-        due = s->look_at_us;
-    if (s->notify.watchdog_us && s->ready && s->ask_alive_at_us < due)
-        due = s->ask_alive_at_us;
+    if (s->notify.watchdog_us && s->ready)
+        sooner(&due, s->ask_alive_at_us);
+    for (unsigned i = 0; s->watch && i < s->server_conf.n_runtimes; i++)
+        if (s->runtimes[i].children[s->runtimes[i].current].pid)
+            sooner(&due, s->look_at_us);
     if (due == INT64_MAX)
         return -1;
     int64_t left_ms = (due - now_us() + 999) / 1000;
     return left_ms < 0 ? 0 : left_ms > 3600000 ? 3600000 : (int) left_ms;
 }
 
-static bool any_child(const struct supervisor *s)
+static bool any_child(struct supervisor *s)
 {
-    return s->server.pid || s->courier.pid || s->zygotes[0].pid || s->zygotes[1].pid;
+    struct child *children[CHILDREN_MAX];
+    unsigned n = list_children(s, children);
+
+    while (n && !children[n - 1]->pid)
+        n--;
+    return n > 0;
 }
 
 /* Stopping: the server finishes what it has in hand; the courier and the zygotes, and with them every box, go when the
  * server is gone. */
 static void end_children(struct supervisor *s)
 {
+    struct child *children[CHILDREN_MAX];
+    unsigned n = list_children(s, children);
+
     if (s->server.pid && now_us() >= s->kill_at_us)
         kill(s->server.pid, SIGKILL);
-    const pid_t others[] = { s->courier.pid, s->zygotes[0].pid, s->zygotes[1].pid };
-    for (int i = 0; i < 3 && !s->server.pid; i++)
-        if (others[i])
-            kill(others[i], SIGKILL);
+    for (unsigned i = 1; i < n && !s->server.pid; i++)
+        if (children[i]->pid)
+            kill(children[i]->pid, SIGKILL);
 }
 
 static void look_if_due(struct supervisor *s)
 {
     if (!s->watch || now_us() < s->look_at_us)
         return;
-    for (int i = 0; i < 2; i++)
-        if (s->zygotes[i].pid)
-            watch_look(s->watch, s->zygotes[i].pid);
+    for (unsigned i = 0; i < s->server_conf.n_runtimes; i++)
+        for (int k = 0; k < 2; k++)
+            if (s->runtimes[i].children[k].pid)
+                watch_look(s->watch, s->runtimes[i].children[k].pid);
     s->look_at_us = now_us() + WATCH_INTERVAL_MS * 1000LL;
 }
 
@@ -900,24 +997,27 @@ static void loop(struct supervisor *s)
             end_children(s);
         if (s->stopping && !any_child(s))
             return;
-        struct pollfd fds[] = { { .fd = s->signal_fd, .events = POLLIN },
-                                { .fd = s->server.sock, .events = POLLIN },
-                                { .fd = s->zygotes[0].sock, .events = POLLIN },
-                                { .fd = s->zygotes[1].sock, .events = POLLIN },
-                                { .fd = s->cgroups ? cgroups_oom_fd(s->cgroups) : -1, .events = POLLIN } };
+        struct child *children[CHILDREN_MAX];
+        unsigned n = list_children(s, children);
+        struct pollfd fds[2 + CHILDREN_MAX] = {
+            { .fd = s->signal_fd, .events = POLLIN },
+            { .fd = s->cgroups ? cgroups_oom_fd(s->cgroups) : -1, .events = POLLIN },
+        };
+        for (unsigned i = 0; i < n; i++) /* the courier says nothing */
+            fds[2 + i] = (struct pollfd){ .fd = i == 1 ? -1 : children[i]->sock, .events = POLLIN };
         int wait_ms = s->stopping && now_us() >= s->kill_at_us ? 1000 : next_due(s);
         if (oom_wait_ms && (wait_ms < 0 || wait_ms > oom_wait_ms))
             wait_ms = oom_wait_ms;
         if ((is_behind(s) || s->notify.unsent.len) && (wait_ms < 0 || wait_ms > ASK_AGAIN_MS))
             wait_ms = ASK_AGAIN_MS;
-        if (poll(fds, 5, wait_ms) < 0)
+        if (poll(fds, 2 + n, wait_ms) < 0)
             continue;
-        if (fds[1].revents && s->server.sock >= 0)
+        if (fds[2].revents && s->server.sock >= 0)
             on_server(s);
-        for (int i = 0; i < 2; i++)
-            if (fds[2 + i].revents && s->zygotes[i].sock >= 0)
-                on_zygote(s, &s->zygotes[i]);
-        if (fds[4].revents || oom_wait_ms)
+        for (unsigned i = 2; i < n; i++)
+            if (fds[2 + i].revents && children[i]->sock >= 0)
+                on_zygote(s, children[i]);
+        if (fds[1].revents || oom_wait_ms)
             oom_wait_ms = on_oom(s);
         if (fds[0].revents)
             on_signal(s);
@@ -1017,6 +1117,7 @@ static int prepare(struct supervisor *s)
     s->server_conf.cgroup_version = s->cgroups ? cgroups_version(s->cgroups) : 0;
     s->server_conf.landlock_abi = layers_landlock_abi();
     s->server_conf.has_state = s->state_fd >= 0;
+    forget_needs(s);
     fill_zygote_conf(s);
     return 0;
 }
@@ -1029,7 +1130,6 @@ int supervisor_run(const struct supervisor_options *options)
                             .require = options->require ? options->require : &own,
                             .server = { .name = "server", .sock = -1 },
                             .courier = { .name = "courier", .sock = -1 },
-                            .zygotes = { { .name = "zygote", .sock = -1 }, { .name = "zygote", .sock = -1 } },
                             .listener_fd = -1,
                             .watch_fd = -1,
                             .signal_fd = -1,
@@ -1037,6 +1137,9 @@ int supervisor_run(const struct supervisor_options *options)
                             .state_fd = -1,
                             .lock_fd = -1,
                             .files = { -1, -1, -1, -1, "" } };
+    for (unsigned i = 0; i < WIRE_RUNTIMES_MAX; i++)
+        for (int k = 0; k < 2; k++)
+            s.runtimes[i].children[k] = (struct child){ .name = "zygote", .sock = -1, .runtime = i };
     buf_init(&s.url, 256);
     buf_init(&s.watch_url, 256);
     log_init("supervisor", log_format_of(s.conf), (enum log_level) log_level_of(s.conf, options));

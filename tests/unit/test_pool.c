@@ -40,6 +40,7 @@ struct scene {
     int zygote;
     unsigned n_ready, n_refused, n_asked, n_zygotes_asked, fds_before;
     uint32_t asked_slot, asked_serial;
+    unsigned asked_runtime;
     struct box_end boxes[SLOTS];
 };
 
@@ -90,10 +91,11 @@ static void on_ask(void *data, uint32_t slot, uint32_t serial)
     s->asked_serial = serial;
 }
 
-static void on_ask_zygote(void *data)
+static void on_ask_zygote(void *data, unsigned runtime)
 {
     struct scene *s = data;
     s->n_zygotes_asked++;
+    s->asked_runtime = runtime;
 }
 
 static void on_long(void *data, uint32_t slot, uint32_t serial, bool maybe)
@@ -124,7 +126,7 @@ static void bring_zygote(struct scene *s)
 
     assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair), 0);
     s->zygote = pair[0];
-    pool_zygote(s->pool, pair[1]);
+    pool_zygote(s->pool, 0, pair[1]);
 }
 
 static struct scene *start_with(struct wire_server_conf conf)
@@ -134,6 +136,7 @@ static struct scene *start_with(struct wire_server_conf conf)
     assert_int_equal(run_prepare(), 0);
     s->fds_before = open_fds();
     s->conf = conf;
+    s->conf.n_runtimes = conf.n_runtimes ? conf.n_runtimes : 1;
     s->conf.limits = (struct wire_limits){
         .output_bytes = OUTPUT_MAX, .result_bytes = RESULT_MAX, .processes = 4, .memory_bytes = 1 << 20
     };
@@ -146,7 +149,7 @@ static struct scene *start_with(struct wire_server_conf conf)
 static struct scene *start(unsigned n_slots, unsigned pool_size, unsigned max_runs, int64_t queue_max)
 {
     return start_with((struct wire_server_conf){
-        .n_slots = n_slots, .pool_size = pool_size, .max_runs = max_runs, .queue_max = queue_max });
+        .n_slots = n_slots, .runtimes[0].pool_size = pool_size, .max_runs = max_runs, .queue_max = queue_max });
 }
 
 static void tell(struct scene *s, enum wire_type type, uint32_t slot, uint32_t serial, int status)
@@ -1466,7 +1469,7 @@ static void test_lost_before_its_successor(void **state)
 static void test_rotate_runs(void **state)
 {
     struct scene *s = start_with((struct wire_server_conf){
-        .n_slots = SLOTS, .pool_size = 1, .max_runs = 1, .rotate_runs = 3, .rotate_age_ms = LONG_MS });
+        .n_slots = SLOTS, .runtimes[0].pool_size = 1, .max_runs = 1, .rotate_runs = 3, .rotate_age_ms = LONG_MS });
     int old = -1;
 
     (void) state;
@@ -1493,7 +1496,7 @@ static void test_rotate_runs(void **state)
 static void test_rotate_age(void **state)
 {
     struct scene *s = start_with((struct wire_server_conf){
-        .n_slots = SLOTS, .pool_size = 1, .max_runs = 1, .rotate_runs = 2, .rotate_age_ms = 50 });
+        .n_slots = SLOTS, .runtimes[0].pool_size = 1, .max_runs = 1, .rotate_runs = 2, .rotate_age_ms = 50 });
 
     (void) state;
     tell(s, WIRE_WARM, 0, 0, 0);
@@ -1510,6 +1513,105 @@ static void test_rotate_age(void **state)
     while (s->n_zygotes_asked < 2)
         uv_run(&s->loop, UV_RUN_ONCE);
     close(old);
+    stop(s);
+}
+
+/* --- runtimes --- */
+
+/* The other runtime's zygote comes, and is the one that is spoken for from here; the default's is returned. */
+static int bring_other(struct scene *s)
+{
+    int pair[2], first = s->zygote;
+
+    assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair), 0);
+    s->zygote = pair[0];
+    pool_zygote(s->pool, 1, pair[1]);
+    return first;
+}
+
+static struct scene *start_two(int64_t idle_ms)
+{
+    return start_with((struct wire_server_conf){ .n_slots = SLOTS,
+                                                 .n_runtimes = 2,
+                                                 .runtimes[0].pool_size = 1,
+                                                 .runtimes[1] = { .pool_size = 1, .idle_ms = idle_ms },
+                                                 .max_runs = 2 });
+}
+
+/* A job waits for a box of its own runtime, which is asked for once, and holds up nobody. */
+static void test_two_runtimes(void **state)
+{
+    struct scene *s = start_two(0);
+    struct told other, second, here;
+
+    (void) state;
+    tell(s, WIRE_WARM, 0, 0, 0);
+    struct box_end *box = wait_box(s);
+    make_job(&other, s);
+    make_job(&second, s);
+    other.job.runtime = second.job.runtime = 1;
+    assert_int_equal(pool_run(s->pool, &other.job), 0);
+    assert_int_equal(pool_run(s->pool, &second.job), 0);
+    assert_int_equal(s->n_zygotes_asked, 1);
+    assert_int_equal(s->asked_runtime, 1);
+    assert_int_equal(pool_queue_length(s->pool), 2);
+    make_job(&here, s);
+    assert_int_equal(pool_run(s->pool, &here.job), 0);
+    take_order(box, "pass");
+    report(s, box, OUTCOME_OK, 0, "", "");
+    assert_int_equal(here.n_done, 1);
+    assert_int_equal(other.n_done, 0);
+    bury(s, box);
+    int first = bring_other(s);
+    assert_false(pool_is_warm(s->pool, 1));
+    tell(s, WIRE_WARM, 0, 0, 0);
+    assert_true(pool_is_warm(s->pool, 1));
+    struct box_end *others = wait_box(s);
+    take_order(others, "pass");
+    assert_int_equal(pool_queue_length(s->pool), 1);
+    pool_cancel(s->pool, &second.job);
+    report(s, others, OUTCOME_OK, 0, "", "");
+    assert_int_equal(other.n_done, 1);
+    assert_int_equal(s->n_zygotes_asked, 1);
+    free_job(&other);
+    free_job(&second);
+    free_job(&here);
+    close(first);
+    stop(s);
+}
+
+/* Without a job for so long it lets go of its interpreter, whose boxes end; the next job asks for another. */
+static void test_runtime_rests(void **state)
+{
+    struct scene *s = start_two(30);
+    struct told t;
+    char c;
+
+    (void) state;
+    make_job(&t, s);
+    t.job.runtime = 1;
+    assert_int_equal(pool_run(s->pool, &t.job), 0);
+    int first = bring_other(s);
+    tell(s, WIRE_WARM, 0, 0, 0);
+    struct box_end *box = wait_box(s);
+    take_order(box, "pass");
+    report(s, box, OUTCOME_OK, 0, "", "");
+    free_job(&t);
+    bury(s, box);
+    box = wait_box(s);
+    while (pool_is_warm(s->pool, 1))
+        uv_run(&s->loop, UV_RUN_ONCE);
+    assert_true(is_killed(box));
+    bury(s, box);
+    assert_int_equal(recv(s->zygote, &c, 1, MSG_DONTWAIT), 0); /* its process ends with this */
+    assert_int_equal(s->n_zygotes_asked, 1);
+    make_job(&t, s);
+    t.job.runtime = 1;
+    assert_int_equal(pool_run(s->pool, &t.job), 0);
+    assert_int_equal(s->n_zygotes_asked, 2);
+    pool_cancel(s->pool, &t.job);
+    free_job(&t);
+    close(first);
     stop(s);
 }
 
@@ -1920,6 +2022,8 @@ int main(void)
         cmocka_unit_test(test_lost_before_its_successor),
         cmocka_unit_test(test_rotate_runs),
         cmocka_unit_test(test_rotate_age),
+        cmocka_unit_test(test_two_runtimes),
+        cmocka_unit_test(test_runtime_rests),
         cmocka_unit_test(test_no_box_comes),
         cmocka_unit_test(test_bad_message),
         cmocka_unit_test(test_strange_messages),

@@ -43,7 +43,7 @@ static const char *take(struct scene *s, int n)
     static char order[N_JOBS + 1];
     int i = 0;
 
-    for (struct job *job; i < n && (job = shares_next(&s->shares)); i++) {
+    for (struct job *job; i < n && (job = shares_next(&s->shares, SHARES_ALL)); i++) {
         shares_start(&s->shares, job);
         order[i] = (char) ('A' + (job->share - s->share));
         shares_done(job->share);
@@ -106,21 +106,67 @@ static void test_most_at_once(void **state)
     s.share[0].max_runs = 1;
     add(&s, 0, 2);
     add(&s, 1, 1);
-    struct job *first = shares_next(&s.shares);
+    struct job *first = shares_next(&s.shares, SHARES_ALL);
     while (first->share != &s.share[0]) {
         shares_start(&s.shares, first);
-        first = shares_next(&s.shares);
+        first = shares_next(&s.shares, SHARES_ALL);
     }
     shares_start(&s.shares, first);
     assert_false(share_has_room(&s.share[0]));
-    struct job *next = shares_next(&s.shares);
+    struct job *next = shares_next(&s.shares, SHARES_ALL);
     assert_true(!next || next->share == &s.share[1]);
     if (next)
         shares_start(&s.shares, next);
-    assert_null(shares_next(&s.shares));
+    assert_null(shares_next(&s.shares, SHARES_ALL));
     assert_int_equal(s.shares.waiting, 1);
     shares_done(&s.share[0]);
-    assert_ptr_equal(shares_next(&s.shares)->share, &s.share[0]);
+    assert_ptr_equal(shares_next(&s.shares, SHARES_ALL)->share, &s.share[0]);
+}
+
+/* A job of one lane does not hold up those of another; of several lanes the oldest is next. */
+static void test_lanes(void **state)
+{
+    struct scene s;
+    (void) state;
+    scene_init(&s);
+    for (int i = 0; i < 4; i++) {
+        s.jobs[i] = (struct job){ .share = &s.share[0], .runtime = i % 2 ? 3 : 1, .queued_us = 10 + i };
+        shares_add(&s.shares, &s.jobs[i]);
+    }
+    assert_null(shares_next(&s.shares, 1 << 0));
+    assert_ptr_equal(shares_next(&s.shares, 1 << 1), &s.jobs[0]);
+    assert_ptr_equal(shares_next(&s.shares, 1 << 3), &s.jobs[1]);
+    assert_ptr_equal(shares_next(&s.shares, SHARES_ALL), &s.jobs[0]);
+    assert_int_equal(shares_oldest_us(&s.shares), 10);
+    shares_remove(&s.shares, &s.jobs[0]);
+    assert_ptr_equal(shares_next(&s.shares, SHARES_ALL), &s.jobs[1]);
+    shares_remove(&s.shares, &s.jobs[2]);
+    assert_null(shares_next(&s.shares, 1 << 1));
+    shares_start(&s.shares, &s.jobs[1]);
+    shares_start(&s.shares, &s.jobs[3]);
+    assert_int_equal(s.shares.waiting, 0);
+    assert_int_equal(shares_oldest_us(&s.shares), 0);
+}
+
+/* One whose jobs waited for boxes of their own kind has its turn when they come, and not all the turns it missed. */
+static void test_no_catching_up(void **state)
+{
+    struct scene s;
+    (void) state;
+    scene_init(&s);
+    for (int i = 0; i < 8; i++) {
+        s.jobs[s.n_jobs] = (struct job){ .share = &s.share[0], .runtime = 1 };
+        shares_add(&s.shares, &s.jobs[s.n_jobs++]);
+    }
+    add(&s, 1, 24);
+    for (int i = 0; i < 16; i++) {
+        struct job *job = shares_next(&s.shares, 1);
+        assert_ptr_equal(job->share, &s.share[1]);
+        shares_start(&s.shares, job);
+        shares_done(job->share);
+    }
+    int others = (int) count(take(&s, 8), 'A');
+    assert_in_range(others, 4, 5);
 }
 
 static void test_removal(void **state)
@@ -130,11 +176,11 @@ static void test_removal(void **state)
     scene_init(&s);
     add(&s, 0, 3);
     shares_remove(&s.shares, &s.jobs[1]);
-    assert_ptr_equal(shares_next(&s.shares), &s.jobs[0]);
+    assert_ptr_equal(shares_next(&s.shares, SHARES_ALL), &s.jobs[0]);
     shares_remove(&s.shares, &s.jobs[0]);
-    assert_ptr_equal(shares_next(&s.shares), &s.jobs[2]);
+    assert_ptr_equal(shares_next(&s.shares, SHARES_ALL), &s.jobs[2]);
     shares_remove(&s.shares, &s.jobs[2]);
-    assert_null(shares_next(&s.shares));
+    assert_null(shares_next(&s.shares, SHARES_ALL));
     assert_int_equal(s.shares.waiting, 0);
     add(&s, 0, 1);
     assert_string_equal(take(&s, 2), "A");
@@ -229,6 +275,8 @@ int main(void)
         cmocka_unit_test(test_who_was_idle_does_not_catch_up),
         cmocka_unit_test(test_weight),
         cmocka_unit_test(test_most_at_once),
+        cmocka_unit_test(test_lanes),
+        cmocka_unit_test(test_no_catching_up),
         cmocka_unit_test(test_removal),
         cmocka_unit_test(test_a_key_survives_the_file),
         cmocka_unit_test(test_no_line_is_half_understood),
