@@ -118,22 +118,21 @@ static bool are_ends(const int fds[static 4])
            && getsockopt(fds[0], SOL_SOCKET, SO_TYPE, &type, &size) == 0 && type == SOCK_SEQPACKET;
 }
 
-/* As many handles as can be had, in the order in which close_channels() closes them. */
+static int watch(struct run *run, uv_poll_t *poll, int fd)
+{
+    int err = uv_poll_init(run->loop, poll, fd);
+    poll->data = run;
+    run->open_handles += !err;
+    return err;
+}
+
+/* In the order in which close_channels() closes them. */
 static int open_handles(struct run *run)
 {
-    uv_poll_t *polls[] = { &run->control, &run->outputs[0], &run->outputs[1] };
-    const int fds[] = { run->control_fd, run->output_fds[0], run->output_fds[1] };
-    int err = 0;
-
     uv_timer_init(run->loop, &run->timer);
     run->timer.data = run;
     run->open_handles = 1;
-    for (int i = 0; i < 3 && !err; i++) {
-        err = uv_poll_init(run->loop, polls[i], fds[i]);
-        polls[i]->data = run;
-        run->open_handles += !err;
-    }
-    return err;
+    return watch(run, &run->control, run->control_fd);
 }
 
 int run_open(struct run *run, const int fds[static 4])
@@ -477,12 +476,19 @@ static void on_age(uv_timer_t *timer)
         uv_timer_start(timer, on_deadline, left_ms(run), 0);
 }
 
+/* Most programs are over before it pays to watch what they print.  Where the kernel's limit on what may be polled is
+ * reached the run can't go on: nobody would read. */
 static void on_quiet_over(uv_timer_t *timer)
 {
     struct run *run = timer->data;
 
-    uv_poll_start(&run->outputs[0], UV_READABLE, on_output);
-    uv_poll_start(&run->outputs[1], UV_READABLE, on_output);
+    for (int i = 0; i < 2; i++)
+        if (watch(run, &run->outputs[i], run->output_fds[i]) != 0
+            || uv_poll_start(&run->outputs[i], UV_READABLE, on_output) != 0) {
+            cut_short(run, OUTCOME_INTERNAL);
+            end(run);
+            return;
+        }
     uv_timer_start(timer, on_age, CROWD_MS - QUIET_MS, 0);
 }
 
