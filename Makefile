@@ -7,7 +7,7 @@ BUILD := build
 
 BUILD_PACKAGES := gcc meson ninja-build pkg-config libc6-dev libuv1-dev libjansson-dev libsodium-dev libseccomp-dev \
 	libinih-dev libsqlite3-dev libcurl4-openssl-dev ca-certificates libpython3.11-dev python3 node-llhttp curl
-TEST_PACKAGES := libcmocka-dev python3-pytest python3-jsonschema python3-prometheus-client python3-yaml openssl clang-14 libclang-rt-14-dev clang-format-14 clang-tidy-14
+TEST_PACKAGES := libcmocka-dev python3-pytest python3-jsonschema python3-prometheus-client python3-yaml openssl clang-14 libclang-rt-14-dev mandoc man-db clang-format-14 clang-tidy-14
 CONTAINER_PACKAGES := podman runc golang-github-containers-common
 VM_PACKAGES := qemu-system-x86 busybox-static kmod xz-utils
 
@@ -125,11 +125,11 @@ bench-long: build
 	/usr/bin/python3 bench/long.py --runs $(BENCH_RUNS)
 
 lint: test-packages build
-	clang-format-14 --dry-run --Werror $$(git ls-files 'src/*.[ch]' 'tests/*.c' 'bench/*.[ch]')
-	git ls-files 'src/*.c' | xargs -P $$(nproc) -n 4 clang-tidy-14 --quiet -p $(BUILD)
+	clang-format-14 --dry-run --Werror $$(git ls-files 'src/*.[ch]' 'tests/*.c' 'bench/*.[ch]' 'man/*.c')
+	git ls-files 'src/*.c' 'man/*.c' | xargs -P $$(nproc) -n 4 clang-tidy-14 --quiet -p $(BUILD)
 
 format: test-packages
-	clang-format-14 -i $$(git ls-files 'src/*.[ch]' 'tests/*.c' 'bench/*.[ch]')
+	clang-format-14 -i $$(git ls-files 'src/*.[ch]' 'tests/*.c' 'bench/*.[ch]' 'man/*.c')
 
 install: build
 	meson configure $(BUILD) --prefix=$(PREFIX)

@@ -37,9 +37,17 @@ struct verb {
 
 /* What the options of any verb can say. */
 struct options {
-    const char *config, *listen, *state, *timeout, *only;
-    const char *weight, *max_runs, *max_waiting, *rate;
-    bool generate_key, json;
+#define OPTION(word, field, argument, sentence) const char *field;
+#define FLAG(word, field, sentence) bool field;
+#include "verbs.def"
+};
+
+/* What getopt_long(3) calls them. */
+enum {
+    NO_OPTION = 256,
+#define OPTION(word, field, argument, sentence) OPTION_##field,
+#define FLAG(word, field, sentence) OPTION_##field,
+#include "verbs.def"
 };
 
 static int usage_error(const struct verb *verb)
@@ -48,50 +56,48 @@ static int usage_error(const struct verb *verb)
     return EXIT_USAGE;
 }
 
+static void take_option(struct options *o, int option)
+{
+    switch (option) {
+#define OPTION(word, field, argument, sentence)                                                                        \
+    case OPTION_##field:                                                                                               \
+        o->field = optarg;                                                                                             \
+        break;
+#define FLAG(word, field, sentence)                                                                                    \
+    case OPTION_##field:                                                                                               \
+        o->field = true;                                                                                               \
+        break;
+#include "verbs.def"
+    default: break;
+    }
+}
+
 /* Options stand before or after the arguments; returns the first argument's index, or -1. */
 static int parse_options(const struct verb *verb, int argc, char **argv, struct options *o)
 {
     static const struct option longs[] = {
-        { "config", required_argument, NULL, 'c' },
-        { "listen", required_argument, NULL, 'l' },
-        { "state", required_argument, NULL, 's' },
-        { "timeout", required_argument, NULL, 't' },
-        { "weight", required_argument, NULL, 'w' },
-        { "max-runs", required_argument, NULL, 'r' },
-        { "max-waiting", required_argument, NULL, 'q' },
-        { "rate", required_argument, NULL, 'm' },
-        { "only", required_argument, NULL, 'o' },
-        { "generate-key", no_argument, NULL, 'g' },
-        { "json", no_argument, NULL, 'j' },
+#define OPTION(word, field, argument, sentence) { word, required_argument, NULL, OPTION_##field },
+#define FLAG(word, field, sentence) { word, no_argument, NULL, OPTION_##field },
+#include "verbs.def"
         { NULL, 0, NULL, 0 },
     };
     int c;
 
     *o = (struct options){ 0 };
     while ((c = getopt_long(argc, argv, "c:", longs, NULL)) != -1) {
-        switch (c) {
-        case 'c': o->config = optarg; break;
-        case 'l': o->listen = optarg; break;
-        case 's': o->state = optarg; break;
-        case 't': o->timeout = optarg; break;
-        case 'w': o->weight = optarg; break;
-        case 'r': o->max_runs = optarg; break;
-        case 'q': o->max_waiting = optarg; break;
-        case 'm': o->rate = optarg; break;
-        case 'o': o->only = optarg; break;
-        case 'g': o->generate_key = true; break;
-        case 'j': o->json = true; break;
-        default: return -1;
-        }
+        if (c == 'c')
+            c = OPTION_config;
+        const struct option *option = longs;
+        while (option->name && option->val != c)
+            option++;
+        if (!option->name)
+            return -1;
         /* An option that this verb does not list would silently do nothing. */
-        const char *name = longs[0].name;
-        for (size_t i = 0; longs[i].name; i++)
-            if (longs[i].val == c)
-                name = longs[i].name;
-        if (!strstr(verb->arguments, name)) {
-            fprintf(stderr, "hatchery: '%s' has no option --%s\n", verb->name, name);
+        if (!strstr(verb->arguments, option->name)) {
+            fprintf(stderr, "hatchery: '%s' has no option --%s\n", verb->name, option->name);
             return -1;
         }
+        take_option(o, c);
     }
     return optind;
 }
@@ -179,9 +185,20 @@ static int worse(int err, int next)
     return err ? err : next;
 }
 
+/* The installed file is root's: an ordinary user's server has a configuration of its own, or none.  NULL: there is none. */
+static const char *find_conf(const struct options *o)
+{
+    static const char installed[] = SYSCONFDIR "/hatchery/hatchery.conf";
+    const char *path = o->config ? o->config : getenv("HATCHERY_CONFIG");
+
+    if (path || geteuid() != 0 || (access(installed, F_OK) < 0 && errno == ENOENT))
+        return path;
+    return installed;
+}
+
 static int read_sources(struct conf *conf, const struct options *o, struct buf *error)
 {
-    const char *path = o->config ? o->config : getenv("HATCHERY_CONFIG");
+    const char *path = find_conf(o);
     int err = path ? conf_read(conf, path, error) : 0;
 
     err = worse(err, conf_environ(conf, environ, error));
@@ -468,27 +485,8 @@ static int run_selftest(const struct verb *verb, int argc, char **argv)
 }
 
 static const struct verb verbs[] = {
-    { "serve", "[--listen ADDR:PORT|unix:PATH] [--state DIR|none] [--config FILE] [--generate-key]",
-      "Run the HTTP server until SIGTERM or Ctrl-C.", serve },
-    { "run", "[--timeout SECONDS] [--config FILE] FILE|-",
-      "Run one program in the same jail; exits with its exit status.", run },
-    { "key",
-      "new NAME [--weight N] [--max-runs N] [--max-waiting N] [--rate N] | list | revoke NAME  [--state DIR] [--config "
-      "FILE]",
-      "Make a key and print it once, list the keys, revoke one: at once, also while the server runs. Limits: programs "
-      "at once, requests waiting, requests a minute; 0 is unlimited.",
-      key },
-    { "check-config", "[--config FILE]",
-      "Tell all that is wrong with the configuration file and the environment, and start nothing.", check_config },
-    { "print-config", "[--listen ADDR:PORT|unix:PATH] [--state DIR|none] [--config FILE]",
-      "Print what is in effect, as the text of a configuration file: each key with where it comes from, secrets "
-      "masked.",
-      print_config },
-    { "doctor", "[--json] [--config FILE]",
-      "Show layer by layer what holds here and what to change; exits with 0 only if all that is required holds.",
-      run_doctor },
-    { "selftest", "[--only TEXT] [--config FILE]",
-      "Try to get out of the jail in hundreds of ways; exits with 0 only if each ran into its wall.", run_selftest },
+#define VERB(word, function, arguments, sentence) { word, arguments, sentence, function },
+#include "verbs.def"
 };
 
 static int help(void)
