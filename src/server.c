@@ -230,6 +230,7 @@ static struct http_conf http_conf_of(struct server *s)
                                .key_ok = api_key_ok,
                                .on_reply = api_on_reply,
                                .on_shed = api_on_shed,
+                               .on_sent = api_on_sent,
                                .data = &s->api };
 }
 

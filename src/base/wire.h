@@ -152,12 +152,20 @@ enum outcome_kind {
 #undef OUTCOME
 };
 
+/* now_us() in the box when it had the source, had compiled it, and when the program was over; and how long it rehearsed
+ * before (0: it did not).  A program can say what it likes here: run.c has bounds for it. */
+struct wire_stamps {
+    int64_t rehearsal_us;
+    int64_t received_us, compiled_us, over_us;
+};
+
 /* From a box, once: the first packet carries this after the token, then every
  * packet carries more of result and error, in this order. */
 struct wire_outcome {
     int32_t kind;
     int32_t exit_code;
     int64_t result_len, error_len;
+    struct wire_stamps stamps;
 };
 
 #endif

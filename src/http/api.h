@@ -46,6 +46,7 @@ struct key *api_enter_store(struct request *req, const struct api *api);
 
 /* For struct http_conf: they count. */
 void api_on_reply(void *data, const struct request *req, int status);
+void api_on_sent(void *data, const struct request *req);
 void api_on_shed(void *data);
 
 /* The metrics that stay as they are; opens what must be opened before the server confines itself. */

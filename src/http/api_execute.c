@@ -284,12 +284,30 @@ static void leave_history(const struct execution *e, enum store_state state, int
     backlog_history(e->api->backlog, &record);
 }
 
+/* All phases or none: of a program that said nothing of its time, or nothing that can be, only the whole is known. */
+static void count_phases(const struct execution *e)
+{
+    const struct job *job = &e->job;
+    const struct wire_stamps *s = &job->stamps;
+
+    if (!s->over_us)
+        return;
+    metric_observe(METRIC_REQUEST_PHASE, job->queued_us - e->start_us, METRIC_PHASE_PARSE, 0, 0);
+    metric_observe(METRIC_REQUEST_PHASE, job->started_us - job->queued_us, METRIC_PHASE_ADMISSION, 0, 0);
+    metric_observe(METRIC_REQUEST_PHASE, s->received_us - job->started_us, METRIC_PHASE_HANDOVER, 0, 0);
+    metric_observe(METRIC_REQUEST_PHASE, s->compiled_us - s->received_us, METRIC_PHASE_COMPILE, 0, 0);
+    metric_observe(METRIC_REQUEST_PHASE, s->over_us - s->compiled_us, METRIC_PHASE_RUN, 0, 0);
+    metric_observe(METRIC_REQUEST_PHASE, job->ended_us - s->over_us, METRIC_PHASE_OUTCOME, 0, 0);
+    request_mark(e->req, job->ended_us);
+}
+
 static void on_done(struct job *job, const struct outcome *outcome)
 {
     struct execution *e = job->owner;
     int status = outcome_status(outcome);
     struct buf out;
 
+    count_phases(e);
     leave_history(e, status == 200 ? STORE_DONE : STORE_FAILED, status);
     begin_reply(e, status, &out);
     outcome_add_json(outcome, outcome->limits, &out);

@@ -132,6 +132,16 @@ void api_on_reply(void *data, const struct request *req, int status)
     metric_observe(METRIC_HTTP_DURATION, now_us() - (int64_t) request_start_us(req), path, 0, 0);
 }
 
+/* The last of a request's phases; the others were counted with its outcome (api_execute.c). */
+void api_on_sent(void *data, const struct request *req)
+{
+    int64_t since_us = request_marked_us(req);
+
+    (void) data;
+    if (since_us)
+        metric_observe(METRIC_REQUEST_PHASE, now_us() - since_us, METRIC_PHASE_REPLY, 0, 0);
+}
+
 void api_on_shed(void *data)
 {
     (void) data;

@@ -273,7 +273,10 @@ static void linger(struct conn *conn)
 void conn_sent(struct conn *conn)
 {
     struct request *req = &conn->req;
+    const struct http_conf *conf = &conn->http->conf;
 
+    if (conf->on_sent)
+        conf->on_sent(conf->data, req);
     if (conn->keep && !conn->http->draining) {
         req->skipping = !req->complete;
         if (req->skipping)

@@ -55,6 +55,7 @@ struct request {
     bool skipping;      /* refused: its body is dropped */
     const struct route *route;
     uint64_t start_us;
+    int64_t mark_us;
     void (*on_gone)(struct request *, void *);
     void *on_gone_data;
     struct field fields[HEAD_FIELDS_MAX];

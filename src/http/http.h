@@ -28,6 +28,8 @@ struct http_conf {
     /* Not NULL: told of every reply that is made, right before it leaves; of every connection that was refused. */
     void (*on_reply)(void *data, const struct request *req, int status);
     void (*on_shed)(void *data);
+    /* Not NULL: told when the last byte of a reply has been taken by the kernel. */
+    void (*on_sent)(void *data, const struct request *req);
     void *data;
 };
 
@@ -96,6 +98,10 @@ void reply_header(struct request *req, const char *name, const char *value);
 
 /* uv_hrtime() / 1000 when the request's first byte was read. */
 uint64_t request_start_us(const struct request *req);
+
+/* A time that the handler leaves for on_sent; 0 until then, for each request. */
+void request_mark(struct request *req, int64_t us);
+int64_t request_marked_us(const struct request *req);
 
 /* Have @on_gone called if the client goes away before the reply (reset, close or half-close of its connection,
  * or http_free).  After it the request must not be touched. NULL to unset. */

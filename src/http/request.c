@@ -140,6 +140,7 @@ void request_begin(struct request *req)
     req->route = NULL;
     req->on_gone = NULL;
     req->start_us = uv_hrtime() / 1000;
+    req->mark_us = 0;
 }
 
 /* Make each value a string.  Its NUL overwrites a byte that head.c found to be a blank or the line's CR.  An empty one
@@ -319,6 +320,16 @@ void reply_header(struct request *req, const char *name, const char *value)
 uint64_t request_start_us(const struct request *req)
 {
     return req->start_us;
+}
+
+void request_mark(struct request *req, int64_t us)
+{
+    req->mark_us = us;
+}
+
+int64_t request_marked_us(const struct request *req)
+{
+    return req->mark_us;
 }
 
 void request_on_gone(struct request *req, void (*on_gone)(struct request *, void *), void *data)

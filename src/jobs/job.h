@@ -20,6 +20,7 @@ struct job {
     struct share *share; /* whose turn it takes; NULL: the pool's own */
     bool leased;         /* the store has it: it was admitted long ago, and no limit of the queue holds for it */
     int64_t queued_us, started_us, ended_us; /* now_us(); set by the pool */
+    struct wire_stamps stamps;               /* what the box says of the time between the last two, or all 0 */
 
     /* One of these two is called exactly once, unless the owner cancels first: the job is the owner's again.
      * @outcome is valid during the call only; the other says that no box came and nothing was run. */

@@ -91,6 +91,7 @@ void run_release(struct run *run)
 {
     if (run->state == RUN_DYING || run->state == RUN_FREE)
         return;
+    run->released_us = now_us();
     fd_close(&run->life_fd); /* hatchery-init sees it and takes all of the box along */
     close_channels(run);
     outcome_free(&run->outcome);
@@ -160,6 +161,26 @@ int run_open(struct run *run, const int fds[static 4])
     return 0;
 }
 
+/* A step's time as a metric: no more than the server has waited for the box in all. */
+static void count_step(enum metric_label_BOX_PHASE phase, int32_t ns, int64_t most_us)
+{
+    int64_t us = ns > 0 ? (ns + 500) / 1000 : 0;
+    metric_observe(METRIC_SANDBOX_PHASE, us < most_us ? us : most_us, phase, 0, 0);
+}
+
+static void count_steps(const struct run *run, const struct wire_box_state *state)
+{
+    int64_t most_us = now_us() - run->ordered_us;
+
+    count_step(METRIC_BOX_INIT, state->init_ns, most_us);
+    count_step(METRIC_BOX_FORK, state->fork_ns, most_us);
+    count_step(METRIC_BOX_HOOKS, state->hooks_ns, most_us);
+    count_step(METRIC_BOX_RENEWAL, state->renewal_ns, most_us);
+#define STEP(name, word, hint) count_step(METRIC_BOX_##name, state->step_ns[BOX_##name], most_us);
+#include "../box/box.def"
+#undef STEP
+}
+
 static void on_first_word(struct run *run)
 {
     struct wire_box_state state;
@@ -170,6 +191,7 @@ static void on_first_word(struct run *run)
     if (n == sizeof(state) && state.step == BOX_READY && !run->exited) {
         run->state = RUN_WAITING;
         box_log_times(&state);
+        count_steps(run, &state);
         run->hooks->on_ready(run);
         return;
     }
@@ -386,6 +408,21 @@ static void on_deadline(uv_timer_t *timer)
 
 /* --- the report --- */
 
+/* The box's own stamps count where our clocks and their order allow them; a program can write the report itself, and then
+ * gains no more than to divide its own time otherwise. */
+static void take_stamps(struct run *run)
+{
+    const struct wire_stamps *s = &run->head.stamps;
+    struct job *job = run->job;
+
+    if (s->received_us < job->started_us || s->compiled_us < s->received_us || s->over_us < s->compiled_us
+        || now_us() < s->over_us || s->rehearsal_us < 0 || s->rehearsal_us > s->received_us - run->ordered_us)
+        return;
+    job->stamps = *s;
+    if (s->rehearsal_us)
+        metric_observe(METRIC_SANDBOX_PHASE, s->rehearsal_us, METRIC_BOX_REHEARSAL, 0, 0);
+}
+
 /* One packet: token, head in the first, then a piece.  Without the token it is not from our code. */
 static void take_packet(struct run *run, const char *p, size_t n)
 {
@@ -433,6 +470,8 @@ static int read_report(struct run *run, int turns)
         if (report_complete(run)) {
             if (outcome_take(&run->outcome, &run->head, run->body.data, run->body.len) < 0)
                 metric_count(METRIC_SANDBOX_VIOLATIONS, METRIC_VIOLATION_REPORT);
+            else
+                take_stamps(run);
             return 1;
         }
     }
@@ -500,6 +539,7 @@ int run_start(struct run *run, struct job *job)
     struct msghdr message = { .msg_iov = iov, .msg_iovlen = 2 };
 
     job->started_us = now_us();
+    job->stamps = (struct wire_stamps){ 0 };
     randombytes_buf(run->token, sizeof(run->token));
     memcpy(order.token, run->token, sizeof(order.token));
     /* The socket is empty: the first packet always fits where there is somebody to read it. */
@@ -569,6 +609,8 @@ void run_exited(struct run *run, const struct wire_msg *msg)
 void run_gone(struct run *run)
 {
     run->gone = true;
+    if (run->state == RUN_DYING)
+        metric_observe(METRIC_SANDBOX_PHASE, now_us() - run->released_us, METRIC_BOX_EXIT, 0, 0);
     if (run->state == RUN_ORDERED) { /* it could not be made */
         run->state = RUN_DYING;
         free_if_over(run);

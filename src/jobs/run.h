@@ -48,7 +48,7 @@ struct run {
     const struct wire_limits *limits; /* of boxes to come */
     struct wire_limits own_limits;    /* of this one */
     uint32_t slot, serial;
-    int64_t ordered_us;
+    int64_t ordered_us, released_us; /* now_us() */
     enum run_state state;
 
     int control_fd, life_fd;

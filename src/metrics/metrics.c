@@ -13,7 +13,7 @@
 #include <strings.h>
 
 enum type { COUNTER, GAUGE, HISTOGRAM, INFO };
-enum unit { NUMBER, SECONDS, BYTES };
+enum unit { NUMBER, SECONDS, SHORT, BYTES };
 enum { BUCKETS_MAX = 20, INFO_MAX = 256, LABELS_MAX = 3 };
 
 /* A cell: the value; of a histogram the counts of its buckets (each without those below it), the last of them what is
@@ -43,6 +43,11 @@ static const char *const words_CODE[] = {
 #undef STATUS
     "other"
 };
+static const char *const words_BOX_PHASE[] = { "init",    "fork",      "hooks",
+#define STEP(name, word, hint) word,
+#include "../box/box.def"
+#undef STEP
+                                               "renewal", "rehearsal", "exit" };
 #define WORD(id, text) text,
 #define LABEL(id, label, words) static const char *const words_##id[] = { words };
 #define LABEL_FROM(id, label)
@@ -103,6 +108,10 @@ static char infos[METRICS][INFO_MAX];
 static const int64_t bounds_seconds[] = { 500,     1000,     1500,     2000,     3000,     5000,    10000,
                                           25000,   50000,    100000,   250000,   500000,   1000000, 2500000,
                                           5000000, 10000000, 30000000, 60000000, 300000000 };
+/* And what it is made of takes less. */
+static const int64_t bounds_short[] = { 10,     25,      50,      100,      250,      500,    1000,
+                                        2500,   5000,    10000,   25000,    50000,    100000, 250000,
+                                        500000, 1000000, 5000000, 30000000, 300000000 };
 static const int64_t bounds_bytes[] = {
     1 << 20, 4 << 20, 16 << 20, 64 << 20, 256 << 20, 1 << 30, 4LL << 30, 16LL << 30
 };
@@ -114,9 +123,12 @@ static const struct bounds {
 } bounds[] = {
     [NUMBER] = { bounds_number, sizeof(bounds_number) / sizeof(int64_t) },
     [SECONDS] = { bounds_seconds, sizeof(bounds_seconds) / sizeof(int64_t) },
+    [SHORT] = { bounds_short, sizeof(bounds_short) / sizeof(int64_t) },
     [BYTES] = { bounds_bytes, sizeof(bounds_bytes) / sizeof(int64_t) },
 };
-_Static_assert(sizeof(bounds_seconds) / sizeof(int64_t) <= BUCKETS_MAX, "a cell is too narrow");
+_Static_assert(sizeof(bounds_seconds) / sizeof(int64_t) <= BUCKETS_MAX
+                   && sizeof(bounds_short) / sizeof(int64_t) <= BUCKETS_MAX,
+               "a cell is too narrow");
 
 /* --- counting --- */
 
@@ -251,8 +263,10 @@ static bool ends_in(const char *name, const char *suffix)
 
 static void add_value(struct buf *out, enum unit unit, int64_t value)
 {
-    buf_addf(out, "%" PRId64, unit == SECONDS ? value / 1000000 : value);
-    if (unit != SECONDS || value % 1000000 == 0)
+    bool is_time = unit == SECONDS || unit == SHORT;
+
+    buf_addf(out, "%" PRId64, is_time ? value / 1000000 : value);
+    if (!is_time || value % 1000000 == 0)
         return;
     buf_addf(out, ".%06" PRId64, value % 1000000);
     while (out->len && !out->full && out->data[out->len - 1] == '0')

@@ -34,6 +34,20 @@ enum metric_label_CODE {
     METRIC_N_CODE
 };
 
+/* What making a box takes, in order, and its end. */
+enum metric_label_BOX_PHASE {
+    METRIC_BOX_INIT,
+    METRIC_BOX_FORK,
+    METRIC_BOX_HOOKS,
+#define STEP(name, word, hint) METRIC_BOX_##name,
+#include "../box/box.def"
+#undef STEP
+    METRIC_BOX_RENEWAL,
+    METRIC_BOX_REHEARSAL,
+    METRIC_BOX_EXIT,
+    METRIC_N_BOX_PHASE
+};
+
 enum metric {
 #define LABEL(id, label, words)
 #define METRIC(id, ...) METRIC_##id,

@@ -42,6 +42,7 @@ struct ending {
     enum outcome_kind kind;
     int exit_code;
     struct buf result, error;
+    struct wire_stamps stamps;
 };
 
 static int load_prelude(void)
@@ -258,6 +259,7 @@ static void end_by_return(struct ending *end, PyObject *value)
 static void execute(struct ending *end, PyObject *source, PyObject *space)
 {
     PyObject *pair = source ? PyObject_CallOneArg(py.compile_program, source) : NULL;
+    end->stamps.compiled_us = now_us();
     if (!pair) {
         end_by_exception(end, true);
         return;
@@ -327,7 +329,8 @@ static bool report(const unsigned char *token, struct ending *end)
     struct wire_outcome head = { .kind = end->kind,
                                  .exit_code = end->exit_code,
                                  .result_len = (int64_t) end->result.len,
-                                 .error_len = (int64_t) end->error.len };
+                                 .error_len = (int64_t) end->error.len,
+                                 .stamps = end->stamps };
     struct buf body;
     size_t at = 0;
 
@@ -430,14 +433,19 @@ _Noreturn void run_box(struct wire_box_state *state)
     state->renewal_ns = (int32_t) (now_ns() - start);
     if (send(BOX_CONTROL_FD, state, sizeof(*state), MSG_NOSIGNAL) < 0)
         _exit(0);
-    if (!program_comes())
+    if (!program_comes()) {
+        start = now_ns();
         run_rehearse();
+        end.stamps.rehearsal_us = (now_ns() - start) / 1000;
+    }
     atfork_enable();
     pid_t self = getpid();
     PyObject *source = receive_program(&run);
+    end.stamps.received_us = now_us();
     limit_cpu(run.timeout_ms);
     execute(&end, source, py.main_dict);
     finish(&end);
+    end.stamps.over_us = now_us();
     if (getpid() != self)
         _exit(end.exit_code); /* a child that the program forked came out here too */
     /* The server replies first and kills then: dying here would compete with the reply for a core. */

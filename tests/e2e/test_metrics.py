@@ -87,7 +87,7 @@ def test_openmetrics(server):
     families = {family.name: family for family in parser.text_string_to_metric_families(text)}
     names = {re.sub(r"_(total|info)$", "", name): m for name, m in METRICS.items()}
     assert set(families) == set(names)
-    units = {"SECONDS": "seconds", "BYTES": "bytes"}
+    units = {"SECONDS": "seconds", "SHORT": "seconds", "BYTES": "bytes"}
     for name, (kind, unit, _, sentence) in names.items():
         assert (families[name].type, families[name].documentation) == (kind.lower(), sentence)
         assert families[name].unit == units.get(unit, "")
@@ -213,6 +213,43 @@ def test_runs_by_outcome(small, code, outcome, violation):
     assert violations == ({f'hatchery_sandbox_violations_total{{kind="{violation}"}}': 1} if violation else {})
     assert sum(n for name, n in moved.items() if name.startswith(f'hatchery_http_requests_total{{route="{EXECUTE}"')) == 1
     assert moved[f'hatchery_http_request_duration_seconds_count{{route="{EXECUTE}"}}'] == 1
+
+
+PHASES = ["parse", "admission", "handover", "compile", "run", "outcome", "reply"]
+
+
+def phases(moved, name="request", what="sum"):
+    """{phase: value} of hatchery_NAME_phase_seconds."""
+    found = {}
+    for sample, value in moved.items():
+        match = re.fullmatch(rf'hatchery_{name}_phase_seconds_{what}{{phase="(\w+)"}}', sample)
+        if match:
+            found[match[1]] = value
+    return found
+
+
+def test_phases_of_a_request(small):
+    moved = change(small, lambda: [small.run("import time; time.sleep(0.2)"), small.run("1/0")])
+    counts, seconds = phases(moved, what="count"), phases(moved)
+    assert counts == {phase: 2 for phase in PHASES}
+    assert 0.2 <= seconds["run"] < 1
+    whole = moved[f'hatchery_http_request_duration_seconds_sum{{route="{EXECUTE}"}}']
+    assert whole <= sum(seconds.values()) < whole + 0.05  # the reply's way out is not in the former
+
+
+@pytest.mark.parametrize("code", ["import os; os._exit(0)", "import os; os.kill(os.getpid(), 9)", "while True: pass"])
+def test_no_phases_of_what_reports_nothing(small, code):
+    assert not phases(change(small, lambda: small.run(code, timeout=1)), what="count")
+
+
+def test_steps_of_a_box(small):
+    def act():
+        small.run("pass")
+    moved = change(small, act, wait=[f'hatchery_sandbox_phase_seconds_count{{phase="{phase}"}}' for phase in ("exit", "fork")])
+    counts = phases(moved, "sandbox", "count")
+    steps = {"init", "fork", "hooks", "renewal", *(word for _, word, _ in tables.entries("box/box.def", "STEP"))}
+    assert steps | {"exit"} <= set(counts) <= steps | {"exit", "rehearsal"}
+    assert all(phases(values(small), "sandbox")[step] < 20 for step in counts)
 
 
 def test_output_and_memory(small):

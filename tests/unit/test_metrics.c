@@ -124,6 +124,20 @@ static void test_histograms(void **state)
     assert_line(written(METRICS_TEXT), "hatchery_run_duration_seconds_bucket{mode=\"async\",le=\"0.0005\"} 1");
 }
 
+/* What takes microseconds has buckets for them. */
+static void test_phases(void **state)
+{
+    (void) state;
+    metric_observe(METRIC_REQUEST_PHASE, 10, METRIC_PHASE_PARSE, 0, 0);
+    metric_observe(METRIC_REQUEST_PHASE, 11, METRIC_PHASE_PARSE, 0, 0);
+    metric_observe(METRIC_SANDBOX_PHASE, 300, METRIC_BOX_CGROUP, 0, 0);
+    const char *text = written(METRICS_TEXT);
+    assert_line(text, "hatchery_request_phase_seconds_bucket{phase=\"parse\",le=\"0.00001\"} 1");
+    assert_line(text, "hatchery_request_phase_seconds_bucket{phase=\"parse\",le=\"0.000025\"} 2");
+    assert_line(text, "hatchery_request_phase_seconds_sum{phase=\"parse\"} 0.000021");
+    assert_line(text, "hatchery_sandbox_phase_seconds_count{phase=\"cgroup\"} 1");
+}
+
 /* Every cell of every metric at its longest still fits. */
 static void test_the_longest_text(void **state)
 {
@@ -134,6 +148,8 @@ static void test_the_longest_text(void **state)
                 metric_add(METRIC_HTTP_REQUESTS, INT64_MAX / 2, route, method, code);
         metric_observe(METRIC_HTTP_DURATION, INT64_MAX / 2, route, 0, 0);
     }
+    for (unsigned phase = 0; phase < METRIC_N_BOX_PHASE; phase++)
+        metric_observe(METRIC_SANDBOX_PHASE, INT64_MAX / 2, phase, 0, 0);
     for (unsigned op = 0; op < METRIC_N_OP; op++)
         metric_observe(METRIC_STORE_DURATION, INT64_MAX / 2, op, 0, 0);
     written(METRICS_TEXT);
@@ -143,8 +159,8 @@ static void test_the_longest_text(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_negotiation), cmocka_unit_test(test_counters),         cmocka_unit_test(test_gauges),
-        cmocka_unit_test(test_histograms),  cmocka_unit_test(test_the_longest_text),
+        cmocka_unit_test(test_negotiation), cmocka_unit_test(test_counters), cmocka_unit_test(test_gauges),
+        cmocka_unit_test(test_histograms),  cmocka_unit_test(test_phases),   cmocka_unit_test(test_the_longest_text),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

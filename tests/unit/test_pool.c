@@ -689,6 +689,57 @@ static void test_wrong_token(void **state)
     stop(s);
 }
 
+/* What the box says of its time counts where it can be true, and not at all otherwise. */
+static void test_stamps(void **state)
+{
+    enum {
+        RIGHT,
+        EARLY,
+        SWAPPED,
+        COMPILED_LATE,
+        FUTURE,
+        NEGATIVE,
+        REHEARSED,
+        LONG_REHEARSED,
+        REHEARSED_BACK,
+        NONE,
+        CASES
+    };
+    struct scene *s = start(2, 1, 1, 0);
+
+    (void) state;
+    tell(s, WIRE_WARM, 0, 0, 0);
+    for (int i = 0; i < CASES; i++) {
+        struct told t;
+        struct box_end *box = wait_box(s);
+        begin(s, &t, box);
+        int64_t now = now_us(), started = t.job.started_us;
+        const struct wire_stamps cases[] = {
+            [RIGHT] = { 0, started, now, now },
+            [EARLY] = { 0, started - 1, now, now },
+            [SWAPPED] = { 0, now, started - 1, now },
+            [COMPILED_LATE] = { 0, started, now + 1, now },
+            [FUTURE] = { 0, started, now, now + 60000000 },
+            [NEGATIVE] = { 0, INT64_MIN, INT64_MIN, INT64_MIN },
+            [REHEARSED] = { 1, now, now, now },
+            [LONG_REHEARSED] = { 60000000, now, now, now },
+            [REHEARSED_BACK] = { -1, now, now, now },
+            [NONE] = { 0 },
+        };
+        struct wire_outcome head = { OUTCOME_OK, 0, 1, 0, cases[i] };
+        send_head(s, box, head, "7", 1);
+        assert_int_equal(t.n_done, 1); /* it is a good report all the same */
+        assert_true(is(&t.result, "7"));
+        bool counts = i == RIGHT || i == REHEARSED;
+        const struct wire_stamps none = { 0 };
+        assert_memory_equal(&t.job.stamps, counts ? &cases[i] : &none, sizeof(none));
+        tell(s, WIRE_EXITED, slot_of(s, box), box->serial, 9);
+        bury(s, box);
+        free_job(&t);
+    }
+    stop(s);
+}
+
 /* The same report whole, in two pieces cut anywhere, and byte by byte. */
 static void test_pieces(void **state)
 {
@@ -1998,6 +2049,7 @@ int main(void)
         cmocka_unit_test(test_exits),
         cmocka_unit_test(test_asks),
         cmocka_unit_test(test_wrong_token),
+        cmocka_unit_test(test_stamps),
         cmocka_unit_test(test_pieces),
         cmocka_unit_test(test_large_report),
         cmocka_unit_test(test_lies),
