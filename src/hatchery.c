@@ -11,6 +11,7 @@
 #include "check/check.h"
 #include "box/layers.h"
 #include "supervisor/ids.h"
+#include "supervisor/inherit.h"
 #include "supervisor/launch.h"
 #include "supervisor/supervisor.h"
 #include "supervisor/webhooks.h"
@@ -357,9 +358,20 @@ static int run(const struct verb *verb, int argc, char **argv)
     return status;
 }
 
+/* Sockets that a service manager has opened for this start. */
+static int check_inherited(struct buf *ret, struct buf *error)
+{
+    struct inherited given;
+    int err = inherit_listeners(&given, error);
+
+    inherit_describe(&given, ret);
+    return err;
+}
+
 static int check_config(const struct verb *verb, int argc, char **argv)
 {
     struct options o;
+    struct buf sockets, error;
     struct conf conf;
     int first = parse_options(verb, argc, argv, &o);
 
@@ -367,12 +379,22 @@ static int check_config(const struct verb *verb, int argc, char **argv)
         return usage_error(verb);
     if (first < argc)
         o.config = argv[first];
-    if (load_conf(&conf, &o, true) < 0)
-        return EXIT_FAILURE;
-    printf("The configuration is valid%s\n",
-           conf.server_api_key && *conf.server_api_key ? "." : ", but has no API key yet.");
+    buf_init(&sockets, 4096);
+    buf_init(&error, 4096);
+    int err = check_inherited(&sockets, &error);
+    if (err)
+        print_errors(&error);
+    err = worse(err, load_conf(&conf, &o, true));
+    if (!err) {
+        printf("The configuration is valid%s\n",
+               conf.server_api_key && *conf.server_api_key ? "." : ", but has no API key yet.");
+        if (sockets.len)
+            printf("%.*s\n", (int) sockets.len, sockets.data);
+    }
+    buf_free(&sockets);
+    buf_free(&error);
     conf_free(&conf);
-    return EXIT_SUCCESS;
+    return err ? EXIT_FAILURE : EXIT_SUCCESS;
 }
 
 static int print_config(const struct verb *verb, int argc, char **argv)

@@ -234,7 +234,7 @@ static struct http_conf http_conf_of(struct server *s)
                                .data = &s->api };
 }
 
-static int start_http(struct server *s, int listener, int watch)
+static int start_http(struct server *s, const int *listeners, int watch)
 {
     const struct http_conf conf = http_conf_of(s);
     struct http_conf of_watch = conf;
@@ -246,7 +246,9 @@ static int start_http(struct server *s, int listener, int watch)
         err = http_listen(s->api.https[1], watch);
     }
     s->api.https[0] = http_new(s->loop, &conf, api_routes, &s->api);
-    return err ? err : http_listen(s->api.https[0], listener);
+    for (unsigned i = 0; i < s->conf.n_listeners && !err; i++)
+        err = http_listen(s->api.https[0], listeners[i]);
+    return err;
 }
 
 /* --- a configuration that was read again --- */
@@ -314,8 +316,8 @@ static void on_clients_gone(void *data)
         close_store(s);
 }
 
-/* The one place where the listening socket is given up.  Until then whoever connects is answered, that is told to come
- * back; from here on it is up to who else holds the socket: the supervisor does not any more. */
+/* The one place where listening sockets of our own are given up.  Until then whoever connects is answered, that is told to
+ * come back. */
 static void stop_listening(struct server *s)
 {
     http_stop(s->api.https[0], on_clients_gone, s);
@@ -325,21 +327,37 @@ static void on_part_drained(void *data)
 {
     struct server *s = data;
 
-    if (--s->draining == 0)
+    if (--s->draining)
+        return;
+    if (s->conf.inherited)
+        on_clients_gone(s);
+    else
         stop_listening(s);
+}
+
+/* Sockets that we were given outlive us: whoever is not accepted waits there for the next server, and whoever is has the
+ * answer that any other time would bring. */
+static void drain_clients(struct server *s)
+{
+    if (s->conf.inherited)
+        http_leave(s->api.https[0], on_part_drained, s);
+    else {
+        pool_drain(s->pool);
+        http_drain(s->api.https[0], on_part_drained, s);
+    }
 }
 
 static void drain(struct server *s)
 {
     if (s->draining)
         return;
-    pool_drain(s->pool);
     if (!s->api.https[0]) {
+        pool_drain(s->pool);
         uv_stop(s->loop);
         return;
     }
     s->draining = s->api.backlog ? 2 : 1;
-    http_drain(s->api.https[0], on_part_drained, s);
+    drain_clients(s);
     if (s->api.backlog)
         backlog_drain(s->api.backlog, on_part_drained, s);
 }
@@ -349,13 +367,13 @@ static void on_delay(uv_timer_t *timer)
     drain(timer->data);
 }
 
-/* Told to stop: first say so to those who ask whether to send requests here. */
+/* Told to stop: first say so to those who ask whether to send requests here; where another takes over there is no need. */
 static void prepare_to_drain(struct server *s)
 {
     if (s->api.draining)
         return;
     s->api.draining = true;
-    if (!s->conf.drain_delay_ms || !s->api.https[0]) {
+    if (!s->conf.drain_delay_ms || !s->api.https[0] || s->conf.inherited) {
         drain(s);
         return;
     }
@@ -504,11 +522,10 @@ static int open_state(struct server *s, int state_fd)
     return 0;
 }
 
-static int start(struct server *s, const int fds[static 4])
+static int start(struct server *s, const int *fds)
 {
-    int fd = fds[0];
-    int watch_fd = s->conf.has_watch ? fds[1] : -1;
-    const int *state = s->conf.has_watch ? &fds[2] : &fds[1];
+    const int *watch = fds + (s->conf.one_run ? 1 : s->conf.n_listeners);
+    const int *state = watch + s->conf.has_watch;
     int err = run_prepare();
 
     if (err)
@@ -525,7 +542,7 @@ static int start(struct server *s, const int fds[static 4])
     uv_poll_init(s->loop, &s->supervisor, SUPERVISOR_FD);
     uv_poll_start(&s->supervisor, UV_READABLE, on_supervisor);
     if (s->conf.one_run) {
-        s->source_fd = fd;
+        s->source_fd = fds[0];
         err = give_up_the_rest(-1);
     } else {
         api_metrics_init(&s->api);
@@ -533,7 +550,7 @@ static int start(struct server *s, const int fds[static 4])
         metric_set(METRIC_CONFIG_OK, 1, 0, 0, 0);
         err = open_state(s, s->conf.has_state ? state[0] : -1);
         if (!err)
-            err = start_http(s, fd, watch_fd);
+            err = start_http(s, fds, s->conf.has_watch ? *watch : -1);
     }
     return err;
 }
@@ -541,13 +558,13 @@ static int start(struct server *s, const int fds[static 4])
 int main(void)
 {
     static struct server server;
-    int fds[4];
+    int fds[FD_PASS_MAX];
 
     prctl(PR_SET_NAME, "hatchery-server", 0, 0, 0);
     prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
     signal(SIGPIPE, SIG_IGN);
     if (sodium_init() < 0
-        || fd_recv(SUPERVISOR_FD, &server.conf, sizeof(server.conf), fds, 4, NULL) != sizeof(server.conf)) {
+        || fd_recv(SUPERVISOR_FD, &server.conf, sizeof(server.conf), fds, FD_PASS_MAX, NULL) != sizeof(server.conf)) {
         fprintf(stderr, "hatchery-server is started by `hatchery serve`\n");
         return EXIT_FAILURE;
     }

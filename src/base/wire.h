@@ -4,7 +4,7 @@
  *
  * A runtime goes by its index in wire_server_conf.runtimes; 0 is the default.
  *
- *   supervisor -> server   WIRE_SERVER_CONF [listener, metrics.listen's, state directory, its lock], WIRE_ZYGOTE [socket],
+ *   supervisor -> server   WIRE_SERVER_CONF [listeners, metrics.listen's, state directory, its lock], WIRE_ZYGOTE [socket],
  *                          WIRE_COURIER [socket], WIRE_USAGE, WIRE_OOM, WIRE_DRAIN, WIRE_KEPT, WIRE_ALIVE;
  *                          WIRE_SERVER_CONF again, without descriptors, when the configuration was read again
  *   server -> supervisor   WIRE_READY, WIRE_REFUSED, WIRE_USAGE_GET, WIRE_ZYGOTE_GET, WIRE_LONG, WIRE_ALIVE
@@ -28,7 +28,7 @@ enum wire_type {
     WIRE_ZYGOTE, /* of the runtime @slot */
     WIRE_COURIER,
     WIRE_DRAIN,
-    WIRE_KEPT, /* the configuration was to be read again, is wrong, and stays as it was */
+    WIRE_KEPT,  /* the configuration was to be read again, is wrong, and stays as it was */
     WIRE_ALIVE, /* asked by the supervisor and answered by the server's loop */
     WIRE_READY,
     WIRE_REFUSED, /* the first box could not take step @slot of the jail, @status = -errno */
@@ -46,6 +46,8 @@ enum wire_type {
 
 /* How many boxes may exist at once, whatever is configured. */
 enum { WIRE_SLOTS_MAX = 4096 };
+
+enum { WIRE_LISTENERS_MAX = 4 };
 
 enum { WIRE_RETRIES_MAX = 32, WIRE_ALLOW_MAX = 4096 };
 
@@ -77,6 +79,8 @@ struct wire_server_conf {
     uint32_t layers_missing;            /* of the jail: bits of enum layer (box/layers.h) */
     int cgroup_version, landlock_abi;   /* 0: none */
     bool metrics_here;                  /* with the key, on the clients' listener */
+    unsigned n_listeners;               /* for clients */
+    bool inherited;                     /* somebody else keeps them open when we end, and starts the next one on them */
     bool has_watch, has_state;          /* which descriptors come along */
     int64_t queue_max;                  /* 0: unlimited */
     int64_t rotate_runs, rotate_age_ms; /* of a zygote; 0: unlimited */

@@ -12,6 +12,7 @@
 #include "probe.h"
 
 #include "../base/fd.h"
+#include "../supervisor/inherit.h"
 #include "../supervisor/supervisor.h"
 
 #include <errno.h>
@@ -193,6 +194,20 @@ static const char *started_as(void)
     return geteuid() == 0 ? "root" : user ? user->pw_name : "an ordinary user";
 }
 
+/* Started where the server is to be, it sees what the server would be given. */
+static void note_sockets(json_t *notes)
+{
+    struct inherited given;
+    struct buf words;
+
+    buf_init(&words, 4096);
+    if (inherit_listeners(&given, &words) == 0)
+        inherit_describe(&given, &words);
+    if (words.len)
+        json_array_append_new(notes, json_stringn(words.data, words.len));
+    buf_free(&words);
+}
+
 /* Things of the host that weaken no layer by themselves. */
 static void add_notes(const struct visit *v, json_t *notes)
 {
@@ -243,6 +258,7 @@ static json_t *report(const struct visit *v, const struct conf *conf)
         json_array_append_new(list, layer);
     }
     add_notes(v, notes);
+    note_sockets(notes);
     static const char *const cgroups[] = { "none", "v1", "v2" };
     return json_pack("{s:s, s:b, s:s, s:s, s:s, s:s, s:o, s:o, s:o*, s:O*}", "version", VERSION, "ready", is_ready(v),
                      "kernel", host.release, "machine", host.machine, "user", started_as(), "cgroup",

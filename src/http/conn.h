@@ -27,6 +27,7 @@ enum {
     STRANGER_MS = 1000,     /* who waits for longer and has not shown the key leaves when others want in */
     LINGER_MS = 2000,       /* time for a client to read a last reply while it is still sending */
     LAST_MS = 100,          /* time for a connection to begin its request when no others are accepted any more */
+    LEAVE_MS = 1000,        /* the same where it would be served: its client may be far away */
 };
 
 /* Where in the head's bytes; both fit since a head is at most HEAD_MAX. */

@@ -177,21 +177,31 @@ void http_drain(struct http *http, void (*on_quiet)(void *), void *data)
     http_check_rest(http);
 }
 
-void http_stop(struct http *http, void (*on_drained)(void *), void *data)
+static void end(struct http *http, unsigned last_ms, void (*on_drained)(void *), void *data)
 {
-    uint64_t last_ms = uv_now(http->loop) + LAST_MS;
+    uint64_t at_ms = uv_now(http->loop) + last_ms;
     struct conn *conn;
 
     http->draining = http->stopped = true;
     http->on_rest = on_drained;
     http->on_rest_data = data;
-    listen_take_rest(http);
     listen_close_all(http);
     TAILQ_FOREACH(conn, &http->conns, all)
-    if (conn->state == CONN_IDLE && conn->deadline_ms > last_ms)
-        conn->deadline_ms = last_ms;
+    if (conn->state == CONN_IDLE && conn->deadline_ms > at_ms)
+        conn->deadline_ms = at_ms;
     http->tick_ms = TICK_MIN_MS;
     uv_timer_start(&http->tick, on_tick, 0, http->tick_ms);
+}
+
+void http_stop(struct http *http, void (*on_drained)(void *), void *data)
+{
+    listen_take_rest(http);
+    end(http, LAST_MS, on_drained, data);
+}
+
+void http_leave(struct http *http, void (*on_drained)(void *), void *data)
+{
+    end(http, LEAVE_MS, on_drained, data);
 }
 
 void http_counts(const struct http *http, unsigned *ret_open, unsigned *ret_in_hand)

@@ -11,6 +11,7 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <netinet/in.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -75,14 +76,26 @@ static void remove_dead_socket(const union address *address)
         unlink(address->un.sun_path);
 }
 
-static void add_url(int fd, const char *spec, struct buf *ret_url)
+static void add_path(const struct sockaddr_un *un, socklen_t size, struct buf *ret_url)
+{
+    size_t most = size - offsetof(struct sockaddr_un, sun_path);
+    bool abstract = most && !un->sun_path[0];
+    size_t n = abstract ? most - 1 : strnlen(un->sun_path, most);
+
+    buf_adds(ret_url, abstract ? "unix:@" : "unix:");
+    buf_add(ret_url, un->sun_path + abstract, n);
+}
+
+void listener_describe(int fd, struct buf *ret_url)
 {
     union address bound = { .v6 = { 0 } };
     socklen_t size = sizeof(bound);
     char host[INET6_ADDRSTRLEN];
 
-    if (getsockname(fd, &bound.any, &size) < 0 || bound.any.sa_family == AF_UNIX) {
-        buf_adds(ret_url, spec);
+    if (getsockname(fd, &bound.any, &size) < 0)
+        return;
+    if (bound.any.sa_family == AF_UNIX) {
+        add_path(&bound.un, size, ret_url);
         return;
     }
     if (bound.any.sa_family == AF_INET6) {
@@ -92,6 +105,18 @@ static void add_url(int fd, const char *spec, struct buf *ret_url)
     }
     inet_ntop(AF_INET, &bound.v4.sin_addr, host, sizeof(host));
     buf_addf(ret_url, "http://%s:%u", strcmp(host, "0.0.0.0") == 0 ? "127.0.0.1" : host, ntohs(bound.v4.sin_port));
+}
+
+bool listener_is_everywhere(int fd)
+{
+    union address bound = { .v6 = { 0 } };
+    socklen_t size = sizeof(bound);
+
+    if (getsockname(fd, &bound.any, &size) < 0)
+        return false;
+    if (bound.any.sa_family == AF_INET)
+        return bound.v4.sin_addr.s_addr == htonl(INADDR_ANY);
+    return bound.any.sa_family == AF_INET6 && IN6_IS_ADDR_UNSPECIFIED(&bound.v6.sin6_addr);
 }
 
 static int fail(struct buf *error, const char *spec, int err)
@@ -127,6 +152,6 @@ int listener_open(const char *spec, struct buf *ret_url, struct buf *error)
     umask(mask);
     if (failed < 0 || listen(fd, SOMAXCONN) < 0)
         return fail(error, spec, -errno);
-    add_url(fd, spec, ret_url);
+    listener_describe(fd, ret_url);
     return fd_steal(&fd);
 }

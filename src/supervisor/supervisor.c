@@ -10,6 +10,7 @@
 
 #include "cgroup.h"
 #include "ids.h"
+#include "inherit.h"
 #include "launch.h"
 #include "listener.h"
 #include "notify.h"
@@ -80,9 +81,11 @@ struct supervisor {
     struct child server;
     struct child courier;                       /* only where there is state */
     struct zygotes runtimes[WIRE_RUNTIMES_MAX]; /* server_conf.n_runtimes of them */
-    struct buf url, watch_url;
-    int listener_fd, watch_fd, signal_fd, state_fd, lock_fd;
-    bool listening, ready, stopping;
+    struct buf url, more_urls, watch_url;
+    int listener_fds[WIRE_LISTENERS_MAX];
+    int watch_fd, signal_fd, state_fd, lock_fd;
+    bool bound, watch_bound; /* by us, and not inherited: what it left in the file system is ours to remove */
+    bool ready, stopping;
     bool refused; /* this server has said that no box can be made: once is enough */
     struct notify notify;
     bool reloading, kept; /* the manager is still to be told that it is over; the last file was wrong */
@@ -351,8 +354,8 @@ static int start_server(struct supervisor *s, struct buf *error)
 {
     _cleanup_fd_ int theirs = -1;
     bool one_run = s->options->source_fd >= 0;
-    int fds[4] = { one_run ? s->options->source_fd : s->listener_fd };
-    unsigned n_fds = 1;
+    int fds[FD_PASS_MAX] = { s->options->source_fd };
+    unsigned n_fds = one_run ? 1 : s->server_conf.n_listeners;
     int err = make_pair(&s->server.sock, &theirs);
 
     if (err)
@@ -363,6 +366,8 @@ static int start_server(struct supervisor *s, struct buf *error)
     s->server.pid = pid;
     s->refused = s->server_behind = false;
     fcntl(s->server.sock, F_SETFL, O_NONBLOCK);
+    for (unsigned i = 0; i < n_fds && !one_run; i++)
+        fds[i] = s->listener_fds[i];
     if (s->server_conf.has_watch)
         fds[n_fds++] = s->watch_fd;
     if (s->server_conf.has_state) {
@@ -448,7 +453,10 @@ static void stop(struct supervisor *s, int status, int64_t grace_ms)
     }
     s->stopping = true;
     s->kill_at_us = now_us() + grace_ms * 1000;
-    fd_close(&s->listener_fd); /* the server's is the last copy: it answers who comes until it has nothing in hand */
+    /* The server's are the last copies, or somebody else's: it answers who comes until it has nothing in hand, or leaves
+     * them to the next one. */
+    for (unsigned i = 0; i < s->server_conf.n_listeners; i++)
+        fd_close(&s->listener_fds[i]);
     if (grace_ms && s->server.pid)
         fd_send(s->server.sock, &drain, sizeof(drain), NULL, 0);
 }
@@ -559,7 +567,8 @@ static void announce(const struct supervisor *s)
     int n = (int) s->url.len;
     bool local = strncmp(url, "unix:", 5) == 0;
 
-    printf("Hatchery %s is listening on %.*s\n", VERSION, n, url);
+    printf("Hatchery %s is listening on %.*s%.*s\n", VERSION, n, url, (int) s->more_urls.len,
+           s->more_urls.len ? s->more_urls.data : "");
     if (key)
         printf("API key (made for this start; set API_KEY to choose your own): %s\n", key);
     else
@@ -573,7 +582,10 @@ static void announce(const struct supervisor *s)
            local ? "--unix-socket " : "", local ? n - 5 : n, local ? url + 5 : url, local ? " http://localhost" : "",
            key ? key : "YOUR-KEY");
     fflush(stdout);
-    if (strncmp(s->conf->server_listen, "0.0.0.0:", 8) == 0 || strncmp(s->conf->server_listen, "[::]:", 5) == 0)
+    bool everywhere = false;
+    for (unsigned i = 0; i < s->server_conf.n_listeners; i++)
+        everywhere = everywhere || listener_is_everywhere(s->listener_fds[i]);
+    if (everywhere)
         log_warn("listening on all addresses of this machine, without TLS: whoever can reach it can send keys and "
                  "programs in the clear; put a proxy in front");
     warn_of_readable(s->conf->server_api_key_file, "server.api_key_file");
@@ -761,6 +773,8 @@ static void refill_server_conf(struct supervisor *s)
     w->cgroup_version = old.cgroup_version;
     w->landlock_abi = old.landlock_abi;
     w->metrics_here = old.metrics_here;
+    w->n_listeners = old.n_listeners;
+    w->inherited = old.inherited;
     w->has_watch = old.has_watch;
     w->has_state = old.has_state;
     fit_connections(w);
@@ -1066,23 +1080,69 @@ static int open_state(struct supervisor *s, struct buf *error)
     return err;
 }
 
+/* Those that were given to us are served as they are; else server.listen is bound. */
+static int open_listeners(struct supervisor *s, const struct inherited *given, struct buf *error)
+{
+    int fd = given->n ? given->fds[0] : listener_open(s->conf->server_listen, &s->url, error);
+
+    if (fd < 0)
+        return -1;
+    s->bound = !given->n;
+    s->listener_fds[0] = fd;
+    if (given->n)
+        listener_describe(fd, &s->url);
+    for (unsigned i = 1; i < given->n; i++) {
+        s->listener_fds[i] = given->fds[i];
+        buf_adds(&s->more_urls, ", ");
+        listener_describe(given->fds[i], &s->more_urls);
+    }
+    s->server_conf.inherited = given->n;
+    s->server_conf.n_listeners = given->n ? given->n : 1;
+    return 0;
+}
+
 /* The listener of those who watch, where they have one of their own. */
-static int open_watch(struct supervisor *s, struct buf *error)
+static int open_watch(struct supervisor *s, const struct inherited *given, struct buf *error)
 {
     const char *listen = s->conf->metrics_listen;
 
-    s->server_conf.metrics_here = !*listen;
-    if (!*listen || strcmp(listen, "none") == 0)
-        return 0;
-    s->watch_fd = listener_open(listen, &s->watch_url, error);
+    s->watch_fd = given->watch_fd;
+    s->server_conf.metrics_here = !*listen && s->watch_fd < 0;
+    if (s->watch_fd >= 0)
+        listener_describe(s->watch_fd, &s->watch_url);
+    else if (*listen && strcmp(listen, "none") != 0) {
+        s->watch_fd = listener_open(listen, &s->watch_url, error);
+        s->watch_bound = s->watch_fd >= 0;
+        if (s->watch_fd < 0)
+            return -1;
+    }
     s->server_conf.has_watch = s->watch_fd >= 0;
-    return s->watch_fd < 0 ? -1 : 0;
+    return 0;
+}
+
+/* What others gave us, and what we make for ourselves: sockets and state. */
+static int open_all(struct supervisor *s, struct buf *error)
+{
+    struct inherited given = { .watch_fd = -1 };
+    int err = s->options->managed ? notify_open(&s->notify, error) : 0;
+
+    if (!err && s->options->managed) {
+        err = inherit_listeners(&given, error);
+        inherit_forget();
+    }
+    if (!err)
+        err = launch_open(&s->files, s->conf->isolation_root, error);
+    if (err || s->options->source_fd >= 0)
+        return err;
+    err = open_state(s, error);
+    if (!err)
+        err = open_listeners(s, &given, error);
+    return err ? err : open_watch(s, &given, error);
 }
 
 static int prepare(struct supervisor *s)
 {
     struct buf error;
-    int err = 0;
 
     s->signal_fd = make_signal_fd(); /* before there is anything that a signal must not leave behind */
     if (s->signal_fd < 0 || raise_file_limit() < 0)
@@ -1091,19 +1151,7 @@ static int prepare(struct supervisor *s)
     if (fit_connections(&s->server_conf) < 0 || find_layers(s) < 0)
         return -1;
     buf_init(&error, 2048);
-    if (s->options->managed && notify_open(&s->notify, &error) < 0)
-        err = -1;
-    else if (launch_open(&s->files, s->conf->isolation_root, &error) < 0)
-        err = -1;
-    else if (s->options->source_fd < 0) {
-        err = open_state(s, &error);
-        if (!err)
-            s->listener_fd = listener_open(s->conf->server_listen, &s->url, &error);
-        err = s->listener_fd < 0 ? -1 : 0;
-        s->listening = !err;
-        if (!err)
-            err = open_watch(s, &error);
-    }
+    int err = open_all(s, &error);
     if (err && error.len) {
         buf_addc(&error, '\0');
         refuse(error.data);
@@ -1130,7 +1178,7 @@ int supervisor_run(const struct supervisor_options *options)
                             .require = options->require ? options->require : &own,
                             .server = { .name = "server", .sock = -1 },
                             .courier = { .name = "courier", .sock = -1 },
-                            .listener_fd = -1,
+                            .listener_fds = { -1, -1, -1, -1 },
                             .watch_fd = -1,
                             .signal_fd = -1,
                             .notify = { .fd = -1 },
@@ -1141,6 +1189,7 @@ int supervisor_run(const struct supervisor_options *options)
         for (int k = 0; k < 2; k++)
             s.runtimes[i].children[k] = (struct child){ .name = "zygote", .sock = -1, .runtime = i };
     buf_init(&s.url, 256);
+    buf_init(&s.more_urls, 1024);
     buf_init(&s.watch_url, 256);
     log_init("supervisor", log_format_of(s.conf), (enum log_level) log_level_of(s.conf, options));
     s.exit_status = EXIT_FAILURE;
@@ -1154,13 +1203,14 @@ int supervisor_run(const struct supervisor_options *options)
     cgroups_free(s.cgroups);
     watch_free(s.watch);
     s.conf = options->conf;
-    if (s.listening && strncmp(s.conf->server_listen, "unix:", 5) == 0)
+    if (s.bound && strncmp(s.conf->server_listen, "unix:", 5) == 0)
         unlink(s.conf->server_listen + 5);
-    if (s.watch_fd >= 0 && strncmp(s.conf->metrics_listen, "unix:", 5) == 0)
+    if (s.watch_bound && strncmp(s.conf->metrics_listen, "unix:", 5) == 0)
         unlink(s.conf->metrics_listen + 5);
     fd_close(&s.watch_fd);
     notify_close(&s.notify);
     buf_free(&s.url);
+    buf_free(&s.more_urls);
     buf_free(&s.watch_url);
     return s.exit_status;
 }
