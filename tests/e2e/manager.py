@@ -65,3 +65,21 @@ class Notified:
 
     def close(self):
         self.socket.close()
+
+
+def give(server, sockets, names=None):
+    """Have @server, which is not started yet, find these sockets."""
+    server.command, server.pass_fds = executed(server.command, sockets)
+    server.env.update(LISTEN_FDS=str(len(sockets)), LISTEN_PID="self")
+    if names is not None:
+        server.env["LISTEN_FDNAMES"] = ":".join(names)
+
+
+def restart(server):
+    """SIGTERM, and as soon as it has ended the next one, as `systemctl restart` does."""
+    server.process.terminate()
+    status = server.process.wait(40)
+    server.process.stdout.close()
+    server.announcement = ""
+    server.start()
+    return status

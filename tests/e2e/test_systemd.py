@@ -1,17 +1,23 @@
 # SPDX-License-Identifier: Apache-2.0
 """As a service of systemd's, with a manager of the tests' own (manager.py)."""
+import http.client
+import json
 import os
 import pathlib
 import signal
 import socket
 import subprocess
+import threading
 import time
 
 import pytest
 
-from manager import Notified, executed
+from manager import Notified, executed, give, restart
 from raw import Raw, post
-from service import HATCHERY, environment, hatchery, wait_for
+from receiver import HOOKS
+from service import EXECUTE, HATCHERY, KEY, UnixConnection, children, environment, hatchery, wait_for
+
+RESTARTS = int(os.environ.get("RESTARTS", "3"))
 
 
 @pytest.fixture(params=["path", "abstract"])
@@ -113,3 +119,255 @@ def test_what_is_wrong_is_an_error_in_the_journal(tmp_path):
         subprocess.run([HATCHERY, "serve", "--listen", "nowhere"], stderr=log, timeout=30,
                        env=environment(JOURNAL_STREAM=f"{stat.st_dev}:{stat.st_ino}", API_KEY="k"))
     assert (tmp_path / "log").read_text().startswith("<3>hatchery: command line: server.listen")
+
+
+# --- socket activation ---
+
+
+@pytest.fixture
+def listening():
+    """Makes listening sockets that are the manager's."""
+    made = []
+
+    def listen(path=None, kind=socket.SOCK_STREAM, backlog=4096):
+        made.append(socket.socket(socket.AF_UNIX if path else socket.AF_INET, kind))
+        made[-1].bind(str(path) if path else ("127.0.0.1", 0))
+        if backlog:
+            made[-1].listen(backlog)
+        return made[-1]
+
+    yield listen
+    for sock in made:
+        sock.close()
+
+
+def test_sockets_that_are_given_are_served(make_server, listening, tmp_path):
+    path = tmp_path / "socket"
+    tcp, unix, metrics = listening(), listening(path), listening()
+    server = make_server(start=False, listen="127.0.0.1:1", env={"HATCHERY_METRICS_LISTEN": "none"})
+    give(server, (tcp, unix, metrics), ("hatchery.socket", "local", "metrics"))
+    server.start()
+    assert server.port == tcp.getsockname()[1], "and nothing was bound"
+    assert f"unix:{path}" in server.announcement
+    assert server.run("return 1").response["result"] == 1
+    assert server.request("GET", "/healthz", connection=UnixConnection(str(path), 20)).status == 200
+    with socket.create_connection(metrics.getsockname()) as raw:
+        raw.sendall(b"GET /metrics HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n")
+        assert raw.recv(15) == b"HTTP/1.1 200 OK"
+    for sock in (tcp, unix, metrics):
+        assert below_with(server, sock) == [server.child("server")], "no other process below has it"
+    os.kill(server.child("server"), signal.SIGKILL)  # its successor is given them, too
+    server.logged("restarting", process="server")
+    with socket.create_connection(tcp.getsockname()) as raw:
+        raw.sendall(b"GET /healthz HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n")
+        assert raw.recv(15) == b"HTTP/1.1 200 OK", "who connects meanwhile waits"
+    server.stop()
+    assert path.exists(), "it is the manager's"
+
+
+def below_with(server, sock):
+    """The processes below the supervisor that have @sock."""
+    inode = f"socket:[{os.fstat(sock.fileno()).st_ino}]"
+    found = []
+    for pid in children(server.pid):
+        try:
+            if any(os.readlink(fd) == inode for fd in pathlib.Path(f"/proc/{pid}/fd").iterdir()):
+                found.append(pid)
+        except OSError:  # it or its descriptor is gone
+            pass
+    return found
+
+
+def test_what_is_given_to_another_process_is_nothing(make_server, listening):
+    tcp = listening()
+    server = make_server(start=False)
+    give(server, (tcp,))
+    server.env["LISTEN_PID"] = "1"
+    server.start()
+    assert server.port != tcp.getsockname()[1]
+
+
+def tried(verb, sockets, *arguments, **env):
+    command, fds = executed([HATCHERY, verb, *arguments], sockets)
+    env = environment(**{"API_KEY": "k", "LISTEN_PID": "self", "LISTEN_FDS": str(len(sockets)), **env})
+    return subprocess.run(command, env=env, pass_fds=fds, capture_output=True, text=True, timeout=60)
+
+
+@pytest.mark.parametrize("make, words", [
+    (lambda listen: [listen(backlog=0)], "3 (unknown) does not listen"),
+    (lambda listen: [listen(kind=socket.SOCK_DGRAM, backlog=0)], "3 (unknown) is not a stream socket"),
+    (lambda listen: [listen(), open("/dev/null")], "4 (unknown) is not a socket"),
+    (lambda listen: [listen() for _ in range(5)], "7 (unknown) is one too many"),
+])
+def test_what_can_not_be_served(listening, make, words):
+    sockets = make(listening)
+    for verb in ("serve", "check-config"):
+        done = tried(verb, sockets, HATCHERY_SERVER_STATE="none")
+        assert (done.returncode, done.stdout) == (1, "") and f"LISTEN_FDS: descriptor {words}" in done.stderr, done
+
+
+@pytest.mark.parametrize("env, words", [
+    ({"LISTEN_FDS": "many"}, "many is not a number"), ({"LISTEN_FDS": "3"}, "5 (unknown) is not open"),
+    ({"LISTEN_FDNAMES": "metrics:metrics"}, "4 (metrics) is the second")])
+def test_variables_that_are_wrong(listening, env, words):
+    done = tried("check-config", [listening(), listening()], **env)
+    assert done.returncode == 1 and "LISTEN_FDS: " in done.stderr and words in done.stderr, done
+
+
+def test_they_are_named_before_a_start(listening):
+    tcp, metrics = listening(), listening()
+    url, other = (f"http://127.0.0.1:{sock.getsockname()[1]}" for sock in (tcp, metrics))
+    words = f"given it to us: {url}; instead of metrics.listen: {other}"
+    assert words in tried("check-config", [tcp, metrics], LISTEN_FDNAMES="x:metrics").stdout
+    assert words in tried("doctor", [tcp, metrics], LISTEN_FDNAMES="x:metrics").stdout
+
+
+class Clients:
+    """Send requests as fast as they are answered, from @n threads: over a new connection each, or over one as long as
+    the server keeps it.  Whatever is not the right answer is in @failed."""
+
+    def __init__(self, address, n, keep):
+        self.address, self.keep, self.stop = address, keep, threading.Event()
+        self.failed, self.done, self.longest = [], 0, 0.0
+        self.threads = [threading.Thread(target=self.work, args=(i,)) for i in range(n)]
+        for thread in self.threads:
+            thread.start()
+
+    def work(self, number):
+        connection, i = None, 0
+        while not self.stop.is_set():
+            i += 1
+            body = json.dumps({"code": f"return '{number}-{i}'"})
+            headers = {"x-api-key": KEY, "content-type": "application/json"}
+            begin = time.monotonic()
+            try:
+                if not connection:
+                    connection = http.client.HTTPConnection(*self.address, timeout=60)
+                connection.request("POST", EXECUTE, body, headers if self.keep else {**headers, "connection": "close"})
+                answer = connection.getresponse()
+                reply = json.loads(answer.read())
+                if answer.status != 200 or reply["response"]["result"] != f"{number}-{i}":
+                    self.failed.append((answer.status, reply))
+                if answer.will_close or not self.keep:
+                    connection.close()
+                    connection = None
+            except (OSError, http.client.HTTPException) as error:
+                self.failed.append(repr(error))
+                connection = None
+            self.done += 1
+            self.longest = max(self.longest, time.monotonic() - begin)
+        if connection:
+            connection.close()
+
+    def end(self):
+        self.stop.set()
+        for thread in self.threads:
+            thread.join(70)
+        return self.failed
+
+
+def test_a_restart_under_load_fails_no_request(make_server, listening):
+    tcp = listening()
+    server = make_server(start=False, config="[server]\ndrain_delay = 5s\n")
+    give(server, (tcp,), ("hatchery.socket",))
+    server.start()
+    clients = Clients(tcp.getsockname(), 16, keep=False), Clients(tcp.getsockname(), 4, keep=True)
+    try:
+        for _ in range(RESTARTS):
+            before = clients[0].done, clients[1].done
+            wait_for(lambda: clients[0].done > before[0] + 200 and clients[1].done > before[1] + 40, 60, "requests")
+            begin = time.monotonic()
+            assert restart(server) == 0
+            assert time.monotonic() - begin < 20
+    finally:
+        failed = [client.end() for client in clients]
+    assert failed == [[], []], failed
+    print(f"{clients[0].done} + {clients[1].done} requests; the longest waited {max(c.longest for c in clients):.2f} s")
+    starts = server.log("stopped: all requests in hand are answered")
+    assert len(starts) == RESTARTS
+
+
+def test_who_was_accepted_and_has_not_spoken_is_answered(make_server, listening):
+    """And one who connects afterwards is for the next server."""
+    tcp = listening()
+    server = make_server(start=False)
+    give(server, (tcp,))
+    server.start()
+    request = b"GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n"
+    with Raw(server, post("import subprocess; subprocess.run(['sleep', '1']); return 'done'")) as raw, server.socket() as early:
+        wait_for(lambda: server.below("sleep"), 20)
+        wait_for(lambda: below_with_connections(server, early), 10)
+        server.process.terminate()
+        server.logged("stopping")
+        with server.socket() as late:
+            late.sendall(request)
+            late.settimeout(0.3)
+            with pytest.raises(TimeoutError):
+                late.recv(1)
+            early.sendall(request)
+            reply = early.recv(4096)
+            assert reply.startswith(b"HTTP/1.1 200") and b"connection: close" in reply.lower()
+            assert raw.reply().response["result"] == "done"
+            assert server.process.wait(20) == 0
+            late.setblocking(False)
+            with pytest.raises(BlockingIOError):
+                late.recv(1)
+            server.process.stdout.close()
+            server.announcement = ""
+            server.start()
+            late.settimeout(20)
+            assert late.recv(15) == b"HTTP/1.1 200 OK"
+
+
+def below_with_connections(server, sock):
+    """Has the server accepted the connection whose other end @sock is?"""
+    port = f":{sock.getsockname()[1]:04X}"
+    rows = [line.split() for line in open(f"/proc/{server.child('server')}/net/tcp")][1:]
+    inodes = [row[9] for row in rows if row[2].endswith(port) and row[9] != "0"]
+    fds = pathlib.Path(f"/proc/{server.child('server')}/fd")
+    return any(os.readlink(fd) in [f"socket:[{inode}]" for inode in inodes] for fd in fds.iterdir())
+
+
+def test_no_accepted_job_is_lost_over_restarts(make_server, receiver):
+    """Without the manager's sockets: clients are refused meanwhile, but a 202 is a promise."""
+    env = {**HOOKS, "HATCHERY_SERVER_DRAIN_TIMEOUT": "5s"}
+    server = make_server(env=env, listen=f"127.0.0.1:{free_port()}")
+    stop, accepted, wrong = threading.Event(), [], []
+
+    def submit(number):
+        n = 0
+        while not stop.is_set():
+            n += 1
+            path = f"ok/restart-{number}-{n}"
+            try:
+                reply = server.run(f"return {n}", webhook_url=receiver.url(path))
+                if reply.status == 202:
+                    accepted.append(path)
+                elif reply.status != 503:
+                    wrong.append(reply)
+            except (OSError, http.client.HTTPException):
+                pass  # refused, or no reply: nothing was promised
+            except AssertionError as error:
+                wrong.append(error)
+            time.sleep(0.005)
+
+    threads = [threading.Thread(target=submit, args=(i,)) for i in range(3)]
+    for thread in threads:
+        thread.start()
+    try:
+        for _ in range(RESTARTS):
+            before = len(accepted)
+            wait_for(lambda: len(accepted) > before + 50, 60, "accepted jobs")
+            assert restart(server) == 0
+    finally:
+        stop.set()
+        for thread in threads:
+            thread.join(70)
+    assert wrong == []
+    wait_for(lambda: {delivery.path[1:] for delivery in receiver.got} >= set(accepted), 60, "every job's webhook")
+
+
+def free_port():
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        return sock.getsockname()[1]
