@@ -82,6 +82,17 @@ static void on_answer(void *data, const struct store_answer *answer)
     free(q);
 }
 
+static void list_jobs(struct store_query *query, struct question *q)
+{
+    struct store *store = q->api->store;
+    int64_t *waiting;
+
+    query->n_waiting = backlog_list_waiting(q->api->backlog, &waiting);
+    query->waiting = waiting;
+    store->ops->list(store, query, on_answer, q);
+    free(waiting);
+}
+
 static bool check_id(struct request *req, const char *id, size_t len)
 {
     unsigned char bytes[UUID_BYTES];
@@ -152,6 +163,18 @@ static void add_delivery(struct buf *out, const struct store_record *r)
     buf_addf(out, ", \"delivery\": \"%s\"", delivery_word(r));
 }
 
+/* Leased, but not given to a box yet: to whoever asks it is queued. */
+static struct store_record as_shown(const struct api *api, const struct store_record *r)
+{
+    struct store_record shown = *r;
+
+    if (r->state == STORE_RUNNING && backlog_waits(api->backlog, r->id, &shown.started_us)) {
+        shown.state = STORE_QUEUED;
+        shown.attempt--;
+    }
+    return shown;
+}
+
 /* How often it was given to a box: the claim that buried a dead one was none, and a run that its caller waited for
  * needed no claim. */
 static int begun(const struct store_record *r)
@@ -161,14 +184,12 @@ static int begun(const struct store_record *r)
     return r->attempt ? r->attempt : r->started_us != 0;
 }
 
-static void add_job(struct buf *out, const struct api *api, const struct store_record *r)
+static void add_job(struct buf *out, const struct store_record *r)
 {
-    int64_t started_us = r->state == STORE_RUNNING ? backlog_started_us(api->backlog, r->id) : r->started_us;
-
     buf_addf(out, "{\"job_id\": \"%s\", \"state\": \"%s\"", r->id, store_state_word(r->state));
     add_text(out, "id", r->client_id);
     add_time(out, "created_at", r->created_us);
-    add_time(out, "started_at", started_us);
+    add_time(out, "started_at", r->started_us);
     add_time(out, "finished_at", r->over_us);
     buf_addf(out, ", \"attempts\": %d, \"timeout\": %lld, \"code\": ", begun(r), (long long) r->timeout_ms / 1000);
     if (r->status)
@@ -187,13 +208,13 @@ static const char *nca_word(enum store_state state)
 
 static void answer_status(struct question *q, const struct store_answer *answer)
 {
-    const struct store_record *r = &answer->records[0];
+    const struct store_record *r = &answer->records[0], shown = as_shown(q->api, r);
     struct buf out;
 
     buf_init(&out, SIZE_MAX / 2);
     buf_addf(&out,
              "{\"job_id\": \"%s\", \"job_status\": \"%s\", \"queue_id\": %lld, \"process_id\": %d, \"response\": ",
-             r->id, nca_word(r->state), (long long) q->api->envelope.queue_id, (int) getpid());
+             r->id, nca_word(shown.state), (long long) q->api->envelope.queue_id, (int) getpid());
     if (r->body.p)
         buf_add(&out, r->body.p, r->body.n);
     else
@@ -280,10 +301,10 @@ void api_jobs_status(struct request *req, void *data)
     if ((since && !json_is_integer(since)) || seconds < 1 || seconds > SINCE_MAX_S)
         reply_error(req, 400, "since_seconds: must be an integer from 1 to 31536000", 0);
     else {
-        const struct store_query query = { .tenant = key->file.name,
-                                           .since_us = wall_us() - seconds * 1000000LL,
-                                           .limit = STATUS_MAX };
-        api->store->ops->list(api->store, &query, on_answer, ask(req, api, key, NULL, answer_statuses));
+        struct store_query query = { .tenant = key->file.name,
+                                     .since_us = wall_us() - seconds * 1000000LL,
+                                     .limit = STATUS_MAX };
+        list_jobs(&query, ask(req, api, key, NULL, answer_statuses));
     }
     json_decref(body);
 }
@@ -341,7 +362,8 @@ static void answer_list(struct question *q, const struct store_answer *answer)
     buf_adds(&out, "{\"jobs\": [");
     for (unsigned i = 0; i < answer->n; i++) {
         buf_adds(&out, i ? ", " : "");
-        add_job(&out, q->api, &answer->records[i]);
+        const struct store_record shown = as_shown(q->api, &answer->records[i]);
+        add_job(&out, &shown);
         buf_addc(&out, '}');
     }
     buf_adds(&out, "], \"next_cursor\": ");
@@ -396,18 +418,18 @@ void api_jobs_list(struct request *req, void *data)
         reply_error(req, 400, error, 0);
         return;
     }
-    api->store->ops->list(api->store, &query, on_answer, q);
+    list_jobs(&query, q);
 }
 
 /* --- GET /v1/jobs/{id} --- */
 
 static void answer_job(struct question *q, const struct store_answer *answer)
 {
-    const struct store_record *r = &answer->records[0];
+    const struct store_record *r = &answer->records[0], shown = as_shown(q->api, r);
     struct buf out;
 
     buf_init(&out, SIZE_MAX / 2);
-    add_job(&out, q->api, r);
+    add_job(&out, &shown);
     add_delivery(&out, r);
     buf_adds(&out, ", \"reply\": ");
     if (r->body.p)

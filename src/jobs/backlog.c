@@ -272,7 +272,11 @@ static void on_job_done(struct job *job, const struct outcome *outcome)
         give_back(lease, true);
         return;
     }
-    begin_end(lease, status == 200 ? STORE_DONE : STORE_FAILED, status);
+    begin_end(lease,
+              outcome->kind == OUTCOME_CANCELLED ? STORE_CANCELLED
+              : status == 200                    ? STORE_DONE
+                                                 : STORE_FAILED,
+              status);
     outcome_add_json(outcome, outcome->limits, &lease->body);
     end_end(lease);
     leave_pool(lease);
@@ -322,7 +326,7 @@ static void start(struct backlog *b, const struct store_record *r)
     b->n_leases++;
     b->n_pooled++;
     b->alone = b->alone || r->attempt > 1;
-    if (r->attempt > LOSSES_MAX)
+    if (r->attempt > LOSSES_MAX * (1 + r->requeues))
         bury(lease);
     else if (pool_run(b->conf.pool, &lease->job) < 0)
         give_back(lease, false);
@@ -497,14 +501,38 @@ int64_t backlog_queued(const struct backlog *b)
     return b->queued;
 }
 
-int64_t backlog_started_us(const struct backlog *b, const char *id)
+/* No box has had it under this lease, and none will any more where it is being given back. */
+static bool has_not_begun(const struct lease *lease)
+{
+    return lease->state == LEASE_POOLED ? !lease->job.run : lease->released && !lease->job.started_us;
+}
+
+bool backlog_waits(const struct backlog *b, const char *id, int64_t *ret_started_us)
 {
     const struct lease *lease;
 
+    *ret_started_us = 0;
     LIST_FOREACH(lease, &b->leases, link)
-    if (strcmp(lease->job.id, id) == 0)
-        return lease->job.started_us ? wall_us() - (now_us() - lease->job.started_us) : 0;
-    return 0;
+    {
+        if (strcmp(lease->job.id, id) != 0)
+            continue;
+        if (has_not_begun(lease))
+            return true;
+        *ret_started_us = lease->job.started_us ? wall_us() - (now_us() - lease->job.started_us) : 0;
+    }
+    return false;
+}
+
+unsigned backlog_list_waiting(const struct backlog *b, int64_t **ret_seqs)
+{
+    const struct lease *lease;
+    unsigned n = 0;
+
+    *ret_seqs = xcalloc(b->n_leases + 1, sizeof(**ret_seqs));
+    LIST_FOREACH(lease, &b->leases, link)
+    if (has_not_begun(lease))
+        (*ret_seqs)[n++] = lease->fence.seq;
+    return n;
 }
 
 /* --- cancelling --- */
@@ -532,8 +560,6 @@ static void cancel_over(struct cancel *c, int err)
     check_idle(b);
 }
 
-static const char cancelled[] = "The run was cancelled";
-
 static void on_queued_cancelled(void *data, const struct store_answer *answer)
 {
     struct cancel *c = data;
@@ -552,30 +578,48 @@ static void on_queued_cancelled(void *data, const struct store_answer *answer)
     cancel_over(c, answer->err);
 }
 
-static void on_found(void *data, const struct store_answer *answer)
+static void cancel_queued(struct cancel *c, struct store_bytes client_id, int64_t created_us)
 {
-    struct cancel *c = data;
     struct backlog *b = c->backlog;
-    const struct store_record *r = answer->records;
-    int64_t now = wall_us();
+    int64_t now = wall_us(), waited_us = now > created_us ? now - created_us : 0;
 
-    b->asked--;
-    if (answer->err || r->state > STORE_RUNNING) {
-        cancel_over(c, answer->err ? answer->err : -EALREADY);
-        return;
-    }
     buf_free(&c->body);
     buf_init(&c->body, SIZE_MAX / 2);
-    envelope_begin(&c->body, 400, r->client_id, r->id);
-    envelope_add_error(&c->body, cancelled, "cancelled");
+    envelope_begin(&c->body, 400, client_id, c->id);
+    envelope_add_error(&c->body, "The run was cancelled", "cancelled");
     buf_adds(&c->body, ", \"stdout\": \"\", \"stderr\": \"\", \"exit_code\": 137, ");
-    envelope_add(&c->body, b->conf.envelope, 0, now - r->created_us, now - r->created_us, b->queued);
+    envelope_add(&c->body, b->conf.envelope, 0, waited_us, waited_us, b->queued);
     buf_addc(&c->body, '}');
     const struct store_end end = {
         .state = STORE_CANCELLED, .status = 400, .over_us = now, .body = { c->body.data, c->body.len }
     };
     b->asked++;
     ops(b)->cancel(b->conf.store, c->tenant, c->id, &end, on_queued_cancelled, c);
+}
+
+static void on_found(void *data, const struct store_answer *answer)
+{
+    struct cancel *c = data;
+    const struct store_record *r = answer->records;
+
+    c->backlog->asked--;
+    if (answer->err || r->state > STORE_RUNNING)
+        cancel_over(c, answer->err ? answer->err : -EALREADY);
+    else
+        cancel_queued(c, r->client_id, r->created_us);
+}
+
+/* It is given back first: then it was never claimed.  Nothing comes between the two. */
+static void cancel_unbegun(struct cancel *c, struct lease *lease)
+{
+    struct backlog *b = c->backlog;
+
+    pool_cancel(b->conf.pool, &lease->job);
+    lease->released = true;
+    b->n_pooled--;
+    post_end(lease);
+    cancel_queued(c, lease->client_id, lease->created_us);
+    claim_more(b);
 }
 
 static struct lease *find_lease(const struct backlog *b, const char *tenant, const char *id)
@@ -599,21 +643,17 @@ static void try_cancel(struct cancel *c)
     struct lease *lease = find_lease(b, c->tenant, c->id);
 
     c->tries++;
-    if (!lease) {
+    if (!lease || lease->released) {
         b->asked++;
         ops(b)->get(b->conf.store, c->tenant, c->id, on_found, c);
     } else if (lease->state != LEASE_POOLED)
         cancel_over(c, -EALREADY);
+    else if (!lease->job.run)
+        cancel_unbegun(c, lease);
     else {
-        if (!lease->job.run)
-            metric_add(METRIC_RUNS, 1, METRIC_ASYNC, METRIC_ENDED_CANCELLED, 0);
-        pool_cancel(b->conf.pool, &lease->job);
-        if (!lease->job.ended_us)
-            lease->job.ended_us = now_us();
-        end_with_error(lease, STORE_CANCELLED, 400, cancelled, "cancelled");
         lease->on_cancelled = on_lease_cancelled;
         lease->on_cancelled_data = c;
-        leave_pool(lease);
+        pool_stop(b->conf.pool, &lease->job);
     }
 }
 

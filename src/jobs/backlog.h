@@ -51,8 +51,12 @@ void backlog_history(struct backlog *backlog, const struct store_record *record)
 /* Jobs that wait in the store. */
 int64_t backlog_queued(const struct backlog *backlog);
 
-/* When the job @id, which runs, began, by the wall clock; 0: it waits for its box, or is not ours. */
-int64_t backlog_started_us(const struct backlog *backlog, const char *id);
+/* Has the job @id, which the store calls running, not been given to a box yet?  Where it has: when, by the wall clock;
+ * 0: it is not ours. */
+bool backlog_waits(const struct backlog *backlog, const char *id, int64_t *ret_started_us);
+
+/* Those of which this is so, for struct store_query; the caller frees them. */
+unsigned backlog_list_waiting(const struct backlog *backlog, int64_t **ret_seqs);
 
 /* Start no more jobs, give back those that have not begun; @on_idle when the others are over and on disk. */
 void backlog_drain(struct backlog *backlog, void (*on_idle)(void *data), void *data);

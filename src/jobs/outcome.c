@@ -190,6 +190,7 @@ static void add_own_words(const struct outcome *outcome, const struct wire_limit
         buf_addf(out, "Killed by signal %d (SIG%s)", outcome->signal, name ? name : "?");
         break;
     }
+    case OUTCOME_CANCELLED: buf_adds(out, "The run was cancelled"); break;
     case OUTCOME_INTERNAL:
         buf_adds(
             out,

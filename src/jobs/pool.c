@@ -491,6 +491,12 @@ void pool_cancel(struct pool *pool, struct job *job)
     refill(rt);
 }
 
+void pool_stop(struct pool *pool, struct job *job)
+{
+    (void) pool;
+    run_stop(job->run);
+}
+
 void pool_usage(struct pool *pool, const struct wire_msg *msg)
 {
     if (msg->slot < pool->conf->n_slots && pool->runs[msg->slot].serial == msg->serial)

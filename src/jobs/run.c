@@ -397,6 +397,12 @@ void run_out_of_memory(struct run *run)
     end(run);
 }
 
+void run_stop(struct run *run)
+{
+    cut_short(run, OUTCOME_CANCELLED);
+    end(run);
+}
+
 static void on_deadline(uv_timer_t *timer)
 {
     struct run *run = timer->data;

@@ -103,6 +103,9 @@ void run_release(struct run *run);
 /* As run_release() while a job is in it, which the log will call cancelled. */
 void run_cancel(struct run *run);
 
+/* End the run that is in it now: on_outcome with OUTCOME_CANCELLED and what was printed so far. */
+void run_stop(struct run *run);
+
 /* Log a run that has ended and whose usage nobody will tell any more. */
 void run_log_last(struct run *run);
 

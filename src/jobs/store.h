@@ -88,6 +88,8 @@ struct store_query {
     int64_t since_us;   /* created at or after; 0: all */
     int64_t before_seq; /* older than this; 0: from the newest */
     unsigned limit;
+    unsigned n_waiting; /* leased jobs that have not begun: they count, and are answered, as queued and never claimed */
+    const int64_t *waiting;
 };
 
 /* Hosts that have deliveries under way. */
@@ -164,7 +166,7 @@ struct store_ops {
     void (*get)(struct store *, const char *tenant, const char *id, store_done *, void *);
     /* End a queued job as @end says.  -ENOENT, -EBUSY (it runs: its owner has to), -EALREADY (it is over). */
     void (*cancel)(struct store *, const char *tenant, const char *id, const struct store_end *, store_done *, void *);
-    /* Queue a dead job again, as one that was lost once: it will run alone.  Its reply is forgotten, and the delivery of
+    /* Queue a dead job again: it will run alone, and its attempts go on counting.  Its reply is forgotten, and the delivery of
      * that.  -ENOENT; -ENOTRECOVERABLE: it isn't dead; -EBUSY: it is being delivered; -ENODATA: its program is no more;
      * -EAGAIN: @max_queued reached. */
     void (*requeue)(struct store *, const char *tenant, const char *id, int64_t max_queued, store_done *, void *);

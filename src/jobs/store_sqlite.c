@@ -471,6 +471,10 @@ static void list(struct store *store, const struct store_query *query, store_don
 
     op->query = *query;
     op->query.tenant = op_string(op, query->tenant);
+    int64_t *waiting = op_alloc(op, query->n_waiting * sizeof(*waiting));
+    if (query->n_waiting)
+        memcpy(waiting, query->waiting, query->n_waiting * sizeof(*waiting));
+    op->query.waiting = waiting;
     post(&of(store)->reader, op);
 }
 

@@ -96,26 +96,43 @@ static int apply_get(struct db *db, struct op *op)
     return record->has_delivery ? read_attempts(db, op, record->seq) : 0;
 }
 
+/* What a lease that has not begun hides: the job waits. */
+static void show_waiting(const struct store_query *q, struct store_record *record)
+{
+    for (unsigned i = 0; i < q->n_waiting && record->state == STORE_RUNNING; i++)
+        if (q->waiting[i] == record->seq) {
+            record->state = STORE_QUEUED;
+            record->attempt--;
+        }
+}
+
 static int apply_list(struct db *db, struct op *op)
 {
     const struct store_query *q = &op->query;
     unsigned limit = q->limit < LIST_MAX ? q->limit : LIST_MAX;
     struct store_record *records = op_alloc(op, (limit + 1) * sizeof(*records));
     sqlite3_stmt *s = db_statement(db, SQL_LIST);
-    int r;
+    unsigned states = q->states ? q->states : ~0U, among = states;
+    int r = 0;
 
+    if (states & 1U << STORE_QUEUED)
+        among |= 1U << STORE_RUNNING;
     db_bind_string(s, 1, q->tenant);
     sqlite3_bind_int64(s, 2, q->before_seq ? q->before_seq : INT64_MAX);
     sqlite3_bind_int64(s, 3, q->since_us);
-    sqlite3_bind_int64(s, 4, q->states ? q->states : ~0U);
-    sqlite3_bind_int64(s, 5, (int64_t) limit + 1);
-    while ((r = db_step(s)) > 0)
-        record_from_row(op, s, &records[op->answer.n++]);
+    sqlite3_bind_int64(s, 4, among);
+    while (op->answer.n <= limit && (r = db_step(s)) > 0) {
+        struct store_record *record = &records[op->answer.n];
+        record_from_row(op, s, record);
+        show_waiting(q, record);
+        op->answer.n += states >> record->state & 1;
+    }
+    sqlite3_reset(s);
     op->answer.records = records;
     op->answer.more = op->answer.n > limit;
     if (op->answer.more)
         op->answer.n = limit;
-    return r;
+    return r < 0 ? r : 0;
 }
 
 void reader_apply(struct db *db, struct op *op)

@@ -75,6 +75,7 @@ def test_the_queue_has_a_limit(make_server, receiver):
     assert len(listed) == len(statuses) - len(full)
     begun = [entry for entry in listed if entry["started_at"]]
     assert len(begun) == 1 and begun[0]["state"] == "running" and begun[0]["finished_at"] is None
+    assert all((entry["state"], entry["attempts"]) == ("queued", 0) for entry in listed if entry not in begun)
     # Whoever waits, in the store or for the next box, is counted; a claim on its way between the two may hide one.
     assert 2 <= len(listed) - 1 <= 4
 
@@ -167,6 +168,7 @@ def test_a_dead_job_is_queued_again_by_hand(make_server, receiver):
     assert reply["response"]["result"] == "at last" and reply["job_id"] == job_id
     assert first.headers["webhook-id"] != second.headers["webhook-id"], "receivers drop what they have had"
     assert job(service, job_id)["state"] == "done" and service.request("POST", path).status == 409
+    assert job(service, job_id)["attempts"] == 4, "the three that were lost, and this one"
 
 
 @pytest.mark.parametrize("job_id, status", [("01a20dd0-d7be-7fdd-b408-489266bfe471", 404), ("..%2fx", 400), ("x", 400)])

@@ -547,6 +547,41 @@ static void test_list_pages(void **state)
     assert_int_equal(ASK(list, &query)->n, 2);
 }
 
+/* Leases that have not begun are answered as if they had never been claimed. */
+static void test_list_waiting(void **state)
+{
+    struct test *t = *state;
+    struct store_query query = { .tenant = "k", .limit = 10, .states = 1U << STORE_QUEUED };
+    int64_t waiting[2];
+
+    enqueue_many(t, "k", 5);
+    claim(t, 3, true);
+    for (int i = 0; i < 2; i++)
+        waiting[i] = t->seen.records[i + 1].lease.seq;
+    assert_int_equal(ASK(list, &query)->n, 2);
+    query.waiting = waiting;
+    query.n_waiting = 2;
+    assert_int_equal(ASK(list, &query)->n, 4);
+    for (unsigned i = 0; i < 4; i++) {
+        assert_int_equal(t->seen.records[i].state, STORE_QUEUED);
+        assert_int_equal(t->seen.records[i].lease.attempt, 0);
+    }
+    query.limit = 3;
+    assert_int_equal(ASK(list, &query)->n, 3);
+    assert_true(t->seen.more);
+    query.before_seq = t->seen.records[2].lease.seq;
+    assert_int_equal(ASK(list, &query)->n, 1);
+    assert_false(t->seen.more);
+    assert_int_equal(t->seen.records[0].lease.seq, waiting[0]);
+    query = (struct store_query){
+        .tenant = "k", .limit = 10, .states = 1U << STORE_RUNNING, .n_waiting = 2, .waiting = waiting
+    };
+    assert_int_equal(ASK(list, &query)->n, 1);
+    assert_int_equal(t->seen.records[0].lease.attempt, 1);
+    query.states = 0;
+    assert_int_equal(ASK(list, &query)->n, 5);
+}
+
 static void test_result_and_delivery_are_one(void **state)
 {
     struct test *t = *state;
@@ -848,6 +883,7 @@ int main(void)
         TEST(idempotency),
         TEST(cancel),
         TEST(list_pages),
+        TEST(list_waiting),
         TEST(result_and_delivery_are_one),
         TEST(attempts_are_recorded),
         TEST(a_host_holds_up_no_other),
