@@ -57,6 +57,9 @@ TARGETS = {
     "flask 8 connections": Target("flask", 2, ["--connections", "8", "--warmup", "16"]),
 }
 
+# The turns of which it is told where the time went.
+PHASED = ("W1 every 20 ms", "W1 one connection", "W1 8 connections", "W3 every 20 ms")
+
 # What is to be reached: the row, a figure of one round (None: this round has it not), its bound, how much must be and
 # how much is aimed at, and the targets that it is made of.
 Row = collections.namedtuple("Row", "name value bound least aim targets")
@@ -151,6 +154,7 @@ class Bench:
         environment = {key: value for key, value in os.environ.items() if not key.startswith("PYTHON")}
         server = self.servers.get(target.server)
         before = server.cpu_ns() if isinstance(server, Hatchery) else 0
+        phases = server.phases() if name in PHASED else None
         if target.seconds:
             argv[1:1] = ["--seconds", f"{max(target.seconds * self.scale, 0.1):.3f}"]
         done = subprocess.run(argv, stdout=subprocess.PIPE, env=environment, check=False)
@@ -161,6 +165,8 @@ class Bench:
         if isinstance(server, Hatchery):
             warmup = int(argv[argv.index("--warmup") + 1])
             figures["server_cpu_us"] = (server.cpu_ns() - before) / 1000 / (figures["requests"] + warmup)
+        if phases is not None:
+            figures["phases"] = means(phases, server.phases())
         return figures
 
     def measure_memory(self):
@@ -186,6 +192,16 @@ class Bench:
                 turn[name] = self.measure(name)
             rounds.append(turn)
         return rounds
+
+
+def means(before, after):
+    """{kind: {phase: mean in microseconds}} of what was counted in between, in the order of the metrics."""
+    found = {"request": {}, "sandbox": {}}
+    for (kind, phase), (us, n) in after.items():
+        us_before, n_before = before.get((kind, phase), (0, 0))
+        if n > n_before:
+            found[kind][phase] = (us - us_before) / (n - n_before)
+    return found
 
 
 def summarise(rounds):
@@ -237,6 +253,19 @@ def print_targets(summary):
               f"{row['own_cpu_us']:>12,.0f}{row['own_cpu_share']:>7.0%}")
 
 
+def print_phases(rounds):
+    """Means of each turn, medians over the rounds."""
+    names = [name for name in PHASED if name in rounds[0]]
+    for kind, words in (("request", "where a request's time goes, mean µs"), ("sandbox", "what a box takes, mean µs")):
+        print(f"\n{words:40}" + "".join(f"{name:>20}" for name in names))
+        together = [0] * len(names)
+        for phase in dict.fromkeys(phase for turn in rounds for name in names for phase in turn[name]["phases"][kind]):
+            middle = [statistics.median(turn[name]["phases"][kind].get(phase, 0) for turn in rounds) for name in names]
+            together = [a + b for a, b in zip(together, middle)]
+            print(f"  {phase:38}" + "".join(f"{value:>20,.1f}" for value in middle))
+        print(f"  {'together':38}" + "".join(f"{value:>20,.1f}" for value in together))
+
+
 def print_rows(rows):
     print(f"\n{'':46}{'median':>8}  {'min to max':18}{'at least':>9}{'aim':>7}")
     for row in rows:
@@ -280,6 +309,7 @@ def run(args):
     print(f"{before['cores']} cores, Linux {before['kernel']}, load {before['load']:.2f} at the start; {len(rounds)} "
           "rounds; each figure is the median over the rounds")
     print_targets(summary)
+    print_phases(rounds)
     print_rows(rows)
     if args.json:
         with open(args.json, "w", encoding="utf-8") as out:

@@ -113,6 +113,15 @@ class Hatchery(Server):
             time.sleep(0.02)
         raise BenchError(f"{self.name}: {n} boxes do not wait within {seconds} s\n{self.log_tail()}")
 
+    def phases(self):
+        """{(kind, phase): (microseconds, how many)}; kind is request or sandbox (docs/metrics.md)."""
+        found = {}
+        pattern = r'hatchery_(request|sandbox)_phase_seconds_(sum|count){phase="(\w+)"} (\S+)'
+        for kind, what, phase, value in re.findall(pattern, self.get("/metrics")):
+            us, n = found.get((kind, phase), (0, 0))
+            found[kind, phase] = (float(value) * 1e6, n) if what == "sum" else (us, float(value))
+        return found
+
     def cpu_ns(self):
         """Processor time of the server process, all threads, to the nanosecond."""
         tasks = pathlib.Path(f"/proc/{self.processes()['server']}/task").glob("*/schedstat")

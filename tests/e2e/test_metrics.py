@@ -145,6 +145,8 @@ def test_a_listener_of_its_own(make_server):
     found = values(server, key=False, host=host)
     assert found['hatchery_runs_total{mode="sync",outcome="ok"}'] == 1
     assert scrape(server)[0] == 404, "it is there alone"
+    # The first box was there alone, maybe, and has been used.
+    wait_for(lambda: values(server, key=False, host=host)['hatchery_slots{state="idle"}'] > 0, 20, "another box")
     for path, status in (("/healthz", 200), ("/livez", 200), ("/health", 200), ("/readyz", 200), (EXECUTE, 404), ("/v1/jobs", 404)):
         connection = http.client.HTTPConnection(*host, timeout=20)
         connection.request("GET", path, headers={"x-api-key": KEY})
