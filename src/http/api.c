@@ -30,6 +30,21 @@ static void add_rate(struct request *req, const struct key *key, unsigned left, 
     reply_header(req, "RateLimit", text);
 }
 
+/* As with members of a body, what is not understood is not ignored. */
+bool api_check_query(struct request *req)
+{
+    const struct route *route = request_route(req);
+    const char *known = route->flags & ROUTE_QUERY ? route->query : NULL;
+    char name[65], error[256];
+
+    if (!request_unknown_query(req, name, sizeof(name)))
+        return true;
+    snprintf(error, sizeof(error), "%s: unknown parameter in the query; %s%s", name,
+             known ? "allowed are: " : "this path takes none", known ? known : "");
+    reply_error(req, 400, error, 0);
+    return false;
+}
+
 struct key *api_enter(struct request *req, const struct api *api)
 {
     const char *text = request_header(req, "x-api-key");
@@ -42,11 +57,11 @@ struct key *api_enter(struct request *req, const struct api *api)
         return NULL;
     }
     if (!key->file.rate)
-        return key;
+        return api_check_query(req) ? key : NULL;
     bool ok = key_take(key, now_us(), &left, &wait_s);
     add_rate(req, key, left, wait_s);
     if (ok)
-        return key;
+        return api_check_query(req) ? key : NULL;
     metric_count(METRIC_QUEUE_REJECTED, METRIC_REJECTED_RATE);
     snprintf(error, sizeof(error), "Rate limit reached (%u requests a minute): nothing was run, try again",
              key->file.rate);
@@ -129,7 +144,7 @@ void api_authenticate(struct request *req, void *data)
 
 const struct route api_routes[] = {
 #define ROUTE(method, path, flags, handler, id, summary, parameters, request, replies)                                 \
-    { method, path_##path, flags, handler, METRIC_ROUTE_##path },
+    { method, path_##path, flags, handler, METRIC_ROUTE_##path, (flags) &ROUTE_QUERY ? (parameters) : NULL },
 #include "routes.def"
-    { NULL, NULL, 0, NULL, 0 },
+    { 0 },
 };

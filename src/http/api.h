@@ -41,6 +41,9 @@ bool api_key_ok(void *data, const char *key, size_t len);
 /* Whose request this is, counted against its rate, whose headers are added to the reply.  NULL: it was answered. */
 struct key *api_enter(struct request *req, const struct api *api);
 
+/* A parameter that the route does not know: false, and the request was answered. */
+bool api_check_query(struct request *req);
+
 /* The same for what needs the store: NULL also where there is none (503). */
 struct key *api_enter_store(struct request *req, const struct api *api);
 

@@ -55,8 +55,7 @@ static const struct reason {
 #define OUTCOME(name, status, reason, word) { status, reason },
 #include "../base/outcome.def"
 #undef OUTCOME
-    { 400, "cancelled" },   /* backlog.c */
-    { 500, "worker_lost" }, /* the same */
+    { 500, "worker_lost" }, /* backlog.c */
 };
 
 static const struct status {

@@ -202,6 +202,8 @@ void api_metrics(struct request *req, void *data)
 {
     struct api *api = data;
 
+    if (!api_check_query(req))
+        return;
     if (api->conf->metrics_here)
         reply_metrics(req, api);
     else

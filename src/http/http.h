@@ -34,8 +34,8 @@ struct http_conf {
 };
 
 /* Needs the key; needs a JSON body (415 else); takes any body; takes the key as Authorization: Bearer, too, which is
- * what a scraper can send.  A body that no route wants is not kept. */
-enum { ROUTE_KEY = 1, ROUTE_JSON = 2, ROUTE_BODY = 4, ROUTE_BEARER = 8 };
+ * what a scraper can send; takes parameters in the query.  A body that no route wants is not kept. */
+enum { ROUTE_KEY = 1, ROUTE_JSON = 2, ROUTE_BODY = 4, ROUTE_BEARER = 8, ROUTE_QUERY = 16 };
 
 struct route {
     const char *method; /* "GET" (answers HEAD too), "POST", "DELETE" */
@@ -44,7 +44,8 @@ struct route {
     /* Called once the body is complete, or the head where the route wants none.  Must lead to exactly one reply_*()
      * call, unless on_gone is called first. */
     void (*on_request)(struct request *req, void *data);
-    size_t path_id; /* the owner's, for on_reply */
+    size_t path_id;    /* the owner's, for on_reply */
+    const char *query; /* names of the parameters of a ROUTE_QUERY, separated by spaces */
 };
 
 /* @routes ends with an entry whose method is NULL and must outlive the server.
@@ -92,6 +93,10 @@ const char *request_only_header(const struct request *req, const char *name);
 /* What stands in the request's path for the first {part} of its route's, as it was sent: cut to @size - 1 bytes and
  * NUL-terminated. */
 void request_part(const struct request *req, char *ret, size_t size);
+
+/* The first name in the query that its route does not take, as it was sent, cut to @size - 1 bytes: false if there is
+ * none. */
+bool request_unknown_query(const struct request *req, char *ret, size_t size);
 
 /* The value of @name in the query, percent-decoded and NUL-terminated.  0, -ENOENT, or -EINVAL where it comes twice,
  * is longer than @size - 1 or holds NUL or a broken escape. */

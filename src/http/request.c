@@ -10,6 +10,7 @@
 #include "conn.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 #include <strings.h>
 
@@ -290,26 +291,70 @@ static int decode(const char *p, const char *end, char *ret, size_t size)
     return 0;
 }
 
+/* One parameter of the query; what it lacks is empty. */
+struct parameter {
+    const char *name, *value, *end;
+    size_t name_len;
+};
+
+/* The one behind @p: first the target's question mark, then the end of the one before. */
+static const char *next_parameter(const struct request *req, const char *p, struct parameter *ret)
+{
+    const char *target = req->bytes.data + req->head.target, *end = target + req->head.target_len;
+
+    p = p ? p : memchr(target, '?', req->head.target_len);
+    if (!p || p == end)
+        return NULL;
+    ret->name = p + 1;
+    ret->end = memchr(ret->name, '&', (size_t) (end - ret->name));
+    ret->end = ret->end ? ret->end : end;
+    const char *sign = memchr(ret->name, '=', (size_t) (ret->end - ret->name));
+    ret->name_len = (size_t) ((sign ? sign : ret->end) - ret->name);
+    ret->value = sign ? sign + 1 : ret->end;
+    return ret->end;
+}
+
 int request_query(const struct request *req, const char *name, char *ret, size_t size)
 {
-    const char *p = req->bytes.data + req->head.target, *end = p + req->head.target_len;
     size_t len = strlen(name);
-    int found = -ENOENT;
+    struct parameter found;
+    int err = -ENOENT;
 
-    p = memchr(p, '?', req->head.target_len);
-    for (const char *next; p && p < end; p = next) {
-        p++;
-        next = memchr(p, '&', (size_t) (end - p));
-        next = next ? next : end;
-        if ((size_t) (next - p) <= len || memcmp(p, name, len) != 0 || p[len] != '=')
+    for (const char *p = NULL; (p = next_parameter(req, p, &found));) {
+        if (found.name_len != len || memcmp(found.name, name, len) != 0)
             continue;
-        if (found != -ENOENT)
+        if (err != -ENOENT)
             return -EINVAL;
-        found = decode(p + len + 1, next, ret, size);
-        if (found)
-            return found;
+        err = decode(found.value, found.end, ret, size);
+        if (err)
+            return err;
     }
-    return found;
+    return err;
+}
+
+static bool takes(const struct route *route, const char *name, size_t len)
+{
+    const char *word = route->flags & ROUTE_QUERY ? route->query : "";
+
+    for (size_t n; *word; word += n + (word[n] == ' ')) {
+        n = strcspn(word, " ");
+        if (n == len && memcmp(word, name, n) == 0)
+            return true;
+    }
+    return false;
+}
+
+bool request_unknown_query(const struct request *req, char *ret, size_t size)
+{
+    struct parameter found;
+
+    for (const char *p = NULL; (p = next_parameter(req, p, &found));) {
+        if (found.value == found.name || takes(req->route, found.name, found.name_len))
+            continue; /* two signs without anything between them */
+        snprintf(ret, size, "%.*s", (int) found.name_len, found.name);
+        return true;
+    }
+    return false;
 }
 
 void reply_header(struct request *req, const char *name, const char *value)

@@ -52,9 +52,20 @@ def test_every_route_is_in_it(document):
         assert ({"key": []} in operation["security"]) == ("ROUTE_KEY" in flags)
         assert ("401" in operation["responses"]) == ("ROUTE_KEY" in flags)
         assert ("415" in operation["responses"]) == ("requestBody" in operation) == ("ROUTE_JSON" in flags)
+        places = {document["components"]["parameters"][ref["$ref"].rpartition("/")[2]]["in"]
+                  for ref in operation.get("parameters", [])}
+        assert ("ROUTE_QUERY" in flags) == ("query" in places) and ("ROUTE_QUERY" not in flags or len(places) == 1)
         assert set(re.findall(r"\{(\w+)\}", PATHS[path])) == {
             ref["$ref"].rpartition("/")[2] for ref in operation.get("parameters", [])
             if document["components"]["parameters"][ref["$ref"].rpartition("/")[2]]["in"] == "path"}
+
+
+@pytest.mark.parametrize("entry", KEYED, ids=[f"{entry[0]} {PATHS[entry[1]]}" for entry in KEYED])
+def test_an_unknown_parameter_in_the_query(server, entry):
+    path = PATHS[entry[1]].replace("{id}", "01a20dd0-d7be-7fdd-b408-489266bfe471")
+    reply = server.request(entry[0], path + "?wat=1", {} if "ROUTE_JSON" in entry[2] else None)
+    assert reply.status == 400 and reply["error"].startswith("wat: unknown parameter in the query; ")
+    assert server.request(entry[0], path + "?wat=1", key=False).status == 401
 
 
 def test_its_words_are_the_tables(document):

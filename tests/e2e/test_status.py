@@ -121,6 +121,26 @@ def test_bad_queries(hooks, query):
     assert hooks.request("GET", "/v1/jobs?" + query).status == 400
 
 
+@pytest.mark.parametrize("query, name", [
+    ("page=2", "page"), ("limit=1&state=done&sate=done", "sate"), ("st%61te=done", "st%61te"), ("Limit=1", "Limit"),
+    ("limit=1&x", "x"), ("=1", ""), ("x" * 900 + "=1", "x" * 64), ('"\\=1', '"\\')])
+def test_parameters_that_are_none(hooks, query, name):
+    reply = hooks.request("GET", "/v1/jobs?" + query)
+    assert reply.status == 400
+    assert reply["error"] == f"{name}: unknown parameter in the query; allowed are: state limit cursor"
+
+
+@pytest.mark.parametrize("query", ["", "&", "limit=1&", "&&limit=1&&state=done"])
+def test_queries_that_say_nothing(hooks, query):
+    assert hooks.request("GET", "/v1/jobs?" + query).status == 200
+
+
+@pytest.mark.parametrize("query", ["state", "limit", "cursor&limit=1"])
+def test_parameters_without_a_value(hooks, query):
+    reply = hooks.request("GET", "/v1/jobs?" + query)
+    assert reply.status == 400 and reply["error"].startswith(query.partition("&")[0] + ": must be")
+
+
 def test_cursors_that_were_tampered_with(hooks, receiver):
     for _ in range(2):
         finished(hooks, receiver)

@@ -72,6 +72,12 @@ void request_part(const struct request *req, char *ret, size_t size)
     *ret = '\0';
 }
 
+bool request_unknown_query(const struct request *req, char *ret, size_t size)
+{
+    (void) req, (void) ret, (void) size;
+    return false;
+}
+
 int request_query(const struct request *req, const char *name, char *ret, size_t size)
 {
     (void) req;
