@@ -40,7 +40,7 @@
 
 struct options {
     const char *url, *key, *code, *expect, *webhook, *runtime, *mix;
-    long connections, pace_us, pause_ms, every_s;
+    long connections, pace_us, pause_ms, every_ms;
     bool close, burst;
     struct plan plan;
 };
@@ -604,7 +604,7 @@ static uint64_t work(struct load *load, struct conn *conns, long count, const st
     if (options->pause_ms > 0)
         usleep((useconds_t) options->pause_ms * 1000);
     load->pace_ns = (uint64_t) options->pace_us * 1000;
-    load->every_ns = (uint64_t) options->every_s * 1000000000u;
+    load->every_ns = (uint64_t) options->every_ms * 1000000u;
     load->burst_ns = options->burst ? measure_now_ns() : 0;
     return run_phase(load, conns, count, options->burst ? count : options->plan.requests,
                      options->burst ? 0 : options->plan.ms);
@@ -699,7 +699,7 @@ static void take_option(struct options *options, int option)
     case 'c': options->connections = measure_number("connections", optarg, 1); break;
     case 'a': options->pace_us = measure_number("pace-us", optarg, 1); break;
     case 'i': options->pause_ms = measure_number("pause-ms", optarg, 0); break;
-    case 'v': options->every_s = measure_number("every", optarg, 1); break;
+    case 'v': options->every_ms = measure_seconds_ms("every", optarg); break;
     case 'C': options->close = true; break;
     case 'B': options->burst = true; break;
     default: fputs(usage, stderr); exit(2);
