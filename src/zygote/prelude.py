@@ -22,15 +22,14 @@ SCOPES = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
 BLOCKS = ("body", "orelse", "finalbody")
 
 open = open
-program = b""  # what open_source() gives
+program = ""  # what open_source() gives; show.c sets it
 
 
-def compile_program(source):
-    """A program as (code object, globals to set before it runs); it may `return` at top level."""
-    global program
+def compile_program(source, shown):
+    """A program as (code object, globals to set before it runs); it may `return` at top level.
+    Where the compiler's warnings were @shown by who tried it before, they are not again (compile.c)."""
     if source[:1] == "\ufeff":
         source = source[1:]
-    program = source.encode("utf-8", "replace")
     lines = [line + "\n" for line in source.replace("\r\n", "\n").replace("\r", "\n").split("\n")]
     linecache.cache[FILENAME] = (len(source), None, lines, FILENAME)
     said, show, warnings._showwarnmsg = [], warnings._showwarnmsg, lambda message: said.append(message)
@@ -50,7 +49,7 @@ def compile_program(source):
     finally:
         warnings._showwarnmsg = show
         for message in said:
-            show(message)
+            shown or show(message)
 
 
 def compile_returning(source):
@@ -256,7 +255,7 @@ class Source(io.BytesIO):
 def open_source(name, *rest, **named):
     """io.open() while an exception is shown (show.c)."""
     if name == FILENAME:
-        return Source(program)
+        return Source(program.removeprefix("\ufeff").encode("utf-8", "replace"))
     return open(name, *rest, **named)
 
 

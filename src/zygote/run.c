@@ -9,6 +9,7 @@
 #include "run.h"
 
 #include "atfork.h"
+#include "compile.h"
 #include "encode.h"
 #include "finish.h"
 #include "prelude.h"
@@ -258,16 +259,20 @@ static void end_by_return(struct ending *end, PyObject *value)
 /* Run @source as the module with @space as its globals. */
 static void execute(struct ending *end, PyObject *source, PyObject *space)
 {
-    PyObject *pair = source ? PyObject_CallOneArg(py.compile_program, source) : NULL;
+    PyObject *first = NULL;
+
+    show_source(source);
+    PyObject *code = source ? compile_source(source, &first) : NULL;
     end->stamps.compiled_us = now_us();
-    if (!pair) {
+    if (!code) {
         end_by_exception(end, true);
         return;
     }
-    PyDict_Update(space, PyTuple_GET_ITEM(pair, 1));
-    PyObject *code = PyTuple_GET_ITEM(pair, 0);
+    if (first)
+        PyDict_Update(space, first);
     PyObject *value = PyEval_EvalCode(code, space, space);
-    Py_DECREF(pair);
+    Py_XDECREF(first);
+    Py_DECREF(code);
     if (value)
         end_by_return(end, value);
     else
@@ -509,7 +514,8 @@ static int prepare_renewal(void)
 int run_prepare(const struct wire_limits *limits)
 {
     py.limits = limits;
-    if (load_prelude() < 0 || prepare_main() < 0 || show_prepare(py.open_source) < 0 || prepare_renewal() < 0)
+    if (load_prelude() < 0 || compile_prepare(py.compile_program) < 0 || prepare_main() < 0
+        || show_prepare(py.open_source) < 0 || prepare_renewal() < 0)
         return -1;
     py.excepthook = PySys_GetObject("excepthook");
     if (!py.excepthook || finish_prepare() < 0)

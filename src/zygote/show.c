@@ -16,6 +16,7 @@ extern void _PyErr_Display(PyObject *file, PyObject *type, PyObject *value, PyOb
 
 static struct {
     PyObject *io, *string_io, *open_source;
+    PyObject *source;
     PyObject *io_open; /* while replaced: what was there */
     unsigned depth;    /* a hook may run code that calls a hook, in any thread */
 } show;
@@ -27,7 +28,8 @@ static void begin(void)
     show.io_open = PyObject_GetAttrString(show.io, "open");
     if (!show.io_open)
         PyErr_Clear(); /* a program may have deleted it, and CPython 3.11 crashes on that */
-    if (PyObject_SetAttrString(show.io, "open", show.open_source) < 0)
+    if ((show.source && PyDict_SetItemString(PyFunction_GetGlobals(show.open_source), "program", show.source) < 0)
+        || PyObject_SetAttrString(show.io, "open", show.open_source) < 0)
         PyErr_Clear(); /* then without source lines */
 }
 
@@ -43,6 +45,11 @@ static void end(void)
         PyErr_Clear();
     Py_CLEAR(show.io_open);
     PyErr_Restore(type, value, tb);
+}
+
+void show_source(PyObject *source)
+{
+    Py_XSETREF(show.source, Py_XNewRef(source));
 }
 
 PyObject *show_text(PyObject *type, PyObject *value, PyObject *tb)

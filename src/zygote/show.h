@@ -11,6 +11,9 @@
  * 0, or -1 with a Python exception set. */
 int show_prepare(PyObject *open_source);
 
+/* The text of main.py from now on, borrowed for no longer than the call; NULL for none. */
+void show_source(PyObject *source);
+
 /* What python3 prints on stderr for this exception: a new str, or NULL with no exception set.
  * @tb may be NULL. Needs the GIL; runs the program's code (an exception's __str__). */
 PyObject *show_text(PyObject *type, PyObject *value, PyObject *tb);

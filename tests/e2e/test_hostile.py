@@ -420,7 +420,7 @@ def test_signals_all_the_way_through_the_report(server):
     reply = attack(server, """
         import os, signal
         signal.signal(signal.SIGALRM, lambda *a: None)
-        signal.setitimer(signal.ITIMER_REAL, 1e-5, 1e-5)
+        signal.setitimer(signal.ITIMER_REAL, 5e-5, 5e-5)
         return "x" * 3000000
     """)
     succeeded(reply, "x" * 3000000)
