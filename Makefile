@@ -7,14 +7,17 @@ BUILD := build
 
 BUILD_PACKAGES := gcc meson ninja-build pkg-config libc6-dev libuv1-dev libjansson-dev libsodium-dev libseccomp-dev \
 	libinih-dev libsqlite3-dev libcurl4-openssl-dev ca-certificates libpython3.11-dev python3 node-llhttp curl
-TEST_PACKAGES := libcmocka-dev python3-pytest python3-jsonschema python3-prometheus-client python3-yaml openssl clang-14 libclang-rt-14-dev mandoc man-db clang-format-14 clang-tidy-14
+TEST_PACKAGES := libcmocka-dev python3-pytest python3-jsonschema python3-prometheus-client python3-yaml openssl clang-14 libclang-rt-14-dev mandoc man-db apparmor clang-format-14 clang-tidy-14
 CONTAINER_PACKAGES := podman runc golang-github-containers-common
+# Debhelper, what debian/control builds with, and what `make test-package` looks at the package with.
+DEB_PACKAGES := build-essential debhelper lintian
+PACKAGE_TEST_PACKAGES := debootstrap
 VM_PACKAGES := qemu-system-x86 busybox-static kmod xz-utils
 
 # Root installs what is missing; others need sudo. Nothing is asked of apt when nothing is missing.
 SUDO := $(shell [ "$$(id -u)" = 0 ] || command -v sudo)
 
-.PHONY: run build test test-vm test-container unit e2e e2e-user sanitize-e2e escape test-destructive test-cpython test-crash soak sanitize fuzz bench bench-quick bench-long lint format install clean packages test-packages
+.PHONY: run build test test-vm test-container unit e2e e2e-user sanitize-e2e escape test-destructive test-cpython test-crash soak sanitize fuzz bench bench-quick bench-long lint format deb test-package install clean packages test-packages
 
 run: build
 	@if [ "$$(id -u)" = 0 ]; then run=; else run="sudo -E"; \
@@ -130,6 +133,16 @@ lint: test-packages build
 
 format: test-packages
 	clang-format-14 -i $$(git ls-files 'src/*.[ch]' 'tests/*.c' 'bench/*.[ch]' 'man/*.c')
+
+# The Debian package, in build/deb.
+deb: packages
+	$(call need,$(DEB_PACKAGES))
+	packaging/deb $(BUILD)/deb
+
+# Built twice, looked at by lintian, installed in a fresh Debian 12, upgraded, removed, purged; as root.
+test-package: packages
+	$(call need,$(DEB_PACKAGES) $(PACKAGE_TEST_PACKAGES))
+	tests/package/run $(BUILD)/package
 
 install: build
 	meson configure $(BUILD) --prefix=$(PREFIX)
