@@ -128,7 +128,8 @@ static const struct key keys[] = {
 #define CONF(section, key, type, def, min, max, when, doc)                                                             \
     { #section, #key, def, min, max, doc, CONF_##type, CONF_##when == CONF_LIVE },
 #include "../src/base/conf.def"
-#undef CONF
+#define RUNTIME(key, type, def, min, max, doc) { "runtime.NAME", #key, def, min, max, doc, CONF_##type, false },
+#include "../src/base/conf.def"
 };
 
 static const size_t n_keys = sizeof(keys) / sizeof(*keys);
@@ -225,7 +226,7 @@ static void conf_file(void)
 {
     const char *section = "";
 
-    for (const struct key *k = keys; k < keys + n_keys; k++) {
+    for (const struct key *k = keys; k < keys + CONF_KEYS; k++) { /* no runtime is called NAME */
         if (strcmp(section, k->section) != 0)
             printf("%s[%s]\n", *section ? "\n" : "", k->section);
         section = k->section;

@@ -13,6 +13,7 @@
 #include "supervisor/ids.h"
 #include "supervisor/inherit.h"
 #include "supervisor/launch.h"
+#include "supervisor/runtimes.h"
 #include "supervisor/supervisor.h"
 #include "supervisor/webhooks.h"
 
@@ -157,6 +158,7 @@ static bool is_new(const struct conf *conf, const struct conf *first, const char
 static int check_host(const struct conf *conf, const struct conf *first, struct buf *error)
 {
     size_t mark = error->len;
+    struct runtimes found;
     uid_t uid;
     gid_t gid;
     int user = 0, root = 0;
@@ -168,7 +170,9 @@ static int check_host(const struct conf *conf, const struct conf *first, struct 
     if (is_new(conf, first, "isolation", "root"))
         root = launch_check_root(conf->isolation_root, error);
     root = conf_locate(conf, root, mark, error);
-    return user ? user : root;
+    int runtimes = runtimes_find(conf, &found, error);
+    runtimes_free(&found);
+    return user ? user : root ? root : runtimes;
 }
 
 /* The supervisor's business; here only the words are checked. */
@@ -352,6 +356,7 @@ static int run(const struct verb *verb, int argc, char **argv)
         return EXIT_USAGE;
     }
     so.conf = &conf;
+    so.runtime = o.runtime;
     int status = supervisor_run(&so);
     close(so.source_fd);
     conf_free(&conf);
@@ -526,6 +531,9 @@ static int help(void)
             printf("\n  [%s]\n", section = k->section);
         printf("  %s = %s\n      %s\n", k->key, k->def, k->doc);
     }
+    printf("\n  [runtime.NAME]\n");
+    for (const struct conf_key *k = conf_runtime_keys; k->section; k++)
+        printf("  %s = %s\n      %s\n", k->key, k->def, k->doc);
     return EXIT_SUCCESS;
 }
 

@@ -20,7 +20,6 @@ const struct conf_key conf_keys[] = {
 #define CONF(section, key, type, def, min, max, when, doc)                                                             \
     { #section, #key, CONF_##type, CONF_##when, def, min, max, doc, offsetof(struct conf, section##_##key) },
 #include "conf.def"
-#undef CONF
     { 0 },
 };
 
@@ -52,6 +51,12 @@ const struct conf_key *conf_find(const char *section, const char *key)
     return NULL;
 }
 
+const struct conf_key *conf_find_in(struct conf *conf, const char *section, const char *key)
+{
+    const struct conf_runtime *rt = conf_runtime_find(conf, section);
+    return rt ? conf_runtime_key(rt, key) : conf_find(section, key);
+}
+
 void conf_env_name(const struct conf_key *key, char ret_name[CONF_ENV_NAME_MAX])
 {
     snprintf(ret_name, CONF_ENV_NAME_MAX, "HATCHERY_%s_%s", key->section, key->key);
@@ -66,6 +71,14 @@ void conf_sentence(struct buf *error)
         buf_addc(error, '\n');
 }
 
+static char **origin_field(const struct conf *conf, const struct conf_key *key)
+{
+    for (unsigned i = 0; i < conf->n_runtimes; i++)
+        if (key->section == conf->runtimes[i].section)
+            return (char **) (uintptr_t) &conf->runtimes[i].origins[key - conf->runtimes[i].keys];
+    return (char **) (uintptr_t) &conf->origins[key - conf_keys];
+}
+
 /* As an error begins: a variable goes by its name alone. */
 static const char *place_of(const struct conf *conf, const struct conf_key *key)
 {
@@ -73,6 +86,17 @@ static const char *place_of(const struct conf *conf, const struct conf_key *key)
     const char *origin = conf_origin(conf, key);
 
     return strncmp(origin, environment, sizeof(environment) - 1) == 0 ? origin + sizeof(environment) - 1 : origin;
+}
+
+/* Where the value comes from that @said begins with, if it is that of one of @keys. */
+static void add_place(const struct conf *conf, const struct conf_key *keys, const struct buf *said, struct buf *error)
+{
+    for (const struct conf_key *k = keys; k->section; k++) {
+        char name[CONF_ENV_NAME_MAX + 1];
+        size_t n = (size_t) snprintf(name, sizeof(name), "%s.%s:", k->section, k->key);
+        if (*origin_field(conf, k) && said->len >= n && memcmp(said->data, name, n) == 0)
+            buf_addf(error, "%s: ", place_of(conf, k));
+    }
 }
 
 int conf_locate(const struct conf *conf, int err, size_t mark, struct buf *error)
@@ -87,12 +111,9 @@ int conf_locate(const struct conf *conf, int err, size_t mark, struct buf *error
     buf_add(&said, error->data ? error->data + mark : "", error->len - mark);
     error->len = mark;
     conf_sentence(error);
-    for (const struct conf_key *k = conf_keys; k->section; k++) {
-        char name[CONF_ENV_NAME_MAX + 1];
-        size_t n = (size_t) snprintf(name, sizeof(name), "%s.%s:", k->section, k->key);
-        if (conf->origins[k - conf_keys] && said.len >= n && memcmp(said.data, name, n) == 0)
-            buf_addf(error, "%s: ", place_of(conf, k));
-    }
+    add_place(conf, conf_keys, &said, error);
+    for (unsigned i = 0; i < conf->n_runtimes; i++)
+        add_place(conf, conf->runtimes[i].keys, &said, error);
     buf_add(error, said.data, said.len);
     buf_free(&said);
     return err;
@@ -248,29 +269,81 @@ static int set_number(struct conf *conf, const struct conf_key *key, const char 
     return 0;
 }
 
+static int set_key(struct conf *conf, const struct conf_key *k, const char *value, struct buf *error)
+{
+    return is_text(k) ? set_text(conf, k, value, error) : set_number(conf, k, value, error);
+}
+
+static void set_default(struct conf *conf, const struct conf_key *k)
+{
+    struct buf error;
+
+    buf_init(&error, 256);
+    if (set_key(conf, k, k->def, &error) < 0)
+        abort(); /* conf.def contradicts itself */
+    buf_free(&error);
+}
+
+/* The first key of a runtime makes it. */
+static int find_runtime(struct conf *conf, const char *section, const char *key, struct conf_runtime **ret,
+                        struct buf *error)
+{
+    *ret = conf_runtime_find(conf, section);
+    if (!conf_runtime_has_key(key))
+        return conf_runtime_refuse_key(section, key, error);
+    int err = *ret ? 0 : conf_runtime_add(conf, section, ret, error);
+    if (!err && !(*ret)->packages)
+        for (const struct conf_key *k = (*ret)->keys; k->section; k++)
+            set_default(conf, k);
+    return err;
+}
+
 int conf_set(struct conf *conf, const char *section, const char *key, const char *value, struct buf *error)
 {
-    const struct conf_key *k = conf_find(section, key);
+    struct conf_runtime *rt = NULL;
+    int err = conf_is_runtime(section) ? find_runtime(conf, section, key, &rt, error) : 0;
 
+    if (err)
+        return err;
+    const struct conf_key *k = rt ? conf_runtime_key(rt, key) : conf_find(section, key);
     if (!k)
         return refuse_unknown(section, key, error);
-    int err = is_text(k) ? set_text(conf, k, value, error) : set_number(conf, k, value, error);
-    conf->refused[k - conf_keys] = err < 0;
+    err = set_key(conf, k, value, error);
+    if (!rt)
+        conf->refused[k - conf_keys] = err < 0;
     if (!err) /* whoever knows more says so */
         conf_note_origin(conf, k, NULL);
     return err;
 }
 
-void conf_init(struct conf *conf)
+/* The one that every server has, where the machine has what it is for. */
+static void add_data_runtime(struct conf *conf)
 {
     struct buf error;
 
-    memset(conf, 0, sizeof(*conf));
     buf_init(&error, 256);
-    for (const struct conf_key *k = conf_keys; k->section; k++)
-        if (conf_set(conf, k->section, k->key, k->def, &error) < 0)
-            abort(); /* conf.def contradicts itself */
+    if (conf_set(conf, "runtime.data", "imports", "numpy pandas matplotlib.pyplot", &error) < 0)
+        abort();
     buf_free(&error);
+}
+
+void conf_init(struct conf *conf)
+{
+    memset(conf, 0, sizeof(*conf));
+    for (const struct conf_key *k = conf_keys; k->section; k++)
+        set_default(conf, k);
+    add_data_runtime(conf);
+}
+
+static void free_runtimes(struct conf *conf)
+{
+    for (unsigned i = 0; i < conf->n_runtimes; i++)
+        for (const struct conf_key *k = conf->runtimes[i].keys; k->section; k++) {
+            if (is_text(k))
+                put_text(conf, k, NULL);
+            conf_note_origin(conf, k, NULL);
+        }
+    conf->n_runtimes = 0;
 }
 
 void conf_free(struct conf *conf)
@@ -280,6 +353,7 @@ void conf_free(struct conf *conf)
     for (const struct conf_key *k = conf_keys; k->section; k++)
         if (is_text(k))
             put_text(conf, k, NULL);
+    free_runtimes(conf);
     for (int i = 0; i < CONF_KEYS; i++) {
         free(conf->origins[i]);
         conf->origins[i] = NULL;
@@ -290,13 +364,13 @@ void conf_free(struct conf *conf)
 
 const char *conf_origin(const struct conf *conf, const struct conf_key *key)
 {
-    const char *origin = conf->origins[key - conf_keys];
+    const char *origin = *origin_field(conf, key);
     return origin ? origin : "default";
 }
 
 void conf_note_origin(struct conf *conf, const struct conf_key *key, const char *origin)
 {
-    char **place = &conf->origins[key - conf_keys], *old = *place;
+    char **place = origin_field(conf, key), *old = *place;
 
     *place = origin ? xstrdup(origin) : NULL;
     free(old);
@@ -319,18 +393,54 @@ bool conf_equals(const struct conf *a, const struct conf *b, const struct conf_k
     return is_text(key) ? strcmp(text_of(a, key), text_of(b, key)) == 0 : number_of(a, key) == number_of(b, key);
 }
 
-void conf_copy(struct conf *conf, const struct conf *from, const struct conf_key *key)
+/* The value of @key, an entry of @conf's runtimes or the table's, from @other's entry of the same name. */
+static void copy_value(struct conf *conf, const struct conf_key *key, const struct conf *from,
+                       const struct conf_key *other)
 {
     char *field = (char *) conf + key->offset;
 
     if (is_text(key))
-        put_text(conf, key, text_of(from, key));
+        put_text(conf, key, text_of(from, other));
     else if (key->type == CONF_BOOL)
-        *(bool *) field = number_of(from, key);
+        *(bool *) field = number_of(from, other);
     else
-        *(int64_t *) (void *) field = number_of(from, key);
+        *(int64_t *) (void *) field = number_of(from, other);
+    conf_note_origin(conf, key, *origin_field(from, other));
+}
+
+void conf_copy(struct conf *conf, const struct conf *from, const struct conf_key *key)
+{
+    copy_value(conf, key, from, key);
     conf->refused[key - conf_keys] = false;
-    conf_note_origin(conf, key, from->origins[key - conf_keys]);
+}
+
+void conf_copy_runtimes(struct conf *conf, const struct conf *from)
+{
+    struct conf_runtime *rt;
+
+    free_runtimes(conf);
+    for (unsigned i = 0; i < from->n_runtimes; i++) {
+        if (conf_runtime_add(conf, from->runtimes[i].section, &rt, NULL) < 0)
+            abort(); /* @from has it */
+        for (unsigned k = 0; k < CONF_RUNTIME_KEYS; k++)
+            copy_value(conf, &rt->keys[k], from, &from->runtimes[i].keys[k]);
+    }
+}
+
+/* In any order. */
+bool conf_same_runtimes(const struct conf *a, const struct conf *b)
+{
+    for (unsigned i = 0; i < a->n_runtimes; i++) {
+        const struct conf_runtime *ours = &a->runtimes[i];
+        const struct conf_runtime *theirs = conf_runtime_find((struct conf *) (uintptr_t) b, ours->section);
+        for (unsigned k = 0; theirs && k < CONF_RUNTIME_KEYS; k++)
+            if (is_text(&ours->keys[k]) ? strcmp(text_of(a, &ours->keys[k]), text_of(b, &theirs->keys[k])) != 0
+                                        : number_of(a, &ours->keys[k]) != number_of(b, &theirs->keys[k]))
+                theirs = NULL;
+        if (!theirs)
+            return false;
+    }
+    return a->n_runtimes == b->n_runtimes;
 }
 
 /* A line has at most some 200 bytes: what is longer goes on in indented ones. */
@@ -377,6 +487,11 @@ void conf_print(const struct conf *conf, struct buf *out)
             buf_addf(out, "%s[%s]\n", *section ? "\n" : "", k->section);
         section = k->section;
         print_key(conf, k, out);
+    }
+    for (unsigned i = 0; i < conf->n_runtimes; i++) {
+        buf_addf(out, "\n[%s]\n", conf->runtimes[i].section);
+        for (const struct conf_key *k = conf->runtimes[i].keys; k->section; k++)
+            print_key(conf, k, out);
     }
 }
 

@@ -28,16 +28,15 @@ enum {
     CONF_KEYS = 0
 #define CONF(...) +1
 #include "conf.def"
-#undef CONF
 };
 
-/* Fields are called section_key: conf->limits_memory. */
-struct conf {
-#define CONF(section, key, type, def, min, max, when, doc) CONF_C_##type section##_##key;
+enum { CONF_RUNTIMES_MAX = 15, CONF_RUNTIME_NAME_MAX = 32, CONF_SECTION_MAX = 8 + CONF_RUNTIME_NAME_MAX + 1 };
+#define CONF_RUNTIME_PREFIX "runtime."
+
+enum {
+    CONF_RUNTIME_KEYS = 0
+#define RUNTIME(...) +1
 #include "conf.def"
-#undef CONF
-    char *origins[CONF_KEYS]; /* by the table's order; NULL: the default */
-    bool refused[CONF_KEYS];  /* the last value for it was no good, and the field has the one before */
 };
 
 struct conf_key {
@@ -50,11 +49,51 @@ struct conf_key {
     size_t offset; /* of its field in struct conf */
 };
 
+/* A section [runtime.NAME], and its keys as entries of their own. */
+struct conf_runtime {
+    char section[CONF_SECTION_MAX];
+    struct conf_key keys[CONF_RUNTIME_KEYS + 1]; /* ended as the table is */
+#define RUNTIME(key, type, def, min, max, doc) CONF_C_##type key;
+#include "conf.def"
+    char *origins[CONF_RUNTIME_KEYS];
+};
+
+/* Fields are called section_key: conf->limits_memory. */
+struct conf {
+#define CONF(section, key, type, def, min, max, when, doc) CONF_C_##type section##_##key;
+#include "conf.def"
+    unsigned n_runtimes;
+    struct conf_runtime runtimes[CONF_RUNTIMES_MAX];
+    char *origins[CONF_KEYS]; /* by the table's order; NULL: the default */
+    bool refused[CONF_KEYS];  /* the last value for it was no good, and the field has the one before */
+};
+
 /* The table, ended by an entry with section == NULL. */
 extern const struct conf_key conf_keys[];
 
 /* The entry of a key, or NULL. */
 const struct conf_key *conf_find(const char *section, const char *key);
+
+/* The same, also in the sections of runtimes that @conf has. */
+const struct conf_key *conf_find_in(struct conf *conf, const char *section, const char *key);
+
+/* conf_runtime.c: the keys that each runtime has, as they are before it has a name, ended as the table is. */
+extern const struct conf_key *const conf_runtime_keys;
+bool conf_runtime_name_ok(const char *name);
+const char *conf_runtime_name(const struct conf_runtime *runtime);
+bool conf_is_runtime(const char *section);
+struct conf_runtime *conf_runtime_find(struct conf *conf, const char *section); /* or NULL */
+int conf_runtime_add(struct conf *conf, const char *section, struct conf_runtime **ret, struct buf *error);
+const struct conf_key *conf_runtime_key(const struct conf_runtime *runtime, const char *key); /* or NULL */
+bool conf_runtime_has_key(const char *key);
+int conf_runtime_refuse_key(const char *section, const char *key, struct buf *error); /* -ENOENT, and a sentence */
+
+/* HATCHERY_RUNTIME_NAME_KEY: which section and key?  False where @variable is none of these. */
+bool conf_runtime_of_variable(const char *variable, char ret_section[static CONF_SECTION_MAX], const char **ret_key);
+
+/* Have the same runtimes as @from; have they got them? */
+void conf_copy_runtimes(struct conf *conf, const struct conf *from);
+bool conf_same_runtimes(const struct conf *a, const struct conf *b);
 
 /* The name of its environment variable: HATCHERY_LIMITS_MEMORY. */
 enum { CONF_ENV_NAME_MAX = 64 };
@@ -104,7 +143,7 @@ int conf_read(struct conf *conf, const char *path, struct buf *error);
 /* The same from an open stream, which stays the caller's; @name stands for FILE. */
 int conf_read_stream(struct conf *conf, FILE *stream, const char *name, struct buf *error);
 
-/* Apply the environment: HATCHERY_SECTION_KEY for every key, API_KEY, API_KEY_FILE, MAX_QUEUE_LENGTH (the longer name
+/* Apply the environment: HATCHERY_SECTION_KEY for every key, HATCHERY_RUNTIME_NAME_KEY, API_KEY, API_KEY_FILE, MAX_QUEUE_LENGTH (the longer name
  * wins).  A key and a key file at once are an error.  Empty variables of these three, and of the key, count as unset.
  * An unknown variable that begins with HATCHERY_ is an error that names it and the nearest known one; ignored are
  * HATCHERY_CONFIG (the command's) and what Kubernetes sets for a service called hatchery (HATCHERY_PORT,

@@ -186,7 +186,7 @@ static int on_value(void *data, const char *section, const char *key, const char
         r->err = r->err ? r->err : err;
         return 1;
     }
-    r->last = conf_find(section, key);
+    r->last = conf_find_in(r->conf, section, key);
     note_place(r);
     r->error->len = mark;
     r->dropped = false;
@@ -302,7 +302,10 @@ static int refuse_unknown(const char *name, struct buf *error)
     }
     conf_sentence(error);
     conf_value_add_name(error, name);
-    buf_addf(error, ": there is no such variable; the nearest is %s", nearest);
+    if (strncmp(name, "HATCHERY_RUNTIME_", 17) == 0)
+        buf_adds(error, ": a runtime's variables are HATCHERY_RUNTIME_NAME_ and one of the keys of [runtime.NAME]");
+    else
+        buf_addf(error, ": there is no such variable; the nearest is %s", nearest);
     return -EINVAL;
 }
 
@@ -322,8 +325,43 @@ static int check_names(char *const *envp, struct buf *error)
             conf_env_name(key, known);
             found = strcmp(known, name) == 0;
         }
+        char section[CONF_SECTION_MAX];
+        const char *runtime_key;
+        found = found || conf_runtime_of_variable(name, section, &runtime_key);
         if (!found && !is_foreign(name))
             err = refuse_unknown(name, error);
+    }
+    return err;
+}
+
+static int take_variable(struct conf *conf, const char *section, const char *key, const char *name, const char *value,
+                         struct buf *error)
+{
+    char origin[CONF_ENV_NAME_MAX + 16];
+    size_t mark = error->len;
+
+    conf_sentence(error);
+    buf_addf(error, "%s: ", name);
+    if (conf_set(conf, section, key, value, error) < 0)
+        return -EINVAL;
+    error->len = mark;
+    snprintf(origin, sizeof(origin), "environment %s", name);
+    conf_note_origin(conf, conf_find_in(conf, section, key), origin);
+    return 0;
+}
+
+static int take_runtimes(struct conf *conf, char *const *envp, struct buf *error)
+{
+    char name[CONF_ENV_NAME_MAX], section[CONF_SECTION_MAX];
+    const char *key;
+    int err = 0;
+
+    for (; *envp; envp++) {
+        size_t n = strcspn(*envp, "=");
+        snprintf(name, sizeof(name), "%.*s", (int) n, *envp);
+        if (n < sizeof(name) && (*envp)[n] && conf_runtime_of_variable(name, section, &key)
+            && take_variable(conf, section, key, name, *envp + n + 1, error) < 0)
+            err = -EINVAL;
     }
     return err;
 }
@@ -341,19 +379,8 @@ int conf_environ(struct conf *conf, char *const *envp, struct buf *error)
     }
     for (const struct conf_key *key = conf_keys; key->section; key++) {
         const char *value = variable_of(key, envp, name);
-        size_t mark = error->len;
-        if (!value)
-            continue;
-        conf_sentence(error);
-        buf_addf(error, "%s: ", name);
-        if (conf_set(conf, key->section, key->key, value, error) < 0) {
+        if (value && take_variable(conf, key->section, key->key, name, value, error) < 0)
             err = -EINVAL;
-            continue;
-        }
-        error->len = mark;
-        char origin[CONF_ENV_NAME_MAX + 16];
-        snprintf(origin, sizeof(origin), "environment %s", name);
-        conf_note_origin(conf, key, origin);
     }
-    return err;
+    return take_runtimes(conf, envp, error) < 0 ? -EINVAL : err;
 }

@@ -104,7 +104,7 @@ struct wire_zygote_conf {
     bool cgroups; /* boxes join one; else the supervisor watches them and each has the resource limits that stand in */
     bool landlock, mdwe;
     int log_format, log_level;
-    char imports[4096];
+    char imports[8192];
 };
 
 /* Any message between supervisor, server and zygote but the two above. */

@@ -31,6 +31,7 @@ enum { BOX_ID_BASE = 1000 };
 /* Where things are inside. */
 #define SCRATCH_DIR "/run/box"
 #define HOME_DIR SCRATCH_DIR "/work"
+#define PACKAGES_DIR "/opt/packages" /* of runtimes that have some */
 
 /* Of root's powers in its user namespace the zygote keeps those that making a box takes: clone, setns, unshare and
  * mount (SYS_ADMIN), opening init's namespace though it is not dumpable (SYS_PTRACE), the scratch (CHOWN), the ids,
@@ -76,9 +77,10 @@ const char *box_step_hint(int step);
 
 /* Build the root file system that the zygote and all boxes see, and pivot into it.
  * Called in the supervisor's child after clone(2) with all namespaces and written id maps.
- * The files are those below the directory @root_fd, or the host's where it is -1.
+ * The files are those below the directory @root_fd, or the host's where it is -1; PACKAGES_DIR is @packages_fd, or not
+ * there.
  * On failure returns -errno and what was being done in @ret_what (a static string). */
-int box_root_build(int root_fd, const char **ret_what);
+int box_root_build(int root_fd, int packages_fd, const char **ret_what);
 
 /* seccomp.c: the program's filter from seccomp.def, as malloc()ed BPF: the whole of it, or the part that the zygote
  * takes on for all boxes, or the rest, which each box adds.  The two together are the whole.  0 or -errno. */

@@ -72,12 +72,31 @@ static int make_parents(char *path)
     return 0;
 }
 
+/* Show @from at @path. */
+static int bind_at(const char *from, const char *path, const struct stat *st)
+{
+    struct mount_attr attr = { .attr_set = MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV };
+    char target[256];
+
+    int err = in_stage(target, sizeof(target), path);
+    if (!err)
+        err = make_parents(target);
+    if (err < 0)
+        return err;
+    if (S_ISDIR(st->st_mode) ? mkdir(target, 0755) < 0 : mknod(target, S_IFREG | 0644, 0) < 0)
+        return -errno;
+    if (mount(from, target, NULL, MS_BIND | MS_REC, NULL) < 0)
+        return -errno;
+    /* The node is the host's own: a read-only mount lets programs write to the device and not touch its times. */
+    if (S_ISCHR(st->st_mode))
+        attr.attr_set = MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NOEXEC;
+    return kernel_mount_setattr(AT_FDCWD, target, AT_RECURSIVE, &attr) < 0 ? -errno : 0;
+}
+
 /* @source stands for "/": the host's root is "". */
 static int bind_one(const char *source, const char *path)
 {
     char from[PATH_MAX];
-    struct mount_attr attr = { .attr_set = MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV };
-    char target[256];
     struct stat st;
 
     bool device = strncmp(path, "/dev/", 5) == 0;
@@ -85,19 +104,19 @@ static int bind_one(const char *source, const char *path)
         return -ENAMETOOLONG;
     if (lstat(from, &st) < 0 || S_ISLNK(st.st_mode))
         return 0; /* not on this host: nothing to show */
-    int err = in_stage(target, sizeof(target), path);
-    if (!err)
-        err = make_parents(target);
-    if (err < 0)
-        return err;
-    if (S_ISDIR(st.st_mode) ? mkdir(target, 0755) < 0 : mknod(target, S_IFREG | 0644, 0) < 0)
-        return -errno;
-    if (mount(from, target, NULL, MS_BIND | MS_REC, NULL) < 0)
-        return -errno;
-    /* The node is the host's own: a read-only mount lets programs write to the device and not touch its times. */
-    if (S_ISCHR(st.st_mode))
-        attr.attr_set = MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NOEXEC;
-    return kernel_mount_setattr(AT_FDCWD, target, AT_RECURSIVE, &attr) < 0 ? -errno : 0;
+    return bind_at(from, path, &st);
+}
+
+/* By descriptor, as the root is. */
+static int bind_packages(int fd)
+{
+    char from[64];
+    struct stat st;
+
+    if (fd < 0)
+        return 0;
+    snprintf(from, sizeof(from), "/proc/self/fd/%d", fd);
+    return fstat(fd, &st) < 0 ? -errno : bind_at(from, PACKAGES_DIR, &st);
 }
 
 static int write_one(const char *path, const char *text)
@@ -135,7 +154,7 @@ static int add_ids(const char *path, bool users)
     return fclose(f) != 0 || failed ? -EIO : 0;
 }
 
-static int fill_stage(const char *source, const char **ret_what)
+static int fill_stage(const char *source, int packages_fd, const char **ret_what)
 {
     char path[256];
     int err = 0;
@@ -143,6 +162,10 @@ static int fill_stage(const char *source, const char **ret_what)
     for (size_t i = 0; i < sizeof(binds) / sizeof(*binds) && !err; i++) {
         *ret_what = binds[i];
         err = bind_one(source, binds[i]);
+    }
+    if (!err) {
+        *ret_what = PACKAGES_DIR;
+        err = bind_packages(packages_fd);
     }
     for (size_t i = 0; i < sizeof(links) / sizeof(*links) && !err; i++) {
         *ret_what = links[i].path;
@@ -177,7 +200,7 @@ static int enter_stage(const char **ret_what)
     return 0;
 }
 
-int box_root_build(int root_fd, const char **ret_what)
+int box_root_build(int root_fd, int packages_fd, const char **ret_what)
 {
     char source[64] = ""; /* by descriptor: its path may be below what the stage covers */
 
@@ -190,6 +213,6 @@ int box_root_build(int root_fd, const char **ret_what)
     *ret_what = "tmpfs for the root";
     if (mount("root", STAGE, "tmpfs", MS_NOSUID | MS_NODEV, "mode=0755,size=1m") < 0)
         return -errno;
-    int err = fill_stage(source, ret_what);
+    int err = fill_stage(source, packages_fd, ret_what);
     return err < 0 ? err : enter_stage(ret_what);
 }

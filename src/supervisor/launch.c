@@ -9,6 +9,7 @@
 #include "launch.h"
 
 #include "../base/fd.h"
+#include "../base/log.h"
 #include "../box/box.h"
 #include "../box/kernel.h"
 #include "../box/layers.h"
@@ -245,6 +246,7 @@ struct zygote_args {
     int go_write;   /* the parent's end of it */
     int trouble_fd; /* closed by a successful exec */
     const struct launch_group *group;
+    const char *packages; /* "": none */
     bool in_group;
 };
 
@@ -274,6 +276,8 @@ static int open_groups(const struct zygote_args *args)
     return fd_steal(&tree);
 }
 
+static const char packages_word[] = "packages";
+
 _Noreturn static void become_zygote(const struct zygote_args *args)
 {
     static char name[] = "hatchery-zygote";
@@ -299,11 +303,14 @@ _Noreturn static void become_zygote(const struct zygote_args *args)
     int root_fd = *args->files->root ? open(args->files->root, O_PATH | O_DIRECTORY | O_CLOEXEC) : -1;
     if (*args->files->root && root_fd < 0)
         give_up(args->trouble_fd, "isolation.root", errno);
+    int packages_fd = *args->packages ? open(args->packages, O_PATH | O_DIRECTORY | O_CLOEXEC) : -1;
+    if (*args->packages && packages_fd < 0)
+        give_up(args->trouble_fd, packages_word, errno);
     int groups = open_groups(args);
     prepare_zygote();
     if ((args->ids->root && setgroups(0, NULL) < 0) || setresgid(0, 0, 0) < 0 || setresuid(0, 0, 0) < 0)
         give_up(args->trouble_fd, "ids", errno);
-    int err = box_root_build(root_fd, &what);
+    int err = box_root_build(root_fd, packages_fd, &what);
     if (err < 0)
         give_up(args->trouble_fd, what, -err);
     fds[3] = groups < 0 ? null : groups; /* no directory: nothing is found below it */
@@ -420,7 +427,7 @@ static pid_t clone_zygote(struct zygote_args *args)
 }
 
 pid_t launch_zygote(const struct launch_files *files, const struct launch_ids *ids, unsigned n_slots, int supervisor_fd,
-                    int server_fd, const struct launch_group *group, struct require *r)
+                    int server_fd, const struct launch_group *group, const char *packages, struct require *r)
 {
     int go[2], word[2];
 
@@ -432,7 +439,8 @@ pid_t launch_zygote(const struct launch_files *files, const struct launch_ids *i
         return -errno;
     _cleanup_fd_ int word_read = word[0];
     _cleanup_fd_ int word_write = word[1];
-    struct zygote_args args = { files, ids, supervisor_fd, server_fd, go_read, go_write, word_write, group, false };
+    struct zygote_args args = { files,    ids,        supervisor_fd, server_fd, go_read,
+                                go_write, word_write, group,         packages,  false };
     char change[400];
     pid_t pid = clone_zygote(&args);
     if (pid < 0)
@@ -444,7 +452,10 @@ pid_t launch_zygote(const struct launch_files *files, const struct launch_ids *i
     else {
         struct trouble trouble = { 0 };
         err = write(go_write, "g", 1) == 1 ? await_exec(word_read, &trouble) : -EPIPE;
-        if (err) /* a user namespace that may exist but not mount is what AppArmor and containers leave one with */
+        if (err && strcmp(trouble.what, packages_word) == 0)
+            log_error("the packages of a runtime are not there",
+                      LOG_S("directory", packages) LOG_S("errno", strerrorname_np(-err)));
+        else if (err) /* a user namespace that may exist but not mount is what AppArmor and containers leave one with */
             miss(r, LAYER_FILES, err, trouble.what, layers[LAYER_NAMESPACES].change);
     }
     if (err) {

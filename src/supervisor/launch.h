@@ -48,9 +48,9 @@ struct launch_group {
 
 /* hatchery-zygote with 3 = @supervisor_fd, 4 = @server_fd, 5 = hatchery-init, and where it could be born in @group
  * 6 = the directory of the groups above, through which it can only read and fork into them, as pid 1 and root of its own
- * namespaces, in the jail's root file system.  Returns the pid, or -errno; where that is a layer of the jail, @r has it
+ * namespaces, in the jail's root file system, which shows the directory @packages if it is not "".  Returns the pid, or -errno; where that is a layer of the jail, @r has it
  * and a sentence is on stderr. Waits until the jail's root stands. */
 pid_t launch_zygote(const struct launch_files *files, const struct launch_ids *ids, unsigned n_slots, int supervisor_fd,
-                    int server_fd, const struct launch_group *group, struct require *r);
+                    int server_fd, const struct launch_group *group, const char *packages, struct require *r);
 
 #endif

@@ -15,6 +15,7 @@
 #include "listener.h"
 #include "notify.h"
 #include "require.h"
+#include "runtimes.h"
 #include "state.h"
 #include "watch.h"
 #include "webhooks.h"
@@ -70,6 +71,7 @@ struct supervisor {
     struct conf *own_conf;
     struct launch_files files;
     struct launch_ids ids;
+    struct runtimes found;
     struct require *require;
     struct cgroups *cgroups;
     struct watch *watch; /* where there are no cgroups */
@@ -143,15 +145,58 @@ static struct wire_limits limits_of(const struct conf *c)
     };
 }
 
-/* Which runtimes there are, the default first. */
+/* What is full loses its last byte. */
+static const char *text_of(struct buf *b)
+{
+    if (b->len == b->max)
+        b->len--;
+    return buf_addc(b, '\0') == 0 ? b->data : "";
+}
+
+/* As they were found at the start. */
 static void fill_runtimes(struct supervisor *s)
 {
     struct wire_server_conf *w = &s->server_conf;
-    unsigned cores = (unsigned) get_nprocs();
-    unsigned size = s->conf->pool_size ? (unsigned) s->conf->pool_size : cores * 2 > 4 ? cores * 2 : 4;
 
-    w->n_runtimes = 1;
-    w->runtimes[0] = (struct wire_runtime){ .name = "default", .pool_size = w->one_run ? 1 : size, .at_start = true };
+    w->n_runtimes = s->found.n;
+    for (unsigned i = 0; i < s->found.n; i++)
+        w->runtimes[i] = s->found.list[i].wire;
+}
+
+/* For one run the one that was asked for is the only one. */
+static int choose_runtime(struct supervisor *s, struct buf *error)
+{
+    const char *name = s->options->runtime ? s->options->runtime : "default";
+    struct runtime_spec first = s->found.list[0];
+    unsigned i = 0;
+
+    while (i < s->found.n && strcmp(s->found.list[i].wire.name, name) != 0)
+        i++;
+    if (i == s->found.n) {
+        buf_addf(error, "there is no runtime '%.64s'; there are", name);
+        for (i = 0; i < s->found.n; i++)
+            buf_addf(error, "%s %s", i ? "," : "", s->found.list[i].wire.name);
+        return -ENOENT;
+    }
+    s->found.list[0] = s->found.list[i];
+    s->found.list[i] = first;
+    s->found.list[0].wire.at_start = true;
+    s->found.list[0].wire.pool_size = 1;
+    return 0;
+}
+
+static int find_runtimes(struct supervisor *s)
+{
+    struct buf error;
+
+    buf_init(&error, 8192);
+    int err = runtimes_find(s->conf, &s->found, &error);
+    if (!err && s->options->source_fd >= 0)
+        err = choose_runtime(s, &error);
+    if (err)
+        refuse(text_of(&error));
+    buf_free(&error);
+    return err;
 }
 
 static void fill_server_conf(struct supervisor *s)
@@ -187,6 +232,8 @@ static void fill_server_conf(struct supervisor *s)
     if (w->one_run)
         w->max_runs = 1;
     fill_runtimes(s);
+    if (w->one_run)
+        w->n_runtimes = 1;
     /* A slot is free again only when the last process of its box is gone: some are always dying. */
     w->n_slots = 2 * w->max_runs + 4;
     for (unsigned i = 0; i < w->n_runtimes; i++)
@@ -217,14 +264,6 @@ static void fill_zygote_conf(struct supervisor *s)
         .log_level = s->server_conf.log_level,
     };
     snprintf(s->zygote_conf.imports, sizeof(s->zygote_conf.imports), "%s", s->conf->python_imports);
-}
-
-/* What is full loses its last byte. */
-static const char *text_of(struct buf *b)
-{
-    if (b->len == b->max)
-        b->len--;
-    return buf_addc(b, '\0') == 0 ? b->data : "";
 }
 
 static int choose_ids(struct supervisor *s)
@@ -399,6 +438,17 @@ static int start_courier(struct supervisor *s, struct buf *error)
     return err;
 }
 
+/* What is all runtimes', and what is this one's. */
+static int send_zygote_conf(const struct supervisor *s, int sock, const struct runtime_spec *spec)
+{
+    static struct wire_zygote_conf conf;
+    size_t n = strlen(s->zygote_conf.imports);
+
+    conf = s->zygote_conf;
+    snprintf(conf.imports + n, sizeof(conf.imports) - n, " %s", spec->imports);
+    return fd_send(sock, &conf, sizeof(conf), NULL, 0);
+}
+
 static int start_zygote(struct supervisor *s, struct child *zygote)
 {
     const struct wire_msg here = { .type = WIRE_ZYGOTE, .slot = zygote->runtime };
@@ -418,12 +468,14 @@ static int start_zygote(struct supervisor *s, struct child *zygote)
     struct launch_group group = { .fd = -1 };
     if (s->cgroups)
         group.fd = cgroups_zygote_fd(s->cgroups, &group.above);
-    pid_t pid = launch_zygote(&s->files, &s->ids, s->server_conf.n_slots, theirs, zygote_end, &group, s->require);
+    const struct runtime_spec *spec = &s->found.list[zygote->runtime];
+    pid_t pid = launch_zygote(&s->files, &s->ids, s->server_conf.n_slots, theirs, zygote_end, &group, spec->packages,
+                              s->require);
     if (pid < 0)
         return pid;
     zygote->pid = pid;
     fcntl(zygote->sock, F_SETFL, O_NONBLOCK);
-    err = fd_send(zygote->sock, &s->zygote_conf, sizeof(s->zygote_conf), NULL, 0);
+    err = send_zygote_conf(s, zygote->sock, spec);
     return err ? err : fd_send(s->server.sock, &here, sizeof(here), &server_end, 1);
 }
 
@@ -755,6 +807,10 @@ static void keep_what_needs_a_restart(const struct supervisor *s, struct conf *f
         snprintf(name, sizeof(name), "%s.%s", k->section, k->key);
         log_warn("a change of the configuration needs a restart", LOG_S("key", name));
         conf_copy(fresh, s->conf, k);
+    }
+    if (!conf_same_runtimes(s->conf, fresh)) {
+        log_warn("a change of the configuration needs a restart", LOG_S("key", "runtime"));
+        conf_copy_runtimes(fresh, s->conf);
     }
 }
 
@@ -1145,7 +1201,7 @@ static int prepare(struct supervisor *s)
     struct buf error;
 
     s->signal_fd = make_signal_fd(); /* before there is anything that a signal must not leave behind */
-    if (s->signal_fd < 0 || raise_file_limit() < 0)
+    if (s->signal_fd < 0 || raise_file_limit() < 0 || find_runtimes(s) < 0)
         return -1;
     fill_server_conf(s);
     if (fit_connections(&s->server_conf) < 0 || find_layers(s) < 0)
@@ -1202,6 +1258,7 @@ int supervisor_run(const struct supervisor_options *options)
     free(s.own_conf);
     cgroups_free(s.cgroups);
     watch_free(s.watch);
+    runtimes_free(&s.found);
     s.conf = options->conf;
     if (s.bound && strncmp(s.conf->server_listen, "unix:", 5) == 0)
         unlink(s.conf->server_listen + 5);

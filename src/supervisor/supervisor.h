@@ -11,6 +11,7 @@ struct supervisor_options {
     const struct conf *conf;
     const char *generated_key; /* shown when the server is ready; NULL: the operator knows it */
     int source_fd;             /* `hatchery run`: the program; -1: serve */
+    const char *runtime;       /* `hatchery run`: in which; NULL: the default */
     bool managed;              /* serve: what a service manager has put into the environment is for us */
     /* serve: read the configuration again, for SIGHUP.  0 and @ret is the caller's, or -errno with a sentence in @error. */
     int (*reload)(void *data, struct conf *ret, struct buf *error);

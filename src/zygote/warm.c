@@ -22,6 +22,7 @@
 #include <sched.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mount.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -152,16 +153,80 @@ static PyObject *import_without_ssl(const char *name)
     return module;
 }
 
+/* There is no display in a box, whatever /etc/matplotlibrc says; pyplot takes what is chosen when it is imported. */
+static void choose_backend(const char *name)
+{
+    static const char package[] = "matplotlib";
+    size_t n = sizeof(package) - 1;
+
+    if (strncmp(name, package, n) != 0 || (name[n] && name[n] != '.'))
+        return;
+    PyObject *module = PyImport_ImportModule(package);
+    PyObject *done = module ? PyObject_CallMethod(module, "use", "s", "Agg") : NULL;
+    if (!done)
+        PyErr_Clear(); /* the import that follows says why */
+    Py_XDECREF(module);
+    Py_XDECREF(done);
+}
+
 static void import_all(const char *names)
 {
     char name[256];
 
     while (next_name(&names, name)) {
+        choose_backend(name);
         PyObject *module = import_without_ssl(name);
         if (!module)
             log_python_error("import failed: programs will import it themselves, or fail as it did", name);
         Py_XDECREF(module);
     }
+}
+
+/* A runtime's own packages are found before the system's, and what their *.pth files say is done as for those. */
+static int add_packages(void)
+{
+    static const char system[] = "dist-packages";
+    PyObject *path = PySys_GetObject("path");
+    Py_ssize_t n = path ? PyList_Size(path) : -1, at = 0;
+
+    if (access(PACKAGES_DIR, F_OK) < 0)
+        return 0;
+    while (at < n) {
+        const char *entry = PyUnicode_AsUTF8(PyList_GetItem(path, at));
+        size_t len = entry ? strlen(entry) : 0;
+        if (len >= sizeof(system) - 1 && strcmp(entry + len - (sizeof(system) - 1), system) == 0)
+            break;
+        at++;
+    }
+    PyObject *tail = n >= 0 ? PyList_GetSlice(path, at, n) : NULL;
+    PyObject *site = PyImport_ImportModule("site");
+    int err = tail && site ? PyList_SetSlice(path, at, n, NULL) : -1;
+    PyObject *done = err ? NULL : PyObject_CallMethod(site, "addsitedir", "s", PACKAGES_DIR);
+    if (!done || PyList_SetSlice(path, PyList_Size(path), PyList_Size(path), tail) < 0)
+        err = -1;
+    Py_XDECREF(tail);
+    Py_XDECREF(site);
+    Py_XDECREF(done);
+    return err;
+}
+
+/* Imports find the places that programs have, for as long as they last: matplotlib wants its cache. */
+static int mount_scratch(void)
+{
+    static const char *const directories[] = { HOME_DIR, SCRATCH_DIR "/tmp", SCRATCH_DIR "/shm" };
+
+    if (mount("warm", SCRATCH_DIR, "tmpfs", MS_NOSUID | MS_NODEV | MS_NOEXEC, "mode=0700,size=64m") < 0)
+        return -1;
+    for (size_t i = 0; i < sizeof(directories) / sizeof(*directories); i++)
+        if (mkdir(directories[i], 0700) < 0)
+            return -1;
+    return 0;
+}
+
+/* Nothing that an import has left there is in a box. */
+static int drop_scratch(void)
+{
+    return umount2(SCRATCH_DIR, MNT_DETACH);
 }
 
 /* `python3 main.py` looks for modules beside main.py first. */
@@ -206,7 +271,12 @@ int warm_python(const struct wire_zygote_conf *conf)
     limit_math_threads(&conf->limits);
     int err = atfork_intercept() < 0 ? -1 : 0;
     if (!err)
+        err = add_packages();
+    if (!err && mount_scratch() == 0) {
         import_all(conf->imports);
+        err = drop_scratch();
+    } else
+        err = -1;
     if (err || run_prepare(&conf->limits) < 0 || atfork_restore() < 0 || freeze() < 0 || add_home() < 0) {
         log_python_error("the interpreter could not be prepared", "prelude");
         return -1;

@@ -90,7 +90,10 @@ def test_every_key():
         bounds = {"COUNT": "A number from ", "BYTES": "A size from ", "TIME": "A time from ", "BOOL": "It is yes or no."}.get(kind, "")
         ending = "Read again at SIGHUP." if when == "LIVE" else "A change needs a restart."
         expected.append((f"[{name}]", f"{key} = {default}", doc, bounds, ending))
-    assert len(expected) > 40
+    for key, kind, default, *_, doc in tables.entries("base/conf.def", "RUNTIME"):
+        bounds = {"COUNT": "A number from ", "BYTES": "A size from ", "TIME": "A time from ", "BOOL": "It is yes or no."}.get(kind, "")
+        expected.append(("[runtime.NAME]", f"{key} = {default}", doc, bounds, "A change needs a restart."))
+    assert len(expected) > 45
     found = paragraphs(section("hatchery.conf.5", "KEYS"))
     assert [one[:2] for one in found] == [one[:2] for one in expected]
     for (_, _, text), (_, key, doc, bounds, ending) in zip(found, expected):

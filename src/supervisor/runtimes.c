@@ -1,0 +1,382 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Which runtimes there are, and what is installed in each.
+ *
+ * Called by the supervisor before anything is started, by check-config and by
+ * `hatchery env`.  What must never happen here: packages that somebody else
+ * than the operator could have put there (the state directory is the server's,
+ * which strangers talk to), or a file of theirs being read. */
+#include "runtimes.h"
+
+#include "state.h"
+
+#include "../base/fd.h"
+#include "../base/log.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/sysinfo.h>
+#include <unistd.h>
+
+/* Where Debian has the packages of its own; below isolation.root. */
+static const char system_packages[] = "/usr/lib/python3/dist-packages";
+
+enum { POOL_SIZE = 2, IDLE_MS = 15 * 60 * 1000, PACKAGES_MAX = 4096 };
+
+static const char *text_of(struct buf *b)
+{
+    if (b->len == b->max)
+        b->len--;
+    return buf_addc(b, '\0') == 0 ? b->data : "";
+}
+
+int runtimes_envs_path(const struct conf *conf, struct buf *ret_path, struct buf *error)
+{
+    int err = state_path(conf->server_state, ret_path, error);
+
+    if (!err && ret_path->len)
+        buf_adds(ret_path, "/" RUNTIMES_ENVS);
+    return err;
+}
+
+/* --- environments --- */
+
+/* Only we can have made it, and only we can change it. */
+static bool is_ours(const struct stat *st)
+{
+    return S_ISDIR(st->st_mode) && st->st_uid == geteuid() && !(st->st_mode & (S_IWGRP | S_IWOTH));
+}
+
+static bool env_is_ours(int envs_fd, const char *name)
+{
+    char packages[CONF_SECTION_MAX + sizeof(RUNTIMES_PACKAGES) + 2];
+    struct stat env, inner;
+
+    snprintf(packages, sizeof(packages), "%s/" RUNTIMES_PACKAGES, name);
+    return fstatat(envs_fd, name, &env, AT_SYMLINK_NOFOLLOW) == 0 && is_ours(&env)
+           && fstatat(envs_fd, packages, &inner, AT_SYMLINK_NOFOLLOW) == 0 && is_ours(&inner);
+}
+
+static int open_envs(const char *envs)
+{
+    _cleanup_fd_ int fd = open(envs, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+    struct stat st;
+
+    if (fd < 0 || fstat(fd, &st) < 0)
+        return -errno;
+    return is_ours(&st) ? fd_steal(&fd) : -EPERM;
+}
+
+static int by_name(const void *a, const void *b)
+{
+    return strcmp(*(char *const *) a, *(char *const *) b);
+}
+
+/* The names in @dir that @wanted is for, sorted; each is the caller's, and so is the array. */
+static size_t list_names(DIR *dir, bool (*wanted)(const char *name), char ***ret)
+{
+    struct dirent *e;
+    size_t n = 0;
+
+    *ret = NULL;
+    while (n < PACKAGES_MAX && (e = readdir(dir)))
+        if (wanted(e->d_name)) {
+            *ret = xrealloc(*ret, (n + 1) * sizeof(**ret));
+            (*ret)[n++] = xstrdup(e->d_name);
+        }
+    if (n)
+        qsort(*ret, n, sizeof(**ret), by_name);
+    return n;
+}
+
+int runtimes_each_env(const char *envs, void (*on_env)(void *data, const char *name), void *data)
+{
+    int fd = *envs ? open_envs(envs) : -ENOENT;
+    DIR *dir = fd < 0 ? NULL : fdopendir(fd);
+    char **names;
+
+    if (fd == -EPERM)
+        fprintf(stderr, "hatchery: %s: it is passed over, as others than us can change it\n", envs);
+    if (fd < 0 || !dir)
+        return fd == -ENOENT ? 0 : fd < 0 ? fd : -errno;
+    size_t n = list_names(dir, conf_runtime_name_ok, &names);
+    for (size_t i = 0; i < n; i++) {
+        if (env_is_ours(fd, names[i]))
+            on_env(data, names[i]);
+        else
+            fprintf(stderr, "hatchery: %s/%s: it is passed over: no environment, or others than us can change it\n",
+                    envs, names[i]);
+        free(names[i]);
+    }
+    free(names);
+    closedir(dir);
+    return 0;
+}
+
+int runtimes_resolve(const char *envs, const char *text, struct buf *ret_path, struct buf *error)
+{
+    struct stat st;
+    bool by_path = *text == '/';
+    size_t mark = ret_path->len;
+    _cleanup_fd_ int fd = by_path || !*envs ? -ENOENT : open_envs(envs);
+
+    if (by_path)
+        buf_adds(ret_path, text);
+    else if (conf_runtime_name_ok(text) && fd >= 0 && env_is_ours(fd, text))
+        buf_addf(ret_path, "%s/%s/" RUNTIMES_PACKAGES, envs, text);
+    else
+        return buf_addf(error,
+                        "there is no environment '%.64s' in %s; `hatchery env list` shows them, `hatchery env add` "
+                        "makes one",
+                        text, *envs ? envs : "the state directory, which this server has not"),
+               -ENOENT;
+    if (ret_path->full || strlen(text) >= PATH_MAX)
+        return buf_adds(error, "the path is too long"), -ENAMETOOLONG;
+    buf_addc(ret_path, '\0');
+    int err = stat(ret_path->data + mark, &st) < 0 ? -errno : S_ISDIR(st.st_mode) ? 0 : -ENOTDIR;
+    ret_path->len--;
+    if (err)
+        buf_addf(error, "%s: %s", text, strerror(-err));
+    return err;
+}
+
+/* --- the list --- */
+
+struct finding {
+    const struct conf *conf;
+    struct runtimes *ret;
+    const char *envs;
+    struct buf *error;
+    int err;
+};
+
+static bool is_listed(const struct runtimes *r, const char *name)
+{
+    for (unsigned i = 0; i < r->n; i++)
+        if (strcmp(r->list[i].wire.name, name) == 0)
+            return true;
+    return false;
+}
+
+static struct runtime_spec *add(struct finding *f, const char *name)
+{
+    if (f->ret->n == WIRE_RUNTIMES_MAX) {
+        conf_sentence(f->error);
+        buf_addf(f->error, "there are more than %d runtimes: remove some ([runtime.NAME], `hatchery env remove`)",
+                 WIRE_RUNTIMES_MAX);
+        f->err = -E2BIG;
+        return NULL;
+    }
+    struct runtime_spec *spec = &f->ret->list[f->ret->n++];
+    *spec = (struct runtime_spec){ .wire = { .pool_size = POOL_SIZE, .idle_ms = IDLE_MS },
+                                   .packages = xstrdup(""),
+                                   .imports = xstrdup("") };
+    snprintf(spec->wire.name, sizeof(spec->wire.name), "%s", name);
+    return spec;
+}
+
+static void set(char **field, const char *value)
+{
+    free(*field);
+    *field = xstrdup(value);
+}
+
+/* @key: whose value @text is, for the sentence. */
+static void take_packages(struct finding *f, struct runtime_spec *spec, const char *key, const char *text)
+{
+    struct buf path;
+    size_t mark = f->error->len;
+
+    buf_init(&path, PATH_MAX);
+    buf_addf(f->error, "%s: ", key);
+    int err = runtimes_resolve(f->envs, text, &path, f->error);
+    if (!err)
+        set(&spec->packages, text_of(&path));
+    conf_locate(f->conf, err, mark, f->error);
+    f->err = f->err ? f->err : err;
+    buf_free(&path);
+}
+
+/* Has the system a module of this name, or the package that it is in? */
+static bool system_has(const struct conf *conf, const char *module, size_t len)
+{
+    static const char *const ends[] = { "", ".py" };
+    char path[2 * PATH_MAX];
+    struct stat st;
+
+    for (int i = 0; i < 2; i++) {
+        snprintf(path, sizeof(path), "%s%s/%.*s%s", conf->isolation_root, system_packages, (int) len, module, ends[i]);
+        if (stat(path, &st) == 0)
+            return true;
+    }
+    return false;
+}
+
+/* Of the words of @imports those that can be had. */
+static void keep_those_here(const struct conf *conf, const char *imports, struct runtime_spec *spec)
+{
+    struct buf kept;
+
+    buf_init(&kept, 4096);
+    for (const char *p = imports; *(p += strspn(p, " ,"));) {
+        size_t n = strcspn(p, " ,");
+        if (system_has(conf, p, strcspn(p, " ,.")))
+            buf_addf(&kept, "%s%.*s", kept.len ? " " : "", (int) n, p);
+        p += n;
+    }
+    set(&spec->imports, text_of(&kept));
+    buf_free(&kept);
+}
+
+/* `data` without packages of its own is Debian's: it is there where numpy is. */
+static void add_configured(struct finding *f, const struct conf_runtime *rt)
+{
+    char key[CONF_SECTION_MAX + 16];
+    const char *name = conf_runtime_name(rt);
+    bool of_debian = strcmp(name, "data") == 0 && !*rt->packages;
+    struct runtime_spec *spec = of_debian && !system_has(f->conf, "numpy", 5) ? NULL : add(f, name);
+
+    if (!spec)
+        return;
+    spec->wire.pool_size = (unsigned) rt->pool_size;
+    spec->wire.at_start = rt->at_start;
+    spec->wire.idle_ms = rt->idle;
+    snprintf(key, sizeof(key), "%s.packages", rt->section);
+    if (of_debian)
+        keep_those_here(f->conf, rt->imports, spec);
+    else
+        set(&spec->imports, rt->imports);
+    if (*rt->packages)
+        take_packages(f, spec, key, rt->packages);
+}
+
+/* One that has no section is a runtime all the same; one that has and names no packages gets these. */
+static void add_env(void *data, const char *name)
+{
+    struct finding *f = data;
+
+    if (!is_listed(f->ret, name) && !add(f, name))
+        return;
+    for (unsigned i = 1; i < f->ret->n; i++)
+        if (strcmp(f->ret->list[i].wire.name, name) == 0 && !*f->ret->list[i].packages)
+            take_packages(f, &f->ret->list[i], name, name);
+}
+
+static void add_default(struct finding *f)
+{
+    unsigned cores = (unsigned) get_nprocs();
+    struct runtime_spec *spec = add(f, "default");
+
+    spec->wire.at_start = true;
+    spec->wire.pool_size = f->conf->pool_size ? (unsigned) f->conf->pool_size : cores * 2 > 4 ? cores * 2 : 4;
+    if (*f->conf->python_packages)
+        take_packages(f, spec, "python.packages", f->conf->python_packages);
+}
+
+int runtimes_find(const struct conf *conf, struct runtimes *ret, struct buf *error)
+{
+    struct buf envs;
+    struct finding f = { .conf = conf, .ret = ret, .error = error };
+    size_t mark = error->len;
+
+    *ret = (struct runtimes){ 0 };
+    buf_init(&envs, PATH_MAX);
+    if (runtimes_envs_path(conf, &envs, error) < 0) /* who needs a state says so */
+        error->len = mark;
+    f.envs = text_of(&envs);
+    add_default(&f);
+    for (unsigned i = 0; i < conf->n_runtimes; i++)
+        add_configured(&f, &conf->runtimes[i]);
+    runtimes_each_env(f.envs, add_env, &f); /* where we may not look there is none: who needs a state says so */
+    buf_free(&envs);
+    if (f.err)
+        runtimes_free(ret);
+    return f.err;
+}
+
+void runtimes_free(struct runtimes *runtimes)
+{
+    while (runtimes->n) {
+        struct runtime_spec *spec = &runtimes->list[--runtimes->n];
+        free(spec->packages);
+        free(spec->imports);
+        *spec = (struct runtime_spec){ 0 };
+    }
+}
+
+/* --- what is installed --- */
+
+static bool is_mark(const char *name)
+{
+    static const char *const ends[] = { ".dist-info", ".egg-info" };
+    size_t n = strlen(name);
+
+    for (int i = 0; i < 2; i++) {
+        size_t m = strlen(ends[i]);
+        if (n > m && strcmp(name + n - m, ends[i]) == 0)
+            return strspn(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._+!-") == n && n < 200;
+    }
+    return false;
+}
+
+struct listing {
+    struct buf *out;
+    size_t mark; /* where the list begins */
+};
+
+/* NAME-VERSION.dist-info, NAME-VERSION-pyX.Y.egg-info; in NAME an underscore stands for a hyphen. */
+static void add_mark(struct listing *l, const char *mark)
+{
+    char text[200], needle[220];
+    size_t n = strcspn(mark, "-");
+
+    if (mark[n] != '-')
+        return;
+    snprintf(text, sizeof(text), "%s", mark);
+    *strrchr(text, '.') = '\0';
+    text[n] = '\0';
+    char *version = text + n + 1;
+    version[strcspn(version, "-")] = '\0';
+    for (char *p = text; *p; p++)
+        *p = *p == '_' ? '-' : *p;
+    snprintf(needle, sizeof(needle), "{\"name\": \"%s\",", text);
+    /* The runtime's own go before the system's, as they do when they are imported. */
+    if (!*version || memmem(l->out->data + l->mark, l->out->len - l->mark, needle, strlen(needle)))
+        return;
+    buf_addf(l->out, "%s%s \"version\": \"%s\"}", l->out->len == l->mark ? "" : ", ", needle, version);
+}
+
+static void add_directory(struct listing *l, const char *path)
+{
+    DIR *dir = opendir(path);
+    char **names;
+
+    if (!dir)
+        return;
+    size_t n = list_names(dir, is_mark, &names);
+    closedir(dir);
+    for (size_t i = 0; i < n; i++) {
+        add_mark(l, names[i]);
+        free(names[i]);
+    }
+    free(names);
+}
+
+void runtimes_add_packages(const struct conf *conf, const struct runtime_spec *spec, struct buf *out)
+{
+    char path[2 * PATH_MAX];
+    struct listing l = { .out = out };
+
+    buf_addc(out, '[');
+    l.mark = out->len;
+    if (*spec->packages)
+        add_directory(&l, spec->packages);
+    snprintf(path, sizeof(path), "%s%s", conf->isolation_root, system_packages);
+    add_directory(&l, path);
+    buf_addc(out, ']');
+}
