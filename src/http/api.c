@@ -94,6 +94,7 @@ const char *api_store_error(int err, int *ret_status)
     case -EBADMSG: *ret_status = 422; return "Idempotency-Key: it was used with another request before";
     case -EFBIG: return "The store has reached jobs.max_bytes: the job was not accepted, try again later";
     case -ENOSPC: return "The store is full: the job was not accepted, try again later";
+    case -EUCLEAN: return "The store is damaged (the server's log says more): nothing was accepted, try again later";
     case -EROFS: return "The store is read-only: the job was not accepted, try again later";
     default: return "The store cannot be used at the moment: nothing was accepted, try again later";
     }

@@ -15,6 +15,7 @@
 
 #include <errno.h>
 #include <sodium.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -49,6 +50,11 @@ struct sqlite {
     uv_mutex_t lock; /* of @over */
     struct line over;
     bool is_normal; /* PRAGMA synchronous; FULL at first */
+    /* One of the two threads has come upon a page that is none: nothing is written, and so nothing accepted, until the
+     * reader finds the file sound. */
+    _Atomic bool damaged;
+    bool distrusted; /* the writer's: so is what it has of the file in memory */
+    char why[256];   /* the writer's: SQLite's words for what failed last */
     void (*on_closed)(void *);
     void *on_closed_data;
 };
@@ -156,6 +162,22 @@ static int set_durable(struct sqlite *sqlite, bool durable)
     return err;
 }
 
+/* May the file be written to?  Where it has been damaged and was restored, it is read anew. */
+static int trust(struct sqlite *sqlite)
+{
+    if (sqlite->damaged) {
+        sqlite->distrusted = true;
+        snprintf(sqlite->why, sizeof(sqlite->why), "%s", sqlite3_errstr(SQLITE_CORRUPT));
+        return -EUCLEAN;
+    }
+    if (!sqlite->distrusted)
+        return 0;
+    sqlite3_db_release_memory(sqlite->write.db.handle);
+    int err = writer_count(&sqlite->write);
+    sqlite->distrusted = err != 0;
+    return err;
+}
+
 /* One transaction over @op and the @n - 1 after it. */
 static int commit(struct sqlite *sqlite, struct op *first, unsigned n)
 {
@@ -165,7 +187,10 @@ static int commit(struct sqlite *sqlite, struct op *first, unsigned n)
 
     for (unsigned i = 0; i < n; i++, op = op->next)
         durable = durable || op_is_durable(op);
-    int err = set_durable(sqlite, durable);
+    int err = trust(sqlite);
+    if (err)
+        return err;
+    err = set_durable(sqlite, durable);
     if (!err)
         err = db_exec(&w->db, "BEGIN IMMEDIATE");
     op = first;
@@ -175,6 +200,8 @@ static int commit(struct sqlite *sqlite, struct op *first, unsigned n)
         err = db_exec(&w->db, "COMMIT");
     if (!err)
         return 0;
+    snprintf(sqlite->why, sizeof(sqlite->why), "%s", sqlite3_errmsg(w->db.handle));
+    sqlite->damaged = sqlite->damaged || err == -EUCLEAN;
     for (int i = 0; i < N_STATEMENTS; i++)
         sqlite3_reset(w->db.statements[i]);
     if (!sqlite3_get_autocommit(w->db.handle))
@@ -195,7 +222,7 @@ static void note_error(struct sqlite *sqlite, int err, int64_t changes_before)
         return;
     if (err)
         log_error("the store refuses to write: asynchronous requests get 503 until it can",
-                  LOG_S("errno", strerrorname_np(-err)) LOG_S("sqlite", sqlite3_errmsg(sqlite->write.db.handle)));
+                  LOG_S("errno", strerrorname_np(-err)) LOG_S("sqlite", sqlite->why) LOG_S("hint", db_hint(err)));
     else
         log_info("the store writes again");
     sqlite->store.write_err = err;
@@ -226,7 +253,8 @@ static void write_batch(struct sqlite *sqlite, struct op *batch)
 /* An idle store's log goes into the database, so that it does not stay large. */
 static void truncate_log(struct sqlite *sqlite)
 {
-    sqlite3_wal_checkpoint_v2(sqlite->write.db.handle, NULL, SQLITE_CHECKPOINT_TRUNCATE, NULL, NULL);
+    if (!sqlite->damaged) /* else the log is what is known to be sound */
+        sqlite3_wal_checkpoint_v2(sqlite->write.db.handle, NULL, SQLITE_CHECKPOINT_TRUNCATE, NULL, NULL);
 }
 
 static void run_writer(void *data)
@@ -249,6 +277,19 @@ static void run_writer(void *data)
     }
 }
 
+static void read_one(struct sqlite *sqlite, struct op *op)
+{
+    reader_apply(&sqlite->read, op);
+    if (op->kind == OP_PROBE && !op->answer.err)
+        sqlite->damaged = false;
+    if (op->answer.err != -EUCLEAN || sqlite->damaged)
+        return;
+    sqlite->damaged = true;
+    sqlite->store.write_err = -EUCLEAN;
+    log_error("the store is damaged: asynchronous requests get 503 until its file is restored",
+              LOG_S("sqlite", sqlite3_errmsg(sqlite->read.handle)) LOG_S("hint", db_hint(-EUCLEAN)));
+}
+
 static void run_reader(void *data)
 {
     struct worker *worker = data;
@@ -261,7 +302,7 @@ static void run_reader(void *data)
         for (struct op *op = batch, *next; op; op = next) {
             next = op->next;
             op->next = NULL;
-            reader_apply(&worker->sqlite->read, op);
+            read_one(worker->sqlite, op);
             give_back(worker->sqlite, op);
         }
     }
@@ -300,6 +341,7 @@ static const unsigned op_words[] = {
     [OP_REDELIVER] = METRIC_STORE_REDELIVER,
     [OP_REQUEUE] = METRIC_STORE_REQUEUE,
     [OP_SWEEP] = METRIC_STORE_SWEEP,
+    [OP_PROBE] = METRIC_STORE_SWEEP,
 };
 
 /* Did the disk or the database fail it?  Other errors are refusals. */
@@ -534,6 +576,8 @@ static void sweep(struct store *store, int64_t now_us, store_done *done, void *d
 
     op->now_us = now_us;
     post(&of(store)->writer, op);
+    if (store->write_err)
+        post(of(store)->damaged ? &of(store)->reader : &of(store)->writer, op_new(OP_PROBE, NULL, NULL));
 }
 
 /* --- opening and closing --- */

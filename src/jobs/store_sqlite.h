@@ -26,6 +26,7 @@ enum op_kind {
     OP_OUTBOX_DONE,
     OP_REDELIVER,
     OP_SWEEP,
+    OP_PROBE, /* no operation of the interface: does the disk take writes again? */
 };
 
 /* One operation: its arguments (copied), then its answer. All its memory is freed with it. */
@@ -116,6 +117,7 @@ struct writer {
     struct tenant *tenants;
     double vt; /* of the job that was given last */
     int64_t queued, suspects, jobs, deliveries;
+    bool probed;       /* what a probe has written may be there */
     int64_t recovered; /* jobs that another owner had when it ended */
     int64_t bytes;     /* in use: as measured last, and what was added since */
 };

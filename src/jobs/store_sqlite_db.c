@@ -66,6 +66,19 @@ int db_errno(int code)
     }
 }
 
+/* SQLite knows of full disks; of a file system that has become read-only, or of a quota, only its errno tells. */
+static int errno_of(sqlite3 *handle, int code)
+{
+    sqlite3_file *log = NULL;
+    int system = (code & 0xff) == SQLITE_IOERR ? sqlite3_system_errno(handle) : 0;
+
+    if ((code & 0xff) == SQLITE_IOERR && !system /* another call has overwritten it: the log's file has its own */
+        && sqlite3_file_control(handle, "main", SQLITE_FCNTL_JOURNAL_POINTER, &log) == SQLITE_OK && log
+        && log->pMethods)
+        log->pMethods->xFileControl(log, SQLITE_FCNTL_LAST_ERRNO, &system);
+    return system == EROFS ? -EROFS : system == EDQUOT || system == ENOSPC ? -ENOSPC : db_errno(code);
+}
+
 sqlite3_stmt *db_statement(struct db *db, enum statement which)
 {
     sqlite3_stmt **s = &db->statements[which];
@@ -86,13 +99,14 @@ int db_step(sqlite3_stmt *statement)
     int code = sqlite3_step(statement);
     if (code == SQLITE_ROW)
         return 1;
+    int err = errno_of(sqlite3_db_handle(statement), code);
     sqlite3_reset(statement); /* or it would keep its snapshot */
-    return db_errno(code);
+    return err;
 }
 
 int db_exec(struct db *db, const char *sql)
 {
-    return db_errno(sqlite3_exec(db->handle, sql, NULL, NULL, NULL));
+    return errno_of(db->handle, sqlite3_exec(db->handle, sql, NULL, NULL, NULL));
 }
 
 void db_bind_bytes(sqlite3_stmt *statement, int index, struct store_bytes bytes)

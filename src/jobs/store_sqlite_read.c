@@ -135,9 +135,25 @@ static int apply_list(struct db *db, struct op *op)
     return r < 0 ? r : 0;
 }
 
+/* Is the file sound?  It is read anew, whatever of it was in memory. */
+static int apply_probe(struct db *db)
+{
+    sqlite3_db_release_memory(db->handle);
+    sqlite3_stmt *s = db_statement(db, SQL_CHECK);
+    int r = db_step(s);
+    if (r <= 0)
+        return r ? r : -EUCLEAN;
+    const char *word = (const char *) sqlite3_column_text(s, 0);
+    r = word && strcmp(word, "ok") == 0 ? 0 : -EUCLEAN;
+    sqlite3_reset(s);
+    return r;
+}
+
 void reader_apply(struct db *db, struct op *op)
 {
-    op->answer.err = op->kind == OP_GET ? apply_get(db, op) : apply_list(db, op);
+    op->answer.err = op->kind == OP_GET    ? apply_get(db, op)
+                     : op->kind == OP_LIST ? apply_list(db, op)
+                                           : apply_probe(db);
     if (op->answer.err)
         op->answer.n = op->answer.n_attempts = 0;
 }

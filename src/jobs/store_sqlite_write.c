@@ -785,11 +785,26 @@ static int find_oldest(struct writer *w, struct op *op)
     return err;
 }
 
+/* As much as a job of some size: the disk is not well because there is a place for one page.  The next sweep takes it
+ * away; the sweep itself must not hang on it, as dropping what is old may be what makes room. */
+static int apply_probe(struct writer *w, struct op *op)
+{
+    PREPARE(s, PROBE);
+
+    (void) op;
+    w->probed = true;
+    return db_step(s);
+}
+
 static int apply_sweep(struct writer *w, struct op *op)
 {
     int aged = 0, counted = 0, large = 0;
-    int err = measure(w);
+    int err = w->probed ? run_on_seq(w, SQL_DROP_RESULT, -1) : 0;
     PREPARE(s, DROP_IDEM);
+
+    w->probed = w->probed && err;
+    if (!err)
+        err = measure(w);
 
     if (!err && w->conf->retention_age_us)
         err = drop_old(w, op->now_us - w->conf->retention_age_us, SWEEP_MAX, &aged);
@@ -821,6 +836,7 @@ static int (*const appliers[])(struct writer *w, struct op *op) = {
     [OP_OUTBOX_DONE] = apply_outbox_done,
     [OP_REDELIVER] = apply_redeliver,
     [OP_SWEEP] = apply_sweep,
+    [OP_PROBE] = apply_probe,
 };
 
 bool op_is_durable(const struct op *op)

@@ -1,0 +1,153 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The store's disk goes bad under a running server: full, read-only, damaged.  What was accepted is kept, synchronous runs
+go on, and where the disk gets well again so does the store, by itself."""
+import contextlib
+import json
+import os
+import shutil
+import subprocess
+
+import pytest
+
+from receiver import HOOKS
+from service import wait_for
+
+pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="mounts file systems")
+
+
+def call(*words):
+    return subprocess.run([str(word) for word in words], check=True, capture_output=True, text=True).stdout.strip()
+
+
+@contextlib.contextmanager
+def mounted(directory, *options):
+    call("mount", *options, directory)
+    try:
+        yield directory
+    finally:
+        call("umount", "-l", directory)
+
+
+def store_word(service):
+    return service.request("GET", "/readyz", key=False)["store"]
+
+
+def check_refused(service, url, words):
+    """An asynchronous request is refused by name, a synchronous one runs."""
+    reply = service.run("return 1", webhook_url=url)
+    assert reply.status == 503 and words in reply["error"] and int(reply.headers["retry-after"]) >= 1
+    reply = service.request("POST", "/v1/code/execute/python", {"code": "return 2"}, headers={"idempotency-key": "k"})
+    assert reply.status == 503 and words in reply["error"]
+    assert service.run("return 'sync'").response["result"] == "sync"
+    assert store_word(service) == "failing"
+
+
+def results(receiver, path, count):
+    return sorted(json.loads(d.body)["response"]["result"] for d in receiver.wait(path, count, 60))
+
+
+def fill(path, receiver, service):
+    """Take all the room that is left, whatever the store makes free meanwhile, until it refuses."""
+    accepted = []
+    with open(path, "wb", 0) as file:
+        while True:
+            with contextlib.suppress(OSError):
+                while True:
+                    file.write(bytes(4096))
+            reply = service.run("#" + "x" * 20000 + "\nreturn 'late'", webhook_url=receiver.url("ok/filled/late"))
+            if reply.status == 503:
+                return accepted
+            assert reply.status == 202
+            accepted.append(reply["job_id"])
+
+
+def test_a_disk_that_fills_and_is_emptied(make_server, receiver, tmp_path):
+    with mounted(tmp_path, "-t", "tmpfs", "-o", "size=8m,mode=755", "none"):
+        service = make_server("--state", str(tmp_path / "state"), env={**HOOKS, "HATCHERY_POOL_MAX_RUNS": "1"})
+        for n in range(3):  # the first one ends while there is no room for its result
+            code = f"import time; time.sleep({4 * (n == 0)}); return {n}"
+            assert service.run(code, webhook_url=receiver.url("ok/filled")).status == 202
+        late = fill(tmp_path / "filler", receiver, service)
+        check_refused(service, receiver.url("ok/filled"), "full")
+        wait_for(lambda: any(line["run_time"] > 3.9 for line in service.log("run finished")), 20, "the first to end")
+        check_refused(service, receiver.url("ok/filled"), "full")
+        line = service.logged("the store refuses to write: asynchronous requests get 503 until it can")
+        assert line["errno"] == "ENOSPC" and "free some space" in line["hint"]
+        os.unlink(tmp_path / "filler")
+        wait_for(lambda: store_word(service) == "ok", 20, "well again, and nobody has asked for anything")
+        service.logged("the store writes again")
+        assert results(receiver, "ok/filled", 3) == [0, 1, 2], "each once"
+        if late:
+            assert len({json.loads(d.body)["job_id"] for d in receiver.wait("ok/filled/late", len(late), 60)}) == len(late)
+        assert service.run("return 'again'", webhook_url=receiver.url("ok/filled/again")).status == 202
+        assert results(receiver, "ok/filled/again", 1) == ["again"]
+        assert service.stop() == 0
+
+
+def test_a_file_system_that_becomes_read_only(make_server, receiver, tmp_path):
+    """As ext4 does after an error of the disk, under files that are open.  Only an unmounting makes it well."""
+    image, directory = tmp_path / "image", tmp_path / "disk"
+    directory.mkdir()
+    try:
+        call("truncate", "-s", "16M", image)
+        call("mkfs.ext4", "-q", image)
+        call("mount", "-o", "loop,errors=remount-ro", image, directory)
+    except (OSError, subprocess.CalledProcessError):
+        pytest.skip("no loop devices with ext4 here")
+    try:
+        trigger = f"/sys/fs/ext4/{os.path.basename(call('findmnt', '-n', '-o', 'SOURCE', directory))}/trigger_fs_error"
+        if not os.access(trigger, os.W_OK):
+            pytest.skip("no way to make ext4 find an error")
+        directory.chmod(0o755)
+        service = make_server("--state", str(directory / "state"), env={**HOOKS, "HATCHERY_POOL_MAX_RUNS": "1"})
+        for n in range(3):
+            code = f"import time; time.sleep({2 * (n == 0)}); return {n}"
+            assert service.run(code, webhook_url=receiver.url("ok/ro")).status == 202
+        server = service.child("server")
+        with open(trigger, "w") as file:
+            file.write("1")
+        check_refused(service, receiver.url("ok/ro"), "read-only")
+        wait_for(lambda: any(line["run_time"] > 1.9 for line in service.log("run finished")), 20, "the first to end")
+        check_refused(service, receiver.url("ok/ro"), "read-only")
+        line = service.logged("the store refuses to write: asynchronous requests get 503 until it can")
+        assert line["errno"] == "EROFS" and "remount" in line["hint"]
+        assert service.child("server") == server
+        assert service.stop(at_once=True) == 0
+        call("umount", directory)
+        subprocess.run(["fsck.ext4", "-y", image], capture_output=True)  # it says with its status that it has mended
+        call("mount", "-o", "loop", image, directory)
+        service.announcement = ""
+        service.start()
+        assert results(receiver, "ok/ro", 3) == [0, 1, 2]
+        assert service.stop() == 0
+    finally:
+        subprocess.run(["umount", "-l", directory], capture_output=True)
+
+
+def test_a_file_that_is_damaged_and_restored(make_server, receiver, tmp_path):
+    service = make_server(env={**HOOKS, "HATCHERY_POOL_MAX_RUNS": "1"})
+    jobs = [service.run(f"return {n}", webhook_url=receiver.url("ok/torn"))["job_id"] for n in range(20)]
+    assert results(receiver, "ok/torn", 20) == list(range(20))
+    store, log = service.state_dir / "jobs.db", service.state_dir / "jobs.db-wal"
+    wait_for(lambda: log.stat().st_size == 0, 20, "all of it is in the file")
+    shutil.copyfile(store, tmp_path / "copy")
+    good = store.read_bytes()
+    with open(store, "r+b") as file:  # as the disk would do it: the same file, and only the first page is as it was
+        file.seek(4096)
+        file.write(os.urandom(len(good) - 4096))
+
+    def noticed():
+        return service.request("GET", f"/v1/jobs/{jobs[0]}").status == 503
+
+    wait_for(noticed, 20, "a page that is none")
+    check_refused(service, receiver.url("ok/torn"), "damaged")
+    line = service.logged("the store is damaged: asynchronous requests get 503 until its file is restored")
+    assert "malformed" in line["sqlite"] and "backup" in line["hint"]
+    with open(store, "r+b") as file:
+        file.write(good)
+    wait_for(lambda: store_word(service) == "ok", 20, "well again")
+    assert service.run("return 'again'", webhook_url=receiver.url("ok/torn/again")).status == 202
+    assert results(receiver, "ok/torn/again", 1) == ["again"]
+    assert [service.request("GET", f"/v1/jobs/{job_id}")["reply"]["response"]["result"] for job_id in jobs] == list(range(20))
+    assert len(service.log("the store is damaged: asynchronous requests get 503 until its file is restored")) == 1
+    assert service.stop() == 0
