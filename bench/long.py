@@ -2,8 +2,9 @@
 # SPDX-License-Identifier: Apache-2.0
 #
 # "make bench-long": one server, as many runs as are asked for, and what it is like after the first thousand and at the
-# end: the memory of each of its processes and of its waiting boxes, its descriptors, and how fast it answers. What may not grow is
-# what is nobody else's (the unique set size); a run more or less is no growth, so there is a little room.
+# end: the memory of each of its processes and of its waiting boxes, its descriptors, and how fast it answers, beside bare
+# forks at the same time, so that a machine that has become busier is not taken for a server that has become slower. What
+# may not grow is what is nobody else's (the unique set size); there is a little room.
 # Exit status: 1 when a request failed or something is not flat, 2 when it could not be measured.
 
 import argparse
@@ -18,32 +19,40 @@ from servers import BenchError, Hatchery, find_program, memory
 FIRST = 1000
 BOXES = 8
 CONNECTIONS = 8
-PACED = ["--pace-us", "20000", "--requests", "500"]
+PACED = ["--pace-us", "20000", "--requests", "100", "--warmup", "0"]
+ROUNDS = 9
 ROOM = 1.1  # at most so many times the first
 ROOM_KIB = 1024
+RATIO = "p50 / bare fork's p50"
 PROCESSES = ("supervisor", "server", "courier", "zygote")
 
 
 def load(server, *options):
-    argv = [find_program("bench-load"), "--url", server.url, "--key", server.key, *options]
+    return figures([find_program("bench-load"), "--url", server.url, "--key", server.key, *options])
+
+
+def figures(argv):
     done = subprocess.run(argv, stdout=subprocess.PIPE, check=False)
     try:
-        figures = json.loads(done.stdout)
+        found = json.loads(done.stdout)
     except ValueError:
-        raise BenchError(f"bench-load ended with {done.returncode} and no figures") from None
-    if figures["errors"]:
-        raise BenchError(f"{figures['errors']} of {figures['requests']} requests went wrong")
-    return figures
+        raise BenchError(f"{os.path.basename(argv[0])} ended with {done.returncode} and no figures") from None
+    if found["errors"]:
+        raise BenchError(f"{found['errors']} of {found['requests']} requests went wrong")
+    return found
 
 
 def look(server):
-    """What it is like at rest, and then under one request each 20 ms."""
+    """What it is like at rest, and then under one request each 20 ms: (KiB, descriptors, times)."""
     found = server.wait_for_boxes(BOXES)
     kib = {name: memory(found[name])[0] for name in PROCESSES if name in found}
     kib["a box"] = statistics.median(memory(pid)[0] for pid in found["boxes"])
     fds = {name: len(os.listdir(f"/proc/{found[name]}/fd")) for name in PROCESSES if name in found}
-    figures = load(server, *PACED)
-    return kib, fds, {figure: figures[figure] for figure in ("p50_us", "p99_us")}
+    turns = [(load(server, *PACED), figures([find_program("bench-fork"), "--warmup", "10", "--seconds", "0.5"]))
+             for _ in range(ROUNDS)]
+    return kib, fds, {"p50, µs": statistics.median(ours["p50_us"] for ours, _ in turns),
+                      "p99, µs": statistics.median(ours["p99_us"] for ours, _ in turns),
+                      RATIO: statistics.median(ours["p50_us"] / fork["p50_us"] for ours, fork in turns)}
 
 
 def compare(first, last):
@@ -61,9 +70,8 @@ def compare(first, last):
         grown += [] if after <= before else [f"{name}'s descriptors"]
     for name, before in first[2].items():
         after = last[2][name]
-        flat = name != "p50_us" or after <= before * ROOM  # a p99 of 500 is five replies: told, not judged
-        print(f"{name.removesuffix('_us') + ' every 20 ms, µs':28}{before:>10,.0f}{after:>10,.0f}  "
-              f"{('flat' if flat else 'GROWN') if name == 'p50_us' else ''}".rstrip())
+        flat = name != RATIO or after <= before * ROOM
+        print(f"{name:28}{before:>10,.2f}{after:>10,.2f}  {('flat' if flat else 'GROWN') if name == RATIO else ''}".rstrip())
         grown += [] if flat else [name]
     return grown
 

@@ -323,6 +323,8 @@ def soak(server, mix, arguments, client):
         pathlib.Path(arguments.json).write_text(json.dumps({"capacity": capacity, "parts": load.parts, "sums": load.sums,
                                                             "memory": samples}, indent=1))
     wrong = client.wrong + ([load.error] if status else [])
+    if load.rate() < rate * 0.98:
+        wrong.append(f"{rate:.0f} requests/s were asked for and {load.rate():.0f} answered: the machine has slowed down, or the service")
     wrong += judge_memory(samples, part) + judge_times(load.parts) + compare_rest(server, rest, fds_before)
     return wrong + [f"the log says: {line}" for line in server.log() if line["level"] == "error"][:20]
 
