@@ -8,7 +8,7 @@ BUILD := build
 BUILD_PACKAGES := gcc meson ninja-build pkg-config libc6-dev libuv1-dev libjansson-dev libsodium-dev libseccomp-dev \
 	libinih-dev libsqlite3-dev libcurl4-openssl-dev ca-certificates libpython3.11-dev python3 node-llhttp curl
 TEST_PACKAGES := libcmocka-dev python3-pytest python3-jsonschema python3-prometheus-client python3-yaml openssl clang-14 libclang-rt-14-dev mandoc man-db apparmor clang-format-14 clang-tidy-14
-CONTAINER_PACKAGES := podman runc golang-github-containers-common
+CONTAINER_PACKAGES := podman runc golang-github-containers-common debootstrap
 # Debhelper, what debian/control builds with, and what `make test-package` looks at the package with.
 DEB_PACKAGES := build-essential debhelper lintian
 PACKAGE_TEST_PACKAGES := debootstrap
@@ -109,10 +109,12 @@ test-vm: test-packages build
 	tests/vm/run env VM_SUITE=$(VM_SUITE) tests/vm/suite
 	VM_KERNEL=6.1 tests/vm/run env VM_SUITE=require tests/vm/suite
 
-# In a container of podman's without a capability (tests/container/run); as root.
+# In a container of podman's without a capability (tests/container/run), and in the image that the Dockerfile makes
+# (tests/container/image); as root.
 test-container: test-packages build
 	$(call need,$(CONTAINER_PACKAGES))
 	tests/container/run
+	tests/container/image
 
 # What is missing of the baselines' packages is left out, by name: python3-flask gunicorn bubblewrap python3-numpy.
 bench: build

@@ -478,6 +478,18 @@ static int run_doctor(const struct verb *verb, int argc, char **argv)
     return status;
 }
 
+static int run_health(const struct verb *verb, int argc, char **argv)
+{
+    struct options o;
+    struct conf conf;
+
+    if (begin(verb, argc, argv, 0, &o, &conf) < 0)
+        return EXIT_USAGE;
+    int status = health(&conf);
+    conf_free(&conf);
+    return status;
+}
+
 /* Where the attempts are: installed, or in the tree that we were built in. */
 static int find_attempts(char *path, size_t size)
 {

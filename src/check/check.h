@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What an operator asks of an installation: does the jail hold here?
  *
- * Both block until they are done, print to stdout and return the command's exit status. */
+ * All block until they are done, print to stdout and return the command's exit status. */
 #ifndef HATCHERY_CHECK_CHECK_H
 #define HATCHERY_CHECK_CHECK_H
 
@@ -14,5 +14,8 @@ int doctor(const struct conf *conf, bool json);
 /* Make the attempts in @directory whose title contains @only (NULL: all) through a service of our own with @conf,
  * whose limits are set to their defaults.  A line each; EXIT_SUCCESS only if each ran into its wall. */
 int selftest(struct conf *conf, const char *directory, const char *only);
+
+/* Ask the service that has @conf for /readyz; its reply goes to stdout.  EXIT_SUCCESS only if it is ready. */
+int health(const struct conf *conf);
 
 #endif

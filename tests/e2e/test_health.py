@@ -91,3 +91,26 @@ def test_then_what_runs_is_waited_for(make_server):
         assert watch(server, "/healthz")[0] == 200
         assert raw.reply().response["result"] == "done"
     assert server.process.wait(20) == 0
+
+
+def test_the_command_asks(make_server):
+    """What a container engine's health check runs."""
+    server = make_server("--state", "none")
+    listen = f"{server.host}:{server.port}"
+    wait_for(lambda: ready(server).status == 200)
+    done = hatchery("health", "--listen", listen, env={"http_proxy": "http://127.0.0.1:9"})
+    assert done.returncode == 0 and json.loads(done.stdout)["status"] == "ready"
+    os.kill(server.child("zygote"), signal.SIGSTOP)
+    while ready(server)["boxes"]["waiting"]:
+        server.request("POST", "/v1/code/execute/python", {"code": "", "timeout": 1})
+    done = hatchery("health", "--listen", listen)
+    assert (done.returncode, json.loads(done.stdout)["status"]) == (1, ready(server)["status"])
+    os.kill(server.child("zygote"), signal.SIGCONT)
+    server.stop(at_once=True)
+    done = hatchery("health", "--listen", listen)
+    assert done.returncode == 1 and done.stdout == "" and listen in done.stderr
+
+
+def test_the_command_asks_a_unix_socket(make_server, tmp_path):
+    with make_server("--state", "none", listen=f"unix:{tmp_path}/socket"):
+        wait_for(lambda: hatchery("health", "--listen", f"unix:{tmp_path}/socket").returncode == 0)
