@@ -29,7 +29,7 @@ FIGURES = ("p50_us", "p95_us", "p99_us", "rps", "own_cpu_us", "own_cpu_share")
 BOXES = 8
 BURST = 200
 # rounds; how long a turn is, as a multiple of what the table of targets says; are rows that were missed worth a word?
-PLANS = {"full": (10, 1.0), "quick": (3, 0.6), "check": (1, 0.05)}
+PLANS = {"full": (10, 1.0), "quick": (3, 0.4), "check": (1, 0.05)}
 
 # Of which server; seconds of a turn; bench-load's options. The order is that of the turns: what is compared is near.
 Target = collections.namedtuple("Target", "server seconds options")
