@@ -140,3 +140,9 @@ PyObject *compile_source(PyObject *source, PyObject **first)
     Py_XDECREF(pair);
     return code;
 }
+
+void compile_forget(void)
+{
+    if (PyDict_DelItem(py.lines, py.filename) < 0)
+        PyErr_Clear();
+}

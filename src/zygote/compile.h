@@ -14,4 +14,7 @@ int compile_prepare(PyObject *compile_program);
  * the text. Tells linecache the lines. What the compiler warns of is shown once, on sys.stderr. */
 PyObject *compile_source(PyObject *source, PyObject **first);
 
+/* Takes back what linecache was told. No Python exception is set afterwards. */
+void compile_forget(void);
+
 #endif

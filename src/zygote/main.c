@@ -125,6 +125,7 @@ static int prepare(struct zygote *zygote)
     if (zygote->self_pidfd < 0)
         return -1;
     int err = box_share_filter(&zygote->box);
+    pages_gather();
     return err < 0 ? tell_step(BOX_SECCOMP, -err) : 0;
 }
 

@@ -11,4 +11,7 @@ void pages_prepare(void);
  * touches the fewest pages.  Costs some hundred KiB.  Cannot fail: what is not to be had stays as it is. */
 void pages_settle(void);
 
+/* The last thing before the first fork: what a child allocates for its locks lies side by side. */
+void pages_gather(void);
+
 #endif

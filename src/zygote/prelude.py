@@ -25,7 +25,7 @@ open = open
 program = ""  # what open_source() gives; show.c sets it
 
 
-def compile_program(source, shown):
+def compile_program(source, shown=False):
     """A program as (code object, globals to set before it runs); it may `return` at top level.
     Where the compiler's warnings were @shown by who tried it before, they are not again (compile.c)."""
     if source[:1] == "\ufeff":

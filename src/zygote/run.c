@@ -302,7 +302,10 @@ void run_rehearse(void)
     buf_free(&end.error);
     Py_XDECREF(space);
     Py_XDECREF(source);
+    show_source(NULL);
+    compile_forget();
     PyErr_Clear();
+    PyGC_Collect(); /* empties the free lists, which hold objects of many pages; a box would do it at its end */
 }
 
 /* The program may have made the socket non-blocking. Not poll(2): it fails when RLIMIT_NOFILE is 0. */

@@ -3,6 +3,7 @@
 import concurrent.futures
 import json
 import re
+import subprocess
 import uuid
 
 import pytest
@@ -657,3 +658,36 @@ def test_a_program_has_a_user_name_in_every_slot(server):
         assert len(seen) == 1
     else:
         assert len(seen) > 1 and set(seen.values()) == {("/run/box/work", "box", "box")}
+
+
+# --- what the compiler says ---
+
+WARNS = "x = 1 is 1\n"  # SyntaxWarning: "is" with a literal
+
+
+@pytest.mark.parametrize("code", [
+    WARNS + "print(x)\n",
+    WARNS + "def f():\n    return x\nprint(f())\n",
+    WARNS + "def f():\n    return x\nprint(f(\n",
+    WARNS + "print(x\n",
+    WARNS + "def f():\n    nonlocal x\n",
+    WARNS + "def f():\n    return\n    nonlocal x\n",
+    WARNS.replace("\n", "\r\n") + "print(x)\r\n",
+    "print('a\\x0cb')\n\x0cprint(1)\n1/0",
+    "import linecache\nprint(linecache.getlines('main.py'))",
+    "import inspect\ndef f():\n    return 'é'\nprint(inspect.getsource(f))",
+])
+def test_the_compiler_says_what_python3_says(server, tmp_path, code):
+    file = tmp_path / "main.py"
+    file.write_bytes(code.encode())
+    plain = subprocess.run(["/usr/bin/python3", "-I", "main.py"], cwd=tmp_path, capture_output=True, text=True)
+    reply = server.run(code)
+    said = reply.json["response"] or reply.json
+    where = str(tmp_path) + "/"
+    assert said["stdout"] == plain.stdout.replace(where, "")
+    assert said["stderr"] == plain.stderr.replace(where, "")
+
+
+def test_the_compiler_warns_once_where_a_program_returns(server):
+    reply = server.run(WARNS + "return x")
+    assert reply.response["stderr"].count("SyntaxWarning") == 1

@@ -296,6 +296,7 @@ def test_the_source_is_in_linecache_and_in_open():
     import linecache
     run("\ufeffa = 1\r\nreturn 'é'")
     assert linecache.getline("main.py", 1) == "a = 1\n" and linecache.getline("main.py", 2) == "return 'é'\n"
+    prelude["program"] = "\ufeffa = 1\r\nreturn 'é'"  # show.c's work
     assert prelude["open_source"]("main.py", "rb").read() == "a = 1\r\nreturn 'é'".encode()
     with prelude["open_source"](str(PRELUDE), "rb") as file:
         assert file.read(6) == b"# SPDX"
