@@ -444,6 +444,12 @@ static int make_key(const struct conf *conf, const struct options *o, const char
         return EXIT_USAGE;
     /* What is too long is refused, not cut. */
     snprintf(key.name, sizeof(key.name), "%s", strlen(name) < sizeof(key.name) ? name : "");
+    if (o->runtime && !keyfile_runtime_ok(o->runtime)) {
+        fprintf(stderr, "hatchery: --runtime: '%s' is no runtime's name\n", o->runtime);
+        return EXIT_USAGE;
+    }
+    snprintf(key.runtime, sizeof(key.runtime), "%s",
+             o->runtime && strcmp(o->runtime, "default") != 0 ? o->runtime : "");
     return key_new(conf, &key);
 }
 
@@ -454,7 +460,7 @@ static int key(const struct verb *verb, int argc, char **argv)
     int first = parse_options(verb, argc, argv, &o);
     const char *action = first > 0 && first < argc ? argv[first] : "";
     bool list = strcmp(action, "list") == 0, revoke = strcmp(action, "revoke") == 0, make = strcmp(action, "new") == 0;
-    bool limits = o.weight || o.max_runs || o.max_waiting || o.rate;
+    bool limits = o.weight || o.max_runs || o.max_waiting || o.rate || o.runtime;
 
     if (first < 0 || argc - first != (list ? 1 : 2) || !(list || revoke || make) || (limits && !make))
         return usage_error(verb);

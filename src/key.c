@@ -198,7 +198,8 @@ int key_list(const struct conf *conf)
     _cleanup_fd_ int fd = open_directory(conf, false, &error);
     if (fd < 0 || read_list(fd, &list, &error) < 0)
         return fail(&error);
-    printf("%-24s  %6s  %11s  %11s  %11s  %s\n", "name", "weight", "max-runs", "max-waiting", "rate", "created");
+    printf("%-24s  %6s  %11s  %11s  %11s  %-20s  %s\n", "name", "weight", "max-runs", "max-waiting", "rate", "created",
+           "runtime");
     for (size_t i = 0; i < list.n; i++) {
         const struct keyfile_key *key = &list.keys[i];
         struct tm tm;
@@ -209,7 +210,7 @@ int key_list(const struct conf *conf)
         print_limit(key->max_runs);
         print_limit(key->max_waiting);
         print_limit(key->rate);
-        printf("  %s\n", created);
+        printf("  %-20s  %s\n", created, *key->runtime ? key->runtime : "default");
     }
     free(list.keys);
     return EXIT_SUCCESS;

@@ -8,6 +8,7 @@
 #include "conf.h"
 
 #include "conf_value.h"
+#include "keyfile.h"
 
 #include <ctype.h>
 #include <errno.h>
@@ -27,8 +28,7 @@ const struct conf_key *const conf_runtime_keys = templates;
 
 bool conf_runtime_name_ok(const char *name)
 {
-    size_t n = strspn(name, "abcdefghijklmnopqrstuvwxyz0123456789_-");
-    return n && n <= CONF_RUNTIME_NAME_MAX && !name[n] && islower((unsigned char) *name);
+    return keyfile_runtime_ok(name);
 }
 
 const char *conf_runtime_name(const struct conf_runtime *runtime)

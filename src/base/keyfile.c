@@ -16,6 +16,12 @@ bool keyfile_name_ok(const char *name)
     return n && n <= KEYFILE_NAME_MAX && !name[n];
 }
 
+bool keyfile_runtime_ok(const char *name)
+{
+    size_t n = strspn(name, "abcdefghijklmnopqrstuvwxyz0123456789_-");
+    return n && n <= KEYFILE_RUNTIME_MAX && !name[n] && *name >= 'a' && *name <= 'z';
+}
+
 static int take_hash(const char *hex, unsigned char hash[KEYFILE_HASH])
 {
     if (strlen(hex) != 2UL * KEYFILE_HASH || strspn(hex, "0123456789abcdef") != 2UL * KEYFILE_HASH)
@@ -31,14 +37,18 @@ static int take_hash(const char *hex, unsigned char hash[KEYFILE_HASH])
 
 static int parse_line(char *line, struct keyfile_key *key)
 {
-    char name[KEYFILE_NAME_MAX + 2], hex[2 * KEYFILE_HASH + 2];
-    int end = -1;
+    char name[KEYFILE_NAME_MAX + 2], hex[2 * KEYFILE_HASH + 2], runtime[KEYFILE_RUNTIME_MAX + 2] = "";
+    int end = -1, more = -1;
 
     int n = sscanf(line, "%65s %65s %7u %7u %7u %7u %" SCNd64 "%n", name, hex, &key->weight, &key->max_runs,
                    &key->max_waiting, &key->rate, &key->created_s, &end);
-    if (n != 7 || end < 0 || line[end] || !keyfile_name_ok(name) || strcmp(name, KEYFILE_DEFAULT) == 0 || !key->weight)
+    if (n == 7 && end >= 0 && line[end] && sscanf(line + end, " %33s%n", runtime, &more) == 1)
+        end += more;
+    if (n != 7 || end < 0 || line[end] || (*runtime && !keyfile_runtime_ok(runtime)) || !keyfile_name_ok(name)
+        || strcmp(name, KEYFILE_DEFAULT) == 0 || !key->weight)
         return -EINVAL;
     snprintf(key->name, sizeof(key->name), "%.64s", name);
+    snprintf(key->runtime, sizeof(key->runtime), "%.32s", runtime);
     return take_hash(hex, key->hash);
 }
 
@@ -72,6 +82,6 @@ void keyfile_add_line(struct buf *out, const struct keyfile_key *key)
     buf_addf(out, "%s ", key->name);
     for (int i = 0; i < KEYFILE_HASH; i++)
         buf_addf(out, "%02x", key->hash[i]);
-    buf_addf(out, " %u %u %u %u %" PRId64 "\n", key->weight, key->max_runs, key->max_waiting, key->rate,
-             key->created_s);
+    buf_addf(out, " %u %u %u %u %" PRId64 "%s%s\n", key->weight, key->max_runs, key->max_waiting, key->rate,
+             key->created_s, *key->runtime ? " " : "", key->runtime);
 }

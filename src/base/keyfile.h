@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The file `keys` of the state directory: a line a key, hashes only.
  *
- *   NAME HASH WEIGHT MAX_RUNS MAX_WAITING RATE CREATED
+ *   NAME HASH WEIGHT MAX_RUNS MAX_WAITING RATE CREATED [RUNTIME]
  *
  * HASH is the BLAKE2b-256 of the key in hexadecimal, CREATED seconds since 1970; 0 is "unlimited".  Written whole by
  * the command (`hatchery key`) and renamed into place; read by the server. */
@@ -12,17 +12,27 @@
 
 #include <stdint.h>
 
-enum { KEYFILE_NAME_MAX = 64, KEYFILE_HASH = 32, KEYFILE_BYTES_MAX = 4 << 20, KEYFILE_LIMIT_MAX = 1000000 };
+enum {
+    KEYFILE_NAME_MAX = 64,
+    KEYFILE_RUNTIME_MAX = 32,
+    KEYFILE_HASH = 32,
+    KEYFILE_BYTES_MAX = 4 << 20,
+    KEYFILE_LIMIT_MAX = 1000000
+};
 
 struct keyfile_key {
     char name[KEYFILE_NAME_MAX + 1];
     unsigned char hash[KEYFILE_HASH];
     unsigned weight, max_runs, max_waiting, rate; /* rate: requests a minute */
     int64_t created_s;
+    char runtime[KEYFILE_RUNTIME_MAX + 1]; /* of requests that name none; "": the default */
 };
 
 /* The name of the key that comes from API_KEY or the configuration; the file has none of this name. */
 #define KEYFILE_DEFAULT "default"
+
+/* May a runtime be called so?  Small letters, digits, '_', '-', beginning with a letter. */
+bool keyfile_runtime_ok(const char *name);
 
 /* May a key be called so?  Letters, digits, '.', '_', '-', at most KEYFILE_NAME_MAX. */
 bool keyfile_name_ok(const char *name);

@@ -36,6 +36,7 @@ struct execution {
     struct store_bytes client_id;
     const char *webhook_url;
     char host[GUARD_HOST_MAX + 1];
+    const char *runtime;       /* its name; NULL: the default */
     char idem_name[IDEM_NAME]; /* of the request, as the store knows it; empty: none */
     struct waiter *waiter;
     int64_t start_us;
@@ -276,6 +277,7 @@ static void leave_history(const struct execution *e, enum store_state state, int
                                    .over_us = wall,
                                    .timeout_ms = job->timeout_ms,
                                    .status = status,
+                                   .runtime = { e->runtime, 0 },
                                    .client_id = e->client_id };
 
     if (!e->api->backlog)
@@ -428,6 +430,21 @@ static void on_accepted(void *data, const struct store_answer *answer)
     }
 }
 
+/* Of all that makes two requests the same one.  No JSON has the byte between the two parts. */
+static void take_fingerprint(const struct execution *e, const char *text, size_t len,
+                             unsigned char ret[static STORE_FINGERPRINT])
+{
+    crypto_generichash_state state;
+
+    crypto_generichash_init(&state, NULL, 0, STORE_FINGERPRINT);
+    crypto_generichash_update(&state, (const unsigned char *) text, len);
+    if (e->runtime) {
+        crypto_generichash_update(&state, (const unsigned char *) "", 1);
+        crypto_generichash_update(&state, (const unsigned char *) e->runtime, strlen(e->runtime));
+    }
+    crypto_generichash_final(&state, ret, STORE_FINGERPRINT);
+}
+
 static void submit(struct execution *e)
 {
     const struct api *api = e->api;
@@ -440,6 +457,7 @@ static void submit(struct execution *e)
                              .webhook_url = e->webhook_url,
                              .host = e->host,
                              .trace = e->job.trace[0] ? e->job.trace : NULL,
+                             .runtime = e->runtime,
                              .idem_key = e->idem_name[0] ? e->idem_name : NULL,
                              .idem_expires_us = now + IDEM_REMEMBERED_S * 1000000LL,
                              .max_queued = api->conf->queue_max,
@@ -459,7 +477,7 @@ static void submit(struct execution *e)
     }
     memcpy(job.id, e->job.id, sizeof(job.id));
     if (job.idem_key)
-        crypto_generichash(job.fingerprint, sizeof(job.fingerprint), (const unsigned char *) text, len, NULL, 0);
+        take_fingerprint(e, text, len, job.fingerprint);
     request_on_gone(e->req, on_stored_gone, e);
     backlog_submit(api->backlog, &job, on_accepted, e);
 }
@@ -505,6 +523,30 @@ static int take_idem(struct execution *e, struct buf *error)
     return 0;
 }
 
+/* --- X-Runtime --- */
+
+static int refuse_runtime(const struct execution *e, const char *of, const char *name, struct buf *error)
+{
+    buf_addf(error, "%s: there is no runtime '%.64s' here; there are", of, name);
+    for (unsigned i = 0; i < e->api->conf->n_runtimes; i++)
+        buf_addf(error, "%s %s", i ? "," : "", pool_runtime_name(e->api->pool, i));
+    return -EINVAL;
+}
+
+/* The request's own word, or else its key's. */
+static int take_runtime(struct execution *e, struct buf *error)
+{
+    const char *wanted = request_header(e->req, "x-runtime");
+    const char *name = wanted ? wanted : e->key->file.runtime;
+    int runtime = *name || wanted ? pool_find_runtime(e->api->pool, name) : 0;
+
+    if (runtime < 0)
+        return refuse_runtime(e, wanted ? "X-Runtime" : "The key's runtime", name, error);
+    e->job.runtime = (unsigned) runtime;
+    e->runtime = runtime ? pool_runtime_name(e->api->pool, (unsigned) runtime) : NULL;
+    return 0;
+}
+
 /* --- the endpoint --- */
 
 static void refuse_request(struct execution *e, int err, struct buf *error)
@@ -536,6 +578,8 @@ void api_execute(struct request *req, void *data)
         reply_header(req, "traceparent", e->job.trace);
     buf_init(&error, 1024);
     int err = parse(e, &error);
+    if (!err)
+        err = take_runtime(e, &error);
     if (!err)
         err = take_idem(e, &error);
     if (err)

@@ -188,6 +188,7 @@ static void add_job(struct buf *out, const struct store_record *r)
 {
     buf_addf(out, "{\"job_id\": \"%s\", \"state\": \"%s\"", r->id, store_state_word(r->state));
     add_text(out, "id", r->client_id);
+    add_text(out, "runtime", r->runtime.p ? r->runtime : (struct store_bytes){ "default", 7 });
     add_time(out, "created_at", r->created_us);
     add_time(out, "started_at", r->started_us);
     add_time(out, "finished_at", r->over_us);

@@ -20,7 +20,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { LOSSES_MAX = 3, RETRY_MS = 1000, SWEEP_MS = 5000, SWEEP_ON_MS = 20, CANCEL_TRIES = 3 };
+enum { LOSSES_MAX = 3, RETRY_MS = 1000, SWEEP_MS = 5000, SWEEP_ON_MS = 20, CANCEL_TRIES = 3, STALLED_MAX = 64 };
 enum { HISTORY_MAX = 256, HISTORY_MS = 1000, HISTORY_FLUSHES_MAX = 16 };
 
 enum lease_state {
@@ -37,6 +37,7 @@ struct lease {
     enum lease_state state;
     bool released, lost; /* it ends by being given back */
     char *code;
+    char runtime[WIRE_RUNTIME_NAME_MAX + 1]; /* "": the default */
     struct store_bytes client_id;
     int64_t created_us;
     struct store_end end;
@@ -301,6 +302,16 @@ static void bury(struct lease *lease)
     leave_pool(lease);
 }
 
+/* It was there when the job was accepted. */
+static void refuse_runtime(struct lease *lease)
+{
+    char error[128];
+
+    snprintf(error, sizeof(error), "The runtime %s, which the job was sent for, is not there any more", lease->runtime);
+    end_with_error(lease, STORE_FAILED, 400, error, NULL);
+    leave_pool(lease);
+}
+
 static void start(struct backlog *b, const struct store_record *r)
 {
     struct lease *lease = xcalloc(1, sizeof(*lease));
@@ -321,13 +332,18 @@ static void start(struct backlog *b, const struct store_record *r)
                                .on_refused = on_job_refused,
                                .owner = lease };
     memcpy(lease->job.id, r->id, sizeof(lease->job.id));
+    snprintf(lease->runtime, sizeof(lease->runtime), "%.*s", (int) r->runtime.n, r->runtime.p ? r->runtime.p : "");
     snprintf(lease->job.trace, sizeof(lease->job.trace), "%s", r->trace.p ? r->trace.p : "");
     LIST_INSERT_HEAD(&b->leases, lease, link);
     b->n_leases++;
     b->n_pooled++;
     b->alone = b->alone || r->attempt > 1;
+    int runtime = r->runtime.p ? pool_find_runtime(b->conf.pool, lease->runtime) : 0;
+    lease->job.runtime = runtime < 0 ? 0 : (unsigned) runtime;
     if (r->attempt > LOSSES_MAX * (1 + r->requeues))
         bury(lease);
+    else if (runtime < 0)
+        refuse_runtime(lease);
     else if (pool_run(b->conf.pool, &lease->job) < 0)
         give_back(lease, false);
 }
@@ -404,10 +420,21 @@ static unsigned list_shares(const struct backlog *b, struct store_share **ret)
     return n;
 }
 
+/* Those whose runtime has no interpreter yet hold up no others, to a bound. */
+static unsigned stalled(const struct backlog *b)
+{
+    const struct lease *lease;
+    unsigned n = 0;
+
+    LIST_FOREACH(lease, &b->leases, link)
+    n += lease->state == LEASE_POOLED && !pool_is_warm(b->conf.pool, lease->job.runtime);
+    return n < STALLED_MAX ? n : STALLED_MAX;
+}
+
 /* How many leases more than can run: a claim takes about as long as a short run. */
 static unsigned wanted(const struct backlog *b)
 {
-    unsigned most = 3 * b->conf.max_runs + 2;
+    unsigned most = 3 * b->conf.max_runs + 2 + stalled(b);
     return b->n_pooled < most ? most - b->n_pooled : 0;
 }
 

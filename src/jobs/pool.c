@@ -551,6 +551,19 @@ bool pool_is_ready(const struct pool *pool)
     return rt->zygote && !pool->draining && (rt->waiting || (pool->running && !rt->failing));
 }
 
+int pool_find_runtime(const struct pool *pool, const char *name)
+{
+    for (unsigned i = 0; i < pool->conf->n_runtimes; i++)
+        if (strcmp(pool->conf->runtimes[i].name, name) == 0)
+            return (int) i;
+    return -1;
+}
+
+const char *pool_runtime_name(const struct pool *pool, unsigned runtime)
+{
+    return pool->conf->runtimes[runtime].name;
+}
+
 bool pool_is_warm(const struct pool *pool, unsigned runtime)
 {
     return pool->runtimes[runtime].zygote != NULL;

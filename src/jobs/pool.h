@@ -58,6 +58,10 @@ bool pool_is_draining(const struct pool *pool);
 unsigned pool_queue_length(const struct pool *pool);
 bool pool_is_ready(const struct pool *pool);
 
+/* The runtime of this name, or -1; and its name. */
+int pool_find_runtime(const struct pool *pool, const char *name);
+const char *pool_runtime_name(const struct pool *pool, unsigned runtime);
+
 /* Has this runtime an interpreter? */
 bool pool_is_warm(const struct pool *pool, unsigned runtime);
 

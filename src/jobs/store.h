@@ -48,6 +48,7 @@ struct store_job {
     const char *webhook_url; /* NULL: none */
     const char *host;        /* of it: deliveries are limited by it */
     const char *trace;       /* traceparent; NULL: none */
+    const char *runtime;     /* its name; NULL: the default */
     const char *idem_key;    /* NULL: none */
     unsigned char fingerprint[STORE_FINGERPRINT];
     int64_t idem_expires_us;
@@ -124,8 +125,9 @@ struct store_record {
     int64_t created_us, started_us, over_us, timeout_ms; /* 0: not yet */
     int status;
     struct store_bytes client_id, webhook_url, host, trace;
-    struct store_bytes code; /* of a claim */
-    struct store_bytes body; /* the reply; of a get and an outbox claim */
+    struct store_bytes runtime; /* absent: the default; of history() as a string */
+    struct store_bytes code;    /* of a claim */
+    struct store_bytes body;    /* the reply; of a get and an outbox claim */
     /* of its delivery, where it has one */
     bool has_delivery;
     enum store_delivery_state delivery;

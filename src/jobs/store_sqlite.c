@@ -441,6 +441,7 @@ static void enqueue(struct store *store, const struct store_job *job, store_done
     op->job.webhook_url = op_string(op, job->webhook_url);
     op->job.host = op_string(op, job->host);
     op->job.trace = op_string(op, job->trace);
+    op->job.runtime = op_string(op, job->runtime);
     op->job.idem_key = op_string(op, job->idem_key);
     take_id(op, job->tenant, job->id);
     post(&of(store)->writer, op);
@@ -530,6 +531,7 @@ static void history(struct store *store, const struct store_record *records, uns
         copies[i].tenant = op_string(op, records[i].tenant);
         copies[i].client_id = op_bytes(op, records[i].client_id);
         copies[i].webhook_url = copies[i].host = copies[i].trace = (struct store_bytes){ 0 };
+        copies[i].runtime = (struct store_bytes){ op_string(op, copies[i].runtime.p), 0 };
     }
     op->history = copies;
     op->n_history = n;

@@ -37,6 +37,7 @@ static const char *const migrations[] = {
     "CREATE TABLE attempts(seq INTEGER NOT NULL, n INTEGER NOT NULL, at INTEGER NOT NULL, duration INTEGER NOT NULL,"
     " status INTEGER NOT NULL, error TEXT, address TEXT, PRIMARY KEY(seq, n)) WITHOUT ROWID;",
     "ALTER TABLE jobs ADD COLUMN requeues INTEGER NOT NULL DEFAULT 0;",
+    "ALTER TABLE jobs ADD COLUMN runtime TEXT;",
 };
 
 enum { VERSION_NOW = sizeof(migrations) / sizeof(*migrations) };

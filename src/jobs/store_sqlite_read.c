@@ -8,7 +8,7 @@
 #include <errno.h>
 #include <string.h>
 
-enum { FIRST_OF_DELIVERY = 16, LIST_MAX = 10000 };
+enum { FIRST_OF_DELIVERY = 17, LIST_MAX = 10000 };
 
 struct store_bytes column_bytes(struct op *op, sqlite3_stmt *row, int i)
 {
@@ -40,6 +40,7 @@ void record_from_row(struct op *op, sqlite3_stmt *row, struct store_record *ret)
         .host = column_bytes(op, row, 12),
         .trace = column_bytes(op, row, 13),
         .requeues = sqlite3_column_int(row, 14),
+        .runtime = column_bytes(op, row, 15),
     };
     if (id && sqlite3_column_bytes(row, 1) == UUID_BYTES)
         uuid_format(id, ret->id);

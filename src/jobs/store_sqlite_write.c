@@ -256,6 +256,7 @@ static int add_job(struct writer *w, const struct store_record *r, const unsigne
     db_bind_string(s, 10, r->webhook_url.p);
     db_bind_string(s, 11, r->host.p);
     db_bind_string(s, 12, r->trace.p);
+    db_bind_string(s, 13, r->runtime.p);
     int err = db_step(s);
     if (!err)
         w->jobs++;
@@ -287,7 +288,8 @@ static int apply_enqueue(struct writer *w, struct op *op)
                                          .client_id = job->client_id,
                                          .webhook_url = { job->webhook_url, 0 },
                                          .host = { job->webhook_url ? job->host : NULL, 0 },
-                                         .trace = { job->trace, 0 } };
+                                         .trace = { job->trace, 0 },
+                                         .runtime = { job->runtime, 0 } };
     err = add_job(w, &record, op->id);
     int64_t seq = sqlite3_last_insert_rowid(w->db.handle);
     sqlite3_stmt *s = db_statement(&w->db, SQL_ADD_PROGRAM);

@@ -378,13 +378,14 @@ static void test_a_queue_of_the_first_schema_is_taken_over(void **state)
 {
     struct test *t = *state;
     struct store_job job = a_job("k", "pass");
-    char command[256];
+    char command[512];
 
     ASK(enqueue, &job);
     close_store(t);
     snprintf(command, sizeof(command),
              "/usr/bin/python3 -c 'import sqlite3; c = sqlite3.connect(\"%s\"); "
-             "c.executescript(\"ALTER TABLE jobs DROP COLUMN requeues; PRAGMA user_version = 1\")'",
+             "c.executescript(\"ALTER TABLE jobs DROP COLUMN runtime; ALTER TABLE jobs DROP COLUMN requeues; PRAGMA "
+             "user_version = 1\")'",
              t->path);
     assert_int_equal(system(command), 0);
     open_store(t);
