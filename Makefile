@@ -17,7 +17,7 @@ VM_PACKAGES := qemu-system-x86 busybox-static kmod xz-utils
 # Root installs what is missing; others need sudo. Nothing is asked of apt when nothing is missing.
 SUDO := $(shell [ "$$(id -u)" = 0 ] || command -v sudo)
 
-.PHONY: run build test test-vm test-container unit e2e e2e-user sanitize-e2e escape test-destructive test-cpython test-crash soak sanitize fuzz bench bench-quick bench-long lint format deb test-package install clean packages test-packages
+.PHONY: run build test test-vm test-systemd test-container unit e2e e2e-user sanitize-e2e escape test-destructive test-cpython test-crash soak sanitize fuzz bench bench-quick bench-long lint format deb test-package install clean packages test-packages
 
 run: build
 	@if [ "$$(id -u)" = 0 ]; then run=; else run="sudo -E"; \
@@ -108,6 +108,11 @@ test-vm: test-packages build
 	$(call need,$(VM_PACKAGES))
 	tests/vm/run env VM_SUITE=$(VM_SUITE) tests/vm/suite
 	VM_KERNEL=6.1 tests/vm/run env VM_SUITE=require tests/vm/suite
+
+# The units under systemd as process 1, in the same machine: some five minutes without KVM.
+test-systemd: test-packages build
+	$(call need,$(VM_PACKAGES) systemd)
+	VM_INIT=systemd tests/vm/run tests/systemd/suite
 
 # In a container of podman's without a capability (tests/container/run), and in the image that the Dockerfile makes
 # (tests/container/image); as root.
