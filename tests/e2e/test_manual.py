@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The manual pages, the configuration file and the completion say what the code's tables say: all of it, nothing else."""
+import json
 import os
 import re
 import shutil
@@ -168,6 +169,15 @@ def test_every_member_of_a_request():
     program = re.search(r'"Program": \{.*?"properties": \{(.*?)\n      \}', text, re.S)[1]
     members = re.findall(r'^        "(\w+)": \{', program, re.M)
     assert [tag for _, tag, _ in paragraphs(section("hatchery-api.7", "RUNNING A PROGRAM"))] == members
+
+
+def test_every_parameter():
+    text = (ROOT / "src/http/docs/components.json").read_text()
+    block = text.partition('"parameters": {\n')[2].partition("\n  },")[0]
+    expected = [tuple(json.loads('"%s"' % word) for word in found)
+                for found in re.findall(r'\{"name": "([^"]+)", "in": "\w+".*?"description": "((?:[^"\\]|\\.)*)"', block)]
+    found = [(tag, text) for _, tag, text in paragraphs(section("hatchery-api.7", "PARAMETERS"))]
+    assert found == expected and len(found) >= 6 and len(expected) == block.count('"in": ')
 
 
 # --- all pages ---
