@@ -5,9 +5,16 @@ import json
 import pytest
 
 import tables
-from service import EXECUTE
+from service import EXECUTE, Service
 
 PATH = "/v1/toolkit"
+NOBODY = {"HATCHERY_WEBHOOKS_ALLOW": "127.0.0.2/32"}  # where nothing listens
+
+
+@pytest.fixture(scope="module")
+def server():
+    with Service(env=NOBODY) as service:
+        yield service
 
 
 def rows():
@@ -82,7 +89,7 @@ def no_webhook(server):
 
 
 def receiver_is_down(server):
-    job = server.request("POST", EXECUTE, {"code": "", "webhook_url": "https://receiver.invalid/x"})["job_id"]
+    job = server.request("POST", EXECUTE, {"code": "", "webhook_url": "http://127.0.0.2:1/"})["job_id"]
     reply = server.request("GET", f"/v1/jobs/{job}/deliveries")
     assert reply.status == 200
     hours = [word for _, default, *_ in tables.rows("configuration.md", "## Keys") for word in default.strip("`").split() if word.endswith("h")]
@@ -127,7 +134,7 @@ def test_what_is_the_same(server):
         assert name in reply
     assert server.request("GET", f"{PATH}/authenticate").status == 200
     assert server.run("return 1", timeout=301).status == 400 and server.run("return 1", extra=1).status == 400
-    queued = server.run("return 1", webhook_url="https://receiver.invalid/x")
+    queued = server.run("return 1", webhook_url="http://127.0.0.2:1/")
     assert (queued.status, queued["message"], queued["max_queue_length"]) == (202, "processing", 1000)
     status = server.request("POST", f"{PATH}/job/status", {"job_id": queued["job_id"]})
     assert status.response["job_status"] in ("queued", "running", "done")
@@ -141,6 +148,6 @@ def test_what_is_no_json(server, value):
 
 
 def test_nca_variables(make_server):
-    with make_server(env={"API_KEY": "nca", "MAX_QUEUE_LENGTH": "7", "GUNICORN_WORKERS": "4", "LOCAL_STORAGE_PATH": "/tmp"},
+    with make_server(env={**NOBODY, "API_KEY": "nca", "MAX_QUEUE_LENGTH": "7", "GUNICORN_WORKERS": "4", "LOCAL_STORAGE_PATH": "/tmp"},
                      key="nca") as server:
-        assert server.run("return 1", webhook_url="https://receiver.invalid/x")["max_queue_length"] == 7
+        assert server.run("return 1", webhook_url="http://127.0.0.2:1/")["max_queue_length"] == 7
