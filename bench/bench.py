@@ -46,7 +46,7 @@ TARGETS = {
     "burst of 200": Target("hatchery", 0, ["--connections", str(BURST), "--warmup", str(BURST), "--burst",
                                            "--pause-ms", "500"]),
     "W2 every 20 ms": Target("hatchery", 1, ["--mix", "W2", "--pace-us", "20000", "--warmup", "10"]),
-    "W3 every 20 ms": Target("numpy", 1, ["--mix", "W3", "--pace-us", "20000", "--warmup", "10"]),
+    "W3 every 20 ms": Target("numpy", 1, ["--mix", "W3", "--runtime", "data", "--pace-us", "20000", "--warmup", "10"]),
     "W4 one connection": Target("hatchery", 1, ["--mix", "W4", "--warmup", "1"]),
     "W5 one connection": Target("hatchery", 1, ["--mix", "W5", "--warmup", "5"]),
     "W6 one connection": Target("hatchery", 1, ["--mix", "W6", "--warmup", "3"]),
@@ -124,8 +124,7 @@ class Bench:
         if subprocess.run([PYTHON, "-c", "import numpy"], stderr=subprocess.DEVNULL, check=False).returncode:
             self.skipped["W3"] = "python3-numpy is not installed"
             return None
-        imports = "json re datetime math random collections itertools functools traceback io asyncio numpy"
-        return Hatchery(self.build, "hatchery with numpy", HATCHERY_PYTHON_IMPORTS=imports)
+        return Hatchery(self.build, "hatchery, runtime data", HATCHERY_RUNTIME_DATA_AT_START="yes")
 
     def start_flask(self):
         missing = baselines.flask_missing()
