@@ -98,7 +98,8 @@ class Hatchery(Server):
         """{"supervisor": pid, "server": pid, "zygote": pid, "boxes": [pid, ...], "inits": [pid, ...], ...}"""
         found = {"supervisor": self.process.pid, "boxes": [], "inits": []}
         for pid in children(self.process.pid):
-            found[command(pid).removeprefix("hatchery-")] = pid
+            name = command(pid).removeprefix("hatchery-")
+            found["courier" if name == "courie" else name] = pid  # comm has 15 bytes
         for pid in children(found.get("zygote")):
             found["inits" if command(pid) == "hatchery-init" else "boxes"].append(pid)
         return found
