@@ -569,6 +569,8 @@ static uint64_t run_phase(struct load *load, struct conn *conns, long count, lon
         struct timespec timeout = { .tv_sec = left_ns / 1000000000, .tv_nsec = left_ns % 1000000000 };
         int n = epoll_pwait2(load->epoll_fd, events, 64, &timeout, NULL);
 
+        if (n < 0 && errno == EINTR) /* it was stopped and goes on */
+            continue;
         if (n < 0 || (n == 0 && timeout.tv_sec >= STALL_SECONDS))
             die(n == 0 ? "the server fell silent" : strerrordesc_np(errno));
         for (int i = 0; i < n; i++)

@@ -279,5 +279,7 @@ int main(int argc, char **argv)
         memcpy(baseline.command, argv + optind, (size_t) (argc - optind) * sizeof(char *));
         baseline.command[argc - optind] = code;
     }
-    return run(&baseline, &plan, parents);
+    int status = run(&baseline, &plan, parents);
+    free(baseline.command);
+    return status;
 }
