@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What packaging/container and packaging/kubernetes say is what the source's tables know, and keeps to its own rules.
 That the image is built and runs is `make test-container`'s to show."""
+import errno
 import json
 import re
 import shlex
@@ -76,8 +77,11 @@ def test_the_filter_has_what_the_tables_have_and_nothing_else():
         expected |= allowed(path)
     profile = json.loads((CONTAINER / "seccomp.json").read_text())
     assert (profile["defaultAction"], profile["defaultErrnoRet"]) == ("SCMP_ACT_ERRNO", 38)
-    assert {rule["action"] for rule in profile["syscalls"]} == {"SCMP_ACT_ALLOW"}
-    names = [name for rule in profile["syscalls"] for name in rule["names"]]
+    *allowing, answered = profile["syscalls"]
+    assert {rule["action"] for rule in allowing} == {"SCMP_ACT_ALLOW"}
+    assert (answered["action"], answered["errnoRet"]) == ("SCMP_ACT_ERRNO", errno.EOPNOTSUPP)
+    assert set(answered["names"]) == set(re.findall(r"ANSWER\((\w+), EOPNOTSUPP\)", (ROOT / "src/box/seccomp.def").read_text()))
+    names = [name for rule in allowing for name in rule["names"]]
     assert len(names) == len(set(names))
     assert set(names) == expected
     for never in ("bpf", "ptrace", "init_module", "kexec_load", "perf_event_open", "io_uring_setup", "userfaultfd",
