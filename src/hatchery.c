@@ -7,6 +7,7 @@
 #include "base/conf.h"
 #include "base/conf_value.h"
 #include "base/log.h"
+#include "env.h"
 #include "key.h"
 #include "check/check.h"
 #include "box/layers.h"
@@ -468,6 +469,25 @@ static int key(const struct verb *verb, int argc, char **argv)
         return EXIT_USAGE;
     const char *name = argv[argc - 1];
     int status = list ? key_list(&conf) : revoke ? key_revoke(&conf, name) : make_key(&conf, &o, name);
+    conf_free(&conf);
+    return status;
+}
+
+static int env(const struct verb *verb, int argc, char **argv)
+{
+    struct options o;
+    struct conf conf;
+    int first = parse_options(verb, argc, argv, &o);
+    const char *action = first > 0 && first < argc ? argv[first] : "";
+    bool list = strcmp(action, "list") == 0, add = strcmp(action, "add") == 0, remove = strcmp(action, "remove") == 0;
+
+    if (first < 0 || argc - first != (list ? 1 : 2) || !(list || add || remove)
+        || (add ? !o.from == !o.requirements : o.from || o.requirements))
+        return usage_error(verb);
+    if (load_conf(&conf, &o, false) < 0)
+        return EXIT_USAGE;
+    const char *name = argv[argc - 1];
+    int status = list ? env_list(&conf) : add ? env_add(&conf, name, o.from, o.requirements) : env_remove(&conf, name);
     conf_free(&conf);
     return status;
 }

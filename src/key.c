@@ -102,7 +102,7 @@ static int server_user(const struct conf *conf, uid_t *ret_uid, gid_t *ret_gid, 
 }
 
 /* The state directory; for changes it is made where it is missing, and locked against other commands. */
-static int open_directory(const struct conf *conf, bool change, struct buf *error)
+int key_open_directory(const struct conf *conf, bool change, struct buf *error)
 {
     struct buf path;
     uid_t uid = 0;
@@ -111,7 +111,9 @@ static int open_directory(const struct conf *conf, bool change, struct buf *erro
     buf_init(&path, 4096);
     int err = state_path(conf->server_state, &path, error);
     if (!err && !path.len) {
-        buf_adds(error, "server.state is none: there is no place for keys; choose a directory with --state DIR");
+        buf_adds(
+            error,
+            "server.state is none: there is no place for keys and environments; choose a directory with --state DIR");
         err = -ENOENT;
     }
     buf_addc(&path, '\0');
@@ -154,7 +156,7 @@ int key_new(const struct conf *conf, struct keyfile_key *key)
                  KEYFILE_NAME_MAX, KEYFILE_DEFAULT);
         return fail(&error);
     }
-    _cleanup_fd_ int fd = open_directory(conf, true, &error);
+    _cleanup_fd_ int fd = key_open_directory(conf, true, &error);
     if (fd < 0 || read_list(fd, &list, &error) < 0)
         return fail(&error);
     if (find(&list, key->name) < list.n) {
@@ -195,7 +197,7 @@ int key_list(const struct conf *conf)
     char created[32];
 
     buf_init(&error, 1024);
-    _cleanup_fd_ int fd = open_directory(conf, false, &error);
+    _cleanup_fd_ int fd = key_open_directory(conf, false, &error);
     if (fd < 0 || read_list(fd, &list, &error) < 0)
         return fail(&error);
     printf("%-24s  %6s  %11s  %11s  %11s  %-20s  %s\n", "name", "weight", "max-runs", "max-waiting", "rate", "created",
@@ -222,7 +224,7 @@ int key_revoke(const struct conf *conf, const char *name)
     struct buf error;
 
     buf_init(&error, 1024);
-    _cleanup_fd_ int fd = open_directory(conf, true, &error);
+    _cleanup_fd_ int fd = key_open_directory(conf, true, &error);
     if (fd < 0 || read_list(fd, &list, &error) < 0)
         return fail(&error);
     size_t i = find(&list, name);
@@ -250,7 +252,7 @@ bool key_any(const struct conf *conf)
     struct buf error;
 
     buf_init(&error, 1024);
-    _cleanup_fd_ int fd = open_directory(conf, false, &error);
+    _cleanup_fd_ int fd = key_open_directory(conf, false, &error);
     bool any = fd >= 0 && read_list(fd, &list, &error) == 0 && list.n > 0;
     free(list.keys);
     buf_free(&error);

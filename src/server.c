@@ -409,6 +409,8 @@ static void on_supervisor(uv_poll_t *handle, int status, int events)
         }
         if (msg.type == WIRE_ZYGOTE && fd >= 0)
             pool_zygote(s->pool, msg.slot, fd);
+        else if (msg.type == WIRE_PACKAGES && fd >= 0)
+            api_take_packages(&s->api, msg.slot, fd);
         else if (msg.type == WIRE_COURIER && fd >= 0 && s->outbox)
             outbox_courier(s->outbox, fd);
         else

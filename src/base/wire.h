@@ -5,7 +5,7 @@
  * A runtime goes by its index in wire_server_conf.runtimes; 0 is the default.
  *
  *   supervisor -> server   WIRE_SERVER_CONF [listeners, metrics.listen's, state directory, its lock], WIRE_ZYGOTE [socket],
- *                          WIRE_COURIER [socket], WIRE_USAGE, WIRE_OOM, WIRE_DRAIN, WIRE_KEPT, WIRE_ALIVE;
+ *                          WIRE_COURIER [socket], WIRE_PACKAGES [file], WIRE_USAGE, WIRE_OOM, WIRE_DRAIN, WIRE_KEPT, WIRE_ALIVE;
  *                          WIRE_SERVER_CONF again, without descriptors, when the configuration was read again
  *   server -> supervisor   WIRE_READY, WIRE_REFUSED, WIRE_USAGE_GET, WIRE_ZYGOTE_GET, WIRE_LONG, WIRE_ALIVE
  *   supervisor -> zygote   struct wire_zygote_conf, once, as its first message
@@ -27,6 +27,7 @@ enum wire_type {
     WIRE_SERVER_CONF = 1,
     WIRE_ZYGOTE, /* of the runtime @slot */
     WIRE_COURIER,
+    WIRE_PACKAGES, /* of the runtime @slot: the file has members of a JSON object */
     WIRE_DRAIN,
     WIRE_KEPT,  /* the configuration was to be read again, is wrong, and stays as it was */
     WIRE_ALIVE, /* asked by the supervisor and answered by the server's loop */

@@ -20,10 +20,13 @@
 #include <string.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 /* Every kernel has it, and nothing below it is needed any more. */
 #define STAGE "/tmp"
+
+enum { KERNEL_MOVE_MOUNT_F_EMPTY_PATH = 4 }; /* move_mount(2), Linux 5.2 */
 
 static const char *const binds[] = {
     "/usr/lib",           "/usr/lib64",
@@ -72,8 +75,8 @@ static int make_parents(char *path)
     return 0;
 }
 
-/* Show @from at @path. */
-static int bind_at(const char *from, const char *path, const struct stat *st)
+/* Show @from, or the mount @tree, at @path. */
+static int bind_at(const char *from, int tree, const char *path, const struct stat *st)
 {
     struct mount_attr attr = { .attr_set = MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV };
     char target[256];
@@ -85,7 +88,8 @@ static int bind_at(const char *from, const char *path, const struct stat *st)
         return err;
     if (S_ISDIR(st->st_mode) ? mkdir(target, 0755) < 0 : mknod(target, S_IFREG | 0644, 0) < 0)
         return -errno;
-    if (mount(from, target, NULL, MS_BIND | MS_REC, NULL) < 0)
+    bool moved = tree >= 0 && syscall(SYS_move_mount, tree, "", AT_FDCWD, target, KERNEL_MOVE_MOUNT_F_EMPTY_PATH) == 0;
+    if (!moved && mount(from, target, NULL, MS_BIND | MS_REC, NULL) < 0)
         return -errno;
     /* The node is the host's own: a read-only mount lets programs write to the device and not touch its times. */
     if (S_ISCHR(st->st_mode))
@@ -104,10 +108,10 @@ static int bind_one(const char *source, const char *path)
         return -ENAMETOOLONG;
     if (lstat(from, &st) < 0 || S_ISLNK(st.st_mode))
         return 0; /* not on this host: nothing to show */
-    return bind_at(from, path, &st);
+    return bind_at(from, -1, path, &st);
 }
 
-/* By descriptor, as the root is. */
+/* @fd is a mount that is nowhere yet, or a directory. */
 static int bind_packages(int fd)
 {
     char from[64];
@@ -116,7 +120,7 @@ static int bind_packages(int fd)
     if (fd < 0)
         return 0;
     snprintf(from, sizeof(from), "/proc/self/fd/%d", fd);
-    return fstat(fd, &st) < 0 ? -errno : bind_at(from, PACKAGES_DIR, &st);
+    return fstat(fd, &st) < 0 ? -errno : bind_at(from, fd, PACKAGES_DIR, &st);
 }
 
 static int write_one(const char *path, const char *text)

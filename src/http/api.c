@@ -12,6 +12,7 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 bool api_key_ok(void *data, const char *key, size_t len)
 {
@@ -138,6 +139,40 @@ void api_authenticate(struct request *req, void *data)
     buf_adds(&text, "\"Authorized\"");
     api_reply(req, api, &text);
     buf_free(&text);
+}
+
+void api_take_packages(struct api *api, unsigned runtime, int fd)
+{
+    enum { PIECE = 16384 };
+    struct buf *text = &api->packages[runtime < WIRE_RUNTIMES_MAX ? runtime : 0];
+    char *room;
+    ssize_t n;
+
+    buf_free(text);
+    buf_init(text, 1 << 21);
+    while ((room = buf_room(text, PIECE)) && (n = pread(fd, room, PIECE, (off_t) text->len)) > 0)
+        text->len += (size_t) n;
+    close(fd);
+}
+
+void api_packages(struct request *req, void *data)
+{
+    const struct api *api = data;
+    struct buf out;
+
+    if (!api_enter(req, api))
+        return;
+    buf_init(&out, SIZE_MAX / 2); /* its parts are bounded */
+    buf_adds(&out, "{\"runtimes\": [");
+    for (unsigned i = 0; i < api->conf->n_runtimes; i++) {
+        buf_addf(&out, "%s{\"name\": \"%s\", \"python\": \"" PYTHON "\", \"warm\": %s, ", i ? ", " : "",
+                 pool_runtime_name(api->pool, i), pool_is_warm(api->pool, i) ? "true" : "false");
+        buf_add(&out, api->packages[i].data, api->packages[i].len);
+        buf_addc(&out, '}');
+    }
+    buf_adds(&out, "]}");
+    reply_json(req, 200, &out, 0);
+    buf_free(&out);
 }
 
 #define PATH(name, path) static const char path_##name[] = path;

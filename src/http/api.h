@@ -30,6 +30,7 @@ struct api {
     struct http *https[API_LISTENERS];
     bool draining; /* it will stop soon: /readyz says so before anything is refused */
     struct buf metrics_text, openapi;
+    struct buf packages[WIRE_RUNTIMES_MAX]; /* members of each runtime's object, from the supervisor */
 };
 
 /* For http_new(): everything, and what metrics.listen serves, without a key. */
@@ -57,6 +58,11 @@ void api_metrics_init(struct api *api);
 
 /* Write the description of the API, which stays as it is. */
 void api_openapi_init(struct api *api);
+
+/* WIRE_PACKAGES; takes @fd. */
+void api_take_packages(struct api *api, unsigned runtime, int fd);
+
+void api_packages(struct request *req, void *data); /* GET /v1/packages */
 
 /* api_docs.c */
 void api_openapi(struct request *req, void *data);     /* GET /openapi.json */

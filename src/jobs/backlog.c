@@ -308,7 +308,7 @@ static void refuse_runtime(struct lease *lease)
     char error[128];
 
     snprintf(error, sizeof(error), "The runtime %s, which the job was sent for, is not there any more", lease->runtime);
-    end_with_error(lease, STORE_FAILED, 400, error, NULL);
+    end_with_error(lease, STORE_FAILED, 400, error, "runtime_gone");
     leave_pool(lease);
 }
 

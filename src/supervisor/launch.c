@@ -247,6 +247,7 @@ struct zygote_args {
     int trouble_fd; /* closed by a successful exec */
     const struct launch_group *group;
     const char *packages; /* "": none */
+    int packages_fd;      /* a mount of them, or -1 */
     bool in_group;
 };
 
@@ -303,7 +304,9 @@ _Noreturn static void become_zygote(const struct zygote_args *args)
     int root_fd = *args->files->root ? open(args->files->root, O_PATH | O_DIRECTORY | O_CLOEXEC) : -1;
     if (*args->files->root && root_fd < 0)
         give_up(args->trouble_fd, "isolation.root", errno);
-    int packages_fd = *args->packages ? open(args->packages, O_PATH | O_DIRECTORY | O_CLOEXEC) : -1;
+    int packages_fd = args->packages_fd;
+    if (*args->packages && packages_fd < 0) /* an ordinary user can't clone the mount, and may enter what is its own */
+        packages_fd = open(args->packages, O_PATH | O_DIRECTORY | O_CLOEXEC);
     if (*args->packages && packages_fd < 0)
         give_up(args->trouble_fd, packages_word, errno);
     int groups = open_groups(args);
@@ -430,6 +433,9 @@ pid_t launch_zygote(const struct launch_files *files, const struct launch_ids *i
                     int server_fd, const struct launch_group *group, const char *packages, struct require *r)
 {
     int go[2], word[2];
+    /* As who we are: the state directory that they may be in is open to nobody but its owner. */
+    _cleanup_fd_ int packages_fd =
+        *packages ? kernel_open_tree(AT_FDCWD, packages, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC) : -1;
 
     if (pipe2(go, O_CLOEXEC) < 0)
         return -errno;
@@ -439,8 +445,8 @@ pid_t launch_zygote(const struct launch_files *files, const struct launch_ids *i
         return -errno;
     _cleanup_fd_ int word_read = word[0];
     _cleanup_fd_ int word_write = word[1];
-    struct zygote_args args = { files,    ids,        supervisor_fd, server_fd, go_read,
-                                go_write, word_write, group,         packages,  false };
+    struct zygote_args args = { files,      ids,   supervisor_fd, server_fd,   go_read, go_write,
+                                word_write, group, packages,      packages_fd, false };
     char change[400];
     pid_t pid = clone_zygote(&args);
     if (pid < 0)

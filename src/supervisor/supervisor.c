@@ -21,6 +21,7 @@
 #include "webhooks.h"
 
 #include "../base/fd.h"
+#include "../base/json.h"
 #include "../base/log.h"
 #include "../base/wire.h"
 #include "../box/box.h"
@@ -34,6 +35,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/signalfd.h>
@@ -389,6 +391,36 @@ static void connect_courier(struct supervisor *s)
         log_warn("server and courier are not connected", LOG_S("errno", strerrorname_np(-err)));
 }
 
+static void add_words(struct buf *out, const char *words, const char *between)
+{
+    for (const char *p = words; *(p += strspn(p, " ,")); between = ", ") {
+        size_t n = strcspn(p, " ,");
+        buf_adds(out, between);
+        json_add_string(out, p, n);
+        p += n;
+    }
+}
+
+/* What programs find in a runtime, for whoever asks the server, which opens no such directory. */
+static int send_packages(const struct supervisor *s, unsigned runtime)
+{
+    const struct runtime_spec *spec = &s->found.list[runtime];
+    const struct wire_msg here = { .type = WIRE_PACKAGES, .slot = runtime };
+    _cleanup_fd_ int fd = memfd_create("packages", MFD_CLOEXEC);
+    struct buf out;
+    bool any = s->conf->python_imports[strspn(s->conf->python_imports, " ,")];
+
+    buf_init(&out, 1 << 20);
+    buf_adds(&out, "\"imports\": [");
+    add_words(&out, s->conf->python_imports, "");
+    add_words(&out, spec->imports, any ? ", " : "");
+    buf_adds(&out, "], \"packages\": ");
+    runtimes_add_packages(s->conf, spec, &out);
+    bool ok = fd >= 0 && !out.full && pwrite(fd, out.data, out.len, 0) == (ssize_t) out.len;
+    buf_free(&out);
+    return ok ? fd_send(s->server.sock, &here, sizeof(here), &fd, 1) : -EIO;
+}
+
 static int start_server(struct supervisor *s, struct buf *error)
 {
     _cleanup_fd_ int theirs = -1;
@@ -414,6 +446,8 @@ static int start_server(struct supervisor *s, struct buf *error)
         fds[n_fds++] = s->lock_fd;
     }
     err = fd_send(s->server.sock, &s->server_conf, sizeof(s->server_conf), fds, n_fds);
+    for (unsigned i = 0; !err && i < s->server_conf.n_runtimes && !one_run; i++)
+        err = send_packages(s, i);
     if (!err)
         connect_courier(s);
     return err;

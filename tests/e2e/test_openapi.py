@@ -150,6 +150,7 @@ def test_every_operation_answers_as_described(make_server, receiver, contract):
         server.request("GET", f"/v1/jobs/{one}")
         server.request("GET", f"/v1/jobs/{one}/deliveries")
         server.request("POST", "/v1/toolkit/job/status", {"job_id": one})
+    server.request("GET", "/v1/packages")
     server.request("POST", "/v1/toolkit/jobs/status", {})
     server.request("POST", "/v1/toolkit/jobs/status", {"since_seconds": "x"})
     server.request("POST", "/v1/toolkit/job/status", {})

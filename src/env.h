@@ -1,0 +1,18 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* `hatchery env`: packages for programs, in the state directory. */
+#ifndef HATCHERY_ENV_H
+#define HATCHERY_ENV_H
+
+#include "base/conf.h"
+
+/* Make the environment @name: a copy of the directory @from, or what pip installs for the file @requirements. */
+int env_add(const struct conf *conf, const char *name, const char *from, const char *requirements);
+
+/* Print names, and where their packages are. */
+int env_list(const struct conf *conf);
+
+int env_remove(const struct conf *conf, const char *name);
+
+/* These return the exit status of the command; sentences about failures go to stderr. */
+
+#endif

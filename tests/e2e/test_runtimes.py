@@ -1,0 +1,283 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Runtimes: interpreters of their own, chosen by name, each with its packages and imports."""
+import importlib.util
+import os
+import pathlib
+import shutil
+import subprocess
+
+import pytest
+
+import tables
+from service import EXECUTE, hatchery, wait_for
+
+NUMPY = pathlib.Path("/usr/lib/python3/dist-packages/numpy").is_dir()
+WHERE = "import sys\nfruit = sys.modules.get('fruit')\nreturn [fruit is not None, '/opt/packages' in sys.path]"
+
+
+def make_source(path, name="fruit", version="1.5", text="colour = 'red'\n"):
+    """A directory as `pip install --target` leaves it."""
+    (path / f"{name}-{version}.dist-info").mkdir(parents=True)
+    (path / f"{name}-{version}.dist-info" / "METADATA").write_text(f"Name: {name}\nVersion: {version}\n")
+    (path / f"{name}.py").write_text(text)
+    return path
+
+
+def run(server, code, runtime=None, **members):
+    headers = {} if runtime is None else {"X-Runtime": runtime}
+    return server.request("POST", EXECUTE, {"code": code, **members}, headers=headers)
+
+
+@pytest.fixture(scope="module")
+def state(tmp_path_factory):
+    top = tmp_path_factory.mktemp("state")
+    for name in ("fruit", "other"):
+        source = make_source(top / f"source-{name}", text=f"colour = 'red'\nfrom_env = '{name}'\n")
+        done = hatchery("env", "add", name, "--from", str(source), "--state", str(top / "state"))
+        assert done.returncode == 0, done.stderr
+    return top / "state"
+
+
+@pytest.fixture(scope="module")
+def server(state):
+    from service import Service
+    config = "[runtime.fruit]\nimports = fruit\n[runtime.quick]\npackages = other\nidle = 1\n"
+    with Service("--state", str(state), config=config) as service:
+        service.state_dir = state
+        yield service
+
+
+def zygotes(server):
+    return server.below("hatchery-zygote")
+
+
+def test_each_has_its_own(server):
+    assert len([pid for pid in zygotes(server)]) >= 1
+    assert run(server, WHERE).response["result"] == [False, False]
+    assert run(server, WHERE, "default").response["result"] == [False, False]
+    assert run(server, WHERE, "fruit").response["result"] == [True, True]  # the first waits for its interpreter
+    server.logged("a runtime is warm", runtime="fruit")
+    assert run(server, "import fruit\nreturn fruit.from_env", "fruit").response["result"] == "fruit"
+    assert run(server, "import fruit\nreturn fruit.from_env", "other").response["result"] == "other"
+    assert "ModuleNotFoundError" in run(server, "import fruit")["error"]
+
+
+def test_an_unknown_one(server):
+    reply = run(server, "return 1", "nuts")
+    assert reply.status == 400
+    assert reply["error"].startswith("X-Runtime: there is no runtime 'nuts' here; there are default")
+    assert "fruit" in reply["error"] and run(server, "return 1", "").status == 400
+
+
+def test_nothing_of_it_can_be_written(server):
+    code = """
+import os
+found = []
+for path in ('/opt/packages/new', '/opt/packages/fruit.py', '/opt/new'):
+    try:
+        os.close(os.open(path, os.O_WRONLY | os.O_CREAT))
+    except OSError as error:
+        found.append(error.errno)
+return found, os.listdir('/opt')"""
+    found, names = run(server, code, "fruit").response["result"]
+    assert len(found) == 3 and set(found) <= {13, 30} and names == ["packages"]
+
+
+def test_by_key(server):
+    made = hatchery("key", "new", "picker", "--runtime", "fruit", "--state", str(server.state_dir))
+    assert made.returncode == 0, made.stderr
+    mine = {"x-api-key": made.stdout.strip()}
+    body = {"code": WHERE}
+    wait_for(lambda: server.request("POST", EXECUTE, body, headers=mine).status == 200)
+    assert server.request("POST", EXECUTE, body, headers=mine).response["result"] == [True, True]
+    assert server.request("POST", EXECUTE, body, headers={**mine, "X-Runtime": "default"}).response["result"] == [False, False]
+    assert "fruit" in hatchery("key", "list", "--state", str(server.state_dir)).stdout
+    gone = hatchery("key", "new", "loser", "--runtime", "nuts", "--state", str(server.state_dir)).stdout.strip()
+    reply = wait_for(lambda: (r := server.request("POST", EXECUTE, body, headers={"x-api-key": gone})).status != 401 and r)
+    assert reply.status == 400 and "The key's runtime" in reply["error"]
+
+
+def test_idempotency_compares_it(server):
+    def ask(runtime):
+        headers = {"Idempotency-Key": "same", **({"X-Runtime": runtime} if runtime else {})}
+        return server.request("POST", EXECUTE, {"code": WHERE}, headers=headers)
+    first = ask("fruit")
+    assert first.response["result"] == [True, True]
+    assert ask("fruit")["job_id"] == first["job_id"]
+    assert ask(None).status == 422 and ask("other").status == 422
+    job = server.request("GET", f"/v1/jobs/{first['job_id']}")
+    assert job["runtime"] == "fruit"
+
+
+def test_one_that_nobody_uses_rests(server):
+    before = len(zygotes(server))
+    assert run(server, "import fruit\nreturn fruit.from_env", "quick").response["result"] == "other"
+    assert len(zygotes(server)) > before
+    server.logged("a runtime that nobody uses lets go of its interpreter", runtime="quick")
+    wait_for(lambda: len(zygotes(server)) == before, what="its interpreter ends")
+    assert run(server, "return 7", "quick").response["result"] == 7
+
+
+def test_an_accepted_job_keeps_it(server, tmp_path):
+    """A server that ends gives it to the next, in the same runtime; one that has not got the runtime says so."""
+    from service import Service
+    from receiver import HOOKS
+    state = tmp_path / "state"
+    for name in ("fruit", "other"):
+        assert env("add", name, "--from", str(server.state_dir / "envs" / name / "packages"), state=state).returncode == 0
+    with Service("--state", str(state), env={"HATCHERY_POOL_MAX_RUNS": "1", **HOOKS}) as first:
+        for name in ("fruit", "fruit", "other"):
+            body = {"code": "import time, fruit\ntime.sleep(1)\nreturn fruit.from_env", "webhook_url": "http://127.0.0.1:9/"}
+            reply = first.request("POST", EXECUTE, body, headers={"X-Runtime": name})
+            assert reply.status == 202
+        jobs = [job["job_id"] for job in first.request("GET", "/v1/jobs")["jobs"]]
+        first.stop(at_once=True)
+    shutil.rmtree(state / "envs" / "other")
+    with Service("--state", str(state), env=HOOKS) as second:
+        def over():
+            found = [second.request("GET", f"/v1/jobs/{job}") for job in jobs]
+            return all(one["state"] in ("done", "failed") for one in found) and found
+        last, middle, first_one = wait_for(over, 30, "all are over")
+        assert middle["reply"]["response"]["result"] == first_one["reply"]["response"]["result"] == "fruit"
+        assert last["state"] == "failed" and "The runtime other" in last["reply"]["error"]
+
+
+def test_what_is_there(server):
+    reply = server.request("GET", "/v1/packages")
+    assert reply.status == 200 and server.request("GET", "/v1/packages", key=False).status == 401
+    found = {one["name"]: one for one in reply["runtimes"]}
+    assert list(found)[0] == "default" and {"fruit", "other", "quick"} <= set(found)
+    assert {"name": "fruit", "version": "1.5"} in found["fruit"]["packages"]
+    assert {"name": "fruit", "version": "1.5"} not in found["default"]["packages"]
+    assert "fruit" in found["fruit"]["imports"] and "json" in found["default"]["imports"]
+    if NUMPY:
+        assert "numpy" in {one["name"] for one in found["default"]["packages"]}
+
+
+@pytest.mark.skipif(not NUMPY, reason="Debian's python3-numpy is not here")
+def test_data(server):
+    code = "import sys\nthere = 'numpy' in sys.modules\nimport numpy\nreturn there, int(numpy.arange(10).sum())"
+    assert run(server, code, "data").response["result"] == [True, 45]
+    assert run(server, code).response["result"] == [False, 45]
+    one, other = (run(server, "import numpy\nreturn numpy.random.random()", "data").response["result"] for _ in range(2))
+    assert one != other
+
+
+@pytest.mark.skipif(importlib.util.find_spec("matplotlib") is None, reason="Debian's python3-matplotlib is not here")
+def test_a_picture(server):
+    code = ("import matplotlib.pyplot as plt, io\nplt.plot([1, 2])\nout = io.BytesIO()\nplt.savefig(out, format='png')\n"
+            "return out.getvalue()[1:4].decode(), plt.get_backend().lower()")
+    assert run(server, code, "data").response["result"] == ["PNG", "agg"]
+
+
+def test_run_takes_one(state):
+    env = {"HATCHERY_SERVER_STATE": str(state)}
+    done = hatchery("run", "--runtime", "fruit", "-", stdin="import fruit\nprint(fruit.colour)", env=env)
+    assert (done.returncode, done.stdout) == (0, "red\n"), done.stderr
+    done = hatchery("run", "--runtime", "nuts", "-", stdin="print(1)", env=env)
+    assert done.returncode != 0 and "there is no runtime 'nuts'; there are default" in done.stderr
+
+
+# --- hatchery env ---
+
+def env(*arguments, state):
+    return hatchery("env", *arguments, "--state", str(state))
+
+
+def test_add_list_remove(tmp_path):
+    state, source = tmp_path / "state", make_source(tmp_path / "source")
+    assert env("list", state=state).stdout == ""
+    assert env("add", "one", "--from", str(source), state=state).returncode == 0
+    again = env("add", "one", "--from", str(source), state=state)
+    assert again.returncode == 1 and "hatchery env remove one" in again.stderr
+    assert "one" in env("list", state=state).stdout
+    packages = state / "envs" / "one" / "packages"
+    assert (packages / "fruit.py").stat().st_mode & 0o777 == 0o644
+    assert env("remove", "one", state=state).returncode == 0
+    assert env("list", state=state).stdout == "" and not packages.parent.exists()
+    assert env("remove", "one", state=state).returncode == 1
+
+
+@pytest.mark.parametrize("name", ["Big", "default", "../up", "", "a" * 33])
+def test_bad_names(tmp_path, name):
+    done = env("add", name, "--from", str(make_source(tmp_path / "source")), state=tmp_path / "state")
+    assert done.returncode != 0 and "name" in done.stderr
+
+
+def test_what_cannot_be_added(tmp_path):
+    state = tmp_path / "state"
+    for arguments in (["--from", str(tmp_path / "none")], ["--requirements", str(tmp_path / "none")]):
+        done = env("add", "one", *arguments, state=state)
+        assert done.returncode == 1 and "none" in done.stderr
+        assert not (state / "envs" / "one").exists()
+    assert env("add", "one", state=state).returncode == 2
+
+
+def test_requirements_without_a_network(tmp_path):
+    """What pip says is told, and nothing is left behind."""
+    (tmp_path / "requirements.txt").write_text("no-such-package-of-hatchery==1\n")
+    done = hatchery("env", "add", "one", "--requirements", str(tmp_path / "requirements.txt"), "--state", str(tmp_path / "state"),
+                    env={"PIP_NO_INDEX": "1"})
+    assert done.returncode == 1 and "pip" in done.stderr
+    assert os.listdir(tmp_path / "state" / "envs") == []
+
+
+@pytest.mark.skipif(importlib.util.find_spec("pip") is None, reason="Debian's python3-pip is not here")
+def test_requirements_from_a_directory(tmp_path):
+    """A wheel that lies here needs no network."""
+    import zipfile
+    wheel = tmp_path / "pear-2.0-py3-none-any.whl"
+    with zipfile.ZipFile(wheel, "w") as out:
+        out.writestr("pear.py", "shape = 'oval'\n")
+        out.writestr("pear-2.0.dist-info/METADATA", "Metadata-Version: 2.1\nName: pear\nVersion: 2.0\n")
+        out.writestr("pear-2.0.dist-info/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
+        out.writestr("pear-2.0.dist-info/RECORD", "pear.py,,\npear-2.0.dist-info/METADATA,,\npear-2.0.dist-info/WHEEL,,\n"
+                     "pear-2.0.dist-info/RECORD,,\n")
+    (tmp_path / "requirements.txt").write_text(f"{wheel}\n")
+    done = env("add", "pears", "--requirements", str(tmp_path / "requirements.txt"), state=tmp_path / "state")
+    assert done.returncode == 0, done.stderr
+    done = hatchery("run", "--runtime", "pears", "-", stdin="import pear\nprint(pear.shape)",
+                    env={"HATCHERY_SERVER_STATE": str(tmp_path / "state")})
+    assert done.stdout == "oval\n", done.stderr
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give it away")
+def test_what_others_can_change_is_no_runtime(tmp_path):
+    """The server's own user, whom strangers talk to, cannot put packages there."""
+    state, source = tmp_path / "state", make_source(tmp_path / "source")
+    assert env("add", "one", "--from", str(source), state=state).returncode == 0
+    assert "one" in env("list", state=state).stdout
+    os.chown(state / "envs" / "one", 12345, 12345)
+    done = env("list", state=state)
+    assert "one" not in done.stdout and "passed over" in done.stderr
+
+
+# --- the configuration ---
+
+@pytest.mark.parametrize("text, says", [
+    ("[runtime.Big]\nimports = x\n", "small letters"),
+    ("[runtime.default]\nimports = x\n", "[python]"),
+    ("[runtime.one]\nimpots = x\n", "the nearest is runtime.one.imports"),
+    ("[runtime.one]\npool_size = 0\n", "out of bounds"),
+    ("[runtime.one]\npackages = nuts\n", "there is no environment 'nuts'"),
+    ("[runtime.one]\npackages = /nowhere\n", "No such file"),
+])
+def test_what_is_wrong_is_told(tmp_path, text, says):
+    path = tmp_path / "hatchery.conf"
+    path.write_text(text)
+    done = hatchery("check-config", str(path), env={"HATCHERY_SERVER_STATE": str(tmp_path)})
+    assert done.returncode == 1 and says in done.stderr and f"{path}:2: runtime." in done.stderr
+
+
+def test_variables(tmp_path):
+    done = hatchery("print-config", env={"HATCHERY_RUNTIME_MY_DATA_POOL_SIZE": "5", "HATCHERY_RUNTIME_X_IMPORTS": "json"})
+    assert "[runtime.my_data]" in done.stdout and "; environment HATCHERY_RUNTIME_MY_DATA_POOL_SIZE" in done.stdout
+    assert "[runtime.x]" in done.stdout
+    done = hatchery("check-config", env={"HATCHERY_RUNTIME_X_IMPOTS": "json"})
+    assert done.returncode == 1 and "HATCHERY_RUNTIME_X_IMPOTS" in done.stderr
+
+
+def test_the_table_is_the_code():
+    defined = [(f"`{key}`", f"`{default}`" if default else "", sentence)
+               for key, _, default, _, _, sentence in tables.entries("base/conf.def", "RUNTIME")]
+    assert [tuple(row) for row in tables.rows("configuration.md", "## Runtimes")] == defined
