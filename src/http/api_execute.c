@@ -424,6 +424,8 @@ static void on_accepted(void *data, const struct store_answer *answer)
             reply_stored(e, r->status, r->body);
         else {
             e->waiter = backlog_wait(e->api->backlog, r->id, on_over, e);
+            if (!e->waiter)
+                on_over(e, 503, (struct store_bytes){ 0 });
             return;
         }
         execution_free(e);

@@ -98,11 +98,25 @@ static void free_bytes(struct store_bytes bytes)
 
 /* --- waiters --- */
 
+/* Will the job be over before a server that stops is gone? */
+static bool runs_here(const struct backlog *b, const char *id)
+{
+    const struct lease *lease;
+
+    LIST_FOREACH(lease, &b->leases, link)
+    if (!lease->released && strcmp(lease->job.id, id) == 0)
+        return true;
+    return false;
+}
+
 struct waiter *backlog_wait(struct backlog *b, const char *id,
                             void (*on_over)(void *data, int status, struct store_bytes reply), void *data)
 {
-    struct waiter *w = xcalloc(1, sizeof(*w));
+    struct waiter *w;
 
+    if (b->draining && !runs_here(b, id))
+        return NULL;
+    w = xcalloc(1, sizeof(*w));
     snprintf(w->id, sizeof(w->id), "%s", id);
     w->on_over = on_over;
     w->data = data;
@@ -185,6 +199,7 @@ static void on_end_stored(void *data, const struct store_answer *answer)
     b->queued = answer->queued;
     if (answer->err && answer->err != -ESTALE) { /* the result is kept here until there is room for it there */
         lease->state = LEASE_REFUSED;
+        tell_canceller(lease, answer->err); /* it is killed, and will be called cancelled when the disk is well */
         uv_timer_start(&b->retry, on_retry, RETRY_MS, 0);
         return;
     }
@@ -779,11 +794,7 @@ void backlog_drain(struct backlog *b, void (*on_idle)(void *data), void *data)
     struct waiter *after;
     for (struct waiter *w = LIST_FIRST(&b->waiters); w; w = after) {
         after = LIST_NEXT(w, link);
-        struct lease *lease;
-        bool runs = false;
-        LIST_FOREACH(lease, &b->leases, link)
-        runs = runs || (strcmp(lease->job.id, w->id) == 0 && !lease->released);
-        if (runs)
+        if (runs_here(b, w->id))
             continue;
         LIST_REMOVE(w, link);
         w->on_over(w->data, 503, (struct store_bytes){ 0 });

@@ -19,10 +19,13 @@
 #include <stdlib.h>
 #include <string.h>
 
+enum { CHUNK_MIN = 2048, ALIGN = _Alignof(max_align_t) };
 enum { BATCH_MAX = 512, IDLE_NS = 1000000000 };
 
+/* An operation's memory; each is filled before the next is made. */
 struct chunk {
     struct chunk *next;
+    size_t used, size;
     _Alignas(max_align_t) char bytes[];
 };
 
@@ -61,21 +64,36 @@ struct sqlite {
 
 /* --- memory --- */
 
+static void *take_room(struct op *op, size_t n)
+{
+    struct chunk *chunk = op->chunks;
+
+    if (!chunk || n > chunk->size - chunk->used) {
+        size_t size = n > CHUNK_MIN ? n : CHUNK_MIN;
+        chunk = xmalloc(sizeof(*chunk) + size);
+        chunk->next = op->chunks;
+        chunk->used = 0;
+        chunk->size = size;
+        op->chunks = chunk;
+    }
+    void *p = chunk->bytes + chunk->used;
+    n = (n + ALIGN - 1) / ALIGN * ALIGN;
+    chunk->used = n < chunk->size - chunk->used ? chunk->used + n : chunk->size;
+    return p;
+}
+
 void *op_alloc(struct op *op, size_t n)
 {
-    struct chunk *chunk = xmalloc(sizeof(*chunk) + n);
-
-    chunk->next = op->chunks;
-    op->chunks = chunk;
-    return memset(chunk->bytes, 0, n);
+    return memset(take_room(op, n), 0, n);
 }
 
 struct store_bytes op_bytes(struct op *op, struct store_bytes bytes)
 {
     if (!bytes.p)
         return bytes;
-    char *copy = op_alloc(op, bytes.n + 1); /* what is text ends with NUL */
+    char *copy = take_room(op, bytes.n + 1); /* what is text ends with NUL */
     memcpy(copy, bytes.p, bytes.n);
+    copy[bytes.n] = '\0';
     return (struct store_bytes){ copy, bytes.n };
 }
 

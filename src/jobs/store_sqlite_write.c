@@ -191,6 +191,26 @@ static int answer_job(struct writer *w, struct op *op, int64_t seq)
     return 0;
 }
 
+static size_t length(const char *s)
+{
+    return s ? strlen(s) : 0;
+}
+
+/* The same with the job that @op has just added: it is known without being read. */
+static void answer_new_job(struct op *op, const struct store_record *added, int64_t seq)
+{
+    struct store_record *record = op_alloc(op, sizeof(*record));
+
+    *record = *added;
+    record->seq = seq;
+    uuid_format(op->id, record->id);
+    record->webhook_url.n = length(record->webhook_url.p);
+    record->host.n = length(record->host.p);
+    record->trace.n = length(record->trace.p);
+    op->answer.records = record;
+    op->answer.n = 1;
+}
+
 static int refuse(struct op *op, int err)
 {
     op->answer.err = err;
@@ -304,7 +324,8 @@ static int apply_enqueue(struct writer *w, struct op *op)
         return err;
     tenant_add(w, t);
     w->bytes += bytes;
-    return answer_job(w, op, seq);
+    answer_new_job(op, &record, seq);
+    return 0;
 }
 
 /* --- leases --- */
