@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import pathlib
 import re
 import shutil
 import signal
@@ -135,3 +136,11 @@ def test_caddy(server, tmp_path):
             "code.example.org {": f"{{\nadmin off\nauto_https disable_redirects\n}}\nhttps://code.example.org:{port} {{\nbind 127.0.0.1\n"
                                   f"tls {tmp_path}/cert.pem {tmp_path}/key.pem"}) as ask:
         try_through(ask)
+
+
+def test_links_lead_somewhere():
+    for name in ("README.md", "SECURITY.md", *(f"docs/{page.name}" for page in (ROOT / "docs").glob("*.md")), "examples/README.md"):
+        text = re.sub(r"^```.*?^```$", "", (ROOT / name).read_text(), flags=re.M | re.S)
+        for target in re.findall(r"\]\(([^)#]+)", text):
+            if "://" not in target:
+                assert (ROOT / pathlib.Path(name).parent / target).exists(), f"{name}: {target}"
