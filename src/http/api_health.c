@@ -177,6 +177,7 @@ static void set_gauges(const struct api *api)
     metric_set(METRIC_SLOTS, counts.running, METRIC_BUSY, 0, 0);
     metric_set(METRIC_SLOTS, counts.warming, METRIC_WARMING, 0, 0);
     metric_set(METRIC_SLOTS_MAX, api->conf->max_runs, 0, 0, 0);
+    metric_set(METRIC_RUNTIMES, counts.runtimes, 0, 0, 0);
     metric_set(METRIC_QUEUE_JOBS, pool_queue_length(api->pool), METRIC_QUEUE_WAITING, 0, 0);
     metric_set(METRIC_QUEUE_JOBS, counts.running, METRIC_QUEUE_RUNNING, 0, 0);
     metric_set(METRIC_QUEUE_JOBS, api->backlog ? backlog_queued(api->backlog) : 0, METRIC_QUEUE_STORED, 0, 0);

@@ -166,6 +166,7 @@ static void refill(struct runtime *rt)
         if (zygote_order(zygote, run->slot, run->serial) < 0)
             return; /* full or gone: its next word brings us back here */
         run->zygote = zygote;
+        run->runtime = rt->index ? rt->conf->name : "";
         run->state = RUN_ORDERED;
         run->ordered_us = now_us();
         metric_count(METRIC_ZYGOTE_FORKS, 0);

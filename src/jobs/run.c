@@ -54,6 +54,7 @@ void run_init(struct run *run, uint32_t slot, uv_loop_t *loop, const struct wire
     run->limits = limits;
     run->hooks = hooks;
     run->pool = pool;
+    run->runtime = "";
     run->control_fd = run->life_fd = run->output_fds[0] = run->output_fds[1] = -1;
 }
 
@@ -330,8 +331,8 @@ static void log_run(struct run *run)
                  LOG_US("queue_time", r->queue_us) LOG_US("run_time", r->run_us) LOG_US("cpu_user", used->user_us)
                      LOG_US("cpu_system", used->system_us) LOG_I("peak_memory_bytes", used->peak_bytes)
                          LOG_I("stdout_bytes", r->stdout_bytes) LOG_I("stderr_bytes", r->stderr_bytes)
-                             LOG_I("slot", run->slot) LOG_SOME("trace_id", r->trace.trace)
-                                 LOG_SOME("span_id", r->trace.span));
+                             LOG_I("slot", run->slot) LOG_SOME("runtime", run->runtime)
+                                 LOG_SOME("trace_id", r->trace.trace) LOG_SOME("span_id", r->trace.span));
     run->record.job_id[0] = '\0';
 }
 

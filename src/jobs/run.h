@@ -44,6 +44,7 @@ struct run {
     const struct run_hooks *hooks;
     void *pool;
     struct zygote *zygote; /* the pool's: which one makes, or made, the box */
+    const char *runtime;   /* the pool's, for the log: "" is the default */
     uv_loop_t *loop;
     const struct wire_limits *limits; /* of boxes to come */
     struct wire_limits own_limits;    /* of this one */

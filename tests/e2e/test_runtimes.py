@@ -3,6 +3,7 @@
 import importlib.util
 import os
 import pathlib
+import re
 import shutil
 import subprocess
 
@@ -48,11 +49,13 @@ def server(state):
 
 
 def zygotes(server):
-    return server.below("hatchery-zygote")
+    """Their boxes have the name too and are below them."""
+    direct = pathlib.Path(f"/proc/{server.pid}/task/{server.pid}/children").read_text().split()
+    return set(server.below("hatchery-zygote")) & {int(pid) for pid in direct}
 
 
 def test_each_has_its_own(server):
-    assert len([pid for pid in zygotes(server)]) >= 1
+    assert len(zygotes(server)) == 1
     assert run(server, WHERE).response["result"] == [False, False]
     assert run(server, WHERE, "default").response["result"] == [False, False]
     assert run(server, WHERE, "fruit").response["result"] == [True, True]  # the first waits for its interpreter
@@ -60,6 +63,12 @@ def test_each_has_its_own(server):
     assert run(server, "import fruit\nreturn fruit.from_env", "fruit").response["result"] == "fruit"
     assert run(server, "import fruit\nreturn fruit.from_env", "other").response["result"] == "other"
     assert "ModuleNotFoundError" in run(server, "import fruit")["error"]
+
+
+def test_the_log_names_it(server):
+    for name in ("fruit", "default"):
+        job = run(server, "return 1", name)["job_id"]
+        assert server.logged("run finished", job_id=job).get("runtime") == (name if name == "fruit" else None)
 
 
 def test_an_unknown_one(server):
@@ -109,12 +118,18 @@ def test_idempotency_compares_it(server):
     assert job["runtime"] == "fruit"
 
 
+def warm(server):
+    return int(re.search(rb"^hatchery_runtimes (\d+)$", server.request("GET", "/metrics").body, re.M)[1])
+
+
 def test_one_that_nobody_uses_rests(server):
     before = len(zygotes(server))
+    assert warm(server) == before
     assert run(server, "import fruit\nreturn fruit.from_env", "quick").response["result"] == "other"
-    assert len(zygotes(server)) > before
+    assert len(zygotes(server)) == warm(server) == before + 1
     server.logged("a runtime that nobody uses lets go of its interpreter", runtime="quick")
     wait_for(lambda: len(zygotes(server)) == before, what="its interpreter ends")
+    assert warm(server) == before
     assert run(server, "return 7", "quick").response["result"] == 7
 
 
