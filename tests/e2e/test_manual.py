@@ -287,3 +287,6 @@ def test_completion_of_arguments(tmp_path):
     assert complete("serve", "--config", "o", directory=tmp_path) == ["one.py", "other.conf"]
     assert complete("serve", "--state", "no", directory=tmp_path) == ["none"]
     assert complete("check-config", "oth", directory=tmp_path) == ["other.conf"]
+    (tmp_path / "tree").mkdir()
+    assert complete("env", "add", "name", "--from", "t", directory=tmp_path) == ["tree"]
+    assert complete("env", "add", "name", "--requirements", "o", directory=tmp_path) == ["one.py", "other.conf"]
