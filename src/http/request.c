@@ -202,6 +202,9 @@ int request_take_body(struct request *req, const char *p, size_t n, size_t *ret_
         *ret_used = (size_t) req->left;
         end = 1;
     }
+    /* Of two errors the first counts, in however many pieces the body comes: llhttp may refuse what is before ours. */
+    if (end == -413 && llhttp_execute(&req->parser, p, *ret_used - 1) != HPE_OK)
+        return -400;
     if (end < 0)
         return end;
     if (!count_body(req, *ret_used))
