@@ -215,7 +215,7 @@ static int mount_scratch(void)
 {
     static const char *const directories[] = { HOME_DIR, SCRATCH_DIR "/tmp", SCRATCH_DIR "/shm" };
 
-    if (mount("warm", SCRATCH_DIR, "tmpfs", MS_NOSUID | MS_NODEV | MS_NOEXEC, "mode=0700,size=64m") < 0)
+    if (mount("warm", SCRATCH_DIR, "tmpfs", MS_NOSUID | MS_NODEV | MS_NOEXEC | MS_NOATIME, "mode=0700,size=64m") < 0)
         return -1;
     for (size_t i = 0; i < sizeof(directories) / sizeof(*directories); i++)
         if (mkdir(directories[i], 0700) < 0)

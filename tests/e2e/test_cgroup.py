@@ -22,8 +22,9 @@ pytestmark = pytest.mark.skipif(service.lacks("cgroup"), reason="there are no cg
 
 
 def test_a_long_program_yields_to_those_that_begin(server):
+    # A test before this one may have left a slot that yields until its next box.
+    service.wait_for(lambda: len(set(weights(server).values())) == 1 or not server.run("print()"), 10, "nobody yields")
     whole = set(weights(server).values())
-    assert len(whole) == 1
     thread = threading.Thread(target=server.run, args=("import time\ntime.sleep(1)",))
     thread.start()
     yielding = service.wait_for(lambda: [(box, w) for box, w in weights(server).items() if w not in whole], 5,
