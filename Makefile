@@ -47,8 +47,8 @@ build: packages $(BUILD)/build.ninja
 	ninja -C $(BUILD)
 
 # The end-to-end tests have the machine to themselves, as some of them measure; those after them come two at a time.
-test: test-packages build sanitize fuzz e2e
-	$(MAKE) -j2 --output-sync=target sanitize-e2e e2e-user-and-escape
+test: test-packages build sanitize e2e
+	$(MAKE) -j2 --output-sync=target sanitize-e2e e2e-user-and-escape fuzz
 
 e2e-user-and-escape: e2e-user
 	$(MAKE) escape
