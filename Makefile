@@ -71,7 +71,7 @@ fuzz: test-packages
 
 # End-to-end tests of a sanitized server and supervisor; zygote and boxes are as always, Python is not ours to sanitize.
 SANITIZED_E2E := tests/e2e/test_execute.py tests/e2e/test_http.py tests/e2e/test_queue.py tests/e2e/test_lifecycle.py \
-	tests/e2e/test_limits.py tests/e2e/test_metrics.py tests/e2e/test_health.py
+	tests/e2e/test_metrics.py tests/e2e/test_health.py
 sanitize-e2e: $(BUILD)-asan/build.ninja build
 	ninja -C $(BUILD)-asan
 	mkdir -p $(BUILD)-asan/e2e
@@ -82,7 +82,7 @@ e2e: test-packages build
 	/usr/bin/python3 -m pytest -q -p no:cacheprovider tests/unit tests/e2e tests/crash $(PYTEST_ARGS)
 
 # The main ones as somebody who is not root; USER_E2E=tests/e2e for all of them.
-USER_E2E ?= $(addprefix tests/e2e/test_,check.py rootless.py require.py limits.py logs.py)
+USER_E2E ?= $(addprefix tests/e2e/test_,check.py rootless.py require.py logs.py)
 e2e-user: test-packages build
 	tests/e2e/as-ordinary-user $(USER_E2E) $(PYTEST_ARGS)
 
