@@ -23,7 +23,7 @@ import sys
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent / "baselines"))
 
 import baselines  # noqa: E402  the path above is where it is
-from servers import BUILD, PYTHON, BenchError, Hatchery, find_program, memory  # noqa: E402
+from servers import BUILD, PYTHON, BenchError, Hatchery, figures, find_program, memory  # noqa: E402
 
 FIGURES = ("p50_us", "p95_us", "p99_us", "rps", "own_cpu_us", "own_cpu_share")
 BOXES = 8
@@ -156,17 +156,13 @@ class Bench:
         phases = server.phases() if name in PHASED else None
         if target.seconds:
             argv[1:1] = ["--seconds", f"{max(target.seconds * self.scale, 0.1):.3f}"]
-        done = subprocess.run(argv, stdout=subprocess.PIPE, env=environment, check=False)
-        try:
-            figures = json.loads(done.stdout)
-        except ValueError:
-            raise BenchError(f"{name}: {os.path.basename(argv[0])} ended with {done.returncode} and no figures") from None
+        found = figures(argv, f"{name}: ", environment)
         if isinstance(server, Hatchery):
             warmup = int(argv[argv.index("--warmup") + 1])
-            figures["server_cpu_us"] = (server.cpu_ns() - before) / 1000 / (figures["requests"] + warmup)
+            found["server_cpu_us"] = (server.cpu_ns() - before) / 1000 / (found["requests"] + warmup)
         if phases is not None:
-            figures["phases"] = means(phases, server.phases())
-        return figures
+            found["phases"] = means(phases, server.phases())
+        return found
 
     def measure_memory(self):
         """Of the server at rest."""

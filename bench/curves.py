@@ -4,7 +4,6 @@
 # How the figures change: with load, with cores, with the number of waiting boxes and what they have imported. Prints tables
 # of Markdown for docs/performance.md. curves.py [load] [cores] [memory]: a minute or less each; all three if none is named.
 
-import json
 import os
 import pathlib
 import statistics
@@ -14,26 +13,11 @@ import sys
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent / "baselines"))
 
 import baselines  # noqa: E402  the path above is where it is
-from servers import BUILD, PYTHON, BenchError, Hatchery, find_program, memory  # noqa: E402
+from servers import BUILD, PYTHON, BenchError, Hatchery, ask_load, faultless, find_program, memory  # noqa: E402
 
 NUMPY = "json re datetime math random collections itertools functools traceback io asyncio numpy"
 LOAD_SHARES = (0.1, 0.25, 0.5, 0.7, 0.8, 0.9, 1.0)
 ROUNDS = 3
-
-
-def figures(argv):
-    done = subprocess.run(argv, stdout=subprocess.PIPE, check=False)
-    try:
-        found = json.loads(done.stdout)
-    except ValueError:
-        raise BenchError(f"{os.path.basename(argv[0])} ended with {done.returncode} and no figures") from None
-    if found["errors"]:
-        raise BenchError(f"{os.path.basename(argv[0])}: {found['errors']} errors")
-    return found
-
-
-def ask(server, *options):
-    return figures([find_program("bench-load"), "--url", server.url, "--key", server.key, *options])
 
 
 def table(heads, rows):
@@ -49,10 +33,10 @@ def load():
     server = Hatchery()
     try:
         server.wait_for_url()
-        most = ask(server, "--connections", "8", "--warmup", "200", "--seconds", "5")["rps"]
+        most = ask_load(server, "--connections", "8", "--warmup", "200", "--seconds", "5")["rps"]
         rows = []
         for share in LOAD_SHARES:
-            found = ask(server, "--connections", "128", "--warmup", "0", "--pace-us", str(round(1e6 / most / share)),
+            found = ask_load(server, "--connections", "128", "--warmup", "0", "--pace-us", str(round(1e6 / most / share)),
                         "--seconds", "5")
             rows.append([f"{share:.0%}", f"{found['rps']:,.0f}"]
                         + [f"{found[name] / 1000:,.2f}" for name in ("p50_us", "p95_us", "p99_us")])
@@ -79,10 +63,10 @@ def cores():
             try:
                 server.wait_for_url()
                 for name, (options, figure) in TURNS.items():
-                    found.setdefault((name, n), []).append(ask(server, *options)[figure])
+                    found.setdefault((name, n), []).append(ask_load(server, *options)[figure])
             finally:
                 server.stop()
-            fork = figures([*baselines.fork_argv(BUILD, n), "--seconds", "1"])
+            fork = faultless([*baselines.fork_argv(BUILD, n), "--seconds", "1"])
             found.setdefault(("bare fork, a parent a core: p50", n), []).append(fork["p50_us"])
             found.setdefault(("bare fork, a parent a core: a second", n), []).append(fork["rps"])
     os.sched_setaffinity(0, all_cores)

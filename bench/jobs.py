@@ -8,34 +8,22 @@
 import json
 import os
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
 import urllib.request
 
 import servers
-from servers import BenchError, find_program
+from servers import BenchError, ask_load, faultless, find_program
 
 CLIENTS, ROUNDS, SECONDS, CYCLES = (1, 16, 64), 5, 1, 500
 SHARE = 0.7  # of the jobs that the store accepts alone
 
 
-def rate(argv):
-    done = subprocess.run(argv, stdout=subprocess.PIPE, check=False)
-    try:
-        figures = json.loads(done.stdout)
-    except ValueError:
-        raise BenchError(f"{os.path.basename(argv[0])} ended with {done.returncode} and no figures") from None
-    if figures["errors"]:
-        raise BenchError(f"{os.path.basename(argv[0])}: {figures['errors']} errors")
-    return figures["rps"]
-
-
 def store_rate(clients, *options):
     with tempfile.TemporaryDirectory(prefix="hatchery-bench-") as directory:
-        return rate([find_program("bench-store"), "--path", os.path.join(directory, "jobs.db"), "--clients",
-                     str(clients), "--seconds", str(SECONDS), *options])
+        return faultless([find_program("bench-store"), "--path", os.path.join(directory, "jobs.db"), "--clients",
+                          str(clients), "--seconds", str(SECONDS), *options])["rps"]
 
 
 def ask(server, path, body=None):
@@ -54,8 +42,8 @@ class Hatchery(servers.Hatchery):
 
     def load(self, clients, *plan):
         code = "pass #" + "x" * 1000
-        return rate([find_program("bench-load"), "--url", self.url, "--key", self.key, "--connections",
-                     str(clients), "--code", code, "--expect", "processing", "--webhook", "http://127.0.0.1:1/", *plan])
+        return ask_load(self, "--connections", str(clients), "--code", code, "--expect", "processing",
+                        "--webhook", "http://127.0.0.1:1/", *plan)["rps"]
 
 
 def start_full():

@@ -8,13 +8,11 @@
 # Exit status: 1 when a request failed or something is not flat, 2 when it could not be measured.
 
 import argparse
-import json
 import os
 import statistics
-import subprocess
 import sys
 
-from servers import BenchError, Hatchery, find_program, memory
+from servers import BenchError, Hatchery, ask_load, faultless, find_program, memory
 
 FIRST = 1000
 BOXES = 8
@@ -29,28 +27,13 @@ RATIO = "p50 / bare fork's p50"
 PROCESSES = ("supervisor", "server", "courier", "zygote")
 
 
-def load(server, *options):
-    return figures([find_program("bench-load"), "--url", server.url, "--key", server.key, *options])
-
-
-def figures(argv):
-    done = subprocess.run(argv, stdout=subprocess.PIPE, check=False)
-    try:
-        found = json.loads(done.stdout)
-    except ValueError:
-        raise BenchError(f"{os.path.basename(argv[0])} ended with {done.returncode} and no figures") from None
-    if found["errors"]:
-        raise BenchError(f"{found['errors']} of {found['requests']} requests went wrong")
-    return found
-
-
 def look(server):
     """What it is like at rest, and then under one request each 20 ms: (KiB, descriptors, times)."""
     found = server.wait_for_boxes(BOXES)
     kib = {name: memory(found[name])[0] for name in PROCESSES if name in found}
     kib["a box"] = statistics.median(memory(pid)[0] for pid in found["boxes"])
     fds = {name: len(os.listdir(f"/proc/{found[name]}/fd")) for name in PROCESSES if name in found}
-    turns = [(load(server, *PACED), figures([find_program("bench-fork"), "--warmup", "10", "--seconds", "0.5"]))
+    turns = [(ask_load(server, *PACED), faultless([find_program("bench-fork"), "--warmup", "10", "--seconds", "0.5"]))
              for _ in range(ROUNDS)]
     return kib, fds, {"p50, µs": statistics.median(ours["p50_us"] for ours, _ in turns),
                       "p99, µs": statistics.median(ours["p99_us"] for ours, _ in turns),
@@ -86,9 +69,9 @@ def main():
     try:
         server.wait_for_url()
         plan = ("--connections", str(CONNECTIONS), "--warmup", "0", "--requests")
-        load(server, *plan, str(FIRST))
+        ask_load(server, *plan, str(FIRST))
         first = look(server)
-        done = load(server, *plan, str(max(args.runs - FIRST, 1)))
+        done = ask_load(server, *plan, str(max(args.runs - FIRST, 1)))
         last = look(server)
     finally:
         ended = server.stop()

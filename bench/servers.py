@@ -3,6 +3,7 @@
 # Servers that the bench starts, ends and looks into: Hatchery, and others that take the same requests.
 
 import contextlib
+import json
 import os
 import pathlib
 import queue
@@ -29,6 +30,27 @@ def find_program(name, build=BUILD):
         if os.access(path, os.X_OK):
             return str(path)
     raise BenchError(f"{name} is not in {build}: run `make build` first")
+
+
+def figures(argv, what="", environment=None):
+    """What a program prints of its measurement, the errors that it counted too. @what: how a message begins."""
+    done = subprocess.run(argv, stdout=subprocess.PIPE, env=environment, check=False)
+    try:
+        return json.loads(done.stdout)
+    except ValueError:
+        raise BenchError(f"{what}{os.path.basename(argv[0])} ended with {done.returncode} and no figures") from None
+
+
+def faultless(argv):
+    found = figures(argv)
+    if found["errors"]:
+        raise BenchError(f"{os.path.basename(argv[0])}: {found['errors']} errors")
+    return found
+
+
+def ask_load(server, *options):
+    """bench-load against @server, which must answer all of it."""
+    return faultless([find_program("bench-load"), "--url", server.url, "--key", server.key, *options])
 
 
 class Server:
