@@ -388,9 +388,16 @@ static const char *text_of(const struct conf *conf, const struct conf_key *key)
     return text ? text : "";
 }
 
+/* Entries of the same name: of the table, or of each one's runtimes. */
+static bool same_value(const struct conf *a, const struct conf_key *key, const struct conf *b,
+                       const struct conf_key *other)
+{
+    return is_text(key) ? strcmp(text_of(a, key), text_of(b, other)) == 0 : number_of(a, key) == number_of(b, other);
+}
+
 bool conf_equals(const struct conf *a, const struct conf *b, const struct conf_key *key)
 {
-    return is_text(key) ? strcmp(text_of(a, key), text_of(b, key)) == 0 : number_of(a, key) == number_of(b, key);
+    return same_value(a, key, b, key);
 }
 
 /* The value of @key, an entry of @conf's runtimes or the table's, from @other's entry of the same name. */
@@ -434,8 +441,7 @@ bool conf_same_runtimes(const struct conf *a, const struct conf *b)
         const struct conf_runtime *ours = &a->runtimes[i];
         const struct conf_runtime *theirs = conf_runtime_find((struct conf *) (uintptr_t) b, ours->section);
         for (unsigned k = 0; theirs && k < CONF_RUNTIME_KEYS; k++)
-            if (is_text(&ours->keys[k]) ? strcmp(text_of(a, &ours->keys[k]), text_of(b, &theirs->keys[k])) != 0
-                                        : number_of(a, &ours->keys[k]) != number_of(b, &theirs->keys[k]))
+            if (!same_value(a, &ours->keys[k], b, &theirs->keys[k]))
                 theirs = NULL;
         if (!theirs)
             return false;
