@@ -83,6 +83,7 @@ ROWS = [
     Row("W1 every 20 ms: p99 / p50", lambda turn: turn["W1 every 20 ms"]["p99_us"] / turn["W1 every 20 ms"]["p50_us"],
         "<=", 4, 2.5, ("W1 every 20 ms",)),
     ratio("python3 -c", "W1 every 20 ms", "p50_us", "python3 -c: p50 / W1 every 20 ms", ">=", 40, 80),
+    ratio("python3 -c", "W1 one connection", "p50_us", "python3 -c: p50 / W1 one connection", ">=", 15),
     ratio("W1 8 connections", "bare fork, 2 parents", "rps", "W1 8 connections: per s / bare fork, 2 parents", ">=", 0.5,
           0.75),
     ratio("W1 8 connections", "flask 8 connections", "rps", "W1 8 connections: per s / flask and gunicorn", ">=", 14, 20),
@@ -265,7 +266,8 @@ def print_rows(rows):
     print(f"\n{'':46}{'median':>8}  {'min to max':18}{'at least':>9}{'aim':>7}")
     for row in rows:
         spread = f"{row['min']:.2f} to {row['max']:.2f}"
-        bounds = f"{row['bound'] + ' ' + format(row['least'], 'g'):>9}{row['aim']:>7g}" if row["least"] is not None else ""
+        aim = "" if row["aim"] is None else format(row["aim"], "g")
+        bounds = f"{row['bound'] + ' ' + format(row['least'], 'g'):>9}{aim:>7}" if row["least"] is not None else ""
         print(f"{row['row']:46}{row['median']:>8.2f}  {spread:18}{bounds}  {row['verdict']}".rstrip())
 
 
