@@ -2,6 +2,7 @@
 """hatchery doctor and hatchery selftest: what they say is what is so, and their exit status says it too."""
 import json
 import os
+import pathlib
 import platform
 import re
 import shutil
@@ -192,6 +193,16 @@ def test_a_line_says_what_was_seen(crafted, name, mdwe, status, line):
     done = hatchery("selftest", "--only", name, env={"HATCHERY_ISOLATION_MDWE": mdwe}, program=crafted)
     assert done.returncode == status, done.stdout
     assert re.search(f"^{line}$", done.stdout, re.M), done.stdout
+
+
+def test_a_service_that_runs_nothing_is_not_taken_for_open_walls(crafted, tmp_path):
+    shutil.copytree(pathlib.Path(crafted).parents[1], tmp_path / "broken")
+    program = tmp_path / "broken/bin/hatchery"
+    shutil.copy("/bin/false", program.with_name("hatchery-zygote"))
+    done = hatchery("selftest", program=program)
+    assert done.returncode == 1
+    assert "can't be had: the program 'pass' got " in done.stdout and "the zygote could not start" in done.stdout
+    assert "\n0 attempts were made" in done.stdout and "0 GOT THROUGH" in done.stdout
 
 
 def test_no_attempt_is_no_success():
