@@ -434,6 +434,26 @@ static int take_limit(const char *option, const char *text, unsigned least, unsi
     return 0;
 }
 
+/* A runtime can come later, and a server can have another configuration: so this is only said. */
+static void warn_of_unknown(const struct conf *conf, const char *runtime)
+{
+    struct runtimes found;
+    struct buf error;
+    unsigned i = 0;
+
+    buf_init(&error, 8192);
+    int err = runtimes_find(conf, &found, &error);
+    buf_free(&error);
+    while (!err && i < found.n && strcmp(found.list[i].wire.name, runtime) != 0)
+        i++;
+    if (!err && i == found.n)
+        fprintf(stderr,
+                "hatchery: the key is made, but there is no runtime '%s' here yet: its requests get 400 until the "
+                "server has one, or name another in X-Runtime\n",
+                runtime);
+    runtimes_free(&found);
+}
+
 static int make_key(const struct conf *conf, const struct options *o, const char *name)
 {
     struct keyfile_key key = { .weight = 1 };
@@ -451,7 +471,10 @@ static int make_key(const struct conf *conf, const struct options *o, const char
     }
     snprintf(key.runtime, sizeof(key.runtime), "%s",
              o->runtime && strcmp(o->runtime, "default") != 0 ? o->runtime : "");
-    return key_new(conf, &key);
+    int status = key_new(conf, &key);
+    if (status == EXIT_SUCCESS && *key.runtime)
+        warn_of_unknown(conf, key.runtime);
+    return status;
 }
 
 static int key(const struct verb *verb, int argc, char **argv)

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shlex
 import shutil
 import signal
 import subprocess
@@ -237,6 +238,7 @@ class Element {
 const elements = { about: new Element("p"), operations: new Element("main") };
 const api = JSON.parse(fs.readFileSync(process.argv[2]));
 const context = { document: { createElement: (name) => new Element(name), getElementById: (id) => elements[id] },
+  location: { origin: "http://127.0.0.1:8080" },
   fetch: async (url) => { if (url !== "/openapi.json") throw url; return { json: async () => api }; } };
 vm.runInNewContext(fs.readFileSync(process.argv[3], "utf8"), context);
 setImmediate(() => setImmediate(() => console.log(elements.about.text() + elements.operations.text())));
@@ -248,5 +250,9 @@ setImmediate(() => setImmediate(() => console.log(elements.about.text() + elemen
     for path, item in document["paths"].items():
         for operation in item.values():
             assert path in done.stdout and operation["summary"] in done.stdout
-    for word in (document["info"]["version"], "webhook_url?", "exit_code", '"worker_lost"', "needs the key", "Idempotency-Key?"):
+    for word in (document["info"]["version"], "webhook_url?", "exit_code", '"worker_lost"', "needs the key", "Idempotency-Key?",
+                 "integer (1 to 300)", "integer (1 to 1000, default 50)", "string (at most 16384 characters)"):
         assert word in done.stdout, word
+    curl = shlex.split(re.search(r"curl .*?'\{.*?\}'", done.stdout, re.S).group().replace("\\\n", ""))
+    assert curl[3:7] == ["-H", "x-api-key: YOUR-KEY", "-H", "content-type: application/json"], curl
+    assert json.loads(curl[-1]) == {"code": 'return {"answer": 6 * 7}'} and curl[2].endswith("/v1/code/execute/python")

@@ -94,14 +94,16 @@ return found, os.listdir('/opt')"""
 
 def test_by_key(server):
     made = hatchery("key", "new", "picker", "--runtime", "fruit", "--state", str(server.state_dir))
-    assert made.returncode == 0, made.stderr
+    assert made.returncode == 0 and "runtime" not in made.stderr, made.stderr
     mine = {"x-api-key": made.stdout.strip()}
     body = {"code": WHERE}
     wait_for(lambda: server.request("POST", EXECUTE, body, headers=mine).status == 200)
     assert server.request("POST", EXECUTE, body, headers=mine).response["result"] == [True, True]
     assert server.request("POST", EXECUTE, body, headers={**mine, "X-Runtime": "default"}).response["result"] == [False, False]
     assert "fruit" in hatchery("key", "list", "--state", str(server.state_dir)).stdout
-    gone = hatchery("key", "new", "loser", "--runtime", "nuts", "--state", str(server.state_dir)).stdout.strip()
+    made = hatchery("key", "new", "loser", "--runtime", "nuts", "--state", str(server.state_dir))
+    assert made.returncode == 0 and "there is no runtime 'nuts' here yet" in made.stderr
+    gone = made.stdout.strip()
     reply = wait_for(lambda: (r := server.request("POST", EXECUTE, body, headers={"x-api-key": gone})).status != 401 and r)
     assert reply.status == 400 and "The key's runtime" in reply["error"]
 

@@ -29,6 +29,16 @@ function kindOf(api, schema) {
   return [].concat(it.type || "anything").join(" or ");
 }
 
+// What a value of this kind is held to.
+function boundsOf(api, schema) {
+  const it = resolve(api, schema) || {};
+  const bounds = [];
+  if ("maximum" in it) bounds.push(it.minimum + " to " + it.maximum);
+  if ("maxLength" in it) bounds.push("at most " + it.maxLength + " characters");
+  if ("default" in it) bounds.push("default " + JSON.stringify(it.default));
+  return bounds.length ? " (" + bounds.join(", ") + ")" : "";
+}
+
 // All members of an object, those of what it is made from first.
 function members(api, schema) {
   const it = resolve(api, schema) || {};
@@ -51,7 +61,7 @@ function showSchema(api, parent, schema) {
   for (const [name, { value, required }] of all) {
     const row = make(table, "tr");
     make(make(row, "td"), "code", required ? name : name + "?");
-    make(make(row, "td"), "code", kindOf(api, value));
+    make(make(row, "td"), "code", kindOf(api, value) + boundsOf(api, value));
     make(row, "td", (resolve(api, value) || {}).description || "");
     const inner = resolve(api, value);
     if (inner && inner.properties) showSchema(api, row.lastChild, value);
@@ -80,7 +90,7 @@ function showOperation(api, parent, path, method, operation) {
       const row = make(table, "tr");
       make(make(row, "td"), "code", one.name + (one.required ? "" : "?"));
       make(row, "td", one.in);
-      make(make(row, "td"), "code", kindOf(api, one.schema));
+      make(make(row, "td"), "code", kindOf(api, one.schema) + boundsOf(api, one.schema));
       make(row, "td", one.description || "");
     }
   }
@@ -96,10 +106,19 @@ function showOperation(api, parent, path, method, operation) {
   }
 }
 
+// How the key is sent, and a request to begin with.
+function showKey(api, parent) {
+  const header = api.components.securitySchemes.key.name;
+  make(parent, "p", "The key goes into the header " + header + ". A body is JSON, and its content-type says so:");
+  make(parent, "pre", "curl -s " + location.origin + "/v1/code/execute/python \\\n    -H '" + header + ": YOUR-KEY' " +
+    "-H 'content-type: application/json' \\\n    -d '{\"code\": \"return {\\\"answer\\\": 6 * 7}\"}'");
+}
+
 async function show() {
   const api = await (await fetch("/openapi.json")).json();
   document.getElementById("about").prepend(api.info.description + " Version " + api.info.version + ". ");
   const main = document.getElementById("operations");
+  showKey(api, main);
   for (const [path, item] of Object.entries(api.paths))
     for (const [method, operation] of Object.entries(item)) showOperation(api, main, path, method, operation);
 }
