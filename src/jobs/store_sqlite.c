@@ -192,6 +192,8 @@ static int trust(struct sqlite *sqlite)
         return 0;
     sqlite3_db_release_memory(sqlite->write.db.handle);
     int err = writer_count(&sqlite->write);
+    if (!err)
+        err = turns_fill(&sqlite->write);
     sqlite->distrusted = err != 0;
     return err;
 }
@@ -679,6 +681,8 @@ static int prepare(struct sqlite *sqlite, struct buf *error)
     err = writer_recover(w);
     if (!err)
         err = writer_count(w);
+    if (!err)
+        err = turns_fill(w);
     if (err)
         buf_addf(error, "the store %s cannot be used: %s (%s)", sqlite->conf.path, db_hint(err),
                  sqlite3_errmsg(w->db.handle));

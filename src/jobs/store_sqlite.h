@@ -4,6 +4,7 @@
  *   store_sqlite.c         the loop's side: operations to threads, answers back
  *   store_sqlite_db.c      a connection: opening, migrations, statements, errors
  *   store_sqlite_write.c   the writer thread's transactions
+ *   store_sqlite_turns.c   whose deliveries are next
  *   store_sqlite_read.c    the reader thread's queries, and how a row becomes a record */
 #ifndef HATCHERY_JOBS_STORE_SQLITE_H
 #define HATCHERY_JOBS_STORE_SQLITE_H
@@ -106,7 +107,10 @@ struct tenant {
     int64_t queued; /* jobs that wait and were never lost */
     double vt;      /* virtual time at which its next job may start */
     unsigned weight, room;
-    bool named; /* by the claim at hand */
+    bool named;    /* by the claim at hand */
+    int64_t turn;  /* when one of its deliveries was sent last, in turns */
+    bool sends;    /* deliveries of it may wait */
+    bool sent_all; /* that are due, in the claim at hand */
     char name[STORE_TENANT_MAX + 1];
 };
 
@@ -117,9 +121,10 @@ struct writer {
     struct tenant *tenants;
     double vt; /* of the job that was given last */
     int64_t queued, suspects, jobs, deliveries;
-    bool probed;       /* what a probe has written may be there */
-    int64_t recovered; /* jobs that another owner had when it ended */
-    int64_t bytes;     /* in use: as measured last, and what was added since */
+    bool probed;                /* what a probe has written may be there */
+    int64_t recovered;          /* jobs that another owner had when it ended */
+    int64_t bytes;              /* in use: as measured last, and what was added since */
+    int64_t turn, turns_before; /* turns of hosts so far; before the claim at hand */
 };
 
 /* Take back what another owner had claimed; count what there is. */
@@ -134,6 +139,33 @@ int writer_apply(struct writer *w, struct op *op);
 bool op_is_durable(const struct op *op);
 
 void writer_free(struct writer *w);
+
+struct tenant *tenant_of(struct writer *w, const char *name);
+
+/* --- store_sqlite_turns.c --- */
+
+/* A host that one tenant has deliveries for, the first of them due. */
+struct turn {
+    struct tenant *tenant;
+    char host[STORE_HOST_MAX + 1];
+    int64_t due_us;
+};
+
+/* Make the table anew from the deliveries that wait. */
+int turns_fill(struct writer *w);
+
+/* The delivery @seq waits, if it does. */
+int turns_add(struct writer *w, int64_t seq);
+
+/* A claim: each host has one turn in it.  turns_next(): 1; 0: nobody else has what is due; -errno. */
+void turns_begin(struct writer *w);
+int turns_next(struct writer *w, int64_t now_us, struct turn *ret);
+
+/* It had its turn; the first that is left is due at @due_us, 0: nothing is left. */
+int turns_end(struct writer *w, const struct turn *turn, int64_t due_us, bool sent);
+
+/* When the next delivery is due after @now_us into @ret, if that is earlier. */
+int turns_next_due(struct writer *w, int64_t now_us, int64_t *ret);
 
 /* --- store_sqlite_read.c --- */
 

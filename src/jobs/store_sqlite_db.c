@@ -38,6 +38,10 @@ static const char *const migrations[] = {
     " status INTEGER NOT NULL, error TEXT, address TEXT, PRIMARY KEY(seq, n)) WITHOUT ROWID;",
     "ALTER TABLE jobs ADD COLUMN requeues INTEGER NOT NULL DEFAULT 0;",
     "ALTER TABLE jobs ADD COLUMN runtime TEXT;",
+    "ALTER TABLE deliveries ADD COLUMN tenant TEXT NOT NULL DEFAULT '';"
+    "UPDATE deliveries SET tenant = j.tenant FROM jobs j WHERE j.seq = deliveries.seq;"
+    "DROP INDEX deliveries_due;"
+    "CREATE INDEX deliveries_due ON deliveries(tenant, host, due) WHERE state = 0;",
 };
 
 enum { VERSION_NOW = sizeof(migrations) / sizeof(*migrations) };

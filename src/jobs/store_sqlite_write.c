@@ -34,7 +34,7 @@ static int run_on_seq(struct writer *w, enum statement which, int64_t seq)
 
 /* --- what is known of tenants --- */
 
-static struct tenant *tenant_of(struct writer *w, const char *name)
+struct tenant *tenant_of(struct writer *w, const char *name)
 {
     struct tenant **p = &w->tenants;
 
@@ -110,8 +110,10 @@ int writer_count(struct writer *w)
     int r;
 
     w->queued = w->suspects = 0;
-    for (struct tenant *t = w->tenants; t; t = t->next)
+    for (struct tenant *t = w->tenants; t; t = t->next) {
         t->queued = 0;
+        t->sends = true; /* turns were rolled back, or are filled */
+    }
     while ((r = db_step(s)) > 0) {
         struct tenant *t = tenant_of(w, (const char *) sqlite3_column_text(s, 0));
         int64_t lost = sqlite3_column_int64(s, 2);
@@ -451,6 +453,8 @@ static int add_result(struct writer *w, int64_t seq, const struct store_end *end
         err = db_step(delivery);
     if (!err)
         w->deliveries += sqlite3_changes(w->db.handle);
+    if (!err)
+        err = turns_add(w, seq);
     if (err || end->state == STORE_DEAD) /* it may be queued again */
         return err;
     return run_on_seq(w, SQL_DROP_PROGRAM, seq);
@@ -618,12 +622,6 @@ static unsigned under_way(const struct store_outbox_claim *claim, const char *ho
     return 0;
 }
 
-static void note_due(struct op *op, int64_t due_us)
-{
-    if (!op->answer.next_due_us || due_us < op->answer.next_due_us)
-        op->answer.next_due_us = due_us;
-}
-
 static int send_one(struct writer *w, struct op *op, int64_t seq, struct store_record *record)
 {
     int err = load_record(w, op, seq, record);
@@ -634,62 +632,54 @@ static int send_one(struct writer *w, struct op *op, int64_t seq, struct store_r
     return err;
 }
 
-/* The due deliveries of one host, as many as it may have under way. */
-static int send_to_host(struct writer *w, struct op *op, const char *host, struct store_record *records)
+/* Of the host whose turn it is, what is due, as much as it may have under way. */
+static int send_to_host(struct writer *w, struct op *op, const struct turn *turn, struct store_record *records)
 {
     const struct store_outbox_claim *claim = &op->outbox;
-    unsigned busy = under_way(claim, host);
+    unsigned busy = under_way(claim, turn->host);
     unsigned room = claim->per_host > busy ? claim->per_host - busy : 0;
-    int64_t seqs[STORE_CLAIM_MAX];
+    int64_t seqs[STORE_CLAIM_MAX], left_us = 0;
     unsigned n = 0;
-    int r = 0;
+    int r;
     PREPARE(s, DUE_OF);
 
     if (!room) /* it is asked for again when one of them is done */
-        return 0;
+        return turns_end(w, turn, turn->due_us, false);
     if (room > claim->max - op->answer.n)
         room = claim->max - op->answer.n;
-    db_bind_string(s, 1, host);
-    sqlite3_bind_int64(s, 2, (int64_t) room + 1);
-    while ((r = db_step(s)) > 0) {
+    db_bind_string(s, 1, turn->tenant->name);
+    db_bind_string(s, 2, turn->host);
+    sqlite3_bind_int64(s, 3, (int64_t) room + 1);
+    while (!left_us && (r = db_step(s)) > 0) {
         int64_t due_us = sqlite3_column_int64(s, 1);
-        if (due_us > claim->now_us) {
-            note_due(op, due_us);
-            break;
-        }
-        if (n == room) {
-            op->answer.more = true;
-            break;
-        }
-        seqs[n++] = sqlite3_column_int64(s, 0);
+        if (due_us > claim->now_us || n == room)
+            left_us = due_us;
+        else
+            seqs[n++] = sqlite3_column_int64(s, 0);
     }
     sqlite3_reset(s);
+    op->answer.more = op->answer.more || (left_us && left_us <= claim->now_us);
     for (unsigned i = 0; i < n && r >= 0; i++)
         r = send_one(w, op, seqs[i], &records[op->answer.n]);
-    return r < 0 ? r : 0;
+    return r < 0 ? r : turns_end(w, turn, left_us, n > 0);
 }
 
 static int apply_outbox_claim(struct writer *w, struct op *op)
 {
     unsigned max = op->outbox.max < STORE_CLAIM_MAX ? op->outbox.max : STORE_CLAIM_MAX;
     struct store_record *records = op_alloc(op, (max + 1) * sizeof(*records));
-    char host[STORE_HOST_MAX + 1] = "";
-    int r = 0;
+    struct turn turn;
 
     op->outbox.max = max;
     op->answer.records = records;
+    turns_begin(w);
     while (op->answer.n < max) {
-        PREPARE(s, NEXT_HOST);
-        db_bind_string(s, 1, host);
-        r = db_step(s);
-        if (r <= 0)
-            return r;
-        snprintf(host, sizeof(host), "%s", (const char *) sqlite3_column_text(s, 0));
-        int64_t due_us = sqlite3_column_int64(s, 1);
-        sqlite3_reset(s);
-        if (due_us > op->outbox.now_us)
-            note_due(op, due_us);
-        else if ((r = send_to_host(w, op, host, records)) < 0)
+        int r = turns_next(w, op->outbox.now_us, &turn);
+        if (r > 0)
+            r = send_to_host(w, op, &turn, records);
+        else
+            return r ? r : turns_next_due(w, op->outbox.now_us, &op->answer.next_due_us);
+        if (r < 0)
             return r;
     }
     op->answer.more = true;
@@ -711,6 +701,9 @@ static int apply_outbox_done(struct writer *w, struct op *op)
     if (!sqlite3_changes(w->db.handle))
         return refuse(op, -ESTALE);
     w->deliveries -= a->next != STORE_PENDING;
+    err = a->next == STORE_PENDING ? turns_add(w, op->seq) : 0;
+    if (err)
+        return err;
     sqlite3_bind_int64(s, 1, op->seq);
     sqlite3_bind_int64(s, 2, a->at_us);
     sqlite3_bind_int64(s, 3, a->duration_us);
@@ -747,7 +740,7 @@ static int apply_redeliver(struct writer *w, struct op *op)
     if (!sqlite3_changes(w->db.handle))
         return refuse(op, -EBUSY);
     w->deliveries += was_over;
-    return 0;
+    return turns_add(w, seq);
 }
 
 /* --- retention --- */

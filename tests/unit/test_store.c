@@ -27,7 +27,7 @@ struct seen {
     int64_t next_due_us, queued;
     struct {
         struct store_lease lease;
-        char id[UUID_SIZE], tenant[65], code[256], body[256], url[256], client_id[64];
+        char id[UUID_SIZE], tenant[65], code[256], body[256], url[256], host[64], client_id[64];
         enum store_state state;
         int status, tries, requeues;
         bool has_delivery;
@@ -77,6 +77,7 @@ static void on_done(void *data, const struct store_answer *a)
         copy(s->records[i].code, sizeof(s->records[i].code), r->code);
         copy(s->records[i].body, sizeof(s->records[i].body), r->body);
         copy(s->records[i].url, sizeof(s->records[i].url), r->webhook_url);
+        copy(s->records[i].host, sizeof(s->records[i].host), r->host);
         copy(s->records[i].client_id, sizeof(s->records[i].client_id), r->client_id);
         s->records[i].state = r->state;
         s->records[i].status = r->status;
@@ -378,19 +379,22 @@ static void test_a_queue_of_the_first_schema_is_taken_over(void **state)
 {
     struct test *t = *state;
     struct store_job job = a_job("k", "pass");
-    char command[512];
+    char command[1024];
 
+    a_finished_job(t, "k", "h");
     ASK(enqueue, &job);
     close_store(t);
     snprintf(command, sizeof(command),
              "/usr/bin/python3 -c 'import sqlite3; c = sqlite3.connect(\"%s\"); "
-             "c.executescript(\"ALTER TABLE jobs DROP COLUMN runtime; ALTER TABLE jobs DROP COLUMN requeues; PRAGMA "
-             "user_version = 1\")'",
+             "c.executescript(\"ALTER TABLE jobs DROP COLUMN runtime; ALTER TABLE jobs DROP COLUMN requeues; "
+             "DROP INDEX deliveries_due; ALTER TABLE deliveries DROP COLUMN tenant; "
+             "CREATE INDEX deliveries_due ON deliveries(host, due) WHERE state = 0; PRAGMA user_version = 1\")'",
              t->path);
     assert_int_equal(system(command), 0);
     open_store(t);
     assert_int_equal(claim(t, 5, false)->n, 1);
     assert_string_equal(t->seen.records[0].code, "pass");
+    assert_int_equal(outbox_claim(t, 4000, 5, 5)->n, 1);
 }
 
 static void test_tenants_take_turns(void **state)
@@ -655,6 +659,28 @@ static void test_a_host_holds_up_no_other(void **state)
     assert_int_equal(t->seen.next_due_us, 0);
 }
 
+/* Whoever has much to deliver gets a place that is free no sooner than others. */
+static void test_deliveries_take_turns(void **state)
+{
+    static const char *const hosts[] = { "a", "b", "c" };
+    struct test *t = *state;
+
+    for (int i = 0; i < 9; i++)
+        a_finished_job(t, "k", hosts[i / 3]);
+    assert_int_equal(outbox_claim(t, 4000, 4, 2)->n, 4);
+    const struct store_busy busy[] = { { "b", 2 } }; /* those to a are done: it is c's turn all the same */
+    const struct store_outbox_claim c = { .now_us = 4000, .max = 2, .per_host = 2, .n_busy = 1, .busy = busy };
+    assert_int_equal(ASK(outbox_claim, &c)->n, 2);
+    for (int i = 0; i < 2; i++)
+        assert_string_equal(t->seen.records[i].host, "c");
+    a_finished_job(t, "m", "z");
+    assert_int_equal(outbox_claim(t, 4000, 1, 2)->n, 1); /* of the key that had no turn yet */
+    assert_string_equal(t->seen.records[0].tenant, "m");
+    close_store(t);
+    open_store(t);
+    assert_int_equal(outbox_claim(t, 4000, 20, 20)->n, 10);
+}
+
 static void sweep_all(struct test *t, int64_t now_us)
 {
     do
@@ -888,6 +914,7 @@ int main(void)
         TEST(result_and_delivery_are_one),
         TEST(attempts_are_recorded),
         TEST(a_host_holds_up_no_other),
+        TEST(deliveries_take_turns),
         TEST(retention),
         TEST(keys_go_with_their_jobs),
         TEST(a_store_has_a_size),
