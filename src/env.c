@@ -4,20 +4,25 @@
  * Called by the command.  An environment is complete before it has its name.
  * The state directory is the server's, whom strangers talk to, so what is in it
  * is reached by descriptor: what must never happen here is that the server's
- * user leads us, who may be root, to another place. */
+ * user leads us, who may be root, to another place.  Nor may a directory of
+ * packages, which somebody else may have filled, make a file of ours one that
+ * every program can read, or run code in our place. */
 #include "env.h"
 
+#include "base/conf_value.h"
 #include "base/fd.h"
 #include "key.h"
 #include "supervisor/runtimes.h"
 
 #include <errno.h>
 #include <fcntl.h>
+#include <fts.h>
 #include <limits.h>
 #include <spawn.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -25,6 +30,8 @@
 extern char **environ;
 
 static const char python[] = "/usr/bin/python3.11"; /* the boxes' */
+/* Without it `-m` looks for the module where the operator stands, who may stand in somebody's packages. */
+static const char nothing_from_here[] = "-P";
 
 static int fail(const struct buf *error)
 {
@@ -55,7 +62,8 @@ static int run_command(const char *const *argv, bool quiet)
     return WIFEXITED(status) && WEXITSTATUS(status) == 0 ? 0 : -ECHILD;
 }
 
-/* The directory of environments, made where it is missing: only ours, and only we can write to it. */
+/* The directory of environments, made where it is missing: only ours, and only we can write to it.  One command at a
+ * time, and what it has started, has it. */
 static int open_envs(const struct conf *conf, struct buf *error)
 {
     struct stat st;
@@ -68,11 +76,13 @@ static int open_envs(const struct conf *conf, struct buf *error)
         return -errno;
     }
     int fd = openat(state, RUNTIMES_ENVS, O_RDONLY | O_DIRECTORY | O_NOFOLLOW); /* the commands below inherit it */
-    if (fd >= 0 && fstat(fd, &st) == 0 && st.st_uid == geteuid() && !(st.st_mode & (S_IWGRP | S_IWOTH)))
+    bool ours = fd >= 0 && fstat(fd, &st) == 0 && st.st_uid == geteuid() && !(st.st_mode & (S_IWGRP | S_IWOTH));
+    if (ours && flock(fd, LOCK_EX | LOCK_NB) == 0)
         return fd;
-    buf_adds(error, "the directory " RUNTIMES_ENVS " of the state directory is not ours alone: remove it");
+    buf_adds(error, ours ? "another `hatchery env` is at work: try again when it is through"
+                         : "the directory " RUNTIMES_ENVS " of the state directory is not ours alone: remove it");
     fd_close(&fd);
-    return -EPERM;
+    return ours ? -EBUSY : -EPERM;
 }
 
 static void remove_tree(int envs, const char *name)
@@ -83,7 +93,59 @@ static void remove_tree(int envs, const char *name)
     run_command((const char *const[]){ "rm", "-rf", "--", path, NULL }, false);
 }
 
-/* What links lead to is copied: they lead nowhere in a box. */
+/* Does the link lead to something below @top?  In our own copy: nobody changes it meanwhile. */
+static bool stays_below(const char *link, const char *top)
+{
+    char to[PATH_MAX];
+    size_t n = strlen(top);
+
+    return realpath(link, to) && strncmp(to, top, n) == 0 && (!to[n] || to[n] == '/');
+}
+
+/* The reason why programs can't be given it, or NULL. */
+static const char *judge(const FTSENT *entry, const char *top)
+{
+    switch (entry->fts_info) {
+    case FTS_D:
+    case FTS_DP:
+    case FTS_F: return NULL;
+    case FTS_SL:
+    case FTS_SLNONE:
+        return stays_below(entry->fts_path, top)
+                   ? NULL
+                   : "is a link that leads out of the directory, or nowhere: put what it leads to in its place";
+    case FTS_DEFAULT: return "is neither a file nor a directory";
+    default: return "cannot be looked at";
+    }
+}
+
+/* A link may stay in the directory, where a box finds what it leads to.  What it leads to elsewhere is not copied: who
+ * filled the directory may have no right to read it, and every program would have. */
+static int check_copy(const char *copy, struct buf *error)
+{
+    char *const paths[] = { (char *) (uintptr_t) copy, NULL };
+    char top[PATH_MAX];
+    const char *reason = NULL;
+    FTSENT *entry;
+
+    FTS *walk = realpath(copy, top) ? fts_open(paths, FTS_PHYSICAL | FTS_NOCHDIR, NULL) : NULL;
+    if (!walk)
+        return buf_addf(error, "--from: the copy cannot be looked at (%s)", strerror(errno)), -EIO;
+    while (!reason && (errno = 0, entry = fts_read(walk))) {
+        reason = judge(entry, top);
+        if (reason) {
+            buf_adds(error, "--from: ");
+            conf_value_add_shown(error, entry->fts_path + strlen(copy) + (entry->fts_level > 0));
+            buf_addf(error, " %s", reason);
+        }
+    }
+    int err = reason ? -EINVAL : -errno;
+    if (err && !reason)
+        buf_addf(error, "--from: the copy cannot be looked at (%s)", strerror(-err));
+    fts_close(walk);
+    return err;
+}
+
 static int fill_from(const char *from, const char *to, struct buf *error)
 {
     char contents[PATH_MAX];
@@ -93,11 +155,15 @@ static int fill_from(const char *from, const char *to, struct buf *error)
         buf_addf(error, "--from: %s is no directory that can be read (%s)", from, strerror(errno));
         return -errno;
     }
-    int err = run_command((const char *const[]){ "cp", "-RL", "--", contents, to, NULL }, false);
+    int err = run_command((const char *const[]){ "cp", "-RP", "--", contents, to, NULL }, false);
     if (err)
         buf_addf(error, "--from: %s could not be copied; the lines above say why", from);
-    else /* or each start would compile it again; what can't be is the programs' business */
-        run_command((const char *const[]){ python, "-m", "compileall", "-q", "-d", "/opt/packages", to, NULL }, true);
+    else
+        err = check_copy(to, error);
+    if (!err) /* or each start would compile it again; what can't be is the programs' business */
+        run_command((const char *const[]){ python, nothing_from_here, "-m", "compileall", "-q", "-d", "/opt/packages",
+                                           to, NULL },
+                    true);
     return err;
 }
 
@@ -107,27 +173,27 @@ static int fill_by_pip(const char *requirements, const char *to, struct buf *err
         buf_addf(error, "--requirements: %s cannot be read (%s)", requirements, strerror(errno));
         return -errno;
     }
-    if (run_command((const char *const[]){ python, "-m", "pip", "--version", NULL }, true) < 0) {
+    if (run_command((const char *const[]){ python, nothing_from_here, "-m", "pip", "--version", NULL }, true) < 0) {
         buf_addf(error,
                  "%s has no pip: apt-get install python3-pip; or install the packages into a directory elsewhere, with "
                  "Python 3.11, and use --from DIR",
                  python);
         return -ENOENT;
     }
-    int err =
-        run_command((const char *const[]){ python, "-m", "pip", "install", "--no-input", "--disable-pip-version-check",
-                                           "--no-warn-script-location", "--root-user-action=ignore", "--target", to,
-                                           "--requirement", requirements, NULL },
-                    false);
+    int err = run_command((const char *const[]){ python, nothing_from_here, "-m", "pip", "install", "--no-input",
+                                                 "--disable-pip-version-check", "--no-warn-script-location",
+                                                 "--root-user-action=ignore", "--target", to, "--requirement",
+                                                 requirements, NULL },
+                          false);
     if (err)
         buf_adds(error, "pip could not install what the file asks for; the lines above say why (is there a network?)");
     return err;
 }
 
-/* What was installed is to be read by everybody, for that is what boxes are. */
+/* What was installed is to be read by everybody, for that is what boxes are; as nobody else than who runs it. */
 static int open_to_all(const char *path, struct buf *error)
 {
-    int err = run_command((const char *const[]){ "chmod", "-R", "u+rwX,go+rX,go-w", "--", path, NULL }, false);
+    int err = run_command((const char *const[]){ "chmod", "-R", "u+rwX,go+rX,go-w,a-st", "--", path, NULL }, false);
     if (err)
         buf_adds(error, "the packages could not be made readable for programs");
     return err;
@@ -217,8 +283,11 @@ int env_remove(const struct conf *conf, const char *name)
     _cleanup_fd_ int envs = open_envs(conf, &error);
     if (envs < 0)
         return fail(&error);
-    snprintf(old, sizeof(old), ".%.32s.old", name);
-    if (!conf_runtime_name_ok(name) || renameat(envs, name, envs, old) < 0) {
+    bool is_name = conf_runtime_name_ok(name);
+    snprintf(old, sizeof(old), ".%.32s.old", is_name ? name : "");
+    if (is_name)
+        remove_tree(envs, old); /* of a command that was interrupted */
+    if (!is_name || renameat(envs, name, envs, old) < 0) {
         buf_adds(&error, "there is no environment of this name; `hatchery env list` shows them");
         return fail(&error);
     }

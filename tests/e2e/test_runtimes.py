@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Runtimes: interpreters of their own, chosen by name, each with its packages and imports."""
+import fcntl
 import importlib.util
 import os
 import pathlib
@@ -10,7 +11,7 @@ import subprocess
 import pytest
 
 import tables
-from service import EXECUTE, hatchery, wait_for
+from service import EXECUTE, HATCHERY, environment, hatchery, wait_for
 
 NUMPY = pathlib.Path("/usr/lib/python3/dist-packages/numpy").is_dir()
 WHERE = "import sys\nfruit = sys.modules.get('fruit')\nreturn [fruit is not None, '/opt/packages' in sys.path]"
@@ -228,6 +229,60 @@ def test_what_cannot_be_added(tmp_path):
         assert done.returncode == 1 and "none" in done.stderr
         assert not (state / "envs" / "one").exists()
     assert env("add", "one", state=state).returncode == 2
+
+
+@pytest.mark.parametrize("name, make", [
+    ("secret.py", lambda path: path.symlink_to("/etc/passwd")),
+    ("up", lambda path: path.symlink_to("..")),
+    ("self", lambda path: path.symlink_to("/proc/self/environ")),
+    ("null", lambda path: path.symlink_to("/dev/null")),
+    ("gone", lambda path: path.symlink_to("nowhere")),
+    ("pipe", os.mkfifo),
+])
+def test_a_directory_of_somebody_else(tmp_path, name, make):
+    """Who filled it has not the rights of who adds it: nothing from elsewhere becomes a file that programs read."""
+    source = make_source(tmp_path / "source")
+    make(source / name)
+    done = env("add", "one", "--from", str(source), state=tmp_path / "state")
+    assert done.returncode == 1 and f"'{name}' is " in done.stderr
+    assert os.listdir(tmp_path / "state" / "envs") == []
+
+
+def test_links_that_stay(tmp_path):
+    source = make_source(tmp_path / "source")
+    (source / "again").symlink_to(".")
+    (source / "apple.py").symlink_to("fruit.py")
+    shutil.copy("/bin/true", source / "tool")
+    (source / "tool").chmod(0o6755)
+    assert env("add", "one", "--from", str(source), state=tmp_path / "state").returncode == 0
+    assert (tmp_path / "state" / "envs" / "one" / "packages" / "tool").stat().st_mode & 0o7777 == 0o755
+    done = hatchery("run", "--runtime", "one", "-", stdin="import apple\nprint(apple.colour)",
+                    env={"HATCHERY_SERVER_STATE": str(tmp_path / "state")})
+    assert done.stdout == "red\n", done.stderr
+
+
+def test_nothing_is_run_from_where_the_operator_stands(tmp_path):
+    source = make_source(tmp_path / "source")
+    for name in ("compileall", "pip"):
+        (source / f"{name}.py").write_text(f"open({str(tmp_path / 'taken')!r}, 'w')\n")
+    (tmp_path / "requirements.txt").write_text("")
+    for arguments in (["--from", "."], ["--requirements", str(tmp_path / "requirements.txt")]):
+        subprocess.run([HATCHERY, "env", "add", "one", *arguments, "--state", str(tmp_path / "state")], cwd=source, timeout=60,
+                       env=environment())
+        env("remove", "one", state=tmp_path / "state")
+    assert not (tmp_path / "taken").exists()
+
+
+def test_one_command_at_a_time(tmp_path):
+    state, source = tmp_path / "state", make_source(tmp_path / "source")
+    assert env("add", "one", "--from", str(source), state=state).returncode == 0
+    (state / "envs" / ".one.old" / "of one that was interrupted").mkdir(parents=True)
+    fd = os.open(state / "envs", os.O_RDONLY)
+    fcntl.flock(fd, fcntl.LOCK_EX)
+    done = env("remove", "one", state=state)
+    os.close(fd)
+    assert done.returncode == 1 and "is at work" in done.stderr
+    assert env("remove", "one", state=state).returncode == 0 and os.listdir(state / "envs") == []
 
 
 def test_requirements_without_a_network(tmp_path):
