@@ -4,7 +4,7 @@
  * Called once by main.c, inside the jail's root and before any fork.  What must
  * never happen here: reading the environment or files of whoever started the
  * server (the configuration is explicit), or leaving a second thread behind,
- * whose locks no forked child could ever release. */
+ * whose locks no forked child could ever release, or a process. */
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
 
@@ -20,10 +20,12 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <sched.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 static PyStatus set_strings(PyConfig *config)
@@ -264,8 +266,58 @@ static bool single_threaded(void)
     return unshare(CLONE_SIGHAND) == 0;
 }
 
+/* As pid 1 we have orphans for children too.  One that lives would go on outside of every jail, with our powers. */
+static bool childless(void)
+{
+    pid_t pid;
+
+    while ((pid = waitpid(-1, NULL, WNOHANG | __WALL)) > 0)
+        ;
+    return pid < 0;
+}
+
+/* Standard streams, and those that the supervisor has given us. */
+enum { OUR_FDS = 7 };
+
+static void note_fds(struct stat ret[static OUR_FDS])
+{
+    for (int fd = 0; fd < OUR_FDS; fd++)
+        if (fstat(fd, &ret[fd]) < 0)
+            ret[fd] = (struct stat){ 0 };
+}
+
+static bool same_fds(const struct stat before[static OUR_FDS])
+{
+    struct stat now[OUR_FDS];
+
+    note_fds(now);
+    for (int fd = 0; fd < OUR_FDS; fd++)
+        if (now[fd].st_dev != before[fd].st_dev || now[fd].st_ino != before[fd].st_ino)
+            return false;
+    return true;
+}
+
+/* Deaths of boxes are read from a descriptor (main.c), whatever an import has made of the signal. */
+static int restore_sigchld(void)
+{
+    sigset_t child;
+
+    sigemptyset(&child);
+    sigaddset(&child, SIGCHLD);
+    return signal(SIGCHLD, SIG_DFL) == SIG_ERR || sigprocmask(SIG_BLOCK, &child, NULL) < 0 ? -1 : 0;
+}
+
+/* What an import has left that no box can be forked beside, or NULL. */
+static const char *leftover(const struct stat fds[static OUR_FDS])
+{
+    return !single_threaded() ? "a thread" : !childless() ? "a process" : !same_fds(fds) ? "closed descriptors" : NULL;
+}
+
 int warm_python(const struct wire_zygote_conf *conf)
 {
+    struct stat fds[OUR_FDS];
+
+    note_fds(fds);
     if (initialize_on_pipes() < 0)
         return -1;
     limit_math_threads(&conf->limits);
@@ -277,14 +329,14 @@ int warm_python(const struct wire_zygote_conf *conf)
         err = drop_scratch();
     } else
         err = -1;
-    if (err || run_prepare(&conf->limits) < 0 || atfork_restore() < 0 || freeze() < 0 || add_home() < 0) {
+    if (err || restore_sigchld() < 0 || run_prepare(&conf->limits) < 0 || atfork_restore() < 0 || freeze() < 0
+        || add_home() < 0) {
         log_python_error("the interpreter could not be prepared", "prelude");
         return -1;
     }
-    if (!single_threaded()) {
-        log_error("an import started a thread, and a fork would lose its locks; take it out of python.imports",
-                  LOG_S("imports", conf->imports));
-        return -1;
-    }
-    return 0;
+    const char *left = leftover(fds);
+    if (left)
+        log_error("an import has left what no box can be made beside; take it out of the runtime's imports",
+                  LOG_S("left", left) LOG_S("imports", conf->imports));
+    return left ? -1 : 0;
 }

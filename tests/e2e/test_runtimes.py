@@ -160,6 +160,35 @@ def test_an_accepted_job_keeps_it(server, tmp_path):
         assert last["state"] == "failed" and "The runtime other" in last["reply"]["error"]
 
 
+LEAVES = {
+    "thread": "import threading, time\nthreading.Thread(target=time.sleep, args=(60,), daemon=True).start()\n",
+    "process": "import os, time\nif os.fork() == 0:\n    time.sleep(60)\n    os._exit(0)\n",
+    "descriptors": "import os\nos.closerange(3, 100)\n",
+}
+SIGCHLD = {
+    "ignores": "import signal\nsignal.signal(signal.SIGCHLD, signal.SIG_IGN)\n",
+    "unblocks": "import signal\nsignal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGCHLD])\n",
+}
+
+
+def test_what_imports_leave_behind(tmp_path):
+    """What no box can be made beside is said and does not run; deaths of boxes are seen whatever an import did."""
+    from service import Service
+    config = ""
+    for name, text in {**LEAVES, **SIGCHLD}.items():
+        source = make_source(tmp_path / name, name=f"{name}_import", text=text)
+        assert env("add", name, "--from", str(source), state=tmp_path / "state").returncode == 0
+        config += f"[runtime.{name}]\nimports = {name}_import\npool_size = 1\n" + ("at_start = yes\n" if name in LEAVES else "")
+    with Service("--state", str(tmp_path / "state"), config=config) as server:
+        for name in LEAVES:
+            line = wait_for(lambda: next((line for line in server.log() if name in line.get("left", "")), None), 20, name)
+            assert f"{name}_import" in line["imports"]
+        for name in SIGCHLD:
+            for _ in range(30):  # more than there are slots
+                assert run(server, "return 1", name).response["result"] == 1
+        assert run(server, "return 1").response["result"] == 1
+
+
 def test_what_is_there(server):
     reply = server.request("GET", "/v1/packages")
     assert reply.status == 200 and server.request("GET", "/v1/packages", key=False).status == 401
