@@ -57,37 +57,59 @@ static int make_directories(const char *path)
     return mkdir(path, 0700) < 0 && errno != EEXIST ? -errno : 0;
 }
 
-/* Nothing in it, or something of ours? */
+/* What a backup has of it; the rest is made anew. */
+static bool is_kept(const char *name)
+{
+    static const char *const kept[] = {
+        ".", "..", "jobs.db", "jobs.db-wal", "jobs.db-shm", "keys", "cursor.key", "envs"
+    };
+    size_t i = 0;
+
+    while (i < sizeof(kept) / sizeof(*kept) && strcmp(name, kept[i]) != 0)
+        i++;
+    return i < sizeof(kept) / sizeof(*kept);
+}
+
+/* Has it our mark, or nothing but what a backup has? */
 static bool is_ours(int fd)
 {
     struct stat st;
-    bool empty = true;
+    bool kept = true;
     int copy = openat(fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     DIR *dir = copy < 0 ? NULL : fdopendir(copy);
 
     if (!dir)
         return false;
     for (struct dirent *e; (e = readdir(dir));)
-        empty = empty && (strcmp(e->d_name, ".") == 0 || strcmp(e->d_name, "..") == 0);
+        kept = kept && is_kept(e->d_name);
     closedir(dir);
-    return empty || fstatat(fd, lock_name, &st, AT_SYMLINK_NOFOLLOW) == 0;
+    return kept || fstatat(fd, lock_name, &st, AT_SYMLINK_NOFOLLOW) == 0;
 }
 
-/* Files that a server with another id has left.  Links are left alone: they could lead out of here. */
+/* Whoever had the directory before may still change it: what is looked at is what is given.  A file with a second name
+ * could be one from elsewhere. */
+static int give_file(int fd, const char *name, uid_t uid, gid_t gid)
+{
+    _cleanup_fd_ int file = openat(fd, name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
+    struct stat st;
+
+    if (file < 0 || fstat(file, &st) < 0 || !S_ISREG(st.st_mode) || st.st_nlink != 1 || st.st_uid == uid)
+        return 0;
+    return fchownat(file, "", uid, gid, AT_EMPTY_PATH) < 0 ? -errno : 0;
+}
+
+/* Files that a server with another id has left, or that were put back from a backup. */
 static int give_files(int fd, uid_t uid, gid_t gid)
 {
     int copy = openat(fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     DIR *dir = copy < 0 ? NULL : fdopendir(copy);
-    struct stat st;
     int err = 0;
 
     if (!dir)
         return -errno;
     for (struct dirent *e; (e = readdir(dir));) {
-        if (fstatat(fd, e->d_name, &st, AT_SYMLINK_NOFOLLOW) < 0 || !S_ISREG(st.st_mode) || st.st_nlink != 1)
-            continue;
-        if (fchownat(fd, e->d_name, uid, gid, AT_SYMLINK_NOFOLLOW) < 0)
-            err = -errno;
+        int failed = give_file(fd, e->d_name, uid, gid);
+        err = err ? err : failed;
     }
     closedir(dir);
     return err;
@@ -116,9 +138,10 @@ static int adopt(int fd, bool give, uid_t uid, gid_t gid)
     _cleanup_fd_ int mark = open_mark(fd);
     if (mark < 0)
         return mark;
-    if (st.st_uid == wanted && (st.st_mode & 07777) == 0700)
-        return 0;
-    if (give && (give_files(fd, uid, gid) < 0 || fchown(fd, uid, gid) < 0))
+    int err = give ? give_files(fd, uid, gid) : 0;
+    if (err < 0 || (st.st_uid == wanted && (st.st_mode & 07777) == 0700))
+        return err;
+    if (give && fchown(fd, uid, gid) < 0)
         return -errno;
     return fchmod(fd, 0700) < 0 ? -errno : 0;
 }

@@ -14,7 +14,8 @@
 int state_path(const char *configured, struct buf *ret_path, struct buf *error);
 
 /* Open the directory (and make it, and those above it), mode 0700.  @give: it becomes @uid's and @gid's; else it is
- * ours.  A directory that holds files of somebody else is refused.  The descriptor, or -errno with a sentence that
+ * ours.  Its files too: those of a server with another id, those of a backup that root has put back.
+ * A directory that holds files of somebody else is refused.  The descriptor, or -errno with a sentence that
  * says what to type next.  May block. */
 int state_open(const char *path, bool give, uid_t uid, gid_t gid, struct buf *error);
 

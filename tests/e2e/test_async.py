@@ -1,8 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """Runs with a webhook_url: accepted on disk, run, delivered; limits, restarts, losses, stops."""
+import contextlib
 import json
 import os
+import shutil
 import signal
+import sqlite3
 import subprocess
 import threading
 import time
@@ -234,6 +237,34 @@ def test_a_directory_of_somebody_else_is_refused(tmp_path):
     assert result.returncode != 0 and "not Hatchery's" in result.stderr
     after = os.stat(tmp_path)
     assert (after.st_uid, after.st_mode) == (before.st_uid, before.st_mode)
+
+
+def test_a_backup_is_put_back(make_server, receiver, tmp_path):
+    """As docs/operations.md has it: root's files, in an empty directory or in the one that was."""
+    service = make_server(env=HOOKS)
+    accepted = service.run("return 7", webhook_url=receiver.url("ok/backup"))
+    receiver.wait("ok/backup")
+    key = hatchery("key", "new", "kept", "--state", str(service.state_dir)).stdout.strip()
+    copy = tmp_path / "elsewhere"
+    copy.mkdir(mode=0o755)
+    with contextlib.closing(sqlite3.connect(service.state_dir / "jobs.db")) as source:
+        with contextlib.closing(sqlite3.connect(copy / "jobs.db")) as target:
+            source.backup(target)
+    shutil.copy(service.state_dir / "keys", copy)
+    tmp_path.chmod(0o755)
+    other = make_server("--state", str(copy), env=HOOKS)
+    assert job(other, accepted["job_id"])["reply"]["response"]["result"] == 7
+    assert other.request("GET", "/v1/toolkit/authenticate", headers={"x-api-key": key}).status == 200
+    other.stop()
+    with contextlib.closing(sqlite3.connect(copy / "jobs.db")) as store:
+        store.execute("PRAGMA journal_mode = delete")
+    if os.geteuid() == 0:
+        os.chown(copy / "jobs.db", 0, 0)
+    other.announcement = ""
+    other.start()
+    assert other.run("return 8", webhook_url=receiver.url("ok/backup/2")).status == 202
+    receiver.wait("ok/backup/2")
+    assert {os.stat(path).st_uid for path in copy.iterdir()} == {os.stat(copy).st_uid}
 
 
 def test_a_damaged_store_stops_no_synchronous_run(make_server, receiver):
