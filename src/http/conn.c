@@ -300,10 +300,22 @@ bool conn_is_stranger(const struct conn *conn)
     return waits && !conn->known && from_now(conn, timeout_ms) >= conn->deadline_ms + STRANGER_MS;
 }
 
+/* Is there something of a request that its turn to be read has not come for yet? */
+static bool has_arrived(const struct conn *conn)
+{
+    int fd = -1;
+    char byte;
+
+    uv_fileno(&conn->uv.handle, &fd);
+    return conn->unread.len || recv(fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) > 0;
+}
+
 void conn_expire(struct conn *conn)
 {
     bool unanswered = conn->state == CONN_HEAD || (conn->state == CONN_BODY && !conn->req.skipping);
 
+    if (conn->state == CONN_IDLE && has_arrived(conn))
+        return;
     if (unanswered)
         refuse(conn, 408);
     else

@@ -160,6 +160,20 @@ void http_unmake_ready(struct http *http, struct conn *conn)
         uv_idle_stop(&http->turn);
 }
 
+/* Connections that nothing was asked on get @last_ms more: the request of one may be on its way, and closing would be all of
+ * an answer that it gets. */
+static void hurry_idle(struct http *http, unsigned last_ms)
+{
+    uint64_t at_ms = uv_now(http->loop) + last_ms;
+    struct conn *conn;
+
+    TAILQ_FOREACH(conn, &http->conns, all)
+    if (conn->state == CONN_IDLE && conn->deadline_ms > at_ms)
+        conn->deadline_ms = at_ms;
+    http->tick_ms = TICK_MIN_MS;
+    uv_timer_start(&http->tick, on_tick, 0, http->tick_ms);
+}
+
 void http_drain(struct http *http, void (*on_quiet)(void *), void *data)
 {
     struct conn *conn;
@@ -171,26 +185,17 @@ void http_drain(struct http *http, void (*on_quiet)(void *), void *data)
     {
         conn->awaited = conn->state == CONN_HANDED;
         http->n_awaited += conn->awaited;
-        if (conn->state == CONN_IDLE && conn->unread.len == 0)
-            conn_close(conn);
     }
-    http_check_rest(http);
+    hurry_idle(http, LAST_MS);
 }
 
 static void end(struct http *http, unsigned last_ms, void (*on_drained)(void *), void *data)
 {
-    uint64_t at_ms = uv_now(http->loop) + last_ms;
-    struct conn *conn;
-
     http->draining = http->stopped = true;
     http->on_rest = on_drained;
     http->on_rest_data = data;
     listen_close_all(http);
-    TAILQ_FOREACH(conn, &http->conns, all)
-    if (conn->state == CONN_IDLE && conn->deadline_ms > at_ms)
-        conn->deadline_ms = at_ms;
-    http->tick_ms = TICK_MIN_MS;
-    uv_timer_start(&http->tick, on_tick, 0, http->tick_ms);
+    hurry_idle(http, last_ms);
 }
 
 void http_stop(struct http *http, void (*on_drained)(void *), void *data)

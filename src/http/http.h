@@ -59,7 +59,7 @@ void http_configure(struct http *http, const struct http_conf *conf);
  * Returns 0 or -errno. */
 int http_listen(struct http *http, int fd);
 
-/* Every reply from here on says Connection: close, and idle connections are closed.  New ones are accepted as before:
+/* Every reply from here on says Connection: close, and idle connections are closed after a moment.  New ones are accepted as before:
  * the handlers tell them.  @on_quiet is called once when the requests that are in hand now have their replies. */
 void http_drain(struct http *http, void (*on_quiet)(void *), void *data);
 

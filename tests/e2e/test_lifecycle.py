@@ -107,6 +107,24 @@ def test_what_runs_is_answered_and_what_comes_is_refused(make_server, how):
     assert server.log("run finished")[-1]["outcome"] == "success"
 
 
+def test_a_request_that_crosses_the_signal_is_answered(make_server):
+    """It has arrived, and the server hears of its end before it comes to read it."""
+    server = make_server()
+    below = server.child("server")
+    with Raw(server, GET_HEALTHZ) as kept, Raw(server) as new, Raw(server) as silent:
+        assert kept.reply().status == 200
+        assert server.request("GET", "/healthz", key=False).status == 200, "those before it are accepted"
+        os.kill(below, signal.SIGSTOP)
+        stop_signal(server, signal.SIGTERM)
+        kept.send(post("return 1"))
+        new.send(GET_HEALTHZ)
+        os.kill(below, signal.SIGCONT)
+        check_draining(kept.reply())
+        assert new.reply().headers["connection"] == "close"
+        assert silent.rest() == b""
+    assert server.process.wait(20) == 0
+
+
 def test_a_flood_does_not_hold_up_a_stop(make_server):
     """What comes while it stops is answered, and not waited for."""
     server = make_server()
