@@ -172,7 +172,7 @@ struct store_ops {
      * that.  -ENOENT; -ENOTRECOVERABLE: it isn't dead; -EBUSY: it is being delivered; -ENODATA: its program is no more;
      * -EAGAIN: @max_queued reached. */
     void (*requeue)(struct store *, const char *tenant, const char *id, int64_t max_queued, store_done *, void *);
-    /* Newest first, without their replies. */
+    /* Newest first, without their replies.  Tenants take turns with this and with get(). */
     void (*list)(struct store *, const struct store_query *, store_done *, void *);
     /* Runs that never waited for the store.  May be lost with the power. */
     void (*history)(struct store *, const struct store_record *, unsigned n, store_done *, void *);

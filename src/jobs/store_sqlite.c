@@ -40,7 +40,16 @@ struct worker {
     uv_mutex_t lock;
     uv_cond_t cond;
     struct line line;
+    uint64_t tag; /* of what was taken last */
     bool stop;
+};
+
+/* Who asks the reader.  What a tenant asks stands behind what it has asked before, not behind all that others have
+ * (start-time fair queueing). */
+struct asker {
+    struct asker *next;
+    uint64_t tag; /* of its last question */
+    char name[STORE_TENANT_MAX + 1];
 };
 
 struct sqlite {
@@ -49,6 +58,7 @@ struct sqlite {
     struct worker writer, reader;
     struct writer write;
     struct db read;
+    struct asker *askers; /* the loop's */
     uv_async_t wake;
     uv_mutex_t lock; /* of @over */
     struct line over;
@@ -138,8 +148,8 @@ static struct op *line_take(struct line *line)
 
 /* --- the threads --- */
 
-/* Wait for work; NULL: stop.  @ret_idle: nothing came for a while. */
-static struct op *take_batch(struct worker *worker, bool *ret_idle)
+/* Wait for work, at most @max operations; NULL: stop.  @ret_idle: nothing came for a while. */
+static struct op *take_batch(struct worker *worker, unsigned max, bool *ret_idle)
 {
     struct op *batch = NULL, *op;
     unsigned n = 0;
@@ -148,8 +158,9 @@ static struct op *take_batch(struct worker *worker, bool *ret_idle)
     uv_mutex_lock(&worker->lock);
     while (!worker->line.first && !worker->stop && !*ret_idle)
         *ret_idle = uv_cond_timedwait(&worker->cond, &worker->lock, IDLE_NS) == UV_ETIMEDOUT;
-    for (struct op **tail = &batch; worker->line.first && n < BATCH_MAX; n++) {
+    for (struct op **tail = &batch; worker->line.first && n < max; n++) {
         op = line_take(&worker->line);
+        worker->tag = op->tag > worker->tag ? op->tag : worker->tag;
         op->next = NULL;
         *tail = op;
         tail = &op->next;
@@ -283,7 +294,7 @@ static void run_writer(void *data)
     bool idle, written = false;
 
     for (;;) {
-        struct op *batch = take_batch(worker, &idle);
+        struct op *batch = take_batch(worker, BATCH_MAX, &idle);
         if (batch) {
             write_batch(worker->sqlite, batch);
             give_back(worker->sqlite, batch);
@@ -316,15 +327,12 @@ static void run_reader(void *data)
     bool idle;
 
     for (;;) {
-        struct op *batch = take_batch(worker, &idle);
-        if (!batch && !idle)
-            return;
-        for (struct op *op = batch, *next; op; op = next) {
-            next = op->next;
-            op->next = NULL;
+        struct op *op = take_batch(worker, 1, &idle);
+        if (op) {
             read_one(worker->sqlite, op);
             give_back(worker->sqlite, op);
-        }
+        } else if (!idle)
+            return;
     }
 }
 
@@ -332,6 +340,38 @@ static void post(struct worker *worker, struct op *op)
 {
     uv_mutex_lock(&worker->lock);
     line_add(&worker->line, op);
+    uv_cond_signal(&worker->cond);
+    uv_mutex_unlock(&worker->lock);
+}
+
+static struct asker *asker_of(struct sqlite *sqlite, const char *tenant)
+{
+    struct asker **p = &sqlite->askers;
+
+    while (*p && strcmp((*p)->name, tenant) != 0)
+        p = &(*p)->next;
+    if (!*p) {
+        *p = xcalloc(1, sizeof(**p));
+        snprintf((*p)->name, sizeof((*p)->name), "%s", tenant);
+    }
+    return *p;
+}
+
+static void post_question(struct sqlite *sqlite, struct op *op, const char *tenant)
+{
+    struct asker *asker = asker_of(sqlite, tenant);
+    struct worker *worker = &sqlite->reader;
+    struct op **p = &worker->line.first;
+
+    uv_mutex_lock(&worker->lock);
+    asker->tag = (asker->tag > worker->tag ? asker->tag : worker->tag) + 1;
+    op->tag = asker->tag;
+    while (*p && (*p)->tag <= op->tag)
+        p = &(*p)->next;
+    op->next = *p;
+    *p = op;
+    if (!op->next)
+        worker->line.last = &op->next;
     uv_cond_signal(&worker->cond);
     uv_mutex_unlock(&worker->lock);
 }
@@ -505,7 +545,7 @@ static void get(struct store *store, const char *tenant, const char *id, store_d
     struct op *op = op_new(OP_GET, done, data);
 
     take_id(op, tenant, id);
-    post(&of(store)->reader, op);
+    post_question(of(store), op, tenant);
 }
 
 static void cancel(struct store *store, const char *tenant, const char *id, const struct store_end *end,
@@ -538,7 +578,7 @@ static void list(struct store *store, const struct store_query *query, store_don
     if (query->n_waiting)
         memcpy(waiting, query->waiting, query->n_waiting * sizeof(*waiting));
     op->query.waiting = waiting;
-    post(&of(store)->reader, op);
+    post_question(of(store), op, query->tenant);
 }
 
 static void history(struct store *store, const struct store_record *records, unsigned n, store_done *done, void *data)
@@ -631,6 +671,10 @@ static void on_handle_closed(uv_handle_t *handle)
     void (*on_closed)(void *) = sqlite->on_closed;
     void *data = sqlite->on_closed_data;
 
+    for (struct asker *asker = sqlite->askers, *next; asker; asker = next) {
+        next = asker->next;
+        free(asker);
+    }
     uv_mutex_destroy(&sqlite->lock);
     free(sqlite);
     if (on_closed)

@@ -34,6 +34,7 @@ enum op_kind {
 struct op {
     struct op *next;
     enum op_kind kind;
+    uint64_t tag; /* its place among what waits for the reader */
     struct chunk *chunks;
     store_done *done;
     void *data;

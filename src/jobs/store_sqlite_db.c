@@ -42,6 +42,7 @@ static const char *const migrations[] = {
     "UPDATE deliveries SET tenant = j.tenant FROM jobs j WHERE j.seq = deliveries.seq;"
     "DROP INDEX deliveries_due;"
     "CREATE INDEX deliveries_due ON deliveries(tenant, host, due) WHERE state = 0;",
+    "CREATE INDEX jobs_state ON jobs(tenant, state, seq) WHERE over IS NOT NULL;",
 };
 
 enum { VERSION_NOW = sizeof(migrations) / sizeof(*migrations) };
@@ -221,7 +222,7 @@ static int set_up(struct db *db, bool writer, struct buf *error)
     sqlite3_extended_result_codes(db->handle, 1);
     sqlite3_limit(db->handle, SQLITE_LIMIT_LENGTH, 1 << 30);
     if (!writer)
-        return db_exec(db, "PRAGMA query_only = 1; PRAGMA trusted_schema = 0");
+        return db_exec(db, "PRAGMA query_only = 1; PRAGMA temp_store = MEMORY; PRAGMA trusted_schema = 0");
     snprintf(sql, sizeof(sql),
              "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA wal_autocheckpoint = %d; "
              "PRAGMA temp_store = MEMORY; PRAGMA trusted_schema = 0; PRAGMA cache_size = -16384; "

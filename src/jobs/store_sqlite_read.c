@@ -107,12 +107,23 @@ static void show_waiting(const struct store_query *q, struct store_record *recor
         }
 }
 
+/* One that passes few rows of other states: there may be very many. */
+static enum statement list_statement(unsigned states)
+{
+    bool one = states && !(states & (states - 1));
+
+    if (one && states > 1U << STORE_RUNNING)
+        return SQL_LIST_OVER;
+    return one ? SQL_LIST_OPEN : SQL_LIST;
+}
+
 static int apply_list(struct db *db, struct op *op)
 {
     const struct store_query *q = &op->query;
     unsigned limit = q->limit < LIST_MAX ? q->limit : LIST_MAX;
     struct store_record *records = op_alloc(op, (limit + 1) * sizeof(*records));
-    sqlite3_stmt *s = db_statement(db, SQL_LIST);
+    const enum statement which = list_statement(q->states);
+    sqlite3_stmt *s = db_statement(db, which);
     unsigned states = q->states ? q->states : ~0U, among = states;
     int r = 0;
 
@@ -121,7 +132,7 @@ static int apply_list(struct db *db, struct op *op)
     db_bind_string(s, 1, q->tenant);
     sqlite3_bind_int64(s, 2, q->before_seq ? q->before_seq : INT64_MAX);
     sqlite3_bind_int64(s, 3, q->since_us);
-    sqlite3_bind_int64(s, 4, among);
+    sqlite3_bind_int64(s, 4, which == SQL_LIST_OVER ? __builtin_ctz(states) : (int64_t) among);
     while (op->answer.n <= limit && (r = db_step(s)) > 0) {
         struct store_record *record = &records[op->answer.n];
         record_from_row(op, s, record);

@@ -387,7 +387,7 @@ static void test_a_queue_of_the_first_schema_is_taken_over(void **state)
     snprintf(command, sizeof(command),
              "/usr/bin/python3 -c 'import sqlite3; c = sqlite3.connect(\"%s\"); "
              "c.executescript(\"ALTER TABLE jobs DROP COLUMN runtime; ALTER TABLE jobs DROP COLUMN requeues; "
-             "DROP INDEX deliveries_due; ALTER TABLE deliveries DROP COLUMN tenant; "
+             "DROP INDEX jobs_state; DROP INDEX deliveries_due; ALTER TABLE deliveries DROP COLUMN tenant; "
              "CREATE INDEX deliveries_due ON deliveries(host, due) WHERE state = 0; PRAGMA user_version = 1\")'",
              t->path);
     assert_int_equal(system(command), 0);
@@ -585,6 +585,61 @@ static void test_list_waiting(void **state)
     assert_int_equal(t->seen.records[0].lease.attempt, 1);
     query.states = 0;
     assert_int_equal(ASK(list, &query)->n, 5);
+}
+
+static void test_list_of_one_state(void **state)
+{
+    static const enum store_state ends[] = { STORE_DONE, STORE_FAILED, STORE_DEAD, STORE_DONE };
+    struct test *t = *state;
+    struct store_query query = { .tenant = "k", .limit = 10 };
+
+    enqueue_many(t, "k", 6);
+    claim(t, 5, true);
+    struct store_lease leases[4];
+    for (int i = 0; i < 4; i++)
+        leases[i] = t->seen.records[i].lease;
+    for (int i = 0; i < 4; i++) {
+        const struct store_end end = an_end(ends[i], "reply");
+        ASK(finish, &leases[i], &end);
+    }
+    enqueue_many(t, "m", 1);
+    static const unsigned expected[STORE_N_STATES] = { 1, 1, 2, 1, 0, 1 };
+    for (int i = 0; i < STORE_N_STATES; i++) {
+        query.states = 1U << i;
+        assert_int_equal(ASK(list, &query)->n, expected[i]);
+    }
+    query.states = 1U << STORE_DONE;
+    query.limit = 1;
+    assert_int_equal(ASK(list, &query)->records[0].lease.seq, leases[3].seq);
+    assert_true(t->seen.more);
+    query.before_seq = leases[3].seq;
+    assert_int_equal(ASK(list, &query)->records[0].lease.seq, leases[0].seq);
+    assert_false(t->seen.more);
+}
+
+static void on_counted(void *data, const struct store_answer *answer)
+{
+    unsigned *n = data;
+    (void) answer;
+    ++*n;
+}
+
+/* Questions of one tenant stand behind its own, not behind all of another's. */
+static void test_questions_take_turns(void **state)
+{
+    struct test *t = *state;
+    struct store_job job = a_job("m", "pass");
+    const struct store_query query = { .tenant = "k", .limit = 1000 };
+    unsigned n = 0;
+
+    enqueue_many(t, "k", 500);
+    ASK(enqueue, &job);
+    for (int i = 0; i < 100; i++)
+        t->store->ops->list(t->store, &query, on_counted, &n);
+    ASK(get, "m", job.id);
+    assert_true(n < 100);
+    while (n < 100)
+        uv_run(&t->loop, UV_RUN_ONCE);
 }
 
 static void test_result_and_delivery_are_one(void **state)
@@ -911,6 +966,8 @@ int main(void)
         TEST(cancel),
         TEST(list_pages),
         TEST(list_waiting),
+        TEST(list_of_one_state),
+        TEST(questions_take_turns),
         TEST(result_and_delivery_are_one),
         TEST(attempts_are_recorded),
         TEST(a_host_holds_up_no_other),
