@@ -651,8 +651,11 @@ static void announce(const struct supervisor *s)
     const char *key = s->options->generated_key;
     const char *url = s->url.data;
     int n = (int) s->url.len;
+    char text[256];
     bool local = strncmp(url, "unix:", 5) == 0;
 
+    snprintf(text, sizeof(text), "%.*s", n, url);
+    log_info("listening", LOG_S("url", text) LOG_S("version", VERSION));
     printf("Hatchery %s is listening on %.*s%.*s\n", VERSION, n, url, (int) s->more_urls.len,
            s->more_urls.len ? s->more_urls.data : "");
     if (key)

@@ -207,4 +207,5 @@ def test_starting_and_stopping_says_little(make_server):
     server = make_server()
     assert server.stop() == 0
     said = [line["msg"] for line in server.log() if line["level"] == "info"]
-    assert said == ["stopping", "stopped: all requests in hand are answered"]
+    assert server.logged("listening")["url"] == f"http://127.0.0.1:{server.port}"
+    assert said == ["listening", "stopping", "stopped: all requests in hand are answered"]
