@@ -11,9 +11,12 @@ import socket
 import ssl
 import subprocess
 import http.client
+import time
+import types
 
 import pytest
 
+from receiver import OLD_SECRET, SECRET
 from service import EXECUTE, HATCHERY, KEY, ROOT, environment, lacks, wait_for
 
 TEXT = (ROOT / "docs/guide.md").read_text()
@@ -136,6 +139,22 @@ def test_caddy(server, tmp_path):
             "code.example.org {": f"{{\nadmin off\nauto_https disable_redirects\n}}\nhttps://code.example.org:{port} {{\nbind 127.0.0.1\n"
                                   f"tls {tmp_path}/cert.pem {tmp_path}/key.pem"}) as ask:
         try_through(ask)
+
+
+def test_the_receivers_check(hooks, receiver):
+    (code,) = blocks("python")
+    guide = {}
+    exec(code, guide)
+    is_from_hatchery = guide["is_from_hatchery"]
+    hooks.run("return 1", webhook_url=receiver.url("ok/guide"))
+    got = receiver.wait("ok/guide")[0]
+    assert is_from_hatchery(SECRET, got.headers, got.body) and is_from_hatchery(OLD_SECRET, got.headers, got.body)
+    assert not is_from_hatchery(SECRET, got.headers, got.body + b" ")
+    assert not is_from_hatchery("whsec_" + "A" * 32, got.headers, got.body)
+    for name, value in (("webhook-id", "msg_other"), ("webhook-timestamp", str(int(got.headers["webhook-timestamp"]) - 1))):
+        assert not is_from_hatchery(SECRET, {**got.headers, name: value}, got.body)
+    guide["time"] = types.SimpleNamespace(time=lambda: time.time() + 301)
+    assert not is_from_hatchery(SECRET, got.headers, got.body)
 
 
 def test_links_lead_somewhere():
