@@ -8,11 +8,16 @@
 #include "conf.h"
 
 #include "conf_value.h"
+#include "fd.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <ini.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+
+enum { FILE_MAX = 1 << 20 };
 
 struct reading {
     struct conf *conf;
@@ -20,6 +25,7 @@ struct reading {
     const char *name;
     struct buf *error;
     unsigned line;
+    size_t left;                 /* bytes that may come yet */
     int err;                     /* the first refusal */
     bool lost;                   /* the section is not known: its line is wrong */
     bool dropped;                /* the last value was refused, and with it the lines that go on with it */
@@ -38,12 +44,21 @@ static int refuse_line(struct reading *r, const char *sentence)
     return -EINVAL;
 }
 
+/* Of a file without an end, a device's for example, no more is read than a configuration may have. */
+static int next_byte(struct reading *r)
+{
+    int c = r->left ? getc(r->stream) : EOF;
+
+    r->left -= c != EOF;
+    return c;
+}
+
 /* What is wrong with the line has been said; the next begins behind it. */
 static int drop_line(struct reading *r, const char *sentence)
 {
     int c;
 
-    while ((c = getc(r->stream)) != EOF && c != '\n')
+    while ((c = next_byte(r)) != EOF && c != '\n')
         ;
     return refuse_line(r, sentence);
 }
@@ -55,7 +70,7 @@ static int read_line(struct reading *r, char *line, int size)
     int c;
 
     r->line++;
-    while ((c = getc(r->stream)) != EOF && c != '\n') {
+    while ((c = next_byte(r)) != EOF && c != '\n') {
         if (c == '\0')
             return drop_line(r, "the line has a NUL byte");
         if (n == size - 4) {
@@ -195,7 +210,7 @@ static int on_value(void *data, const char *section, const char *key, const char
 
 int conf_read_stream(struct conf *conf, FILE *stream, const char *name, struct buf *error)
 {
-    struct reading r = { .conf = conf, .stream = stream, .name = name, .error = error };
+    struct reading r = { .conf = conf, .stream = stream, .name = name, .left = FILE_MAX, .error = error };
 
     buf_init(&r.value, 8192);
     int bad_line = ini_parse_stream(next_line, &r, on_value, &r);
@@ -208,23 +223,46 @@ int conf_read_stream(struct conf *conf, FILE *stream, const char *name, struct b
         r.line = (unsigned) bad_line;
         refuse_line(&r, no_ini);
     }
+    if (!r.left)
+        refuse_line(&r, "the file is too long for a configuration");
     if (r.value.data)
         explicit_bzero(r.value.data, r.value.len);
     buf_free(&r.value);
     return r.err == -ENOENT ? -EINVAL : r.err;
 }
 
+/* One that has no writer would be taken for an empty file, and for one that says: all is as it is by default. */
+static bool is_unwritten_pipe(FILE *stream)
+{
+    struct stat st;
+    int c;
+
+    if (fstat(fileno(stream), &st) < 0 || !S_ISFIFO(st.st_mode))
+        return false;
+    c = getc(stream);
+    return c == EOF || ungetc(c, stream) == EOF;
+}
+
+static int refuse_pipe(const char *path, struct buf *error)
+{
+    conf_sentence(error);
+    buf_addf(error, "%s: is a pipe that nobody has written to", path);
+    return -EINVAL;
+}
+
 int conf_read(struct conf *conf, const char *path, struct buf *error)
 {
-    FILE *stream = fopen(path, "re");
+    int fd = fd_open_file(AT_FDCWD, path);
+    FILE *stream = fd < 0 ? NULL : fdopen(fd, "r");
 
     if (!stream) {
-        int err = -errno;
+        int err = fd < 0 ? fd : -errno;
+        fd_close(&fd);
         conf_sentence(error);
         buf_addf(error, "%s: cannot be opened: %s", path, strerror(-err));
         return err;
     }
-    int err = conf_read_stream(conf, stream, path, error);
+    int err = is_unwritten_pipe(stream) ? refuse_pipe(path, error) : conf_read_stream(conf, stream, path, error);
     fclose(stream);
     return err;
 }
@@ -341,7 +379,8 @@ static int take_variable(struct conf *conf, const char *section, const char *key
     size_t mark = error->len;
 
     conf_sentence(error);
-    buf_addf(error, "%s: ", name);
+    conf_value_add_name(error, name);
+    buf_adds(error, ": ");
     if (conf_set(conf, section, key, value, error) < 0)
         return -EINVAL;
     error->len = mark;

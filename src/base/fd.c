@@ -136,12 +136,21 @@ int fd_write_file(int dir_fd, const char *name, const char *text)
     return (size_t) n == len ? 0 : -EIO;
 }
 
-ssize_t fd_read_file(int dir_fd, const char *name, char *buf, size_t size)
+int fd_open_file(int dir_fd, const char *name)
 {
-    _cleanup_fd_ int fd = openat(dir_fd, name, O_RDONLY | O_CLOEXEC);
-    size_t len = 0;
+    _cleanup_fd_ int fd = openat(dir_fd, name, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
+
     if (fd < 0)
         return -errno;
+    return fcntl(fd, F_SETFL, 0) < 0 ? -errno : fd_steal(&fd);
+}
+
+ssize_t fd_read_file(int dir_fd, const char *name, char *buf, size_t size)
+{
+    _cleanup_fd_ int fd = fd_open_file(dir_fd, name);
+    size_t len = 0;
+    if (fd < 0)
+        return fd;
     while (len < size - 1) {
         ssize_t n = read(fd, buf + len, size - 1 - len);
         if (n < 0 && errno == EINTR)

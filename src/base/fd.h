@@ -37,6 +37,10 @@ ssize_t fd_recv(int sock, void *msg, size_t size, int *fds, unsigned max_fds, st
 /* Write @text to the existing file @name below @dir_fd (AT_FDCWD: a path). 0 or -errno. */
 int fd_write_file(int dir_fd, const char *name, const char *text);
 
+/* Open the file @name below @dir_fd to be read.  A pipe that nobody writes to is no reason to wait: it is at its end.
+ * Returns the descriptor or -errno. */
+int fd_open_file(int dir_fd, const char *name);
+
 /* Read at most @size - 1 bytes of @name and end them with NUL. Returns the length or -errno. */
 ssize_t fd_read_file(int dir_fd, const char *name, char *buf, size_t size);
 

@@ -425,3 +425,28 @@ def test_a_hundred_times_under_load(make):
             assert rss < middle[name][1] + 4096, name
     reload(server, "[limits]\noutput = 6000\n")
     assert len(server.run("print('x' * 7000)").response["stdout"]) == 6000
+
+
+def test_files_without_an_end(make, tmp_path):
+    """Who supervises waits for no pipe and reads no device to its end: the configuration stays, and so do the others."""
+    key = tmp_path / "key"
+    key.write_text(KEY + "\n")
+    server = make(config=f"[server]\napi_key_file = {key}\n", key=None)
+    server.key = KEY
+    path = path_of(server)
+    os.rename(path, path + ".good")
+    for place, put in [(path, os.mkfifo), (path, lambda name: os.symlink("/dev/zero", name)),
+                       (path, lambda name: os.symlink("/dev/urandom", name)), (str(key), os.mkfifo)]:
+        before = counts(server)
+        if place != path:
+            os.rename(path + ".good", path)
+            os.unlink(place)
+        put(place)
+        server.process.send_signal(signal.SIGHUP)
+        wait_for(lambda: counts(server) == (before[0], before[1] + 1), 10, f"{place} is refused")
+        assert server.run("return 1").response["result"] == 1
+        os.unlink(place)
+    key.write_text(KEY + "\n")
+    before = counts(server)
+    server.process.send_signal(signal.SIGHUP)
+    wait_for(lambda: counts(server) == (before[0] + 1, before[1]), 10)
