@@ -484,7 +484,18 @@ static void submit(struct execution *e)
     backlog_submit(api->backlog, &job, on_accepted, e);
 }
 
+/* Of two, a proxy in front of us may have judged the other. */
+static int refuse_second(const struct execution *e, const char *name, struct buf *error)
+{
+    if (!request_header(e->req, name) || request_only_header(e->req, name))
+        return 0;
+    buf_addf(error, "%s: it is there more than once", name);
+    return -EINVAL;
+}
+
 /* --- Idempotency-Key --- */
+
+static const char idem_header[] = "Idempotency-Key", runtime_header[] = "X-Runtime";
 
 /* Names are bounded, and those of the two kinds never meet. */
 static void name_idem(struct execution *e, char kind, const char *value, size_t len)
@@ -502,9 +513,11 @@ static void name_idem(struct execution *e, char kind, const char *value, size_t 
 /* A string in quotes (RFC 8941), or the same without them. */
 static int take_idem(struct execution *e, struct buf *error)
 {
-    const char *value = request_header(e->req, "idempotency-key");
+    const char *value = request_header(e->req, idem_header);
     size_t len = value ? strlen(value) : 0;
 
+    if (refuse_second(e, idem_header, error) < 0)
+        return -EINVAL;
     if (!value) {
         if (e->api->conf->idempotency_by_id && e->client_id.p)
             name_idem(e, 'i', e->client_id.p, e->client_id.n);
@@ -538,12 +551,14 @@ static int refuse_runtime(const struct execution *e, const char *of, const char 
 /* The request's own word, or else its key's. */
 static int take_runtime(struct execution *e, struct buf *error)
 {
-    const char *wanted = request_header(e->req, "x-runtime");
+    const char *wanted = request_header(e->req, runtime_header);
     const char *name = wanted ? wanted : e->key->file.runtime;
     int runtime = *name || wanted ? pool_find_runtime(e->api->pool, name) : 0;
 
+    if (refuse_second(e, runtime_header, error) < 0)
+        return -EINVAL;
     if (runtime < 0)
-        return refuse_runtime(e, wanted ? "X-Runtime" : "The key's runtime", name, error);
+        return refuse_runtime(e, wanted ? runtime_header : "The key's runtime", name, error);
     e->job.runtime = (unsigned) runtime;
     e->runtime = runtime ? pool_runtime_name(e->api->pool, (unsigned) runtime) : NULL;
     return 0;

@@ -109,6 +109,9 @@ static void send_reply(struct request *req, int status, const char *type, const 
     buf_addf(head, "HTTP/1.1 %d %s\r\n", status, find_status(status)->reason);
     buf_addf(head, "Content-Type: %s\r\nContent-Length: %zu\r\n", type, len);
     buf_adds(head, "X-Content-Type-Options: nosniff\r\n");
+    /* A cache in front of us knows no x-api-key, and would give one key's job to the next who asks. */
+    if (!request_is(req, "POST"))
+        buf_adds(head, "Cache-Control: no-store\r\n");
     if (status == 401)
         buf_adds(head, "WWW-Authenticate: ApiKey realm=\"hatchery\"\r\n");
     if (status == 405 && !req->route)

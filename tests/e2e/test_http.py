@@ -91,6 +91,19 @@ def test_a_client_that_closes_its_side_behind_a_get_is_answered(server):
         assert raw.rest() == b""
 
 
+@pytest.mark.parametrize("name, one, other", [("X-Runtime", "default", "data"), ("Idempotency-Key", "one", "other")])
+def test_a_header_that_is_there_twice(server, name, one, other):
+    """A proxy that allows one of them may have looked at the other."""
+    with Raw(server, post("return 1", f"{name}: {one}", f"{name.lower()}: {other}")) as raw:
+        reply = raw.reply()
+    assert reply.status == 400 and reply["error"].startswith(name)
+
+
+@pytest.mark.parametrize("path, key", [("/v1/jobs", True), ("/v1/jobs", False), ("/readyz", False), ("/openapi.json", False)])
+def test_nothing_is_for_a_cache(server, path, key):
+    assert server.request("GET", path, key=key).headers["cache-control"] == "no-store"
+
+
 def test_head(server):
     with Raw(server, GET_HEALTHZ.replace(b"GET", b"HEAD") + GET_HEALTHZ) as raw:
         empty = raw.reply("HEAD")
@@ -377,7 +390,7 @@ def test_bytes_of_a_request_do_not_come_back_in_a_head(server):
     with Raw(server, head("GET", "/none%0d%0aSet-Cookie:x", "X: injected")) as raw:
         reply = raw.reply()
         assert reply.status == 404
-        assert {name.lower() for name in reply.headers} == {"content-type", "content-length", "x-content-type-options"}
+        assert {name.lower() for name in reply.headers} == {"content-type", "content-length", "x-content-type-options", "cache-control"}
 
 
 # --- deadlines ---

@@ -476,6 +476,7 @@ static void test_reply_bytes(void **state)
         "Content-Type: application/json\r\n"
         "Content-Length: 69\r\n"
         "X-Content-Type-Options: nosniff\r\n"
+        "Cache-Control: no-store\r\n"
         "Retry-After: 7\r\n\r\n"
         "{\"code\": 429, \"error\": \"Queue \\\"full\\\"\", \"message\": \"Queue \\\"full\\\"\"}";
     static const char allow[] =
@@ -483,6 +484,7 @@ static void test_reply_bytes(void **state)
         "Content-Type: application/json\r\n"
         "Content-Length: 77\r\n"
         "X-Content-Type-Options: nosniff\r\n"
+        "Cache-Control: no-store\r\n"
         "Allow: POST, GET, HEAD, DELETE\r\n"
         "Connection: close\r\n\r\n"
         "{\"code\": 405, \"error\": \"Method not allowed\", \"message\": \"Method not allowed\"}";
