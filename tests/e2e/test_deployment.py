@@ -126,6 +126,12 @@ def test_compose():
     assert all(port.startswith("127.0.0.1:") for port in service["ports"])
 
 
+def test_the_key_beside_compose_goes_nowhere():
+    """Neither into a layer of the image's build nor into a commit."""
+    ignored = (CONTAINER / "Dockerfile.dockerignore").read_text().splitlines()
+    assert "**/.env" in ignored and ".env" in (ROOT / ".gitignore").read_text().splitlines()
+
+
 def test_composes_neighbours():
     """Those that are commented out are right once they are not."""
     text = re.sub(r"^  # (?=( |n8n:|caddy:))", "  ", (CONTAINER / "compose.yaml").read_text(), flags=re.M)
