@@ -125,6 +125,7 @@ struct writer {
     bool probed;                /* what a probe has written may be there */
     int64_t recovered;          /* jobs that another owner had when it ended */
     int64_t bytes;              /* in use: as measured last, and what was added since */
+    int64_t history_from;       /* no row before it is of a run whose caller has the reply */
     int64_t turn, turns_before; /* turns of hosts so far; before the claim at hand */
 };
 

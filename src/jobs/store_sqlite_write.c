@@ -758,20 +758,76 @@ static int drop_job(struct writer *w, int64_t seq)
     return err;
 }
 
-static int drop_old(struct writer *w, int64_t over_before_us, int64_t max, int *ret_n)
+/* What @s finds. */
+static int drop_found(struct writer *w, sqlite3_stmt *s, int *ret_n, int64_t *ret_first)
 {
     int64_t seqs[SWEEP_MAX];
     int n = 0, r;
+
+    while (n < SWEEP_MAX && (r = db_step(s)) > 0)
+        seqs[n++] = sqlite3_column_int64(s, 0);
+    sqlite3_reset(s);
+    for (int i = 0; i < n && r >= 0; i++)
+        r = drop_job(w, seqs[i]);
+    *ret_first = n ? seqs[0] : 0;
+    *ret_n = n;
+    return r < 0 ? r : 0;
+}
+
+static int drop_old(struct writer *w, int64_t over_before_us, int64_t max, int *ret_n)
+{
+    int64_t first;
     PREPARE(s, OLD);
 
     sqlite3_bind_int64(s, 1, over_before_us);
     sqlite3_bind_int64(s, 2, max < SWEEP_MAX ? max : SWEEP_MAX);
-    while ((r = db_step(s)) > 0)
-        seqs[n++] = sqlite3_column_int64(s, 0);
-    for (int i = 0; i < n && r >= 0; i++)
-        r = drop_job(w, seqs[i]);
-    *ret_n = n;
-    return r;
+    return drop_found(w, s, ret_n, &first);
+}
+
+/* Rows of runs whose callers have the reply: nothing hangs on them. */
+static int drop_history(struct writer *w, int64_t max, int *ret_n)
+{
+    int64_t first;
+    PREPARE(s, OLD_HISTORY);
+
+    sqlite3_bind_int64(s, 1, w->history_from);
+    sqlite3_bind_int64(s, 2, max);
+    int err = drop_found(w, s, ret_n, &first);
+    if (err || first)
+        w->history_from = first ? first : w->history_from;
+    else
+        err = read_number(w, SQL_NEXT_SEQ, &w->history_from);
+    return err;
+}
+
+static int drop_of_largest(struct writer *w, int64_t max, int *ret_n)
+{
+    char tenant[STORE_TENANT_MAX + 1];
+    int64_t first;
+    PREPARE(largest, LARGEST);
+    PREPARE(s, OLD_OF);
+    int r = db_step(largest);
+
+    if (r <= 0)
+        return r;
+    snprintf(tenant, sizeof(tenant), "%s", (const char *) sqlite3_column_text(largest, 0));
+    sqlite3_reset(largest);
+    db_bind_string(s, 1, tenant);
+    sqlite3_bind_int64(s, 2, max);
+    return drop_found(w, s, ret_n, &first);
+}
+
+/* There are too many.  A tenant that sends much must not have others' replies forgotten, nor their idempotency keys. */
+static int drop_excess(struct writer *w, int64_t excess, int *ret_n)
+{
+    int64_t max = excess < SWEEP_MAX ? excess : SWEEP_MAX;
+    int more = 0;
+    int err = drop_history(w, max, ret_n);
+
+    if (!err && *ret_n < max)
+        err = drop_of_largest(w, max - *ret_n, &more);
+    *ret_n += more;
+    return err || *ret_n ? err : drop_old(w, INT64_MAX, max, ret_n);
 }
 
 static int note_oldest(struct writer *w, struct op *op, enum statement which, const char *tenant)
@@ -826,7 +882,7 @@ static int apply_sweep(struct writer *w, struct op *op)
         err = drop_old(w, op->now_us - w->conf->retention_age_us, SWEEP_MAX, &aged);
     int64_t excess = w->conf->retention_count ? w->jobs - w->conf->retention_count : 0;
     if (!err && excess > 0)
-        err = drop_old(w, INT64_MAX, excess, &counted);
+        err = drop_excess(w, excess, &counted);
     if (!err && w->conf->max_bytes && w->bytes > w->conf->max_bytes / 10 * 9) /* a few: each may be large */
         err = drop_old(w, INT64_MAX, SWEEP_LARGE, &large);
     sqlite3_bind_int64(s, 1, op->now_us);

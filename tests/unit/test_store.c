@@ -777,6 +777,51 @@ static void test_retention(void **state)
     assert_int_equal(ASK(get, "k", queued.id)->err, 0);
 }
 
+/* Who sends much makes others forget nothing. */
+static void run_job(struct test *t, const struct store_job *job)
+{
+    const struct store_end end = an_end(STORE_DONE, "reply");
+
+    ASK(enqueue, job);
+    struct store_lease lease = claim(t, 1, true)->records[0].lease;
+    assert_int_equal(ASK(finish, &lease, &end)->err, 0);
+}
+
+static void test_retention_between_tenants(void **state)
+{
+    struct test *t = *state;
+    struct store_record records[250] = { 0 };
+
+    close_store(t);
+    t->conf.retention_count = 100;
+    open_store(t);
+    struct store_job rare = a_job("m", "pass"), early = a_job("k", "pass");
+    rare.idem_key = "once";
+    rare.idem_expires_us = 1000000;
+    run_job(t, &rare);
+    run_job(t, &early);
+    for (int i = 0; i < 250; i++) {
+        records[i] = (struct store_record){
+            .tenant = "k", .state = STORE_DONE, .created_us = 5000, .over_us = 5000 + i, .status = 200
+        };
+        uuid_make(records[i].id);
+    }
+    assert_int_equal(ASK(history, records, 250)->err, 0);
+    sweep_all(t, 10000);
+    assert_int_equal(ASK(get, "k", records[151].id)->err, -ENOENT); /* runs that were waited for go first, the oldest */
+    assert_int_equal(ASK(get, "k", records[152].id)->err, 0);
+    assert_int_equal(ASK(get, "k", early.id)->err, 0);
+    for (int i = 0; i < 110; i++) {
+        struct store_job job = a_job("k", "pass");
+        run_job(t, &job);
+    }
+    sweep_all(t, 10000);
+    assert_int_equal(ASK(get, "k", early.id)->err, -ENOENT);
+    ASK(enqueue, &rare);
+    assert_true(t->seen.existing);
+    assert_string_equal(t->seen.records[0].body, "reply");
+}
+
 /* A key that is known for a job that is no more says nothing, and must not stay for its day: there could be millions. */
 static void test_keys_go_with_their_jobs(void **state)
 {
@@ -973,6 +1018,7 @@ int main(void)
         TEST(a_host_holds_up_no_other),
         TEST(deliveries_take_turns),
         TEST(retention),
+        TEST(retention_between_tenants),
         TEST(keys_go_with_their_jobs),
         TEST(a_store_has_a_size),
         TEST(a_batch_answers_in_order),
