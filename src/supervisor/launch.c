@@ -246,8 +246,8 @@ struct zygote_args {
     int go_write;   /* the parent's end of it */
     int trouble_fd; /* closed by a successful exec */
     const struct launch_group *group;
-    const char *packages; /* "": none */
-    int packages_fd;      /* a mount of them, or -1 */
+    const struct launch_packages *packages; /* NULL: none */
+    int packages_fd;                        /* a mount of them, or -1 */
     bool in_group;
 };
 
@@ -279,6 +279,20 @@ static int open_groups(const struct zygote_args *args)
 
 static const char packages_word[] = "packages";
 
+/* By its name, as a mount of another namespace can't be bound; it must be the same as it was judged. */
+static int open_again(const struct launch_packages *packages)
+{
+    int fd = open(packages->path, O_PATH | O_DIRECTORY | O_CLOEXEC);
+    struct stat judged, found;
+
+    if (fd < 0 || fstat(fd, &found) < 0 || fstat(packages->fd, &judged) < 0)
+        return -1;
+    if (found.st_dev == judged.st_dev && found.st_ino == judged.st_ino)
+        return fd;
+    errno = EPERM;
+    return -1;
+}
+
 _Noreturn static void become_zygote(const struct zygote_args *args)
 {
     static char name[] = "hatchery-zygote";
@@ -305,9 +319,9 @@ _Noreturn static void become_zygote(const struct zygote_args *args)
     if (*args->files->root && root_fd < 0)
         give_up(args->trouble_fd, "isolation.root", errno);
     int packages_fd = args->packages_fd;
-    if (*args->packages && packages_fd < 0) /* an ordinary user can't clone the mount, and may enter what is its own */
-        packages_fd = open(args->packages, O_PATH | O_DIRECTORY | O_CLOEXEC);
-    if (*args->packages && packages_fd < 0)
+    if (args->packages && packages_fd < 0) /* an ordinary user can't clone the mount, and may enter what is its own */
+        packages_fd = open_again(args->packages);
+    if (args->packages && packages_fd < 0)
         give_up(args->trouble_fd, packages_word, errno);
     int groups = open_groups(args);
     prepare_zygote();
@@ -430,12 +444,13 @@ static pid_t clone_zygote(struct zygote_args *args)
 }
 
 pid_t launch_zygote(const struct launch_files *files, const struct launch_ids *ids, unsigned n_slots, int supervisor_fd,
-                    int server_fd, const struct launch_group *group, const char *packages, struct require *r)
+                    int server_fd, const struct launch_group *group, const struct launch_packages *packages,
+                    struct require *r)
 {
     int go[2], word[2];
     /* As who we are: the state directory that they may be in is open to nobody but its owner. */
     _cleanup_fd_ int packages_fd =
-        *packages ? kernel_open_tree(AT_FDCWD, packages, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC) : -1;
+        packages ? kernel_open_tree(packages->fd, "", OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_EMPTY_PATH) : -1;
 
     if (pipe2(go, O_CLOEXEC) < 0)
         return -errno;
@@ -458,9 +473,9 @@ pid_t launch_zygote(const struct launch_files *files, const struct launch_ids *i
     else {
         struct trouble trouble = { 0 };
         err = write(go_write, "g", 1) == 1 ? await_exec(word_read, &trouble) : -EPIPE;
-        if (err && strcmp(trouble.what, packages_word) == 0)
+        if (err && packages && strcmp(trouble.what, packages_word) == 0)
             log_error("the packages of a runtime are not there",
-                      LOG_S("directory", packages) LOG_S("errno", strerrorname_np(-err)));
+                      LOG_S("directory", packages->path) LOG_S("errno", strerrorname_np(-err)));
         else if (err) /* a user namespace that may exist but not mount is what AppArmor and containers leave one with */
             miss(r, LAYER_FILES, err, trouble.what, layers[LAYER_NAMESPACES].change);
     }

@@ -46,11 +46,18 @@ struct launch_group {
     const char *above;
 };
 
+/* The directory of a runtime's packages: its name, and the place itself (O_PATH), which was found to be nobody else's. */
+struct launch_packages {
+    const char *path;
+    int fd;
+};
+
 /* hatchery-zygote with 3 = @supervisor_fd, 4 = @server_fd, 5 = hatchery-init, and where it could be born in @group
  * 6 = the directory of the groups above, through which it can only read and fork into them, as pid 1 and root of its own
- * namespaces, in the jail's root file system, which shows the directory @packages if it is not "".  Returns the pid, or -errno; where that is a layer of the jail, @r has it
+ * namespaces, in the jail's root file system, which shows @packages, if that is not NULL.  Returns the pid, or -errno; where that is a layer of the jail, @r has it
  * and a sentence is on stderr. Waits until the jail's root stands. */
 pid_t launch_zygote(const struct launch_files *files, const struct launch_ids *ids, unsigned n_slots, int supervisor_fd,
-                    int server_fd, const struct launch_group *group, const char *packages, struct require *r);
+                    int server_fd, const struct launch_group *group, const struct launch_packages *packages,
+                    struct require *r);
 
 #endif

@@ -195,8 +195,10 @@ static void take_packages(struct finding *f, struct runtime_spec *spec, const ch
     buf_init(&path, PATH_MAX);
     buf_addf(f->error, "%s: ", key);
     int err = runtimes_resolve(f->envs, text, &path, f->error);
-    if (!err)
+    if (!err) {
         set(&spec->packages, text_of(&path));
+        spec->of_env = *text != '/';
+    }
     conf_locate(f->conf, err, mark, f->error);
     f->err = f->err ? f->err : err;
     buf_free(&path);
@@ -307,6 +309,35 @@ void runtimes_free(struct runtimes *runtimes)
         free(spec->imports);
         *spec = (struct runtime_spec){ 0 };
     }
+}
+
+/* --- where they are --- */
+
+static int open_ours(int dir_fd, const char *name)
+{
+    _cleanup_fd_ int fd = openat(dir_fd, name, O_PATH | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+    struct stat st;
+
+    if (fd < 0 || fstat(fd, &st) < 0)
+        return -errno;
+    return is_ours(&st) ? fd_steal(&fd) : -EPERM;
+}
+
+int runtimes_open(const struct runtime_spec *spec)
+{
+    char path[PATH_MAX]; /* ENVS/NAME/packages */
+
+    if (!spec->of_env) {
+        int fd = open(spec->packages, O_PATH | O_DIRECTORY | O_CLOEXEC);
+        return fd < 0 ? -errno : fd;
+    }
+    snprintf(path, sizeof(path), "%s", spec->packages);
+    *strrchr(path, '/') = '\0';
+    char *name = strrchr(path, '/');
+    *name++ = '\0';
+    _cleanup_fd_ int envs = open_envs(path);
+    _cleanup_fd_ int env = envs < 0 ? envs : open_ours(envs, name);
+    return env < 0 ? env : open_ours(env, RUNTIMES_PACKAGES);
 }
 
 /* --- what is installed --- */

@@ -13,6 +13,7 @@
 struct runtime_spec {
     struct wire_runtime wire;
     char *packages; /* a directory; "": only the system's */
+    bool of_env;    /* it is one of those below RUNTIMES_ENVS */
     char *imports;  /* in addition to python.imports */
 };
 
@@ -25,6 +26,10 @@ struct runtimes {
  * @ret is then empty.  runtimes_free() releases what is in it. */
 int runtimes_find(const struct conf *conf, struct runtimes *ret, struct buf *error);
 void runtimes_free(struct runtimes *runtimes);
+
+/* Open the directory of @spec's packages as a place (O_PATH), judged as when it was found: the state directory is the
+ * server's, who can put another in its place while we run.  The descriptor, or -errno (-EPERM: it is not ours alone). */
+int runtimes_open(const struct runtime_spec *spec);
 
 /* Append a JSON array of {"name", "version"} to @out: what is installed in @spec's packages and in the system's, by the
  * names of the directories with which installers mark it.  Nothing of these is read. */

@@ -483,6 +483,20 @@ static int send_zygote_conf(const struct supervisor *s, int sock, const struct r
     return fd_send(sock, &conf, sizeof(conf), NULL, 0);
 }
 
+/* @ret->fd is the caller's; -1 where there are none. */
+static int open_packages(const struct runtime_spec *spec, struct launch_packages *ret)
+{
+    *ret = (struct launch_packages){ spec->packages, -1 };
+    if (!*spec->packages)
+        return 0;
+    ret->fd = runtimes_open(spec);
+    if (ret->fd >= 0)
+        return 0;
+    log_error("the packages of a runtime are not there",
+              LOG_S("directory", spec->packages) LOG_S("errno", strerrorname_np(-ret->fd)));
+    return ret->fd;
+}
+
 static int start_zygote(struct supervisor *s, struct child *zygote)
 {
     const struct wire_msg here = { .type = WIRE_ZYGOTE, .slot = zygote->runtime };
@@ -503,8 +517,13 @@ static int start_zygote(struct supervisor *s, struct child *zygote)
     if (s->cgroups)
         group.fd = cgroups_zygote_fd(s->cgroups, &group.above);
     const struct runtime_spec *spec = &s->found.list[zygote->runtime];
-    pid_t pid = launch_zygote(&s->files, &s->ids, s->server_conf.n_slots, theirs, zygote_end, &group, spec->packages,
-                              s->require);
+    struct launch_packages packages;
+    err = open_packages(spec, &packages);
+    if (err)
+        return err;
+    pid_t pid = launch_zygote(&s->files, &s->ids, s->server_conf.n_slots, theirs, zygote_end, &group,
+                              packages.fd < 0 ? NULL : &packages, s->require);
+    fd_close(&packages.fd);
     if (pid < 0)
         return pid;
     zygote->pid = pid;

@@ -353,6 +353,32 @@ def test_what_others_can_change_is_no_runtime(tmp_path):
     assert "one" not in done.stdout and "passed over" in done.stderr
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root's server has a user of its own")
+@pytest.mark.parametrize("place", ["envs", "envs/one", "envs/one/packages"])
+def test_nobody_puts_others_there_while_it_runs(tmp_path, place):
+    """The state directory is the server's user's: a server that was taken over can rename what is in it."""
+    from service import Service
+    state, source = tmp_path / "state", make_source(tmp_path / "source", text="print('ours')\n")
+    assert env("add", "one", "--from", str(source), state=state).returncode == 0
+    with Service("--state", str(state)) as server:
+        owner = state.stat()
+        target, theirs = state / place, tmp_path / "theirs"
+        shutil.copytree(state / "envs", tmp_path / "copy")
+        for path in [tmp_path / "copy", *(tmp_path / "copy").rglob("*")]:
+            os.chown(path, owner.st_uid, owner.st_gid)
+        os.rename(target, str(target) + ".away")
+        os.rename(tmp_path / "copy" / pathlib.Path(place).relative_to("envs"), theirs)
+        for put in (lambda: os.rename(theirs, target), lambda: os.rename(target, theirs) or target.symlink_to(theirs)):
+            put()
+            with pytest.raises(AssertionError):
+                server.request("POST", EXECUTE, {"code": "import fruit"}, headers={"X-Runtime": "one"}, timeout=1)
+        assert server.logged("the packages of a runtime are not there")["errno"] in ("EPERM", "ELOOP", "ENOTDIR")
+        assert len(zygotes(server)) == 1
+        target.unlink()
+        os.rename(str(target) + ".away", target)
+        assert run(server, "import fruit\nreturn 1", "one").stdout == "ours\n"
+
+
 # --- the configuration ---
 
 @pytest.mark.parametrize("text, says", [
