@@ -17,7 +17,7 @@ VM_PACKAGES := qemu-system-x86 busybox-static kmod xz-utils
 # Root installs what is missing; others need sudo. Nothing is asked of apt when nothing is missing.
 SUDO := $(shell [ "$$(id -u)" = 0 ] || command -v sudo)
 
-.PHONY: run build test test-vm test-systemd test-container unit e2e e2e-user e2e-user-and-escape sanitize-e2e escape test-destructive test-cpython test-crash soak sanitize fuzz bench bench-quick bench-long lint format deb test-package install clean packages test-packages
+.PHONY: run build test test-vm test-systemd test-container unit e2e e2e-user e2e-user-and-escape sanitize-e2e escape test-destructive test-cpython test-crash test-restart soak sanitize fuzz bench bench-quick bench-long lint format deb test-package install clean packages test-packages
 
 run: build
 	@if [ "$$(id -u)" = 0 ]; then run=; else run="sudo -E"; \
@@ -128,6 +128,10 @@ test-container: test-packages build
 	$(call need,$(CONTAINER_PACKAGES))
 	tests/container/run
 	tests/container/image
+
+# 1,000 requests a second, and 1,000 jobs, while the server is stopped and started; RESTART_ARGS=--restarts=20 for more.
+test-restart: build
+	/usr/bin/python3 tests/soak/restart.py $(RESTART_ARGS)
 
 # What is missing of the baselines' packages is left out, by name: python3-flask gunicorn bubblewrap python3-numpy.
 bench: build

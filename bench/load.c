@@ -6,6 +6,7 @@
  * With it one request is due each so many microseconds, whichever connection is free; where none is, the time is counted
  * from when the request was due. With --burst each connection sends once, all at the same moment, from which all of the
  * times are counted.
+ * With --restarts the server may be away for a while: who is refused a connection or answered 503 is counted by itself.
  * A request counts only if its reply has the right status and says exactly what the program prints (workload.c);
  * everything else is an error, the first of which is shown. What the clock sees is what a client sees: from before the
  * first byte out (with --close, before the connect) to the last byte in. Requests are built once; nothing is allocated
@@ -41,7 +42,7 @@
 struct options {
     const char *url, *key, *code, *expect, *webhook, *runtime, *mix;
     long connections, pace_us, pause_ms, every_ms;
-    bool close, burst;
+    bool close, burst, restarts;
     struct plan plan;
 };
 
@@ -54,7 +55,7 @@ struct kind {
     char status[sizeof("HTTP/1.1 200 ")]; /* how a right reply begins */
     struct latencies latencies;
     size_t said; /* of them, in lines of --every */
-    long errors, hung_up;
+    long errors, hung_up, away;
 };
 
 /* What all connections share. */
@@ -65,7 +66,7 @@ struct load {
     struct sockaddr_storage address;
     socklen_t address_len;
     int epoll_fd;
-    bool close;
+    bool close, restarts;
     struct conn *idle;        /* connections with no request under way, where requests are paced */
     uint64_t phase_ns;        /* when the phase began */
     long tickets;             /* requests still to be started, where deadline_ns is 0 */
@@ -84,6 +85,7 @@ struct conn {
     struct kind *kind; /* of the request under way */
     struct conn *next_idle;
     int fd;
+    bool busy; /* with a request under way */
     char *buf;
     size_t len, room;
     size_t head_len, reply_len; /* 0: not known yet */
@@ -212,6 +214,7 @@ static void prepare(struct load *load, const struct options *options)
         *colon = '\0';
     resolve(load, host, colon != NULL ? colon + 1 : "80");
     load->close = options->close;
+    load->restarts = options->restarts;
     load->random = 1;
 }
 
@@ -415,6 +418,20 @@ static uint64_t time_of_start(struct load *load, uint64_t now_ns, bool waited)
     return waited ? due_ns : now_ns;
 }
 
+/* The server may have closed a connection while nothing was asked of it, as any client finds out before it sends. */
+static void drop_if_closed(struct conn *conn)
+{
+    char byte;
+
+    if (conn->load->pace_ns != 0 && conn->fd >= 0 && recv(conn->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) == 0)
+        conn_close(conn);
+}
+
+static bool is_refused(const struct conn *conn, const char *wrong)
+{
+    return conn->load->restarts && conn->fd < 0 && strcmp(wrong, strerrordesc_np(ECONNREFUSED)) == 0;
+}
+
 /* Send a request. A connection that can't be had is that request's end. @waited: it was due before. */
 static bool send_next(struct conn *conn, uint64_t now_ns, bool waited)
 {
@@ -425,6 +442,7 @@ static bool send_next(struct conn *conn, uint64_t now_ns, bool waited)
     conn->kind = choose(load);
     conn->start_ns = time_of_start(load, now_ns, waited);
     conn->len = conn->head_len = conn->reply_len = 0;
+    drop_if_closed(conn);
     if (conn->fd < 0)
         wrong = conn_open(conn);
     if (wrong == NULL) {
@@ -432,10 +450,15 @@ static bool send_next(struct conn *conn, uint64_t now_ns, bool waited)
         if (wrong != NULL)
             conn_close(conn);
     }
+    if (wrong != NULL && is_refused(conn, wrong)) {
+        conn->kind->away++;
+        return false;
+    }
     if (wrong != NULL) {
         show_first_error(conn, wrong);
         return false;
     }
+    conn->busy = true;
     load->active++;
     if (conn->kind->workload.hangs_up) {
         conn->leave_ns = now_ns + HANG_UP_NS;
@@ -476,22 +499,36 @@ static void on_due(struct load *load)
     }
 }
 
+static bool says_away(const struct conn *conn)
+{
+    return conn->load->restarts && strncmp(conn->buf, "HTTP/1.1 503 ", 13) == 0;
+}
+
 static void on_readable(struct conn *conn)
 {
-    const char *wrong = read_reply(conn);
-    bool broken = wrong != NULL;
+    const char *wrong;
+    bool broken;
 
+    if (!conn->busy) {
+        conn_close(conn);
+        return;
+    }
+    wrong = read_reply(conn);
+    broken = wrong != NULL;
     if (!broken && (conn->reply_len == 0 || conn->len < conn->reply_len))
         return;
     uint64_t took_ns = measure_now_ns() - conn->start_ns;
     if (!broken)
         wrong = conn->leave_ns != 0 ? "a reply to a program that sleeps" : check_reply(conn);
-    if (wrong != NULL)
+    if (wrong != NULL && !broken && says_away(conn))
+        conn->kind->away++;
+    else if (wrong != NULL)
         show_first_error(conn, wrong);
     else
         latencies_add(&conn->kind->latencies, took_ns);
     if (broken || wants_close(conn))
         conn_close(conn);
+    conn->busy = false;
     conn->load->active--;
     conn->load->leaving -= conn->leave_ns != 0;
     conn->leave_ns = 0;
@@ -511,6 +548,7 @@ static void hang_up(struct load *load, struct conn *conns, long count)
         conn->leave_ns = 0;
         conn->kind->hung_up++;
         conn_close(conn);
+        conn->busy = false;
         load->leaving--;
         load->active--;
         conn_go_on(conn);
@@ -616,7 +654,7 @@ static uint64_t work(struct load *load, struct conn *conns, long count, const st
 static int report(struct load *load, uint64_t elapsed_ns, uint64_t cpu_ns)
 {
     struct latencies all = { 0 };
-    long errors = 0, hung_up = 0;
+    long errors = 0, hung_up = 0, away = 0;
     int status;
 
     for (unsigned i = 0; i < load->n_kinds; i++) {
@@ -625,6 +663,7 @@ static int report(struct load *load, uint64_t elapsed_ns, uint64_t cpu_ns)
         latencies_append(&all, &kind->latencies);
         errors += kind->errors;
         hung_up += kind->hung_up;
+        away += kind->away;
         if (load->n_kinds > 1)
             measure_print(kind->workload.name, &kind->latencies, kind->errors, elapsed_ns, 0);
         latencies_free(&kind->latencies);
@@ -632,6 +671,8 @@ static int report(struct load *load, uint64_t elapsed_ns, uint64_t cpu_ns)
     }
     if (hung_up > 0)
         printf("{\"hung_up\": %ld}\n", hung_up);
+    if (load->restarts)
+        printf("{\"away\": %ld}\n", away);
     status = measure_print(NULL, &all, errors, elapsed_ns, cpu_ns);
     latencies_free(&all);
     return status;
@@ -677,13 +718,15 @@ static const struct option option_table[] = {
     { "every", required_argument, NULL, 'v' },
     { "close", no_argument, NULL, 'C' },
     { "burst", no_argument, NULL, 'B' },
+    { "restarts", no_argument, NULL, 'R' },
     { NULL, 0, NULL, 0 },
 };
 
-static const char usage[] = "usage: bench-load --url http://ADDR:PORT --key KEY [--connections N] [--close]\n"
-                            "                  [--mix NAME[:WEIGHT],...] [--runtime NAME] [--pace-us N | --burst]\n"
-                            "                  [--requests N | --seconds S] [--warmup N] [--pause-ms N] [--every S]\n"
-                            "                  [--code CODE --expect TEXT [--webhook URL]]\n";
+static const char usage[] =
+    "usage: bench-load --url http://ADDR:PORT --key KEY [--connections N] [--close] [--restarts]\n"
+    "                  [--mix NAME[:WEIGHT],...] [--runtime NAME] [--pace-us N | --burst]\n"
+    "                  [--requests N | --seconds S] [--warmup N] [--pause-ms N] [--every S]\n"
+    "                  [--code CODE --expect TEXT [--webhook URL]]\n";
 
 static void take_option(struct options *options, int option)
 {
@@ -704,6 +747,7 @@ static void take_option(struct options *options, int option)
     case 'v': options->every_ms = measure_seconds_ms("every", optarg); break;
     case 'C': options->close = true; break;
     case 'B': options->burst = true; break;
+    case 'R': options->restarts = true; break;
     default: fputs(usage, stderr); exit(2);
     }
 }

@@ -59,7 +59,7 @@ void conn_new(struct http *http, int fd, bool tcp, struct peer *peer)
     http->n_conns++;
     http_ref(http);
     http_start_tick(http);
-    set_state(conn, CONN_IDLE, from_now(conn, http->conf.idle_timeout_ms));
+    set_state(conn, CONN_IDLE, from_now(conn, http->leaving ? LEAVE_MS : http->conf.idle_timeout_ms));
     conn->uv.handle.data = conn;
     int err = open_handle(conn);
     if (err)
@@ -303,11 +303,9 @@ bool conn_is_stranger(const struct conn *conn)
 /* Is there something of a request that its turn to be read has not come for yet? */
 static bool has_arrived(const struct conn *conn)
 {
-    int fd = -1;
     char byte;
 
-    uv_fileno(&conn->uv.handle, &fd);
-    return conn->unread.len || recv(fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) > 0;
+    return conn->unread.len || recv(conn->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) > 0;
 }
 
 void conn_expire(struct conn *conn)

@@ -128,6 +128,8 @@ struct http {
     struct peers peers;
     int reserve_fd;         /* given up to accept and refuse when there are no descriptors */
     bool draining, stopped; /* http_drain(), http_stop() were called */
+    bool leaving;           /* http_leave() was, and connections are accepted yet */
+    uint64_t leave_at_ms;   /* when those that were idle then are closed */
     unsigned n_awaited;
     void (*on_rest)(void *); /* on_quiet, then on_drained */
     void *on_rest_data;

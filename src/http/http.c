@@ -83,7 +83,7 @@ void http_unref(struct http *http)
 
 static bool is_at_rest(const struct http *http)
 {
-    return http->on_rest && !(http->stopped ? http->n_conns : http->n_awaited);
+    return http->on_rest && !http->leaving && !(http->stopped ? http->n_conns : http->n_awaited);
 }
 
 /* Runs on_rest at most once; @http may be gone after it. */
@@ -95,6 +95,41 @@ static void check_rest(struct http *http)
         return;
     http->on_rest = NULL;
     on_rest(http->on_rest_data);
+}
+
+static void on_tick(uv_timer_t *tick);
+
+/* Connections that nothing was asked on get @last_ms more: the request of one may be on its way, and closing would be all of
+ * an answer that it gets. */
+static void hurry_idle(struct http *http, unsigned last_ms)
+{
+    uint64_t at_ms = uv_now(http->loop) + last_ms;
+    struct conn *conn;
+
+    TAILQ_FOREACH(conn, &http->conns, all)
+    if (conn->state == CONN_IDLE && conn->deadline_ms > at_ms)
+        conn->deadline_ms = at_ms;
+    http->tick_ms = TICK_MIN_MS;
+    uv_timer_start(&http->tick, on_tick, 0, http->tick_ms);
+}
+
+static void end(struct http *http, unsigned last_ms)
+{
+    http->leaving = false;
+    http->draining = http->stopped = true;
+    listen_close_all(http);
+    hurry_idle(http, last_ms);
+}
+
+/* Is there one that was idle when http_leave() was called?  Those that came later have until later. */
+static bool is_held_up(const struct http *http)
+{
+    const struct conn *conn;
+
+    TAILQ_FOREACH(conn, &http->conns, all)
+    if (conn->state == CONN_IDLE && conn->deadline_ms <= http->leave_at_ms)
+        return true;
+    return false;
 }
 
 static void on_tick(uv_timer_t *tick)
@@ -110,6 +145,8 @@ static void on_tick(uv_timer_t *tick)
             conn_expire(conn);
     }
     listen_retry(http);
+    if (http->leaving && !is_held_up(http))
+        end(http, LEAVE_MS);
     if (!http->n_conns && !listen_paused(http))
         uv_timer_stop(tick);
     check_rest(http);
@@ -160,20 +197,6 @@ void http_unmake_ready(struct http *http, struct conn *conn)
         uv_idle_stop(&http->turn);
 }
 
-/* Connections that nothing was asked on get @last_ms more: the request of one may be on its way, and closing would be all of
- * an answer that it gets. */
-static void hurry_idle(struct http *http, unsigned last_ms)
-{
-    uint64_t at_ms = uv_now(http->loop) + last_ms;
-    struct conn *conn;
-
-    TAILQ_FOREACH(conn, &http->conns, all)
-    if (conn->state == CONN_IDLE && conn->deadline_ms > at_ms)
-        conn->deadline_ms = at_ms;
-    http->tick_ms = TICK_MIN_MS;
-    uv_timer_start(&http->tick, on_tick, 0, http->tick_ms);
-}
-
 void http_drain(struct http *http, void (*on_quiet)(void *), void *data)
 {
     struct conn *conn;
@@ -189,24 +212,21 @@ void http_drain(struct http *http, void (*on_quiet)(void *), void *data)
     hurry_idle(http, LAST_MS);
 }
 
-static void end(struct http *http, unsigned last_ms, void (*on_drained)(void *), void *data)
-{
-    http->draining = http->stopped = true;
-    http->on_rest = on_drained;
-    http->on_rest_data = data;
-    listen_close_all(http);
-    hurry_idle(http, last_ms);
-}
-
 void http_stop(struct http *http, void (*on_drained)(void *), void *data)
 {
     listen_take_rest(http);
-    end(http, LAST_MS, on_drained, data);
+    http->on_rest = on_drained;
+    http->on_rest_data = data;
+    end(http, LAST_MS);
 }
 
 void http_leave(struct http *http, void (*on_drained)(void *), void *data)
 {
-    end(http, LEAVE_MS, on_drained, data);
+    http->draining = http->leaving = true;
+    http->on_rest = on_drained;
+    http->on_rest_data = data;
+    hurry_idle(http, LEAVE_MS);
+    http->leave_at_ms = uv_now(http->loop) + LEAVE_MS;
 }
 
 void http_counts(const struct http *http, unsigned *ret_open, unsigned *ret_in_hand)

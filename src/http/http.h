@@ -67,8 +67,9 @@ void http_drain(struct http *http, void (*on_quiet)(void *), void *data);
  * @on_drained is called once when none is left. */
 void http_stop(struct http *http, void (*on_drained)(void *), void *data);
 
-/* Instead of both, where somebody else keeps the listening sockets open and accepts whoever was not: no new connections,
- * and what is asked on the others is served as ever, with Connection: close. */
+/* Instead of both, where somebody else keeps the listening sockets open and accepts whoever was not: what is asked is served
+ * as ever, with Connection: close, and connections that are idle now have a second. So long others are accepted, as they
+ * would wait for nothing but that. */
 void http_leave(struct http *http, void (*on_drained)(void *), void *data);
 
 /* Close everything at once; requests in hand get on_gone. Frees after the loop has run the close callbacks. */

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The bench runs, counts what is wrong, and says of each row whether it holds.  Its figures are for `make bench`."""
 import json
+import socket
 import subprocess
 import sys
 
@@ -47,6 +48,17 @@ def test_every_way_of_asking(server, options, requests):
     assert status == 0, errors
     assert lines[-1]["requests"] == requests and lines[-1]["errors"] == 0
     assert lines[-1]["own_cpu_us"] > 0
+
+
+def test_a_server_that_is_away():
+    """Only with --restarts is it no error."""
+    with socket.socket() as nobody:
+        nobody.bind(("127.0.0.1", 0))
+        argv = [LOAD, "--url", "http://127.0.0.1:%d" % nobody.getsockname()[1], "--key", "k", "--requests", "5", "--warmup", "0"]
+        for options, away, errors in (([], None, 5), (["--restarts"], 5, 0)):
+            out = subprocess.run([*argv, *options], capture_output=True, text=True, timeout=60).stdout
+            found = [json.loads(line) for line in out.splitlines()]
+            assert found[-1]["errors"] == errors and found[0].get("away") == away
 
 
 def test_clients_that_hang_up(server):
