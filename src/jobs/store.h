@@ -152,7 +152,8 @@ struct store_answer {
 
 typedef void store_done(void *data, const struct store_answer *answer);
 
-/* What may go wrong with any operation: -ENOSPC (disk full), -EROFS (read-only), -EUCLEAN (corrupt), -EIO, -ENOMEM.
+/* What may go wrong with any operation: -ENOSPC (disk full), -EROFS (read-only), -EUCLEAN (corrupt), -EIDRM (its
+ * files were taken away), -EIO, -ENOMEM.
  * Then nothing was changed, and the operation may be tried again. */
 struct store_ops {
     /* Accept a job.  -EFBIG: max_bytes reached; -EAGAIN: max_queued reached; -EDQUOT: max_tenant_queued reached; -EBADMSG: the idempotency key is

@@ -14,10 +14,12 @@
 #include "../metrics/metrics.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <sodium.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 enum { CHUNK_MIN = 2048, ALIGN = _Alignof(max_align_t) };
 enum { BATCH_MAX = 512, IDLE_NS = 1000000000 };
@@ -66,8 +68,9 @@ struct sqlite {
     /* One of the two threads has come upon a page that is none: nothing is written, and so nothing accepted, until the
      * reader finds the file sound. */
     _Atomic bool damaged;
-    bool distrusted; /* the writer's: so is what it has of the file in memory */
-    char why[256];   /* the writer's: SQLite's words for what failed last */
+    bool distrusted;       /* the writer's: so is what it has of the file in memory */
+    struct stat file, log; /* the writer's: those that it writes to; st_ino 0: not looked at yet */
+    char why[256];         /* the writer's: SQLite's words for what failed last */
     void (*on_closed)(void *);
     void *on_closed_data;
 };
@@ -191,6 +194,27 @@ static int set_durable(struct sqlite *sqlite, bool durable)
     return err;
 }
 
+/* Is @name the file that is open?  Of another one SQLite would not know, nor that there is none, and go on writing to what
+ * the next start does not find. */
+static bool is_there(const char *name, struct stat *known)
+{
+    struct stat now;
+
+    if (stat(name, &now) < 0)
+        return errno != ENOENT || !known->st_ino;
+    if (!known->st_ino)
+        *known = now;
+    return now.st_ino == known->st_ino && now.st_dev == known->st_dev;
+}
+
+static bool files_are_there(struct sqlite *sqlite)
+{
+    char log[PATH_MAX];
+
+    snprintf(log, sizeof(log), "%s-wal", sqlite->conf.path);
+    return is_there(sqlite->conf.path, &sqlite->file) && is_there(log, &sqlite->log);
+}
+
 /* May the file be written to?  Where it has been damaged and was restored, it is read anew. */
 static int trust(struct sqlite *sqlite)
 {
@@ -198,6 +222,10 @@ static int trust(struct sqlite *sqlite)
         sqlite->distrusted = true;
         snprintf(sqlite->why, sizeof(sqlite->why), "%s", sqlite3_errstr(SQLITE_CORRUPT));
         return -EUCLEAN;
+    }
+    if (!files_are_there(sqlite)) {
+        snprintf(sqlite->why, sizeof(sqlite->why), "its file or its log was removed or replaced");
+        return -EIDRM;
     }
     if (!sqlite->distrusted)
         return 0;
@@ -413,6 +441,7 @@ static bool has_failed(const struct op *op)
     case -EUCLEAN:
     case -EACCES:
     case -EIO:
+    case -EIDRM:
     case -ENOMEM: return true;
     default: return false;
     }

@@ -209,6 +209,8 @@ const char *db_hint(int err)
     case -EACCES:
         return "the server's user may not open it: give it the directory and its files (chown), or choose "
                "another directory with --state DIR";
+    case -EIDRM:
+        return "put its files back as they were (mv), or start the server again: it goes on with what lies there";
     default: return "reading or writing it failed: look at the disk and at the kernel's log";
     }
 }
@@ -222,7 +224,8 @@ static int set_up(struct db *db, bool writer, struct buf *error)
     sqlite3_extended_result_codes(db->handle, 1);
     sqlite3_limit(db->handle, SQLITE_LIMIT_LENGTH, 1 << 30);
     if (!writer)
-        return db_exec(db, "PRAGMA query_only = 1; PRAGMA temp_store = MEMORY; PRAGMA trusted_schema = 0");
+        return db_exec(db, "PRAGMA query_only = 1; PRAGMA temp_store = MEMORY; PRAGMA trusted_schema = 0; "
+                           "SELECT 1 FROM jobs LIMIT 1"); /* it is opened by what is read first */
     snprintf(sql, sizeof(sql),
              "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA wal_autocheckpoint = %d; "
              "PRAGMA temp_store = MEMORY; PRAGMA trusted_schema = 0; PRAGMA cache_size = -16384; "

@@ -164,3 +164,18 @@ def test_a_file_that_is_damaged_and_restored(make_server, receiver, tmp_path):
     assert [service.request("GET", f"/v1/jobs/{job_id}")["reply"]["response"]["result"] for job_id in jobs] == list(range(20))
     assert len(service.log("the store is damaged: asynchronous requests get 503 until its file is restored")) == 1
     assert service.stop() == 0
+
+
+@pytest.mark.parametrize("name", ["jobs.db", "jobs.db-wal"])
+def test_files_that_are_taken_away_and_put_back(make_server, receiver, name):
+    service = make_server(env=HOOKS)
+    assert service.run("return 1", webhook_url=receiver.url(f"ok/away/{name}")).status == 202
+    receiver.wait(f"ok/away/{name}")
+    os.rename(service.state_dir / name, service.state_dir / "away")
+    check_refused(service, receiver.url("ok/away/no"), "cannot be used")
+    line = service.logged("the store refuses to write: asynchronous requests get 503 until it can")
+    assert line["errno"] == "EIDRM" and "put its files back" in line["hint"]
+    os.rename(service.state_dir / "away", service.state_dir / name)
+    wait_for(lambda: store_word(service) == "ok", 20, "well again")
+    assert service.run("return 2", webhook_url=receiver.url(f"ok/away/{name}")).status == 202
+    assert results(receiver, f"ok/away/{name}", 2) == [1, 2]
