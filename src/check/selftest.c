@@ -484,5 +484,7 @@ int selftest(struct conf *conf, const char *directory, const char *only)
         "layers that are not required here, %u GOT THROUGH; %u were left out%s.\n",
         made, t.counts[HELD], t.counts[ACCEPTED], t.counts[NOT_HELD], t.counts[GOT_THROUGH], t.counts[LEFT_OUT],
         interrupted ? "; it was interrupted" : "");
+    if (!err && !interrupted && only && !made && !t.counts[LEFT_OUT])
+        fprintf(stderr, "hatchery: no attempt has '%s' in its name; without --only they are all named\n", only);
     return err || interrupted || t.counts[GOT_THROUGH] || !made ? EXIT_FAILURE : EXIT_SUCCESS;
 }

@@ -207,6 +207,7 @@ def test_a_service_that_runs_nothing_is_not_taken_for_open_walls(crafted, tmp_pa
 
 def test_no_attempt_is_no_success():
     done, (made, *_) = selftest("--only", "there is no such attempt")
+    assert "no attempt has 'there is no such attempt' in its name" in done.stderr
     assert done.returncode == 1 and made == 0
 
 
