@@ -98,6 +98,8 @@ struct wire_server_conf {
     struct wire_limits limits;
 };
 
+enum { WIRE_ZYGOTE_LATE = 4 };
+
 struct wire_zygote_conf {
     struct wire_limits limits;
     unsigned n_slots;
@@ -105,6 +107,7 @@ struct wire_zygote_conf {
     bool cgroups; /* boxes join one; else the supervisor watches them and each has the resource limits that stand in */
     bool landlock, mdwe;
     int log_format, log_level;
+    int64_t warm_ms; /* for its imports; after it the zygote exits with WIRE_ZYGOTE_LATE */
     char imports[8192];
 };
 

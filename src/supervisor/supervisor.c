@@ -264,6 +264,7 @@ static void fill_zygote_conf(struct supervisor *s)
         .mdwe = has_layer(s, LAYER_MDWE),
         .log_format = s->server_conf.log_format,
         .log_level = s->server_conf.log_level,
+        .warm_ms = s->conf->python_warm_timeout,
     };
     snprintf(s->zygote_conf.imports, sizeof(s->zygote_conf.imports), "%s", s->conf->python_imports);
 }
@@ -840,6 +841,9 @@ static void on_child_exit(struct supervisor *s, struct child *child, int status)
     log_error("process ended",
               LOG_S("process", child->name) LOG_I("exit_code", WIFEXITED(status) ? WEXITSTATUS(status) : -1)
                   LOG_I("signal", WIFSIGNALED(status) ? WTERMSIG(status) : 0));
+    if (is_zygote && WIFEXITED(status) && WEXITSTATUS(status) == WIRE_ZYGOTE_LATE)
+        log_error("the imports of a runtime took longer than python.warm_timeout",
+                  LOG_S("runtime", s->found.list[child->runtime].wire.name));
     if (is_zygote && child != current_of(&s->runtimes[child->runtime]))
         return;
     if (s->ready || child->runtime)

@@ -25,6 +25,7 @@
 #include <string.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
+#include <sys/time.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -313,6 +314,22 @@ static const char *leftover(const struct stat fds[static OUR_FDS])
     return !single_threaded() ? "a thread" : !childless() ? "a process" : !same_fds(fds) ? "closed descriptors" : NULL;
 }
 
+static void on_late(int signal)
+{
+    (void) signal;
+    _exit(WIRE_ZYGOTE_LATE);
+}
+
+/* An import may wait for ever.  After Python's start, whose table of signals has them as programs find them; 0 ends it. */
+static int set_deadline(int64_t ms)
+{
+    const struct itimerval in = { .it_value = { .tv_sec = ms / 1000, .tv_usec = ms % 1000 * 1000 } };
+
+    if (signal(SIGALRM, ms ? on_late : SIG_DFL) == SIG_ERR)
+        return -1;
+    return setitimer(ITIMER_REAL, &in, NULL);
+}
+
 int warm_python(const struct wire_zygote_conf *conf)
 {
     struct stat fds[OUR_FDS];
@@ -321,7 +338,7 @@ int warm_python(const struct wire_zygote_conf *conf)
     if (initialize_on_pipes() < 0)
         return -1;
     limit_math_threads(&conf->limits);
-    int err = atfork_intercept() < 0 ? -1 : 0;
+    int err = atfork_intercept() < 0 || set_deadline(conf->warm_ms) < 0 ? -1 : 0;
     if (!err)
         err = add_packages();
     if (!err && mount_scratch() == 0) {
@@ -329,8 +346,8 @@ int warm_python(const struct wire_zygote_conf *conf)
         err = drop_scratch();
     } else
         err = -1;
-    if (err || restore_sigchld() < 0 || run_prepare(&conf->limits) < 0 || atfork_restore() < 0 || freeze() < 0
-        || add_home() < 0) {
+    if (err || set_deadline(0) < 0 || restore_sigchld() < 0 || run_prepare(&conf->limits) < 0 || atfork_restore() < 0
+        || freeze() < 0 || add_home() < 0) {
         log_python_error("the interpreter could not be prepared", "prelude");
         return -1;
     }

@@ -237,8 +237,9 @@ class Service:
         return self.log_path.read_text(errors="replace")
 
     def log(self, msg=None):
-        """The log's lines as objects, or those with this msg."""
-        lines = [json.loads(line) for line in self.log_text().splitlines() if line.startswith("{")]
+        """The log's lines as objects, or those with this msg.  One that is being written is not there yet."""
+        whole = self.log_text().rpartition("\n")[0]
+        lines = [json.loads(line) for line in whole.splitlines() if line.startswith("{")]
         return [line for line in lines if msg is None or line["msg"] == msg]
 
     def logged(self, msg, seconds=10, **fields):

@@ -6,6 +6,7 @@ import os
 import pathlib
 import re
 import shutil
+import signal
 import subprocess
 
 import pytest
@@ -165,6 +166,7 @@ LEAVES = {
     "process": "import os, time\nif os.fork() == 0:\n    time.sleep(60)\n    os._exit(0)\n",
     "descriptors": "import os\nos.closerange(3, 100)\n",
 }
+FOREVER = "while True:\n    pass\n"
 SIGCHLD = {
     "ignores": "import signal\nsignal.signal(signal.SIGCHLD, signal.SIG_IGN)\n",
     "unblocks": "import signal\nsignal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGCHLD])\n",
@@ -187,6 +189,24 @@ def test_what_imports_leave_behind(tmp_path):
             for _ in range(30):  # more than there are slots
                 assert run(server, "return 1", name).response["result"] == 1
         assert run(server, "return 1").response["result"] == 1
+
+
+def test_imports_without_an_end(tmp_path):
+    """A package that waits for ever, and then a configuration without it."""
+    from service import Service
+    source = make_source(tmp_path / "source", name="forever", text=FOREVER)
+    (source / "fruit.py").write_text("colour = 'red'\n")
+    assert env("add", "one", "--from", str(source), state=tmp_path / "state").returncode == 0
+    config = "[python]\npackages = one\nwarm_timeout = 1\nimports = "
+    with Service("--state", str(tmp_path / "state"), config=config + "json\n") as server:
+        path = pathlib.Path(server.command[server.command.index("--config") + 1])
+        see = "import sys, signal\nreturn 'fruit' in sys.modules, signal.getsignal(signal.SIGALRM) == signal.SIG_DFL"
+        for imports, there in (("forever", False), ("fruit", True)):
+            path.write_text(config + imports + "\n")
+            server.process.send_signal(signal.SIGHUP)
+            if not there:
+                server.logged("the imports of a runtime took longer than python.warm_timeout", runtime="default")
+            wait_for(lambda: server.run(see).response["result"] == [there, True], 20, imports)
 
 
 def test_what_is_there(server):
