@@ -66,8 +66,9 @@ static int write_list(int dir_fd, const struct list *list, struct buf *error)
 {
     struct stat st = { 0 };
     struct buf text;
-    _cleanup_fd_ int fd = openat(dir_fd, fresh_name, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
 
+    unlinkat(dir_fd, fresh_name, 0); /* what an earlier command left, or a server that was taken over has put there */
+    _cleanup_fd_ int fd = openat(dir_fd, fresh_name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
     buf_init(&text, KEYFILE_BYTES_MAX);
     for (size_t i = 0; i < list->n; i++)
         keyfile_add_line(&text, &list->keys[i]);

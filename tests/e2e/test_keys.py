@@ -131,3 +131,13 @@ def test_a_server_with_no_other_key(make_server, tmp_path):
 def test_wrong_keys(service, text):
     reply = run(service, text)
     assert reply.status in (400, 401)
+
+
+@pytest.mark.parametrize("plant", [os.mkfifo, lambda path: path.symlink_to("/dev/full")])
+def test_what_stands_in_the_way_is_replaced(tmp_path, plant):
+    """A server that was taken over can write to its state directory: the command neither waits nor follows."""
+    state = tmp_path / "state"
+    assert hatchery("key", "new", "first", "--state", str(state)).returncode == 0
+    plant(state / "keys.new")
+    assert hatchery("key", "new", "second", "--state", str(state), timeout=10).returncode == 0
+    assert "second" in hatchery("key", "list", "--state", str(state)).stdout
