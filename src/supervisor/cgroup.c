@@ -198,7 +198,21 @@ static void remove_stale(const char *parent)
         closedir(dir);
 }
 
-/* Make, open and lock @path.  Another that starts now may take it for stale until it is locked: then again. */
+/* Who looks for stale groups lets go of one at once, its owner never does. */
+static bool lock_patiently(int dir)
+{
+    int64_t end = now_us() + 200000;
+
+    while (flock(dir, LOCK_EX | LOCK_NB) < 0) {
+        if (now_us() > end)
+            return false;
+        poll(NULL, 0, 2);
+    }
+    return true;
+}
+
+/* Make, open and lock @path.  Another that starts now may take it for stale until it is locked, and may have made its
+ * own there by the time it is opened here: who has the lock has the group. */
 static int make_locked(const char *path, int *ret_dir)
 {
     for (int tries = 0; tries < 8; tries++) {
@@ -207,7 +221,7 @@ static int make_locked(const char *path, int *ret_dir)
         _cleanup_fd_ int dir = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
         if (dir < 0 && errno != ENOENT)
             return -errno;
-        if (dir >= 0 && flock(dir, LOCK_EX) == 0 && faccessat(dir, "cgroup.procs", F_OK, 0) == 0) {
+        if (dir >= 0 && lock_patiently(dir) && faccessat(dir, "cgroup.procs", F_OK, 0) == 0) {
             *ret_dir = fd_steal(&dir);
             return 0;
         }
