@@ -50,7 +50,7 @@ CAPACITY_SECONDS = 20
 KINDS_A_SECOND = 5
 # What is flat: so many times as much memory and a little; so much of a p99, of as many replies as make one.
 GROWTH, GROWTH_KIB, SLOWER, REPLIES = 1.1, 2048, 1.5, 300
-CACHE_KIB = 16384  # the server's besides: pages of its database that SQLite keeps (PRAGMA cache_size)
+CACHE_KIB = 16384 + 2000  # the server's besides: what SQLite keeps of its database (cache_size), of the writer and the reader
 
 MEBIBYTE = 1 << 20
 
