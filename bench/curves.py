@@ -37,7 +37,7 @@ def load():
         rows = []
         for share in LOAD_SHARES:
             found = ask_load(server, "--connections", "128", "--warmup", "0", "--pace-us", str(round(1e6 / most / share)),
-                        "--seconds", "5")
+                             "--seconds", "5")
             rows.append([f"{share:.0%}", f"{found['rps']:,.0f}"]
                         + [f"{found[name] / 1000:,.2f}" for name in ("p50_us", "p95_us", "p99_us")])
     finally:

@@ -349,7 +349,7 @@ static void count(struct selftest *t, const struct attempt *a, const struct repl
         printf("%-8s %-24s %-40s expected: %s\n", "", "", "", a->expect);
 }
 
-/* The status of a program that gets nowhere near a wall; what the server says of it, unless it is 200, in @why. */
+/* The status of a program that gets nowhere near a wall; unless it is 200, a sentence in @why. */
 static int run_plain(const struct selftest *t, const char *code, struct buf *why)
 {
     json_t *reply = NULL;
@@ -357,9 +357,9 @@ static int run_plain(const struct selftest *t, const char *code, struct buf *why
     int status = fd < 0 ? fd : service_reply(fd, WITHIN_S, &reply);
 
     if (status < 0)
-        buf_addf(why, "no reply (%s)", strerror(-status));
+        buf_addf(why, "the program '%s' got no reply (%s)", code, strerror(-status));
     else if (status != 200)
-        buf_addf(why, "%d %s", status, member(reply, "message"));
+        buf_addf(why, "the program '%s' got %d %s", code, status, member(reply, "message"));
     json_decref(reply);
     return status;
 }
@@ -398,7 +398,6 @@ static int serve(struct selftest *t, const char *line)
         err = service_start(&t->service, t->conf, &error);
     t->running = true;
     t->server = line;
-    buf_adds(&error, err ? "" : "the program 'pass' got ");
     /* Where nothing runs, each attempt would be counted as one that was not refused. */
     if (!err && run_plain(t, "pass", &error) != 200) {
         buf_adds(&error, "\n");
