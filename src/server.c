@@ -7,6 +7,7 @@
  * zygotes and couriers.  For `hatchery run` it runs one program instead of
  * listening.  What must never happen here: a fork, an exec, a file opened
  * outside of the state directory, or a wait that blocks the loop. */
+#include "base/buf.h"
 #include "base/fd.h"
 #include "base/log.h"
 #include "box/layers.h"
@@ -564,6 +565,7 @@ int main(void)
 
     prctl(PR_SET_NAME, "hatchery-server", 0, 0, 0);
     prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
+    large_blocks_go_back();
     signal(SIGPIPE, SIG_IGN);
     if (sodium_init() < 0
         || fd_recv(SUPERVISOR_FD, &server.conf, sizeof(server.conf), fds, FD_PASS_MAX, NULL) != sizeof(server.conf)) {

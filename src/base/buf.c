@@ -9,6 +9,7 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <malloc.h>
 #include <stdarg.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -144,4 +145,9 @@ void *xrealloc(void *p, size_t n)
 char *xstrdup(const char *s)
 {
     return or_abort(strdup(s));
+}
+
+void large_blocks_go_back(void)
+{
+    mallopt(M_MMAP_THRESHOLD, 128 * 1024);
 }

@@ -47,4 +47,10 @@ void *xcalloc(size_t n, size_t size);
 void *xrealloc(void *p, size_t n);
 char *xstrdup(const char *s);
 
+/* Blocks of 128 KiB and more are mapped from now on and go back to the system
+ * when they are freed. Left alone, glibc raises that bound with the first large
+ * block that is freed (mallopt(3), M_MMAP_THRESHOLD), and what a burst of large
+ * replies took stays with the process. Call it first in main(). */
+void large_blocks_go_back(void);
+
 #endif

@@ -8,6 +8,7 @@
  * What must never happen here: an order without its one result while its server
  * lives, a result that goes to another server than its order came from, more
  * orders in hand than the process was given memory for. */
+#include "../base/buf.h"
 #include "../base/fd.h"
 #include "../base/log.h"
 #include "confine.h"
@@ -315,6 +316,7 @@ int main(void)
 
     prctl(PR_SET_NAME, "hatchery-courier", 0, 0, 0);
     prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
+    large_blocks_go_back();
     signal(SIGPIPE, SIG_IGN);
     /* The message buffer is where the secrets stay: there is no second copy of them. */
     sodium_mlock(&courier.conf, sizeof(courier.conf));
