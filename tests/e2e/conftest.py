@@ -1,10 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
 """`server` is shared by all tests that do it no harm; `make_server` makes one with a configuration of its own."""
+import signal
+
 import pytest
 
 import contract as contract_module
 from receiver import HOOKS, Receiver
 from service import Service
+
+# A shell that starts us in the background, or nohup(1), has some signals ignored, which all that we start would inherit.
+# What has a handler is a program's own again when it is executed.
+for number in (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM, signal.SIGCHLD):
+    if signal.getsignal(number) == signal.SIG_IGN:
+        signal.signal(number, lambda *_: None)
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -152,7 +152,8 @@ class Courier:
         return self.result(self.order(url, **keywords))
 
     def log(self):
-        return [json.loads(line) for line in self.log_path.read_text().splitlines()]
+        """Its lines but for one that is being written."""
+        return [json.loads(line) for line in self.log_path.read_text().rpartition("\n")[0].splitlines()]
 
     def attempt(self, delivery):
         """The log's line of an attempt."""

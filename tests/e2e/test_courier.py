@@ -221,6 +221,20 @@ def test_a_huge_head_is_cut(courier, receive):
 
 # --- no answer ---
 
+def attempt(courier, receiver, came_so_far):
+    """The first result that @came_so_far is true of, or the last one: the time that an attempt has passes while the
+    machine stands still, too."""
+    for _ in range(5):
+        result = courier.deliver(receiver.url)
+        if came_so_far(result):
+            break
+    return result
+
+
+def is_unanswered(result):
+    return b"did not answer" in result.error
+
+
 def test_nobody_listens(courier):
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
@@ -231,17 +245,17 @@ def test_nobody_listens(courier):
 
 def test_a_receiver_that_hangs(make_courier, receive):
     courier, receiver = make_courier(timeout_ms=700), receive(wait_for_end)
-    result = courier.deliver(receiver.url)
+    result = attempt(courier, receiver, is_unanswered)
     assert (result.verdict, result.address) == (FAILED, b"127.0.0.1")
     assert b"did not answer within 700 ms" in result.error
-    assert result.duration_us >= 700000
+    assert result.duration_us > 650000  # libcurl's clock is not the one that measures, and its timers have milliseconds
     assert receiver.ended.get(timeout=SECONDS) is None  # the connection was closed
 
 
 def test_a_receiver_that_drips_its_head(make_courier, receive):
     courier = make_courier(timeout_ms=1000)
     receiver = receive(lambda connection: drip(connection, b"HTTP/1.1 200 OK\r\nX: " + bytes(b"x" * 100000)))
-    result = courier.deliver(receiver.url)
+    result = attempt(courier, receiver, is_unanswered)
     assert (result.verdict, result.status) == (FAILED, 0)
     assert b"did not answer" in result.error
 
@@ -252,7 +266,7 @@ def test_a_receiver_that_drips_its_body(make_courier, receive):
         connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 4000\r\n\r\n")
         drip(connection, bytes(3000))
 
-    result = make_courier(timeout_ms=1000).deliver(receive(behave).url)
+    result = attempt(make_courier(timeout_ms=1000), receive(behave), lambda result: result.status)
     assert (result.verdict, result.status, result.error) == (ANSWERED, 200, b"")
 
 
@@ -393,11 +407,16 @@ def test_a_name_server_that_does_not_answer(make_courier, receive, name_server):
     """Look-ups hold up nobody, not even when they are given up."""
     names = name_server({"slow.test": None})
     courier, receiver = make_courier(timeout_ms=1500, files=names.files), receive()
-    slow = courier.order("http://slow.test/")
-    assert names.queries.get(timeout=SECONDS)[0] == "slow.test"
-    assert courier.deliver(receiver.url).status == 200  # while the look-up goes on
-    result = courier.result(slow, seconds=20)  # glibc would take 30 s
-    assert result.verdict == FAILED and b"no connection" in result.error
+    for _ in range(5):  # a machine that stands still for a second and a half turns the order round
+        slow = courier.order("http://slow.test/")
+        assert names.queries.get(timeout=SECONDS)[0] == "slow.test"
+        quick = courier.order(receiver.url)
+        results = [courier.result(seconds=20) for _ in range(2)]  # glibc would take 30 s
+        if results[0].delivery == quick:
+            break
+    assert [result.delivery for result in results] == [quick, slow], "the look-up holds up nobody"
+    assert results[0].status == 200
+    assert results[1].verdict == FAILED and b"no connection" in results[1].error
     assert courier.deliver(receiver.url).status == 200
 
 

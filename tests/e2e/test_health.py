@@ -10,6 +10,7 @@ import pytest
 
 from raw import Raw, post
 from service import hatchery, wait_for
+from steady import steady
 
 
 def watch(server, path):
@@ -80,6 +81,7 @@ def test_readiness_goes_first(make_server):
     assert server.process.wait(20) == 0
 
 
+@steady(0.5)
 def test_then_what_runs_is_waited_for(make_server):
     server = make_server(config="[server]\ndrain_delay = 200ms\n[metrics]\nlisten = 127.0.0.1:0\n")
     with Raw(server, post("import subprocess; subprocess.run(['sleep', '2']); return 'done'")) as raw:

@@ -34,6 +34,16 @@ def attack(server, code, **members):
     return reply
 
 
+def attack_within(server, code, timeout):
+    """The reply to a program that prints first of all, and of which something came: where the machine stands still, its
+    time may be over before it has done anything."""
+    for _ in range(5):
+        reply = attack(server, code, timeout=timeout)
+        if reply.stdout:
+            break
+    return reply
+
+
 def succeeded(reply, result, stdout=None):
     assert reply.response["result"] == result, reply
     assert reply.response["exit_code"] == 0
@@ -404,8 +414,8 @@ def test_pthread_kill_and_a_pending_alarm(server):
             signal.signal(signal.SIGALRM, signal.SIG_IGN)
             1 / 0
         signal.signal(signal.SIGALRM, once)
-        signal.setitimer(signal.ITIMER_REAL, 1e-4, 1e-4)
         try:
+            signal.setitimer(signal.ITIMER_REAL, 1e-4, 1e-4)
             while True:
                 pass
         except ZeroDivisionError:
@@ -641,7 +651,7 @@ def test_deep_recursion_of_plain_functions(server):
     "import ctypes\nctypes.PyDLL(None).pause()",
 ], ids=lambda code: code.splitlines()[-1][:40])
 def test_the_clock_decides(server, code):
-    reply = attack(server, "print('before', flush=True)\n" + code, timeout=1)
+    reply = attack_within(server, "print('before', flush=True)\n" + code, 1)
     timed_out(reply)
     assert reply.stdout.startswith("before\n")
 
@@ -686,7 +696,7 @@ def test_cpu_limit_of_its_own(server):
     "(lambda: 0).__code__.__class__(0, 0, 0, 5, 0, b'd\\x7f' * 9, (), (), (), 'f', 'n', 'q', 1, b'', b'')",
 ])
 def test_memory_is_scribbled_over(server, code):
-    reply = attack(server, "import ctypes, sys\nprint('before', flush=True)\n" + code + "\nreturn 1", timeout=5)
+    reply = attack_within(server, "import ctypes, sys\nprint('before', flush=True)\n" + code + "\nreturn 1", 5)
     body = reply["response"] or reply.json
     assert body["stdout"].startswith("before\n")
 
@@ -705,8 +715,8 @@ def test_output_of_c_code(server):
 
 
 def test_finalize_from_inside(server):
-    reply = attack(server, "import ctypes\nprint('x', flush=True)\nctypes.pythonapi.Py_Finalize()\n"
-                           "print('y')", timeout=5)
+    reply = attack_within(server, "import ctypes\nprint('x', flush=True)\nctypes.pythonapi.Py_Finalize()\n"
+                                  "print('y')", 5)
     assert reply.stdout.startswith("x\n")
 
 

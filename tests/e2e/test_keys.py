@@ -1,11 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """Several keys: made, listed and revoked while the server runs; what each may ask for."""
 import concurrent.futures
+import json
 import os
 import stat
 
 import pytest
 
+from raw import Raw, head
 from service import EXECUTE, Service, hatchery, wait_for
 
 
@@ -95,7 +97,7 @@ def test_rate(service):
 
 def test_most_runs_at_once(service):
     text = key(service, "narrow", "--max-runs", "1")
-    code = "import time; begin = time.time(); time.sleep(0.3); return [begin, time.time()]"
+    code = "import time; begin = time.monotonic(); time.sleep(0.3); return [begin, time.monotonic()]"
     with concurrent.futures.ThreadPoolExecutor(4) as pool:
         spans = sorted(reply.response["result"] for reply in pool.map(lambda _: run(service, text, code), range(4)))
     assert all(before[1] <= after[0] for before, after in zip(spans, spans[1:])), spans
@@ -103,10 +105,14 @@ def test_most_runs_at_once(service):
 
 def test_most_waiting(service):
     text = key(service, "short", "--max-runs", "1", "--max-waiting", "1")
-    with concurrent.futures.ThreadPoolExecutor(6) as pool:
-        replies = list(pool.map(lambda _: run(service, text, "import time; time.sleep(1)"), range(6)))
-    full = [reply for reply in replies if reply.status == 429]
-    assert len(full) == 4 and "short" in full[0]["error"] and "retry-after" in full[0].headers
+    body = json.dumps({"code": "import time; time.sleep(60)", "timeout": 60}).encode()
+    long = head("POST", EXECUTE, f"content-length: {len(body)}", key=text) + body
+    with Raw(service, long), Raw(service, long):  # they run and wait until their clients go
+        wait_for(lambda: service.queue_length() == 1, 20, "one waits")
+        for _ in range(4):
+            full = run(service, text)
+            assert full.status == 429 and "short" in full["error"] and "retry-after" in full.headers
+    wait_for(lambda: run(service, text).status == 200, 20, "there is room again")
 
 
 def test_a_damaged_file_locks_nobody_out(make_server):
