@@ -12,6 +12,7 @@
 
 #include "atfork.h"
 #include "run.h"
+#include "stdio.h"
 
 #include "../base/fd.h"
 #include "../base/log.h"
@@ -346,8 +347,8 @@ int warm_python(const struct wire_zygote_conf *conf)
         err = drop_scratch();
     } else
         err = -1;
-    if (err || set_deadline(0) < 0 || restore_sigchld() < 0 || run_prepare(&conf->limits) < 0 || atfork_restore() < 0
-        || freeze() < 0 || add_home() < 0) {
+    if (err || set_deadline(0) < 0 || restore_sigchld() < 0 || run_prepare(&conf->limits) < 0 || stdio_write_all() < 0
+        || atfork_restore() < 0 || freeze() < 0 || add_home() < 0) {
         log_python_error("the interpreter could not be prepared", "prelude");
         return -1;
     }

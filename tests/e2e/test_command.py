@@ -368,6 +368,38 @@ def test_run_large_output():
     assert result.stdout[-1:] == bytes([97 + 299 % 26])
 
 
+def run_and_read_late(code):
+    """What it prints and its exit status; its pipes are full long before we read."""
+    process = subprocess.Popen([HATCHERY, "run", "-"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment())
+    process.stdin.write(code.encode())
+    process.stdin.close()
+    first = process.stdout.read(1)
+    time.sleep(0.2)
+    with process.stdout:
+        printed = first + process.stdout.read()
+    return printed, process.wait(20)
+
+
+def test_run_prints_all_of_what_a_signal_interrupts():
+    printed, status = run_and_read_late("import signal, sys\nsignal.signal(signal.SIGALRM, lambda *_: None)\n"
+                                        "signal.setitimer(signal.ITIMER_REAL, 0.01, 0.01)\n"
+                                        "sys.stdout.write('x' * (4 << 20) + 'end')")
+    assert status == 0 and len(printed) == (4 << 20) + 3 and printed.endswith(b"xend")
+
+
+def test_run_obeys_a_signal_that_interrupts_what_is_printed():
+    for _ in range(5):  # a machine that stands still may come to it when all is printed
+        printed, status = run_and_read_late("import signal, sys\nsignals = []\n"
+                                            "def late(*_):\n    signals.append(1)\n    if len(signals) == 5: sys.exit(7)\n"
+                                            "signal.signal(signal.SIGALRM, late)\n"
+                                            "signal.setitimer(signal.ITIMER_REAL, 0.01, 0.01)\n"
+                                            "sys.stdout.write('x' * (8 << 20))\nsignal.pause()")
+        assert status == 7
+        if len(printed) < 8 << 20:
+            break
+    assert len(printed) < 8 << 20
+
+
 def test_run_shows_output_as_it_comes():
     process = subprocess.Popen([HATCHERY, "run", "-"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment())
     process.stdin.write(b"print('now')\nimport time\ntime.sleep(100)\n")
