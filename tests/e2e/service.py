@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """A built Hatchery as a test sees it: started, asked, stopped, and looked over for what it left behind."""
+import contextlib
 import glob
 import http.client
 import json
@@ -196,6 +197,13 @@ class Service:
             except OSError:
                 pass
         return found
+
+    def wake(self):
+        """End every `sleep` below, for whose end a program waits: it goes on when a test has what it wanted to see, and
+        not when some time has passed."""
+        for pid in self.below("sleep"):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
 
     def state(self):
         """What its processes wait for and the end of its log, for the message of a test that got no answer."""

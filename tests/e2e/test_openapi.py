@@ -122,13 +122,14 @@ def test_a_reply_that_is_not_described_is_found(document):
 
 
 def requeue_a_dead_job(server, receiver):
-    dead = server.run("import time; time.sleep(4)", webhook_url=receiver.url("ok/dead"))["job_id"]
+    dead = server.run("import time; time.sleep(250)", timeout=300, webhook_url=receiver.url("ok/dead"))["job_id"]
     path = f"/v1/jobs/{dead}"
     for attempt in range(1, 4):
         wait_for(lambda: (j := server.request("GET", path))["attempts"] == attempt and j["state"] == "running", 30)
         os.kill(server.child("zygote"), signal.SIGKILL)
     wait_for(lambda: server.request("GET", path).json.get("delivery") == "delivered", 30)
     assert server.request("POST", f"{path}/requeue").status == 202
+    assert server.request("DELETE", path).status == 200
 
 
 def test_every_operation_answers_as_described(make_server, receiver, contract):

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The configuration: shown as it is in effect, and read again by SIGHUP, as a whole or not at all."""
 import concurrent.futures
+import contextlib
 import os
 import re
 import signal
@@ -13,6 +14,9 @@ import tables
 from raw import Raw, post
 from receiver import HOOKS, OLD_SECRET, SECRET
 from service import HATCHERY, KEY, SANITIZED, hatchery, memory, wait_for
+
+# As long as it is asleep there is a process of that name; Service.wake() ends it.
+SLEEP = "import subprocess; subprocess.run(['sleep', '250'])"
 
 CONF = {f"{section}.{key}": (kind, default, when, sentence)
         for section, key, kind, default, _, _, when, sentence in tables.entries("base/conf.def", "CONF")}
@@ -31,7 +35,8 @@ def write(server, text):
 
 
 def counts(server):
-    return len(server.log("configuration read again")), len(server.log("the configuration is wrong: the one before it stays"))
+    text = server.log_text().rpartition("\n")[0]  # as text: it is asked often while the log grows
+    return tuple(text.count(f'"msg":"{msg}"') for msg in ("configuration read again", "the configuration is wrong: the one before it stays"))
 
 
 def reload(server, text, good=True):
@@ -168,17 +173,18 @@ def test_limits_change(make):
     server = make(config="[limits]\nmemory = 64M\n")
     code = "x = bytearray(100 << 20)\nreturn len(x)"
     assert server.run(code)["reason"] == "memory"
-    with Raw(server, post("import time; time.sleep(3); x = bytearray(100 << 20)")) as raw:
-        wait_for(lambda: "hatchery_slots{state=\"busy\"} 1" in server.request_text("/metrics", KEY), 20)
+    with Raw(server, post(f"{SLEEP}; x = bytearray(100 << 20)")) as raw:
+        wait_for(lambda: server.below("sleep"), 20)
         reload(server, "[limits]\nmemory = 256M\ntimeout_max = 7s\ntimeout_default = 2s\noutput = 2000\nopen_files = 50\n")
+        server.wake()
         reply = raw.reply()
         assert (reply["reason"], reply["message"]) == ("memory", "Memory limit exceeded (64 MiB)"), "what ran keeps what it had"
-    wait_for(lambda: server.run(code).status == 200, 30, "the new limit of memory")
+    wait_for(lambda: server.run(code, timeout=7).status == 200, 30, "the new limit of memory")
     assert "7 (seconds)" in server.run("", timeout=8)["error"]
     assert server.run("import time; time.sleep(60)")["error"] == "Execution timed out after 2 seconds"
-    assert len(server.run("print('x' * 5000)").response["stdout"]) == 2000
+    assert len(server.run("print('x' * 5000)", timeout=7).response["stdout"]) == 2000
     files = "import resource; return resource.getrlimit(resource.RLIMIT_NOFILE)[0]"
-    wait_for(lambda: server.run(files).response["result"] == 50, 30, "boxes made after the change alone")
+    wait_for(lambda: server.run(files, timeout=7).response["result"] == 50, 30, "boxes made after the change alone")
     reload(server, "[limits]\nmemory = 64M\n")
     wait_for(lambda: server.run(code)["message"] == "Memory limit exceeded (64 MiB)", 30, "the old limit of memory")
 
@@ -199,9 +205,10 @@ def test_limits_change_without_cgroups(make):
     threads = "import threading, time\nfor _ in range(20): threading.Thread(target=time.sleep, args=(1,)).start()\ntime.sleep(1)"
     assert server.run(code).status == 400
     assert server.run(threads).status == 400
-    with Raw(server, post("import time; time.sleep(2); x = bytearray(100 << 20); time.sleep(1)")) as raw:
-        wait_for(lambda: "hatchery_slots{state=\"busy\"} 1" in server.request_text("/metrics", KEY), 20)
+    with Raw(server, post(f"{SLEEP}; x = bytearray(100 << 20); import time; time.sleep(1)")) as raw:
+        wait_for(lambda: server.below("sleep"), 20)
         reload(server, "[limits]\nmemory = 256M\nprocesses = 40\n")
+        server.wake()
         assert raw.reply().status == 400, "what ran keeps what it had"
     wait_for(lambda: server.run(code).status == 200 and server.run(threads).status == 200, 60, "the new limits")
 
@@ -219,11 +226,20 @@ def test_bounds_of_requests_change(make):
     connection = server.connect()
     big = "#" * (3 << 19)
     assert "limits" not in server.run(big[:1000], connection=connection)
-    reload(server, "[server]\nmax_body = 32M\nidle_timeout = 300ms\n[limits]\ncode = 2M\n")
+    reload(server, "[server]\nmax_body = 32M\n[limits]\ncode = 2M\n")
     assert server.run(big, connection=connection).status == 200, "on a connection from before"
-    with server.socket() as idle:
-        idle.settimeout(20)
-        assert idle.recv(1) == b"", "the new timeout"
+    before = counts(server)  # and not reload(): a request of its own could come later than it may
+    write(server, "[server]\nmax_body = 32M\nidle_timeout = 300ms\n[limits]\ncode = 2M\n")
+    server.process.send_signal(signal.SIGHUP)
+    wait_for(lambda: counts(server)[0] > before[0], 20)
+    wait_for(lambda: is_closed(server), 20, "the new timeout")
+
+
+def is_closed(server):
+    """Soon, for nothing was sent."""
+    with server.socket(2) as idle, contextlib.suppress(TimeoutError):
+        return idle.recv(1) == b""
+    return False
 
 
 def test_the_key_changes(make):
@@ -354,12 +370,13 @@ def test_webhooks_change(make, receiver):
 
 def test_while_it_stops(make_server):
     server = make_server(config="[limits]\nmemory = 64M\n")
-    with Raw(server, post("import subprocess; subprocess.run(['sleep', '2']); return 'done'")) as raw:
+    with Raw(server, post(f"{SLEEP}; return 'done'")) as raw:
         wait_for(lambda: server.below("sleep"), 20)
         server.process.send_signal(signal.SIGTERM)
         server.logged("stopping")
         write(server, "[limits]\nmemory = 65M\n")
         server.process.send_signal(signal.SIGHUP)
+        server.wake()
         assert raw.reply().response["result"] == "done"
     assert server.process.wait(20) == 0
     assert counts(server) == (0, 0)

@@ -6,6 +6,7 @@ import os
 import pathlib
 import re
 import shutil
+import time
 
 import pytest
 
@@ -83,7 +84,8 @@ def test_letting_go_of_zygotes_is_answered_later_and_later(rogue):
 
 
 def test_asking_for_successors_has_a_pace(rogue):
+    begin = time.monotonic()
     s = rogue("supervisor.send(message(ASK)); keep = zygote if len(fds) else None")
     times = wait_for(lambda: len(warm(s)) >= 4 and warm(s), 60, "three successors")
-    # From the start of one to the start of the next it is a second, and the first here is seen only when it is warm.
-    assert times[3] - times[0] > 1.5, times
+    # From the start of one to the start of the next it is a second.
+    assert times[3] - begin > 2.9, times

@@ -42,10 +42,13 @@ def test_a_run_outlives_its_zygotes_retirement(make_server):
     first = s.child("zygote")
     replies = []
     connection = s.connect()
-    long = threading.Thread(target=lambda: replies.append(s.run("import time\ntime.sleep(5)\nprint('all of it')", connection)))
+    code = "import subprocess\nsubprocess.run(['sleep', '250'])\nprint('all of it')"
+    long = threading.Thread(target=lambda: replies.append(s.run(code, connection, timeout=300)))
     long.start()
+    wait_for(lambda: s.below("sleep"), 20, "it runs")
     wait_for(lambda: s.run("print(1)").stdout == "1\n" and zygotes(s), 60, "another zygote makes the boxes")
-    assert is_alive(first) or not long.is_alive()
+    assert is_alive(first)
+    s.wake()
     long.join()
     assert replies[0].stdout == "all of it\n"
     wait_for(lambda: not is_alive(first), 10, "the first zygote has gone")

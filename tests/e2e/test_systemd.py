@@ -18,6 +18,7 @@ from receiver import HOOKS
 from service import EXECUTE, HATCHERY, KEY, UnixConnection, children, environment, hatchery, wait_for
 
 RESTARTS = int(os.environ.get("RESTARTS", "3"))
+SLEEP = "import subprocess; subprocess.run(['sleep', '250'])"  # until Service.wake()
 
 
 @pytest.fixture(params=["path", "abstract"])
@@ -51,11 +52,12 @@ def test_a_life(make_server, notified):
         assert before <= int(words["MONOTONIC_USEC"]) <= time.clock_gettime(time.CLOCK_MONOTONIC) * 1e6
         assert ("wrong" in notified.wait(READY="1")[2]["STATUS"]) == wrong
 
-    with Raw(server, post("import subprocess; subprocess.run(['sleep', '1']); return 'done'")) as raw:
+    with Raw(server, post(f"{SLEEP}; return 'done'")) as raw:
         wait_for(lambda: server.below("sleep"), 20)
         server.process.send_signal(signal.SIGTERM)
         words = notified.wait(STOPPING="1")[2]
         assert int(words["EXTEND_TIMEOUT_USEC"]) == 40_000_000, "what requests in hand get, and time to end"
+        server.wake()
         assert raw.reply().response["result"] == "done"
     assert server.process.wait(20) == 0
     notified.read()
@@ -77,14 +79,21 @@ def test_the_watchdog_hears_of_a_server_that_lives(make_server, by_path):
     server.command, _ = executed(server.command)
     server.start()
     by_path.wait(READY="1")
-    times = [by_path.wait(WATCHDOG="1")[0] for _ in range(5)]
-    assert 1.7 < times[-1] - times[0] < 4, "every half of the time"
+    times = []
+
+    def every_half():
+        """Of five that come one after the other; on a machine that stands still some are late, and those after them early."""
+        times.append(by_path.wait(WATCHDOG="1")[0])
+        return len(times) >= 5 and 1.7 < times[-1] - times[-5] < 2.6
+    wait_for(every_half, 20, "every half of the time")
     below = server.child("server")
     os.kill(below, signal.SIGSTOP)
-    by_path.read(0.7)  # one that was under way
-    by_path.states.clear()
-    by_path.read(1.5)
-    assert by_path.states == [], "a server that hangs is not vouched for"
+
+    def quiet():
+        by_path.states.clear()
+        by_path.read(1.5)
+        return by_path.states == []
+    wait_for(quiet, 5, "a server that hangs is not vouched for")  # but for one that was under way
     os.kill(below, signal.SIGCONT)
     by_path.wait(WATCHDOG="1")
 
@@ -155,7 +164,7 @@ def test_sockets_that_are_given_are_served(make_server, listening, tmp_path):
         raw.sendall(b"GET /metrics HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n")
         assert raw.recv(15) == b"HTTP/1.1 200 OK"
     for sock in (tcp, unix, metrics):
-        assert below_with(server, sock) == [server.child("server")], "no other process below has it"
+        wait_for(lambda: below_with(server, sock) == [server.child("server")], what="no other process below has it")
     os.kill(server.child("server"), signal.SIGKILL)  # its successor is given them, too
     server.logged("restarting", process="server")
     with socket.create_connection(tcp.getsockname()) as raw:
@@ -278,7 +287,7 @@ def test_a_restart_under_load_fails_no_request(make_server, listening):
             wait_for(lambda: clients[0].done > before[0] + 200 and clients[1].done > before[1] + 40, 60, "requests")
             begin = time.monotonic()
             assert restart(server) == 0
-            assert time.monotonic() - begin < 20
+            assert time.monotonic() - begin < 30
     finally:
         failed = [client.end() for client in clients]
     assert failed == [[], []], failed
@@ -288,29 +297,32 @@ def test_a_restart_under_load_fails_no_request(make_server, listening):
 
 
 def test_who_was_accepted_and_has_not_spoken_is_answered(make_server, listening):
-    """While it is waited for others are accepted; one who connects afterwards is for the next server."""
+    """While it is waited for others are accepted; one who connects afterwards is for the next server.  The server stands
+    still meanwhile, so that what is sent is there before it has waited long enough."""
     tcp = listening()
     server = make_server(start=False)
     give(server, (tcp,))
     server.start()
     request = b"GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n"
-    with Raw(server, post("import subprocess; subprocess.run(['sleep', '4']); return 'done'")) as raw, \
-            server.socket() as early, server.socket() as silent:
+    with Raw(server, post(f"{SLEEP}; return 'done'")) as raw, server.socket() as early, server.socket() as silent:
         wait_for(lambda: server.below("sleep"), 20)
         wait_for(lambda: below_with_connections(server, early) and below_with_connections(server, silent), 10)
+        os.kill(server.child("server"), signal.SIGSTOP)
         server.process.terminate()
         server.logged("stopping")
         early.sendall(request)
-        reply = early.recv(4096)
-        assert reply.startswith(b"HTTP/1.1 200") and b"connection: close" in reply.lower()
         with server.socket() as meanwhile:
             meanwhile.sendall(request)
+            os.kill(server.child("server"), signal.SIGCONT)
+            reply = early.recv(4096)
+            assert reply.startswith(b"HTTP/1.1 200") and b"connection: close" in reply.lower()
             assert meanwhile.recv(15) == b"HTTP/1.1 200 OK"
         assert silent.recv(1) == b"", "a second is enough"
         wait_for(lambda: below_with(server, tcp) == [], 10, "the socket is given up")
         assert server.below("sleep"), "before the last request in hand has its reply"
         with server.socket() as late:
             late.sendall(request)
+            server.wake()
             assert raw.reply().response["result"] == "done"
             assert server.process.wait(20) == 0
             late.setblocking(False)
@@ -332,10 +344,10 @@ def below_with_connections(server, sock):
     return any(os.readlink(fd) in [f"socket:[{inode}]" for inode in inodes] for fd in fds.iterdir())
 
 
-def test_no_accepted_job_is_lost_over_restarts(make_server, receiver):
+def test_no_accepted_job_is_lost_over_restarts(make_server, receiver, tmp_path):
     """Without the manager's sockets: clients are refused meanwhile, but a 202 is a promise."""
     env = {**HOOKS, "HATCHERY_SERVER_DRAIN_TIMEOUT": "5s"}
-    server = make_server(env=env, listen=f"127.0.0.1:{free_port()}")
+    server = make_server(env=env, listen=f"unix:{tmp_path}/socket")  # a port could be anybody's meanwhile
     stop, accepted, wrong = threading.Event(), [], []
 
     def submit(number):
@@ -369,9 +381,3 @@ def test_no_accepted_job_is_lost_over_restarts(make_server, receiver):
             thread.join(70)
     assert wrong == []
     wait_for(lambda: {delivery.path[1:] for delivery in receiver.got} >= set(accepted), 60, "every job's webhook")
-
-
-def free_port():
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return sock.getsockname()[1]
