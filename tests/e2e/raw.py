@@ -10,7 +10,7 @@ from service import EXECUTE, KEY, Reply
 class Raw:
     """A TCP connection to a service: bytes out, replies in."""
 
-    def __init__(self, server, data=b"", timeout=20):
+    def __init__(self, server, data=b"", timeout=60):
         self.sock = server.socket(timeout)
         self.buffer = b""
         if data:

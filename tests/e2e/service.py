@@ -74,7 +74,7 @@ class UnixConnection(http.client.HTTPConnection):
         self.sock.connect(self.path)
 
 
-def wait_for(condition, seconds=10, what="condition"):
+def wait_for(condition, seconds=30, what="condition"):
     """Poll @condition until it is true; returns its value."""
     end = time.monotonic() + seconds
     while True:
@@ -154,7 +154,7 @@ class Service:
         if start:
             self.start()
 
-    def start(self, seconds=30):
+    def start(self, seconds=60):
         with open(self.log_path, "ab") as log:
             self.process = subprocess.Popen(self.command, env=self.env, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
                                             stderr=log, start_new_session=True, pass_fds=self.pass_fds)
@@ -228,13 +228,13 @@ class Service:
                 occupied += bool(procs.read_text())
         return len(children(self.pid)), occupied
 
-    def first_rest(self, boxes, seconds=30):
+    def first_rest(self, boxes, seconds=60):
         """Wait until a new server has all its @boxes; returns at_work() of then."""
         expected = len(cgroups_of(self.pid)) * boxes
         wait_for(lambda: self.at_work()[1] == expected, seconds, f"{boxes} boxes")
         return self.at_work()
 
-    def settle(self, expected, seconds=30):
+    def settle(self, expected, seconds=60):
         """Wait until every box that was used is gone and one waits in its place."""
         try:
             wait_for(lambda: self.at_work() == expected, seconds)
@@ -250,7 +250,7 @@ class Service:
         lines = [json.loads(line) for line in whole.splitlines() if line.startswith("{")]
         return [line for line in lines if msg is None or line["msg"] == msg]
 
-    def logged(self, msg, seconds=10, **fields):
+    def logged(self, msg, seconds=30, **fields):
         """Wait for a line of the log with this msg and these fields."""
         def find():
             return next((line for line in self.log(msg) if all(line.get(k) == v for k, v in fields.items())), None)
@@ -261,7 +261,7 @@ class Service:
             return UnixConnection(self.path, timeout)
         return http.client.HTTPConnection(self.host, self.port, timeout=timeout)
 
-    def socket(self, timeout=20):
+    def socket(self, timeout=60):
         """A raw TCP connection."""
         return socket.create_connection((self.host, self.port), timeout=timeout)
 
@@ -291,7 +291,7 @@ class Service:
         """POST /v1/code/execute/python."""
         return self.request("POST", EXECUTE, {"code": code, **members}, connection=connection)
 
-    def stop(self, how=signal.SIGTERM, seconds=40, at_once=False):
+    def stop(self, how=signal.SIGTERM, seconds=60, at_once=False):
         """End it (@at_once: whatever runs is not waited for) and see that nothing of it is left.  Returns the exit
         status."""
         if self.process is None:
@@ -303,7 +303,7 @@ class Service:
                 self.process.send_signal(signal.SIGINT)  # the second request to stop
         status = self.process.wait(seconds)
         self.process.stdout.close()
-        wait_for(lambda: not [pid for pid in below if is_alive(pid)], 10, "all processes are gone")
+        wait_for(lambda: not [pid for pid in below if is_alive(pid)], 30, "all processes are gone")
         if how != signal.SIGKILL:
             assert cgroups_of(self.pid) == []
         self.process = None

@@ -13,17 +13,22 @@ class StandStill:
 
     def __init__(self):
         self.seconds = 0
+        self.last = time.monotonic()
         self.over = threading.Event()
         self.thread = threading.Thread(target=self.watch, daemon=True)
 
+    def look(self):
+        now = time.monotonic()
+        self.seconds = max(self.seconds, now - self.last)
+        self.last = now
+
     def watch(self):
-        last = time.monotonic()
         while not self.over.wait(0.01):
-            now = time.monotonic()
-            self.seconds = max(self.seconds, now - last)
-            last = now
+            self.look()
+        self.look()
 
     def __enter__(self):
+        self.last = time.monotonic()
         self.thread.start()
         return self
 

@@ -168,7 +168,7 @@ def test_a_dead_job_is_queued_again_by_hand(make_server, receiver):
     assert refused.status == 409 and "dead" in refused["error"]
     job_id = dead_job(service, receiver.url("ok/requeue"), "return 'at last'")
     path = f"/v1/jobs/{job_id}/requeue"
-    wait_for(lambda: service.request("POST", path, headers={"x-api-key": other}).status == 404, 10, "the other key")
+    wait_for(lambda: service.request("POST", path, headers={"x-api-key": other}).status == 404, 30, "the other key")
     accepted = service.request("POST", path)
     assert accepted.status == 202 and accepted["state"] == "queued" and accepted["job_id"] == job_id
     assert service.request("POST", path).status == 409
@@ -353,7 +353,7 @@ def test_a_disk_that_has_become_read_only(make_server, receiver, tmp_path):
 
 def test_a_synchronous_run_leaves_a_row(hooks):
     reply = hooks.run("return 1", id="row")
-    found = wait_for(lambda: (r := job(hooks, reply["job_id"])).status == 200 and r, 10, "the row")
+    found = wait_for(lambda: (r := job(hooks, reply["job_id"])).status == 200 and r, 30, "the row")
     assert found["state"] == "done" and found["id"] == "row" and found["code"] == 200 and found["reply"] is None
 
 

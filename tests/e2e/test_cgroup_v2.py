@@ -34,7 +34,7 @@ def within(group):
 
 def remove(group):
     for path, _, _ in os.walk(group, topdown=False):
-        wait_for(lambda path=path: rmdir(path), 10, f"{path} can be removed")
+        wait_for(lambda path=path: rmdir(path), 30, f"{path} can be removed")
 
 
 def rmdir(path):
@@ -217,7 +217,7 @@ def test_a_unit_is_restarted_in_the_same_group(unit):
 def crowded(unit):
     """A group as a login session is: with a process that is not ours."""
     with subprocess.Popen([*within(unit), "sleep", "600"]) as other:
-        wait_for(lambda: str(other.pid) in read(unit / "cgroup.procs").split(), 10, "the other process is there")
+        wait_for(lambda: str(other.pid) in read(unit / "cgroup.procs").split(), 30, "the other process is there")
         yield unit
         other.kill()
 
@@ -250,7 +250,7 @@ def test_what_lives_is_not_removed(slice_group):
     for group in units:
         group.mkdir()
         sleepers.append(subprocess.Popen([*within(group), "sleep", "600"]))
-        wait_for(lambda group=group: read(group / "cgroup.procs"), 10, "the group is in use")
+        wait_for(lambda group=group: read(group / "cgroup.procs"), 30, "the group is in use")
     try:
         with Service(prefix=within(units[0])) as first, Service(prefix=within(units[1])) as second:
             assert base_of(first).parent == base_of(second).parent == slice_group

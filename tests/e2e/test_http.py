@@ -488,7 +488,7 @@ def test_bodies_in_hand_have_a_bound_in_all(make_server):
     large = head("POST", EXECUTE, "Content-Length: 5000000") + b"x" * 3000000
     with contextlib.ExitStack() as stack:
         raws = [stack.enter_context(Raw(service, large)) for _ in range(3)]
-        ready, _, _ = select.select([raw.sock for raw in raws], [], [], 20)
+        ready, _, _ = select.select([raw.sock for raw in raws], [], [], 60)
         refused = next(raw for raw in raws if raw.sock in ready)
         reply = refused.reply()
         assert reply.status == 503 and "server.max_bodies" in reply["error"] and reply.headers["retry-after"] == "1"
@@ -497,13 +497,13 @@ def test_bodies_in_hand_have_a_bound_in_all(make_server):
         assert wait_for(lambda: service.run("return 1").status == 200), "there is room for a small one"
         # One of them is refused itself where it arrives beside the run that asks.
         wait_for(lambda: stack.enter_context(Raw(service, large[:-700000])) and
-                 service.run("#" + "x" * 200000).status == 503, 10, "there is none for a larger one")
+                 service.run("#" + "x" * 200000).status == 503, 30, "there is none for a larger one")
         held[0].close()
-        wait_for(lambda: service.run("#" + "x" * 200000).status == 200, 10, "room again: a client has gone")
+        wait_for(lambda: service.run("#" + "x" * 200000).status == 200, 30, "room again: a client has gone")
         held[1].send(b"x" * 2000000)
         assert held[1].reply().status == 400
     large = "#" + "x" * 900000 + "\nreturn 1"
-    wait_for(lambda: service.run(large).status == 200, 10, "the others' ends are noticed")
+    wait_for(lambda: service.run(large).status == 200, 30, "the others' ends are noticed")
     for _ in range(10):
         assert service.run(large).status == 200, "what was answered counts no more"
 
@@ -589,7 +589,7 @@ def test_vanished_clients_leave_no_socket(server):
 
 
 def connect_from(server, address):
-    sock = socket.create_connection((server.host, server.port), timeout=20, source_address=(address, 0))
+    sock = socket.create_connection((server.host, server.port), timeout=60, source_address=(address, 0))
     raw = object.__new__(Raw)
     raw.sock, raw.buffer = sock, b""
     return raw

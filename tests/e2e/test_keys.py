@@ -29,7 +29,7 @@ def key(service, name, *options):
 def service_log(service):
     """The server has read the file as it is now."""
     lines = sum(1 for _ in open(service.state_dir / "keys"))
-    wait_for(lambda: (read := service.log("keys read")) and read[-1]["keys"] == lines, 10, "keys read")
+    wait_for(lambda: (read := service.log("keys read")) and read[-1]["keys"] == lines, 30, "keys read")
 
 
 def run(service, key, code="return 1", **members):
@@ -40,7 +40,7 @@ def test_a_new_key_works_at_once_and_not_after_it_was_revoked(service):
     text = key(service, "bob")
     assert run(service, text).status == 200
     assert hatchery("key", "revoke", "bob", "--state", str(service.state_dir)).returncode == 0
-    wait_for(lambda: run(service, text).status == 401, 10, "the key is refused")
+    wait_for(lambda: run(service, text).status == 401, 30, "the key is refused")
     assert service.run("return 1").status == 200
 
 
@@ -145,5 +145,5 @@ def test_what_stands_in_the_way_is_replaced(tmp_path, plant):
     state = tmp_path / "state"
     assert hatchery("key", "new", "first", "--state", str(state)).returncode == 0
     plant(state / "keys.new")
-    assert hatchery("key", "new", "second", "--state", str(state), timeout=10).returncode == 0
+    assert hatchery("key", "new", "second", "--state", str(state), timeout=30).returncode == 0
     assert "second" in hatchery("key", "list", "--state", str(state)).stdout
