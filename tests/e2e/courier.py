@@ -129,15 +129,22 @@ class Courier:
 
     def order(self, url, body=b'{"a": 1}', webhook_id="msg_1", traceparent="", fd=None, **members):
         """Order an attempt; returns its number."""
-        self.next += 1
         fd = memfd(body) if fd is None else fd
-        order = Order(type=ORDER, delivery=self.next, body_len=len(body), webhook_id=webhook_id.encode(),
+        order = Order(type=ORDER, delivery=self.next + 1, body_len=len(body), webhook_id=webhook_id.encode(),
                       traceparent=traceparent.encode(), url=url.encode())
         for name, value in members.items():
             setattr(order, name, value)
-        socket.send_fds(self.server, [bytes(order)], [fd])
-        os.close(fd)
+        try:
+            socket.send_fds(self.server, [bytes(order)], [fd])
+        finally:
+            os.close(fd)
+        self.next += 1
         return self.next
+
+    def work(self):
+        """Its state and the processor's time that it has had so far."""
+        words = open(f"/proc/{self.process.pid}/stat").read().rsplit(")", 1)[1].split()
+        return words[0], int(words[11]) + int(words[12])
 
     def result(self, delivery=None, seconds=SECONDS):
         """The next result, which must be that of @delivery."""

@@ -297,7 +297,7 @@ def test_a_full_disk(make_server, receiver, tmp_path):
     try:
         service = make_server("--state", str(tmp_path / "state"), env={**HOOKS, "HATCHERY_POOL_MAX_RUNS": "1"})
         accepted, refused = [], None
-        blocker = service.run("import time; time.sleep(8)", webhook_url=receiver.url("ok/full"))
+        blocker = service.run("import time; time.sleep(5)", webhook_url=receiver.url("ok/full"))
         assert blocker.status == 202
         while not refused:
             reply = service.run("#" + "x" * 100000 + "\nreturn 1", webhook_url=receiver.url("ok/full"))
