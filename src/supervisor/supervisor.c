@@ -55,6 +55,7 @@ struct child {
     pid_t pid; /* 0: not running */
     int sock;
     int64_t started_us, start_at_us;
+    int64_t untold_ms; /* that it is started again, and after how long, is said when it is */
     unsigned failures; /* in a row */
     unsigned runtime;  /* a zygote's */
 };
@@ -533,8 +534,8 @@ static int start_zygote(struct supervisor *s, struct child *zygote)
     return err ? err : fd_send(s->server.sock, &here, sizeof(here), &server_end, 1);
 }
 
-/* A child is gone, or could not be started: when to try again. */
-static void back_off(struct child *child)
+/* When to try again: the milliseconds until then. */
+static int64_t put_off(struct child *child)
 {
     int64_t now = now_us();
     int64_t wait_ms = BACKOFF_FIRST_MS;
@@ -545,7 +546,19 @@ static void back_off(struct child *child)
         wait_ms *= 2;
     child->failures++;
     child->start_at_us = now + wait_ms * 1000;
+    return wait_ms;
+}
+
+static void say_restarting(const struct child *child, int64_t wait_ms)
+{
     log_warn("restarting", LOG_S("process", child->name) LOG_I("in_ms", wait_ms) LOG_I("failures", child->failures));
+}
+
+/* A child is gone, or could not be started. */
+static void back_off(struct child *child)
+{
+    int64_t wait_ms = put_off(child);
+    say_restarting(child, wait_ms);
 }
 
 static void stop(struct supervisor *s, int status, int64_t grace_ms)
@@ -578,6 +591,9 @@ static void start_child(struct supervisor *s, struct child *child)
     struct buf error;
 
     buf_init(&error, 2048);
+    if (child->untold_ms)
+        say_restarting(child, child->untold_ms);
+    child->untold_ms = 0;
     child->started_us = now_us();
     int err = child == &s->server    ? start_server(s, &error)
               : child == &s->courier ? start_courier(s, &error)
@@ -800,7 +816,8 @@ static int on_oom(struct supervisor *s)
 
 /* That a zygote ends with its server, or with its last box when a new one has taken over, is in order, and so it is when
  * the server has let go of a runtime that nobody uses.  But a server that lives on and has let go of the one it always
- * needs could have another made at once, again and again. */
+ * needs could have another made at once, again and again.  In each case the server's own end may be told a moment
+ * later, and then there was nothing to say. */
 static void on_zygote_over(struct supervisor *s, struct child *child)
 {
     struct zygotes *z = &s->runtimes[child->runtime];
@@ -809,9 +826,9 @@ static void on_zygote_over(struct supervisor *s, struct child *child)
     if (lives && is_current && !s->server_conf.runtimes[child->runtime].at_start)
         z->needed = false;
     else if (lives && is_current)
-        back_off(child);
+        child->untold_ms = put_off(child);
     else
-        child->start_at_us = now_us() + BACKOFF_FIRST_MS * 1000; /* the server's own end may be told a moment later */
+        child->start_at_us = now_us() + BACKOFF_FIRST_MS * 1000;
 }
 
 /* A new server asks for those that it needs. */

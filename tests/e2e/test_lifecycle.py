@@ -31,7 +31,9 @@ def running(server, code, **members):
 
 
 def mounts():
-    return sorted(line.split()[4] for line in open("/proc/self/mountinfo"))
+    """Of this machine, without those of other tests that run at the same time."""
+    points = sorted(line.split()[4] for line in open("/proc/self/mountinfo"))
+    return [point for point in points if "/pytest-of-" not in point]
 
 
 def stop_signal(server, how):

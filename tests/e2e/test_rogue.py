@@ -3,7 +3,6 @@
 
 Its part is played by a Python that is called hatchery-server and reads its program from the supervisor's stdin."""
 import os
-import pathlib
 import re
 import shutil
 import time
@@ -12,7 +11,7 @@ import pytest
 
 import service
 from ordinary import executables_for_all
-from service import Service, wait_for
+from service import Service, hatchery, wait_for
 
 TYPES = re.search(r"enum wire_type \{(.*?)\};", (service.ROOT / "src/base/wire.h").read_text(), re.S)[1]
 TYPES = re.findall(r"^ +(WIRE_\w+)", TYPES, re.M)
@@ -53,17 +52,24 @@ while True:
 
 
 @pytest.fixture
-def rogue(tmp_path):
-    python = pathlib.Path(os.path.realpath("/usr/bin/python3"))
+def played(tmp_path):
+    """What a command of `hatchery` needs so that a Python plays its server: program and prefix."""
     program = executables_for_all(tmp_path)
-    shutil.copy2(python, tmp_path / "hatchery-server")
+    shutil.copy2(os.path.realpath("/usr/bin/python3"), tmp_path / "hatchery-server")
+    script = tmp_path / "rogue.py"
+
+    def words(turn):
+        script.write_text(ROGUE.replace("TURN", turn))
+        return {"program": program, "prefix": ["sh", "-c", f'exec "$@" < "{script}"', "sh"]}
+    return words
+
+
+@pytest.fixture
+def rogue(played):
     started = []
 
     def start(turn):
-        script = tmp_path / "rogue.py"
-        script.write_text(ROGUE.replace("TURN", turn))
-        prefix = ["sh", "-c", f'exec "$@" < "{script}"', "sh"]
-        started.append(Service(program=program, prefix=prefix))
+        started.append(Service(**played(turn)))
         return started[-1]
 
     yield start
@@ -89,3 +95,21 @@ def test_asking_for_successors_has_a_pace(rogue):
     times = wait_for(lambda: len(warm(s)) >= 4 and warm(s), 60, "three successors")
     # From the start of one to the start of the next it is a second.
     assert times[3] - begin > 2.9, times
+
+
+LAST_WORDS = """zygote.close()
+    children = f"/proc/{os.getppid()}/task/{os.getppid()}/children"
+    while len(open(children).read().split()) > 1:
+        pass
+    os._exit(0)"""
+
+
+def test_a_zygote_that_has_ended_before_its_server_is_nothing_to_talk_of(played, tmp_path):
+    """At the end of `hatchery run` the supervisor may be told of the one before the other."""
+    (tmp_path / "main.py").write_text("print(1)")
+    for _ in range(5):  # it has 100 ms, in which a machine may stand still
+        done = hatchery("run", str(tmp_path / "main.py"), **played(LAST_WORDS))
+        assert "a zygote is warm" in done.stderr and done.returncode == 0
+        if "restarting" not in done.stderr:
+            break
+    assert "restarting" not in done.stderr, done.stderr

@@ -167,6 +167,12 @@ def timeout(name):
     return SHORT if "timeout" in PROGRAMS[name][0] else LONG
 
 
+def had_no_time(name, status, reply):
+    """Were its SHORT seconds over before it had come to do what it does?  On a machine that stood still they may be."""
+    whole = name != "output" or reply.get("stdout_truncated") and reply.get("stderr_truncated")
+    return status == 408 and timeout(name) == SHORT and not (reply["stdout"].startswith(MARKER + "\n") and whole)
+
+
 def complaint(name, status, reply):
     """What is wrong with the reply to a program, or None."""
     reasons, words, _ = PROGRAMS[name]

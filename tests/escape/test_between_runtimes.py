@@ -171,7 +171,7 @@ def test_seen_from_outside(server):
                 text = pathlib.Path(f"/proc/{pid}/status").read_text()
                 if "\nSeccomp:\t2" in text and not text.startswith("Name:\thatchery-init"):
                     found.append(text.split("\nUid:\t")[1].split()[0])
-        return len(found) >= 6 and found
+        return found
 
-    found = wait_for(ids, 10, "boxes of all three")
-    assert len(set(found)) == len(found)
+    # One that is being made has its zygote's id yet.
+    wait_for(lambda: len(set(found := ids())) == len(found) >= 6, 10, "boxes of all three, each with an id of its own")

@@ -72,9 +72,13 @@ def check(attempt, expect, reply):
 
 
 def make(server, attempt):
-    begin = time.monotonic()
-    reply = server.run(attempt.source, timeout=int(attempt.options.get("timeout", 20)))
-    took = time.monotonic() - begin
+    """On a machine that stood still its time may be up before it has begun: then it has another turn."""
+    for _ in range(5):
+        begin = time.monotonic()
+        reply = server.run(attempt.source, timeout=int(attempt.options.get("timeout", 20)))
+        took = time.monotonic() - begin
+        if reply.status != 408 or reply.stdout:
+            break
     assert took < float(attempt.options.get("within", 60)), f"the reply took {took:.1f} s"
     return reply
 
@@ -87,12 +91,7 @@ def make_all(server, attempt):
     return [make(server, attempt) for _ in range(int(attempt.options.get("runs", 1)))]
 
 
-@pytest.mark.parametrize("attempt", ATTEMPTS, ids=lambda attempt: attempt.title)
-def test_attempt(attempt, server_for, gone):
-    skip_unless_possible(attempt)
-    server = server_for(attempt.options.get("server", ""))
-    expect = expected_of(attempt, server)
-    replies = make_all(server, attempt)
+def check_all(attempt, expect, replies):
     if attempt.expect[0] in ("DISTINCT", "SAME"):
         values = [value for reply in replies for value in lines_of(reply, "VALUE")]
         assert len(values) == len(replies), replies
@@ -103,6 +102,25 @@ def test_attempt(attempt, server_for, gone):
     else:
         for reply in replies:
             check(attempt, expect, reply)
+
+
+def must_meet(attempt):
+    """Two that are expected to run at once: the second may come too late, on a machine that stood still."""
+    return attempt.options.get("twice") and attempt.expect[0].startswith(("THROUGH", "DISTINCT"))
+
+
+@pytest.mark.parametrize("attempt", ATTEMPTS, ids=lambda attempt: attempt.title)
+def test_attempt(attempt, server_for, gone):
+    skip_unless_possible(attempt)
+    server = server_for(attempt.options.get("server", ""))
+    expect = expected_of(attempt, server)
+    for left in reversed(range(3)):
+        try:
+            check_all(attempt, expect, make_all(server, attempt))
+            break
+        except AssertionError:
+            if not left or not must_meet(attempt):
+                raise
     if "gone" in attempt.options:
         gone(attempt.options["gone"])
     assert server.run("return 1").response["result"] == 1

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The processes of a running server, looked at from outside: what each is allowed, and what it has with it."""
+import contextlib
 import os
 import pathlib
 import signal
@@ -39,14 +40,20 @@ def processes(server_for):
     is run by this server."""
     server = server_for("pool.size=5")
 
+    def all_wait():
+        """Have all come to their last step?"""
+        return b'hatchery_slots{state="idle"} 5\n' in server.request("GET", "/metrics").body
+
     def find():
         zygote = server.child("zygote")
-        below = children(zygote)
-        inits = [pid for pid in below if name_of(pid) == "hatchery-init"]
-        programs = [pid for pid in below if pid not in inits and status(pid)["Seccomp"] == "2"]
-        return len(programs) == len(inits) == 5 and (server.pid, server.child("server"), zygote, inits, programs)
+        with contextlib.suppress(OSError):  # what makes a box may have gone
+            below = children(zygote)
+            inits = [pid for pid in below if name_of(pid) == "hatchery-init"]
+            programs = [pid for pid in below if pid not in inits and status(pid)["Seccomp"] == "2"]
+            return len(programs) == len(inits) == 5 and (server.pid, server.child("server"), zygote, inits, programs)
 
-    return wait_for(find, 20, "every box is warm")
+    wait_for(all_wait, 20, "every box is warm")
+    return wait_for(find, 20, "nothing else is below")
 
 
 def test_server_process(processes):
