@@ -103,6 +103,7 @@ def test_crash(tmp_path):
             time.sleep(chance.uniform(0.05, 1.0))
             name = kill_one(service, chance)
             killed[name] = killed.get(name, 0) + 1
+        wait_for(lambda: any(client.accepted for client in clients), 60, "an accepted job")
         shared.stop.set()
         for client in clients:
             client.join()

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """As a service of systemd's, with a manager of the tests' own (manager.py)."""
+import contextlib
 import http.client
 import json
 import os
@@ -339,9 +340,12 @@ def below_with_connections(server, sock):
     """Has the server accepted the connection whose other end @sock is?"""
     port = f":{sock.getsockname()[1]:04X}"
     rows = [line.split() for line in open(f"/proc/{server.child('server')}/net/tcp")][1:]
-    inodes = [row[9] for row in rows if row[2].endswith(port) and row[9] != "0"]
-    fds = pathlib.Path(f"/proc/{server.child('server')}/fd")
-    return any(os.readlink(fd) in [f"socket:[{inode}]" for inode in inodes] for fd in fds.iterdir())
+    inodes = [f"socket:[{row[9]}]" for row in rows if row[2].endswith(port) and row[9] != "0"]
+    for fd in pathlib.Path(f"/proc/{server.child('server')}/fd").iterdir():
+        with contextlib.suppress(OSError):  # it was closed meanwhile
+            if os.readlink(fd) in inodes:
+                return True
+    return False
 
 
 def test_no_accepted_job_is_lost_over_restarts(make_server, receiver, tmp_path):

@@ -1,10 +1,9 @@
 import atexit
 import sys
 import threading
-import time
 
 atexit.register(print, "atexit")
-threading.Thread(target=lambda: (time.sleep(0.05), print("thread ended"))).start()
+threading.Thread(target=lambda: (threading.main_thread().join(), print("thread ended"))).start()
 
 
 def deep(n):

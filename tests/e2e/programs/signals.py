@@ -21,8 +21,8 @@ def alarm(number, frame):
 
 
 signal.signal(signal.SIGALRM, alarm)
-signal.setitimer(signal.ITIMER_REAL, 0.02)
 try:
+    signal.setitimer(signal.ITIMER_REAL, 0.02)
     while True:
         time.sleep(10)
 except Late as error:
