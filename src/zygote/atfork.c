@@ -11,7 +11,7 @@
 #include <stdbool.h>
 #include <string.h>
 
-static bool enabled;
+static bool enabled, others;
 static PyObject *original; /* os.register_at_fork, also for an import that has taken ours by its name */
 
 static PyObject *call_if_enabled(PyObject *function, PyObject *unused)
@@ -51,22 +51,29 @@ static PyObject *put_off(PyObject *named)
 
 static PyObject *register_at_fork(PyObject *self, PyObject *args, PyObject *named)
 {
-    PyObject *ours = named && is_put_off(PyEval_GetGlobals()) ? put_off(named) : Py_XNewRef(named);
+    bool known = is_put_off(PyEval_GetGlobals());
+    PyObject *ours = named && known ? put_off(named) : Py_XNewRef(named);
     PyObject *done = NULL;
 
     (void) self;
+    others = others || !known;
     if (ours || !named)
         done = PyObject_Call(original, args, ours);
     Py_XDECREF(ours);
     return done;
 }
 
+/* In both modules that have it: os has it from posix. */
 static int set_register(PyObject *function)
 {
-    PyObject *os = PyImport_ImportModule("os");
-    int err = os && function ? PyObject_SetAttrString(os, "register_at_fork", function) : -1;
+    static const char *const modules[] = { "os", "posix" };
+    int err = function ? 0 : -1;
 
-    Py_XDECREF(os);
+    for (size_t i = 0; i < sizeof(modules) / sizeof(*modules) && !err; i++) {
+        PyObject *module = PyImport_ImportModule(modules[i]);
+        err = module ? PyObject_SetAttrString(module, "register_at_fork", function) : -1;
+        Py_XDECREF(module);
+    }
     return err;
 }
 
@@ -92,4 +99,9 @@ int atfork_restore(void)
 void atfork_enable(void)
 {
     enabled = true;
+}
+
+bool atfork_has_others(void)
+{
+    return others;
 }

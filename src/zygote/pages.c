@@ -2,8 +2,9 @@
 /* What a box copies: page faults after a fork cost more than anything else of it.
  *
  * Called once by main.c before the first fork.  A page that a child writes to is copied (about 2 µs with all that
- * belongs to it, more again when it is given back), one of a file that it reads is looked up.  What must never
- * happen here: relying on any of it for anything but speed. */
+ * belongs to it, more again when it is given back), one of a file that it reads is looked up, and fork(2) and exit(2)
+ * count what it has, page by page unless these are parts of a huge one.  What must never happen here: relying on any
+ * of it for anything but speed, or memory that can be written to and executed. */
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
 
@@ -14,9 +15,11 @@
 #include <semaphore.h>
 #include <stdbool.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/utsname.h>
 #include <unistd.h>
 
 enum { HUGE = 2 << 20 };
@@ -151,6 +154,96 @@ static int own_a_page(struct dl_phdr_info *object, size_t size, void *unused)
     return 0;
 }
 
+/* A part of a shared object, in whole pages, and what may be done with it. */
+struct piece {
+    uintptr_t start;
+    size_t length;
+    int protection;
+};
+
+struct pieces {
+    struct piece list[16];
+    size_t n, length;
+};
+
+static void add_piece(struct pieces *pieces, uintptr_t start, uintptr_t end, int protection)
+{
+    uintptr_t page = (uintptr_t) sysconf(_SC_PAGESIZE);
+
+    start &= ~(page - 1);
+    end = round_up(end, page);
+    if (end <= start || pieces->n == sizeof(pieces->list) / sizeof(*pieces->list))
+        return;
+    pieces->list[pieces->n++] = (struct piece){ start, end - start, protection };
+    pieces->length += end - start;
+}
+
+/* The interpreter, from its code to its variables, and the C library's code: what fork(2) would copy page by page.  Not
+ * the first segment of either, which is for the loader, and not the C library's variables, which are in use here. */
+static int find_pieces(struct dl_phdr_info *object, size_t size, void *data)
+{
+    bool python = strstr(object->dlpi_name, "/libpython");
+    uintptr_t sealed_end = 0; /* of PT_GNU_RELRO, with which the segment of variables begins */
+
+    (void) size;
+    if (!python && !strstr(object->dlpi_name, "/libc.so"))
+        return 0;
+    for (int i = 0; i < object->dlpi_phnum; i++)
+        if (object->dlpi_phdr[i].p_type == PT_GNU_RELRO)
+            sealed_end = object->dlpi_addr + object->dlpi_phdr[i].p_vaddr + object->dlpi_phdr[i].p_memsz;
+    sealed_end &= ~((uintptr_t) sysconf(_SC_PAGESIZE) - 1);
+    for (int i = 0; i < object->dlpi_phnum; i++) {
+        const ElfW(Phdr) *segment = &object->dlpi_phdr[i];
+        uintptr_t start = object->dlpi_addr + segment->p_vaddr;
+        uintptr_t end = start + segment->p_filesz;
+        if (segment->p_type != PT_LOAD || segment->p_offset == 0)
+            continue;
+        if (!(segment->p_flags & PF_W)) {
+            add_piece(data, start, end, PROT_READ | (segment->p_flags & PF_X ? PROT_EXEC : 0));
+        } else if (python) {
+            add_piece(data, start, sealed_end, PROT_READ);
+            add_piece(data, sealed_end > start ? sealed_end : start, end, PROT_READ | PROT_WRITE);
+        }
+    }
+    return 0;
+}
+
+/* A copy of @piece at @to takes its place.  At no time can anything be both written to and executed, and the place of
+ * code that is running here (munmap's own) is never without it.  False: it stays as it was. */
+static bool replace(const struct piece *piece, char *to)
+{
+    memcpy(to, (const void *) piece->start, piece->length);
+    if (mprotect(to, piece->length, piece->protection) < 0)
+        return false; /* memory that becomes code may be forbidden here: SELinux's execmem */
+    if (mremap(to, piece->length, piece->length, MREMAP_MAYMOVE | MREMAP_FIXED, (void *) piece->start) == MAP_FAILED)
+        abort(); /* nobody says what is there now */
+    return true;
+}
+
+/* The small pages of @pieces become parts of huge ones, wherever they lie: fork(2) and exit(2) count those once for all
+ * their parts that lie side by side. */
+static void gather_pieces(const struct pieces *pieces)
+{
+    char *room = mmap(NULL, pieces->length + HUGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (room == MAP_FAILED)
+        return;
+    char *to = (char *) round_up((uintptr_t) room, HUGE);
+    madvise(to, pieces->length / HUGE * HUGE, MADV_HUGEPAGE);
+    for (size_t i = 0; i < pieces->n && replace(&pieces->list[i], to); i++)
+        to += pieces->list[i].length;
+    munmap(room, pieces->length + HUGE); /* what is left of it */
+}
+
+/* Linux 6.9 ("mm/memory: optimize fork() with PTE-mapped THP"); what an older kernel counts, it counts page by page. */
+static bool knows_parts(void)
+{
+    unsigned major = 0, minor = 0;
+    struct utsname kernel;
+
+    return uname(&kernel) == 0 && sscanf(kernel.release, "%u.%u", &major, &minor) == 2
+           && (major > 6 || (major == 6 && minor >= 9));
+}
+
 /* Linux 6.1; without it the heap keeps its small pages. */
 static void collapse_heap(void)
 {
@@ -162,11 +255,18 @@ static void collapse_heap(void)
 
 void pages_settle(void)
 {
+    struct pieces pieces = { .n = 0 };
+
     fill_pools();
     fill_holes();
     collapse_heap();
     settled = true;
-    dl_iterate_phdr(own_a_page, NULL);
+    if (knows_parts()) {
+        dl_iterate_phdr(find_pieces, &pieces);
+        gather_pieces(&pieces);
+    } else {
+        dl_iterate_phdr(own_a_page, NULL);
+    }
 }
 
 /* CPython makes its locks anew in a child, of the C library's heap.  A thread's cache there holds seven pieces of a

@@ -8,7 +8,8 @@
 void pages_prepare(void);
 
 /* In the zygote, once, when nothing is left to be done but to fork: bring its memory into the state in which a child
- * touches the fewest pages.  Costs some hundred KiB.  Cannot fail: what is not to be had stays as it is. */
+ * touches the fewest pages, and fork(2) and exit(2) have the fewest to count.  Costs 8 MiB, which all children share.
+ * Cannot fail: what is not to be had stays as it is. */
 void pages_settle(void);
 
 /* The last thing before the first fork: what a child allocates for its locks lies side by side. */

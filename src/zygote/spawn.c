@@ -11,6 +11,7 @@
 
 #include "spawn.h"
 
+#include "atfork.h"
 #include "run.h"
 
 #include "../base/fd.h"
@@ -140,8 +141,10 @@ static int fork_box(struct zygote *zygote, const struct wire_msg *order, const s
                     struct wire_box_state *state, pid_t *ret_pid)
 {
     int64_t start = now_ns();
+    bool told = atfork_has_others();
 
-    PyOS_BeforeFork();
+    if (told)
+        PyOS_BeforeFork();
     pid_t pid = fork_anyhow(zygote, order->slot);
     if (pid == 0) {
         int64_t forked = now_ns();
@@ -151,7 +154,8 @@ static int fork_box(struct zygote *zygote, const struct wire_msg *order, const s
         become_box(zygote, order, ends, state);
     }
     int err = pid < 0 ? -errno : 0;
-    PyOS_AfterFork_Parent();
+    if (told)
+        PyOS_AfterFork_Parent();
     *ret_pid = pid;
     return err;
 }

@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """What python.imports brings in is, for a program, as if it had imported it itself."""
+import os
+import re
+
 import pytest
 
 DEFAULT = "json re datetime math random collections itertools functools traceback io asyncio"
@@ -59,3 +62,24 @@ def test_buffered_records_are_flushed(make_server, imports):
                        "logging.getLogger().addHandler(logging.handlers.MemoryHandler(100, target=target))\n"
                        "logging.warning('kept')\n")
     assert reply.stdout == "kept\n"
+
+
+def mappings(pid):
+    """Of a process; none if it has ended meanwhile."""
+    try:
+        return [line.split(maxsplit=5) for line in open(f"/proc/{pid}/maps")]
+    except (FileNotFoundError, ProcessLookupError):
+        return []
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="the memory of other users' processes is root's to see")
+def test_nothing_is_both_written_to_and_executed(make_server):
+    """The zygote moves the interpreter's code to huge pages (zygote/pages.c), where the kernel counts them at once."""
+    server = make_server()
+    assert server.run("return 1")["response"]["result"] == 1
+    zygote = server.child("zygote")
+    for pid in [zygote, *server.below("hatchery-zygote")]:
+        assert [line for line in mappings(pid) if "w" in line[1] and "x" in line[1]] == []
+    release = tuple(int(part) for part in re.match(r"(\d+)\.(\d+)", os.uname().release).groups())
+    code = [line for line in mappings(zygote) if "x" in line[1] and "/libpython" in line[-1]]
+    assert len(code) == (0 if release >= (6, 9) else 1)

@@ -196,6 +196,30 @@ def test_what_imports_leave_behind(tmp_path):
         assert run(server, "return 1").response["result"] == 1
 
 
+HOOKED = """
+import {module}, threading
+lock, calls = threading.Lock(), []
+{module}.register_at_fork(before=lambda: (lock.acquire(), calls.append("before")),
+                          after_in_parent=lambda: (calls.append("parent"), lock.release()),
+                          after_in_child=lambda: (calls.append("child"), lock.release()))
+"""
+
+
+@pytest.mark.parametrize("module", ["os", "posix"])
+def test_what_imports_do_at_a_fork(tmp_path, module):
+    """A module's own functions are called at the fork of each box, however it came by register_at_fork()."""
+    from service import Service
+    source = make_source(tmp_path / "source", name="hooked", text=HOOKED.format(module=module))
+    assert env("add", "one", "--from", str(source), state=tmp_path / "state").returncode == 0
+    config = "[python]\npackages = one\nimports = hooked\n[pool]\nsize = 2\n"
+    with Service("--state", str(tmp_path / "state"), config=config) as server:
+        for _ in range(4):
+            calls, locked = server.run("import hooked\nreturn hooked.calls, hooked.lock.locked()").response["result"]
+            assert calls[-2:] == ["before", "child"] and not locked
+            assert calls[:-2] == ["before", "parent"] * (len(calls) // 2 - 1)
+        assert len(calls) > 2
+
+
 def test_imports_without_an_end(tmp_path):
     """A package that waits for ever, and then a configuration without it."""
     from service import Service
