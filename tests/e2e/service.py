@@ -20,6 +20,7 @@ SANITIZED = b"__asan_init" in pathlib.Path(HATCHERY).read_bytes()
 KEY = "test-key"
 REQUIRE = os.environ.get("TEST_REQUIRE")  # isolation.require of every server and run that does not set its own
 EXECUTE = "/v1/code/execute/python"
+ASLEEP = "import subprocess; subprocess.run(['sleep', '250'])"  # until Service.wake()
 
 
 def lacks(layer):
@@ -199,8 +200,8 @@ class Service:
         return found
 
     def wake(self):
-        """End every `sleep` below, for whose end a program waits: it goes on when a test has what it wanted to see, and
-        not when some time has passed."""
+        """End every `sleep` below, for whose end a program (ASLEEP) waits: it goes on when a test has what it wanted to
+        see, and not when some time has passed."""
         for pid in self.below("sleep"):
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)

@@ -9,13 +9,11 @@ import sqlite3
 import subprocess
 import threading
 import time
-import uuid
 
 import pytest
 
 from receiver import HOOKS
-from service import Service, hatchery, wait_for
-from steady import steady
+from service import ASLEEP, Service, hatchery, is_alive, wait_for
 
 ENVELOPE = {"pid", "queue_id", "run_time", "queue_time", "total_time", "queue_length", "build_number"}
 
@@ -114,17 +112,22 @@ def test_no_state_no_asynchronous_runs(make_server, receiver):
     assert service.run("return 1").status == 200
 
 
-@steady(0.5)
+def wake(service):
+    """Those that run ASLEEP go on, once there is one."""
+    wait_for(lambda: service.below("sleep"), 30, "one is asleep")
+    service.wake()
+
+
 def test_queued_jobs_survive_sigkill_of_everything(make_server, receiver):
     service = make_server(env={**HOOKS, "HATCHERY_POOL_MAX_RUNS": "1"})
-    path = f"ok/kill/{uuid.uuid4()}"
-    blocker = service.run("import time; time.sleep(2)", webhook_url=receiver.url(path))
-    waiting = [service.run(f"return {n}", webhook_url=receiver.url(path))["job_id"] for n in range(20)]
+    blocker = service.run(ASLEEP, timeout=250, webhook_url=receiver.url("ok/kill"))
+    waiting = [service.run(f"return {n}", webhook_url=receiver.url("ok/kill"))["job_id"] for n in range(20)]
     wait_state(service, blocker["job_id"], "running")
     service.stop(signal.SIGKILL)
     service.announcement = ""
     service.start()
-    got = receiver.wait(path, 21, 60)
+    wake(service)
+    got = receiver.wait("ok/kill", 21, 60)
     replies = {json.loads(d.body)["job_id"]: json.loads(d.body) for d in got}
     assert [replies[job_id]["response"]["result"] for job_id in waiting] == list(range(20))
     assert replies[blocker["job_id"]]["code"] == 200
@@ -153,7 +156,7 @@ def test_a_job_that_is_lost_three_times_is_dead(make_server, receiver):
 
 def dead_job(service, url, end):
     """A job that was lost three times, and whose webhook has arrived; @end is what it does when it comes to that."""
-    job_id = service.run("import time; time.sleep(4)\n" + end, webhook_url=url)["job_id"]
+    job_id = service.run(f"{ASLEEP}\n{end}", timeout=250, webhook_url=url)["job_id"]
     lose(service, job_id)
     wait_for(lambda: job(service, job_id).json.get("delivery") == "delivered", 30, "the news of its death")
     return job_id
@@ -172,6 +175,7 @@ def test_a_dead_job_is_queued_again_by_hand(make_server, receiver):
     accepted = service.request("POST", path)
     assert accepted.status == 202 and accepted["state"] == "queued" and accepted["job_id"] == job_id
     assert service.request("POST", path).status == 409
+    wake(service)
     first, second = receiver.wait("ok/requeue", 2)
     assert json.loads(first.body)["reason"] == "worker_lost"
     reply = json.loads(second.body)
@@ -191,28 +195,30 @@ def test_others_start_while_a_lost_job_waits_to_be_alone(make_server, receiver):
     """A lost job needs the server for itself.  What is over before the runs in hand can be puts that off no further."""
     service = make_server(env={**HOOKS, "HATCHERY_POOL_MAX_RUNS": "2"})
     lost = dead_job(service, receiver.url("ok/pass"), "return 'lost'")
-    long = service.run("import time; time.sleep(60)", timeout=60, webhook_url=receiver.url("ok/pass"))["job_id"]
+    long = service.run("import time; time.sleep(250)", timeout=250, webhook_url=receiver.url("ok/pass"))["job_id"]
     wait_state(service, long, "running")
     assert service.request("POST", f"/v1/jobs/{lost}/requeue").status == 202
     longer = service.run("return 'longer'", timeout=300, webhook_url=receiver.url("ok/pass/longer"))["job_id"]
     shorter = service.run("return 'shorter'", timeout=5, webhook_url=receiver.url("ok/pass/shorter"))
-    assert json.loads(receiver.wait("ok/pass/shorter", 1, 20)[0].body)["job_id"] == shorter["job_id"]
+    assert json.loads(receiver.wait("ok/pass/shorter")[0].body)["job_id"] == shorter["job_id"]
     assert [job(service, job_id)["state"] for job_id in (lost, long, longer)] == ["queued", "running", "queued"]
     assert service.request("DELETE", f"/v1/jobs/{long}").status == 200
-    assert json.loads(receiver.wait("ok/pass/longer", 1, 20)[0].body)["code"] == 200
+    wake(service)
+    assert json.loads(receiver.wait("ok/pass/longer")[0].body)["code"] == 200
     ended = [wait_state(service, job_id, "done")["finished_at"] for job_id in (lost, longer)]
     assert ended == sorted(ended), "the lost one was next"
 
 
-@steady(0.3)
 def test_a_lost_job_runs_alone(make_server, receiver):
     service = make_server(env={**HOOKS, "HATCHERY_POOL_MAX_RUNS": "4"})
-    path = f"ok/alone/{uuid.uuid4()}"
-    jobs = [service.run("import time; time.sleep(1)", webhook_url=receiver.url(path))["job_id"] for _ in range(3)]
+    jobs = [service.run(ASLEEP, timeout=250, webhook_url=receiver.url("ok/alone"))["job_id"] for _ in range(3)]
     for job_id in jobs:
         wait_state(service, job_id, "running")
-    os.kill(service.child("server"), signal.SIGKILL)
-    receiver.wait(path, 3, 60)
+    server = service.child("server")
+    os.kill(server, signal.SIGKILL)
+    wait_for(lambda: not is_alive(server))
+    wait_for(lambda: service.wake() or all(job(service, job_id)["state"] == "done" for job_id in jobs), 60, "one by one")
+    receiver.wait("ok/alone", 3)
     spans = sorted((entry["started_at"], entry["finished_at"]) for entry in
                    service.request("GET", "/v1/jobs")["jobs"] if entry["attempts"] == 2)
     assert len(spans) == 3
@@ -220,11 +226,14 @@ def test_a_lost_job_runs_alone(make_server, receiver):
 
 
 def test_sigterm_finishes_what_runs_and_keeps_the_rest(make_server, receiver):
-    service = make_server(env={**HOOKS, "HATCHERY_POOL_MAX_RUNS": "1", "HATCHERY_SERVER_DRAIN_TIMEOUT": "20s"})
-    runs = service.run("import time; time.sleep(2); return 'ran'", webhook_url=receiver.url("ok/drain/ran"))
+    service = make_server(env={**HOOKS, "HATCHERY_POOL_MAX_RUNS": "1", "HATCHERY_SERVER_DRAIN_TIMEOUT": "60s"})
+    runs = service.run(f"{ASLEEP}; return 'ran'", timeout=250, webhook_url=receiver.url("ok/drain/ran"))
     waits = [service.run("return 'waited'", webhook_url=receiver.url("ok/drain/waited"))["job_id"] for _ in range(8)]
-    wait_state(service, runs["job_id"], "running", "done")  # done, while the machine stood still
-    assert service.stop() == 0
+    wait_state(service, runs["job_id"], "running")
+    service.process.send_signal(signal.SIGTERM)
+    wait_for(lambda: service.request("GET", "/readyz", key=False)["draining"])
+    wake(service)
+    assert service.process.wait(60) == 0 and service.stop() == 0
     assert json.loads(receiver.wait("ok/drain/ran")[0].body)["response"]["result"] == "ran"
     service.announcement = ""
     service.start()
@@ -297,7 +306,7 @@ def test_a_full_disk(make_server, receiver, tmp_path):
     try:
         service = make_server("--state", str(tmp_path / "state"), env={**HOOKS, "HATCHERY_POOL_MAX_RUNS": "1"})
         accepted, refused = [], None
-        blocker = service.run("import time; time.sleep(5)", webhook_url=receiver.url("ok/full"))
+        blocker = service.run(ASLEEP, timeout=250, webhook_url=receiver.url("ok/full"))
         assert blocker.status == 202
         while not refused:
             reply = service.run("#" + "x" * 100000 + "\nreturn 1", webhook_url=receiver.url("ok/full"))
@@ -308,6 +317,7 @@ def test_a_full_disk(make_server, receiver, tmp_path):
             assert len(accepted) < 100
         assert refused.status == 503 and "full" in refused["error"] and "retry-after" in refused.headers
         assert service.request("GET", "/readyz")["store"] == "failing"
+        wake(service)
         assert service.run("return 'sync'").response["result"] == "sync"
         os.system(f"mount -o remount,size=64m {tmp_path}")
         assert service.run("return 2", webhook_url=receiver.url("ok/full")).status == 202

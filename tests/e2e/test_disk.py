@@ -10,7 +10,7 @@ import subprocess
 import pytest
 
 from receiver import HOOKS
-from service import wait_for
+from service import ASLEEP, wait_for
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="mounts file systems")
 
@@ -46,6 +46,14 @@ def results(receiver, path, count):
     return sorted(json.loads(d.body)["response"]["result"] for d in receiver.wait(path, count, 60))
 
 
+def submit(service, url):
+    """Three jobs of which the first runs until it is woken; its id."""
+    jobs = [service.run(f"{ASLEEP if n == 0 else 'pass'}; return {n}", timeout=250, webhook_url=url) for n in range(3)]
+    assert [job.status for job in jobs] == [202] * 3
+    wait_for(lambda: service.below("sleep"), 30, "the first one runs")
+    return jobs[0]["job_id"]
+
+
 def fill(path, receiver, service):
     """Take all the room that is left, whatever the store makes free meanwhile, until it refuses."""
     accepted = []
@@ -64,12 +72,11 @@ def fill(path, receiver, service):
 def test_a_disk_that_fills_and_is_emptied(make_server, receiver, tmp_path):
     with mounted(tmp_path, "-t", "tmpfs", "-o", "size=8m,mode=755", "none"):
         service = make_server("--state", str(tmp_path / "state"), env={**HOOKS, "HATCHERY_POOL_MAX_RUNS": "1"})
-        for n in range(3):  # the first one ends while there is no room for its result
-            code = f"import time; time.sleep({4 * (n == 0)}); return {n}"
-            assert service.run(code, webhook_url=receiver.url("ok/filled")).status == 202
+        first = submit(service, receiver.url("ok/filled"))  # which ends while there is no room for its result
         late = fill(tmp_path / "filler", receiver, service)
+        service.wake()
         check_refused(service, receiver.url("ok/filled"), "full")
-        wait_for(lambda: any(line["run_time"] > 3.9 for line in service.log("run finished")), 20, "the first to end")
+        service.logged("run finished", job_id=first)
         check_refused(service, receiver.url("ok/filled"), "full")
         line = service.logged("the store refuses to write: asynchronous requests get 503 until it can")
         assert line["errno"] == "ENOSPC" and "free some space" in line["hint"]
@@ -113,16 +120,15 @@ def test_a_file_system_that_becomes_read_only(make_server, receiver, tmp_path):
             pytest.skip("no way to make ext4 find an error")
         directory.chmod(0o755)
         service = make_server("--state", str(directory / "state"), env={**HOOKS, "HATCHERY_POOL_MAX_RUNS": "1"})
-        for n in range(3):
-            code = f"import time; time.sleep({2 * (n == 0)}); return {n}"
-            assert service.run(code, webhook_url=receiver.url("ok/ro")).status == 202
+        first = submit(service, receiver.url("ok/ro"))
         server = service.child("server")
         with open(trigger, "w") as file:
             file.write("1")
         # The first that writes may still find the journal being given up, which is no more than an EIO.
         wait_for(lambda: "read-only" in service.run("return 1", webhook_url=receiver.url("ok/ro"))["error"], 20)
+        service.wake()
         check_refused(service, receiver.url("ok/ro"), "read-only")
-        wait_for(lambda: any(line["run_time"] > 1.9 for line in service.log("run finished")), 20, "the first to end")
+        service.logged("run finished", job_id=first)
         check_refused(service, receiver.url("ok/ro"), "read-only")
         line = service.logged("the store refuses to write: asynchronous requests get 503 until it can", errno="EROFS")
         assert "remount" in line["hint"]
@@ -131,6 +137,8 @@ def test_a_file_system_that_becomes_read_only(make_server, receiver, tmp_path):
         wait_for(lambda: mended(image, directory), 20, "a disk that can be written to")
         service.announcement = ""
         service.start()
+        wait_for(lambda: service.below("sleep"), 30, "what could not be kept of the first one is run again")
+        service.wake()
         assert results(receiver, "ok/ro", 3) == [0, 1, 2]
         assert service.stop() == 0
     finally:

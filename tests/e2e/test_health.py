@@ -9,8 +9,7 @@ import signal
 import pytest
 
 from raw import Raw, post
-from service import hatchery, wait_for
-from steady import steady
+from service import ASLEEP, hatchery, wait_for
 
 
 def watch(server, path):
@@ -81,16 +80,16 @@ def test_readiness_goes_first(make_server):
     assert server.process.wait(20) == 0
 
 
-@steady(0.5)
 def test_then_what_runs_is_waited_for(make_server):
     server = make_server(config="[server]\ndrain_delay = 200ms\n[metrics]\nlisten = 127.0.0.1:0\n")
-    with Raw(server, post("import subprocess; subprocess.run(['sleep', '2']); return 'done'")) as raw:
+    with Raw(server, post(f"{ASLEEP}; return 'done'", timeout=250)) as raw:
         wait_for(lambda: server.below("sleep"), 20)
         server.process.send_signal(signal.SIGTERM)
         wait_for(lambda: server.run("return 1").status == 503, 20, "new requests are refused")
         status, body = watch(server, "/readyz")
         assert status == 503 and body["draining"], "who watches is answered to the end"
         assert watch(server, "/healthz")[0] == 200
+        server.wake()
         assert raw.reply().response["result"] == "done"
     assert server.process.wait(20) == 0
 
