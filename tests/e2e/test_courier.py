@@ -178,10 +178,11 @@ def test_redirects_are_not_followed(courier, receive, status):
 @pytest.mark.parametrize("value, least, most", [
     ("120", 120, 120), ("0", 0, 0), ("in an hour", -1, -1), ("-5", -1, -1), ("1.5", -1, -1), ("", -1, -1),
     ("99999999999999999999", 30 * 86400, 30 * 86400), ("Thu, 01 Jan 1970 00:00:10 GMT", 0, 0),
-    (email.utils.formatdate(time.time() + 7200, usegmt=True), 7200 - 600, 7200),
-    (email.utils.formatdate(time.time() + 400 * 86400, usegmt=True), 30 * 86400, 30 * 86400),
+    (7200, 7200 - 600, 7200), (400 * 86400, 30 * 86400, 30 * 86400),
 ])
 def test_retry_after(courier, receive, value, least, most):
+    if isinstance(value, int):  # so many seconds from now, as a date
+        value = email.utils.formatdate(time.time() + value, usegmt=True)
     result = courier.deliver(receive(answer("429 Too Many Requests", b"", f"Retry-After: {value}")).url)
     assert (result.verdict, result.status) == (ANSWERED, 429)
     assert least <= result.retry_after_s <= most

@@ -1832,7 +1832,7 @@ static void test_pipe_that_waits(void **state)
 /* What is no pipe, or no socket of the kind, in each place: none of it becomes a box, and the pool goes on. */
 static void test_strange_ends(void **state)
 {
-    struct scene *s = start(SLOTS, 1, 1, 0);
+    struct scene *s = start(SLOTS, SLOTS, 1, 0);
     struct told t;
 
     (void) state;
