@@ -2,9 +2,9 @@
 /* What a box copies: page faults after a fork cost more than anything else of it.
  *
  * Called once by main.c before the first fork.  A page that a child writes to is copied (about 2 µs with all that
- * belongs to it, more again when it is given back), one of a file that it reads is looked up, and fork(2) and exit(2)
- * count what it has, page by page unless these are parts of a huge one.  What must never happen here: relying on any
- * of it for anything but speed, or memory that can be written to and executed. */
+ * belongs to it, more again when it is given back), and fork(2) and exit(2) count what it has, page by page or huge page
+ * by huge page.  What must never happen here: relying on any of it for anything but speed, or memory that can be
+ * written to and executed. */
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
 
@@ -15,11 +15,9 @@
 #include <semaphore.h>
 #include <stdbool.h>
 #include <stdint.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/utsname.h>
 #include <unistd.h>
 
 enum { HUGE = 2 << 20 };
@@ -125,125 +123,6 @@ static void fill_holes(void)
     malloc_trim(0);
 }
 
-/* A mapping of a file that has one page of its own is copied with its page table by fork(2); one that has none is
- * left for the child to find page by page. */
-static int own_a_page(struct dl_phdr_info *object, size_t size, void *unused)
-{
-    long page = sysconf(_SC_PAGESIZE);
-
-    (void) size;
-    (void) unused;
-    if (*object->dlpi_name && !strstr(object->dlpi_name, "/libpython") && !strstr(object->dlpi_name, "/libc.so"))
-        return 0;
-    for (int i = 0; i < object->dlpi_phnum; i++) {
-        const ElfW(Phdr) *segment = &object->dlpi_phdr[i];
-        if (segment->p_type != PT_LOAD || segment->p_flags & PF_W)
-            continue;
-        uintptr_t start = (object->dlpi_addr + segment->p_vaddr) & ~((uintptr_t) page - 1);
-        size_t length = object->dlpi_addr + segment->p_vaddr + segment->p_memsz - start;
-        volatile char *first = (volatile char *) start;
-        madvise((void *) start, length, MADV_DONTNEED); /* what only the start needed */
-        int kept = PROT_READ | (segment->p_flags & PF_X ? PROT_EXEC : 0);
-        /* The whole of it, or it would be two mappings from now on; executable, as this code may lie there. */
-        if (mprotect((void *) start, length, PROT_WRITE | kept) < 0)
-            continue;
-        *first = *first;
-        if (mprotect((void *) start, length, kept) < 0)
-            abort(); /* code that could be written to would be in every box */
-    }
-    return 0;
-}
-
-/* A part of a shared object, in whole pages, and what may be done with it. */
-struct piece {
-    uintptr_t start;
-    size_t length;
-    int protection;
-};
-
-struct pieces {
-    struct piece list[16];
-    size_t n, length;
-};
-
-static void add_piece(struct pieces *pieces, uintptr_t start, uintptr_t end, int protection)
-{
-    uintptr_t page = (uintptr_t) sysconf(_SC_PAGESIZE);
-
-    start &= ~(page - 1);
-    end = round_up(end, page);
-    if (end <= start || pieces->n == sizeof(pieces->list) / sizeof(*pieces->list))
-        return;
-    pieces->list[pieces->n++] = (struct piece){ start, end - start, protection };
-    pieces->length += end - start;
-}
-
-/* The interpreter, from its code to its variables, and the C library's code: what fork(2) would copy page by page.  Not
- * the first segment of either, which is for the loader, and not the C library's variables, which are in use here. */
-static int find_pieces(struct dl_phdr_info *object, size_t size, void *data)
-{
-    bool python = strstr(object->dlpi_name, "/libpython");
-    uintptr_t sealed_end = 0; /* of PT_GNU_RELRO, with which the segment of variables begins */
-
-    (void) size;
-    if (!python && !strstr(object->dlpi_name, "/libc.so"))
-        return 0;
-    for (int i = 0; i < object->dlpi_phnum; i++)
-        if (object->dlpi_phdr[i].p_type == PT_GNU_RELRO)
-            sealed_end = object->dlpi_addr + object->dlpi_phdr[i].p_vaddr + object->dlpi_phdr[i].p_memsz;
-    sealed_end &= ~((uintptr_t) sysconf(_SC_PAGESIZE) - 1);
-    for (int i = 0; i < object->dlpi_phnum; i++) {
-        const ElfW(Phdr) *segment = &object->dlpi_phdr[i];
-        uintptr_t start = object->dlpi_addr + segment->p_vaddr;
-        uintptr_t end = start + segment->p_filesz;
-        if (segment->p_type != PT_LOAD || segment->p_offset == 0)
-            continue;
-        if (!(segment->p_flags & PF_W)) {
-            add_piece(data, start, end, PROT_READ | (segment->p_flags & PF_X ? PROT_EXEC : 0));
-        } else if (python) {
-            add_piece(data, start, sealed_end, PROT_READ);
-            add_piece(data, sealed_end > start ? sealed_end : start, end, PROT_READ | PROT_WRITE);
-        }
-    }
-    return 0;
-}
-
-/* A copy of @piece at @to takes its place.  At no time can anything be both written to and executed, and the place of
- * code that is running here (munmap's own) is never without it.  False: it stays as it was. */
-static bool replace(const struct piece *piece, char *to)
-{
-    memcpy(to, (const void *) piece->start, piece->length);
-    if (mprotect(to, piece->length, piece->protection) < 0)
-        return false; /* memory that becomes code may be forbidden here: SELinux's execmem */
-    if (mremap(to, piece->length, piece->length, MREMAP_MAYMOVE | MREMAP_FIXED, (void *) piece->start) == MAP_FAILED)
-        abort(); /* nobody says what is there now */
-    return true;
-}
-
-/* The small pages of @pieces become parts of huge ones, wherever they lie: fork(2) and exit(2) count those once for all
- * their parts that lie side by side. */
-static void gather_pieces(const struct pieces *pieces)
-{
-    char *room = mmap(NULL, pieces->length + HUGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    if (room == MAP_FAILED)
-        return;
-    char *to = (char *) round_up((uintptr_t) room, HUGE);
-    madvise(to, pieces->length / HUGE * HUGE, MADV_HUGEPAGE);
-    for (size_t i = 0; i < pieces->n && replace(&pieces->list[i], to); i++)
-        to += pieces->list[i].length;
-    munmap(room, pieces->length + HUGE); /* what is left of it */
-}
-
-/* Linux 6.9 ("mm/memory: optimize fork() with PTE-mapped THP"); what an older kernel counts, it counts page by page. */
-static bool knows_parts(void)
-{
-    unsigned major = 0, minor = 0;
-    struct utsname kernel;
-
-    return uname(&kernel) == 0 && sscanf(kernel.release, "%u.%u", &major, &minor) == 2
-           && (major > 6 || (major == 6 && minor >= 9));
-}
-
 /* Linux 6.1; without it the heap keeps its small pages. */
 static void collapse_heap(void)
 {
@@ -253,20 +132,89 @@ static void collapse_heap(void)
         madvise((void *) heap, whole, MADV_COLLAPSE);
 }
 
+/* Where the parts of the interpreter's shared object begin and end, in whole pages. */
+struct layout {
+    uintptr_t start, code, code_end, sealed_end, variables_end; /* sealed: PT_GNU_RELRO, at the variables' beginning */
+    bool has_holes;
+};
+
+static uintptr_t round_down(uintptr_t address, uintptr_t unit)
+{
+    return address & ~(unit - 1);
+}
+
+static int find_interpreter(struct dl_phdr_info *object, size_t size, void *data)
+{
+    uintptr_t page = (uintptr_t) sysconf(_SC_PAGESIZE);
+    struct layout *l = data;
+
+    (void) size;
+    if (!strstr(object->dlpi_name, "/libpython"))
+        return 0;
+    for (int i = 0; i < object->dlpi_phnum; i++) {
+        const ElfW(Phdr) *segment = &object->dlpi_phdr[i];
+        uintptr_t start = object->dlpi_addr + segment->p_vaddr;
+        if (segment->p_type == PT_GNU_RELRO)
+            l->sealed_end = round_down(start + segment->p_memsz, page);
+        if (segment->p_type != PT_LOAD)
+            continue;
+        if (!l->start)
+            l->start = l->variables_end = round_down(start, page);
+        l->has_holes = l->has_holes || round_down(start, page) != l->variables_end;
+        l->variables_end = round_up(start + segment->p_filesz, page);
+        if (segment->p_flags & PF_X) {
+            l->code = round_down(start, page);
+            l->code_end = l->variables_end;
+        }
+    }
+    return 1;
+}
+
+/* The copy at @from takes the place of what is at @start. */
+static void take_place(char *from, uintptr_t start, uintptr_t end, int protection)
+{
+    if (end > start
+        && (mprotect(from, end - start, protection) < 0
+            || mremap(from, end - start, end - start, MREMAP_MAYMOVE | MREMAP_FIXED, (void *) start) == MAP_FAILED))
+        abort(); /* nobody says what is there now */
+}
+
+/* The interpreter, from its code to its variables, moves to huge pages, at its own addresses: what is mapped as one, its
+ * code and constants, fork(2) and exit(2) count as one and the processor finds as one.  What is in the same huge pages as
+ * code, and can't be written to, becomes code: names and constants, as in any program before linkers kept them apart.  At
+ * no time can anything be both written to and executed; nothing here is the interpreter's. */
+static void move_interpreter(void)
+{
+    struct layout l = { .start = 0 };
+
+    if (!dl_iterate_phdr(find_interpreter, &l) || !l.code || l.has_holes || l.sealed_end < l.code_end)
+        return;
+    uintptr_t before = round_down(l.code, HUGE), after = round_up(l.code_end, HUGE);
+    uintptr_t start = before > l.start ? before : l.start;
+    uintptr_t end = after < l.sealed_end ? after : l.sealed_end;
+    size_t into = start % HUGE; /* a huge page */
+    size_t size = round_up(into + l.variables_end - start, HUGE);
+    char *room = mmap(NULL, size + HUGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (room == MAP_FAILED)
+        return;
+    char *copy = (char *) round_up((uintptr_t) room, HUGE);
+    memcpy(copy + into, (const void *) start, l.variables_end - start);
+    /* Two answers that the file is kept for: no huge pages here, and no code in such memory (SELinux's execmem). */
+    if (madvise(copy, size, MADV_COLLAPSE) == 0 && mprotect(copy + into, end - start, PROT_READ | PROT_EXEC) == 0) {
+        take_place(copy + into, start, end, PROT_READ | PROT_EXEC);
+        take_place(copy + into + (end - start), end, l.sealed_end, PROT_READ);
+        take_place(copy + into + (l.sealed_end - start), l.sealed_end, l.variables_end, PROT_READ | PROT_WRITE);
+    }
+    munmap(room, size + HUGE); /* what is left of it */
+}
+
 void pages_settle(void)
 {
-    struct pieces pieces = { .n = 0 };
-
     fill_pools();
     fill_holes();
     collapse_heap();
     settled = true;
-    if (knows_parts()) {
-        dl_iterate_phdr(find_pieces, &pieces);
-        gather_pieces(&pieces);
-    } else {
-        dl_iterate_phdr(own_a_page, NULL);
-    }
+    move_interpreter();
 }
 
 /* CPython makes its locks anew in a child, of the C library's heap.  A thread's cache there holds seven pieces of a
