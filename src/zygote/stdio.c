@@ -36,8 +36,12 @@ static PyObject *write_all(PyObject *file, PyObject *data)
     PyObject *written = PyObject_CallFunctionObjArgs(write_some, file, data, NULL);
     Py_buffer view;
 
-    if (!written || !PyLong_Check(written) || PyObject_GetBuffer(data, &view, PyBUF_SIMPLE) < 0)
+    if (!written || !PyLong_Check(written))
         return written;
+    if (PyObject_GetBuffer(data, &view, PyBUF_SIMPLE) < 0) {
+        Py_DECREF(written);
+        return NULL;
+    }
     Py_ssize_t n = PyLong_AsSsize_t(written), all = write_rest(file, &view, n);
     PyBuffer_Release(&view);
     if (all == n)
@@ -46,22 +50,39 @@ static PyObject *write_all(PyObject *file, PyObject *data)
     return all < 0 ? NULL : PyLong_FromSsize_t(all);
 }
 
-static int mend(const char *name)
+/* Another file, or none, that an import has put there does as it does. */
+static int mend(const char *name, PyTypeObject *type)
 {
     static PyMethodDef method = { "write", write_all, METH_O, NULL };
     PyObject *text = PySys_GetObject(name);
     PyObject *file = text ? PyObject_GetAttrString(text, "buffer") : NULL;
+    int err = 0;
 
-    if (file && !write_some)
-        write_some = PyObject_GetAttrString((PyObject *) Py_TYPE(file), "write");
-    PyObject *whole = file && write_some ? PyCFunction_New(&method, file) : NULL;
-    int err = whole ? PyObject_SetAttrString(file, "write", whole) : -1;
-    Py_XDECREF(whole);
+    if (!file)
+        PyErr_Clear();
+    if (file && Py_IS_TYPE(file, type)) {
+        method.ml_doc = ((PyMethodDescrObject *) write_some)->d_method->ml_doc;
+        PyObject *whole = PyCFunction_New(&method, file);
+        err = whole ? PyObject_SetAttrString(file, "write", whole) : -1;
+        Py_XDECREF(whole);
+    }
     Py_XDECREF(file);
     return err;
 }
 
 int stdio_write_all(void)
 {
-    return mend("stdout") < 0 ? -1 : mend("stderr");
+    static const char *const names[] = { "stdout", "stderr", "__stdout__", "__stderr__" };
+    PyObject *io = PyImport_ImportModule("_io");
+    PyObject *type = io ? PyObject_GetAttrString(io, "FileIO") : NULL;
+    int err = -1;
+
+    write_some = type ? PyObject_GetAttrString(type, "write") : NULL;
+    if (write_some && Py_IS_TYPE(write_some, &PyMethodDescr_Type))
+        err = 0;
+    for (size_t i = 0; i < sizeof(names) / sizeof(*names) && !err; i++)
+        err = mend(names[i], (PyTypeObject *) type);
+    Py_XDECREF(io);
+    Py_XDECREF(type);
+    return err;
 }

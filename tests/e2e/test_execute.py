@@ -337,6 +337,13 @@ def test_all_writers_are_captured_in_order(server):
     assert reply.response["stdout"] == "print\nos.write\nsys\nlibc\nchild\nshell\nbuffer\nend"
 
 
+def test_the_streams_are_files_as_python_has_them(server):
+    reply = server.run("import inspect, io, sys\nfor file in (sys.stdout.buffer, sys.stderr.buffer):\n"
+                       "    assert type(file) is io.FileIO and file.write.__doc__ == io.FileIO.write.__doc__\n"
+                       "return str(inspect.signature(file.write)), file.write.__qualname__")
+    assert reply.response["result"] == ["(b, /)", "FileIO.write"]
+
+
 @pytest.mark.parametrize("stream, other", [("stdout", "stderr"), ("stderr", "stdout")])
 def test_the_first_mebibyte_is_kept(server, stream, other):
     reply = server.run(f"import sys\nf = sys.{stream}\nf.write('x' * (3 << 20))\nf.write('late')\n"

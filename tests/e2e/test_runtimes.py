@@ -220,6 +220,27 @@ def test_what_imports_do_at_a_fork(tmp_path, module):
         assert len(calls) > 2
 
 
+REPLACED = {
+    "tee": "class Tee:\n    write = lambda self, text: sys.__stdout__.write(text)\n    flush = sys.__stdout__.flush\nout = Tee()\n",
+    "buffered": "out = io.TextIOWrapper(open(1, 'wb', closefd=False), line_buffering=True)\n",
+    "detached": "out = io.TextIOWrapper(sys.stdout.detach(), write_through=True)\n",
+    "nothing": "out = sys.__stdout__\nsys.stderr = None\n",
+}
+
+
+def test_what_imports_print_to(tmp_path):
+    """Another file in the place of sys.stdout is the runtime's affair; the other one is as ever."""
+    from service import Service
+    config = "".join(f"[runtime.{name}]\nimports = {name}\n" for name in REPLACED)
+    for name, text in REPLACED.items():
+        source = make_source(tmp_path / name, name=name, text=f"import io, sys\n{text}sys.stdout = out\n")
+        assert env("add", name, "--from", str(source), state=tmp_path / "state").returncode == 0
+    with Service("--state", str(tmp_path / "state"), config=config) as server:
+        for name in REPLACED:
+            done = run(server, "import sys\nprint('out')\nprint('err', file=sys.stderr or sys.__stderr__)", name).response
+            assert (name, done["stdout"], done["stderr"]) == (name, "out\n", "err\n")
+
+
 def test_imports_without_an_end(tmp_path):
     """A package that waits for ever, and then a configuration without it."""
     from service import Service
