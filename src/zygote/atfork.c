@@ -12,7 +12,7 @@
 #include <string.h>
 
 static bool enabled, others;
-static PyObject *original; /* os.register_at_fork, also for an import that has taken ours by its name */
+static PyObject *original; /* posix.register_at_fork, also for an import that has taken ours by its name */
 
 static PyObject *call_if_enabled(PyObject *function, PyObject *unused)
 {
@@ -63,37 +63,33 @@ static PyObject *register_at_fork(PyObject *self, PyObject *args, PyObject *name
     return done;
 }
 
-/* In both modules that have it: os has it from posix. */
-static int set_register(PyObject *function)
+static int set_register(const char *name, PyObject *function)
 {
-    static const char *const modules[] = { "os", "posix" };
-    int err = function ? 0 : -1;
+    PyObject *module = PyImport_ImportModule(name);
+    int err = module && function ? PyObject_SetAttrString(module, "register_at_fork", function) : -1;
 
-    for (size_t i = 0; i < sizeof(modules) / sizeof(*modules) && !err; i++) {
-        PyObject *module = PyImport_ImportModule(modules[i]);
-        err = module ? PyObject_SetAttrString(module, "register_at_fork", function) : -1;
-        Py_XDECREF(module);
-    }
+    Py_XDECREF(module);
     return err;
 }
 
+/* os is not there yet, and will have it from posix. */
 int atfork_intercept(void)
 {
     static PyMethodDef method = { "register_at_fork", (PyCFunction) (void (*)(void)) register_at_fork,
                                   METH_VARARGS | METH_KEYWORDS, NULL };
-    PyObject *os = PyImport_ImportModule("os");
+    PyObject *posix = PyImport_ImportModule("posix");
     PyObject *ours = PyCFunction_New(&method, NULL);
 
-    original = os ? PyObject_GetAttrString(os, "register_at_fork") : NULL;
-    int err = original ? set_register(ours) : -1;
-    Py_XDECREF(os);
+    original = posix ? PyObject_GetAttrString(posix, "register_at_fork") : NULL;
+    int err = original ? set_register("posix", ours) : -1;
+    Py_XDECREF(posix);
     Py_XDECREF(ours);
     return err;
 }
 
 int atfork_restore(void)
 {
-    return set_register(original);
+    return set_register("posix", original) < 0 ? -1 : set_register("os", original);
 }
 
 void atfork_enable(void)

@@ -9,7 +9,8 @@
  * os.register_at_fork() are registered so that they do nothing until atfork_enable().  Those of the first three look
  * after the locks and records of other threads, of which the zygote has none, and would copy a hundred and
  * thirty pages in each box; random's seed is renewed by run_box() in its place.  Any other module's run at the
- * zygote's forks as CPython means them to.  0, or -1 with a Python exception set. */
+ * zygote's forks as CPython means them to.  The first is called before anything is imported that could register
+ * something: of what has been, atfork_has_others() knows nothing.  0, or -1 with a Python exception set. */
 int atfork_intercept(void);
 int atfork_restore(void);
 

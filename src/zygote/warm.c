@@ -67,10 +67,15 @@ static int initialize(void)
     config.safe_path = 1; /* sys.path[0] is the box's directory: added last */
     config.write_bytecode = 0;
     config.buffered_stdio = 0; /* what is printed before a crash is in the reply */
+    config._init_main = 0;     /* modules that the host's *.pth files import come after atfork_intercept(), too */
     if (!PyStatus_Exception(status))
         status = set_strings(&config);
     if (!PyStatus_Exception(status))
         status = Py_InitializeFromConfig(&config);
+    if (!PyStatus_Exception(status) && atfork_intercept() < 0)
+        status = PyStatus_Error("os.register_at_fork can't be put aside");
+    if (!PyStatus_Exception(status))
+        status = _Py_InitializeMain();
     PyConfig_Clear(&config);
     if (PyStatus_Exception(status)) {
         log_error("python does not start", LOG_S("reason", status.err_msg ? status.err_msg : "?"));
@@ -339,7 +344,7 @@ int warm_python(const struct wire_zygote_conf *conf)
     if (initialize_on_pipes() < 0)
         return -1;
     limit_math_threads(&conf->limits);
-    int err = atfork_intercept() < 0 || set_deadline(conf->warm_ms) < 0 ? -1 : 0;
+    int err = set_deadline(conf->warm_ms);
     if (!err)
         err = add_packages();
     if (!err && mount_scratch() == 0) {

@@ -220,6 +220,19 @@ def test_what_imports_do_at_a_fork(tmp_path, module):
         assert len(calls) > 2
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="mounts other packages where Debian's are")
+def test_what_packages_of_the_host_do_at_a_fork(tmp_path):
+    """Those that a *.pth file imports are there before python.imports."""
+    (tmp_path / "packages").mkdir()
+    (tmp_path / "packages" / "hooked.py").write_text(HOOKED.format(module="os"))
+    (tmp_path / "packages" / "hooked.pth").write_text("import hooked\n")
+    (tmp_path / "main.py").write_text("import hooked\nprint(hooked.calls, hooked.lock.locked())")
+    tmp_path.chmod(0o755)
+    mount = ["unshare", "-m", "sh", "-c", 'mount --bind "$0" /usr/lib/python3/dist-packages && exec "$@"']
+    done = hatchery("run", str(tmp_path / "main.py"), prefix=[*mount, str(tmp_path / "packages")])
+    assert (done.stdout, done.stderr) == ("['before', 'child'] False\n", "")
+
+
 REPLACED = {
     "tee": "class Tee:\n    write = lambda self, text: sys.__stdout__.write(text)\n    flush = sys.__stdout__.flush\nout = Tee()\n",
     "buffered": "out = io.TextIOWrapper(open(1, 'wb', closefd=False), line_buffering=True)\n",
