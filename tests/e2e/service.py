@@ -118,9 +118,19 @@ def memory(pid):
     return {name: int(values[name].split()[0]) for name in ("Rss", "Pss")}
 
 
+OLDER = {}  # pid of a supervisor: directories that were there before it, of one that was killed and had its number
+
+
 def cgroups_of(pid):
     """Directories that the supervisor @pid has made in any hierarchy."""
-    return [path for path, _, _ in os.walk("/sys/fs/cgroup") if re.fullmatch(rf".*/hatchery-{pid}", path)]
+    older = OLDER.get(pid, ())
+    return [path for path in supervisors_cgroups() if path.endswith(f"/hatchery-{pid}") and path not in older]
+
+
+def supervisors_cgroups():
+    for path, below, _ in os.walk("/sys/fs/cgroup"):
+        yield from (os.path.join(path, name) for name in below if re.fullmatch(r"hatchery-\d+", name))
+        below[:] = [name for name in below if not re.fullmatch(r"hatchery-\d+", name)]
 
 
 class Service:
@@ -157,8 +167,10 @@ class Service:
 
     def start(self, seconds=60):
         with open(self.log_path, "ab") as log:
+            older = set(supervisors_cgroups())
             self.process = subprocess.Popen(self.command, env=self.env, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
                                             stderr=log, start_new_session=True, pass_fds=self.pass_fds)
+        OLDER[self.pid] = older
         end = time.monotonic() + seconds
         while "\n\n" not in self.announcement.partition("curl")[2]:
             ready, _, _ = select.select([self.process.stdout], [], [], max(0, end - time.monotonic()))
