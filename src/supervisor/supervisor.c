@@ -831,11 +831,15 @@ static void on_zygote_over(struct supervisor *s, struct child *child)
         child->start_at_us = now_us() + BACKOFF_FIRST_MS * 1000;
 }
 
-/* A new server asks for those that it needs. */
+/* A new server asks for those that it needs.  A zygote that ended just before the old one ended with it. */
 static void forget_needs(struct supervisor *s)
 {
-    for (unsigned i = 0; i < s->server_conf.n_runtimes; i++)
+    for (unsigned i = 0; i < s->server_conf.n_runtimes; i++) {
+        struct child *now = current_of(&s->runtimes[i]);
         s->runtimes[i].needed = s->server_conf.runtimes[i].at_start;
+        now->failures -= now->untold_ms ? 1 : 0;
+        now->untold_ms = 0;
+    }
 }
 
 static void on_child_exit(struct supervisor *s, struct child *child, int status)
