@@ -80,10 +80,11 @@ static const uint64_t
                  PR_GET_NAME,      PR_CAPBSET_READ,  PR_GET_NO_NEW_PRIVS, 0x53564d41 /* PR_SET_VMA */ };
 static const uint64_t arch_prctls[] = { 0x1002 /* ARCH_SET_FS */, 0x1003 /* ARCH_GET_FS */, 0x1021, 0x1022,
                                         0x1023 /* XCOMP: AMX */ };
-static const uint64_t madvises[] = { MADV_NORMAL,     MADV_RANDOM,     MADV_SEQUENTIAL, MADV_WILLNEED,
-                                     MADV_DONTNEED,   MADV_FREE,       MADV_DONTFORK,   MADV_DOFORK,
-                                     MADV_HUGEPAGE,   MADV_NOHUGEPAGE, MADV_DONTDUMP,   MADV_DODUMP,
-                                     MADV_WIPEONFORK, MADV_KEEPONFORK, MADV_COLD,       MADV_PAGEOUT };
+static const uint64_t madvises[] = { MADV_NORMAL,        MADV_RANDOM,     MADV_SEQUENTIAL, MADV_WILLNEED,
+                                     MADV_DONTNEED,      MADV_FREE,       MADV_DONTFORK,   MADV_DOFORK,
+                                     MADV_HUGEPAGE,      MADV_NOHUGEPAGE, MADV_DONTDUMP,   MADV_DODUMP,
+                                     MADV_WIPEONFORK,    MADV_KEEPONFORK, MADV_COLD,       MADV_PAGEOUT,
+                                     MADV_POPULATE_WRITE };
 
 #define WORDS(name, arg, error, list)                                                                                  \
     {                                                                                                                  \

@@ -126,6 +126,7 @@ static int prepare(struct zygote *zygote)
         return -1;
     int err = box_share_filter(&zygote->box);
     pages_gather();
+    pages_probe(run_probe);
     return err < 0 ? tell_step(BOX_SECCOMP, -err) : 0;
 }
 

@@ -13,11 +13,13 @@
 #include <link.h>
 #include <malloc.h>
 #include <semaphore.h>
+#include <signal.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 enum { HUGE = 2 << 20 };
@@ -25,6 +27,25 @@ enum { HUGE = 2 << 20 };
 static uintptr_t round_up(uintptr_t address, uintptr_t unit)
 {
     return (address + unit - 1) & ~(unit - 1);
+}
+
+static uintptr_t round_down(uintptr_t address, uintptr_t unit)
+{
+    return address & ~(unit - 1);
+}
+
+/* Where the interpreter's own data lie, that most boxes write to: its allocators' memory and its variables. */
+struct span {
+    uintptr_t start, end;
+};
+
+static struct span data[32];
+static size_t n_data;
+
+static void note_data(uintptr_t start, uintptr_t end)
+{
+    if (n_data < sizeof(data) / sizeof(*data) && end > start)
+        data[n_data++] = (struct span){ start, end };
 }
 
 static bool settled;
@@ -41,6 +62,7 @@ static char *map_huge(void)
         munmap(p, before);
     munmap(p + before + HUGE, HUGE - before);
     madvise(p + before, HUGE, MADV_HUGEPAGE);
+    note_data((uintptr_t) p + before, (uintptr_t) p + before + HUGE);
     return p + before;
 }
 
@@ -135,18 +157,14 @@ static void collapse_heap(void)
 /* Where the parts of the interpreter's shared object begin and end, in whole pages. */
 struct layout {
     uintptr_t start, code, code_end, sealed_end, variables_end; /* sealed: PT_GNU_RELRO, at the variables' beginning */
+    uintptr_t zeros_end;                                        /* of what is variable and in no file */
     bool has_holes;
 };
 
-static uintptr_t round_down(uintptr_t address, uintptr_t unit)
-{
-    return address & ~(unit - 1);
-}
-
-static int find_interpreter(struct dl_phdr_info *object, size_t size, void *data)
+static int find_interpreter(struct dl_phdr_info *object, size_t size, void *layout)
 {
     uintptr_t page = (uintptr_t) sysconf(_SC_PAGESIZE);
-    struct layout *l = data;
+    struct layout *l = layout;
 
     (void) size;
     if (!strstr(object->dlpi_name, "/libpython"))
@@ -162,6 +180,7 @@ static int find_interpreter(struct dl_phdr_info *object, size_t size, void *data
             l->start = l->variables_end = round_down(start, page);
         l->has_holes = l->has_holes || round_down(start, page) != l->variables_end;
         l->variables_end = round_up(start + segment->p_filesz, page);
+        l->zeros_end = round_up(start + segment->p_memsz, page);
         if (segment->p_flags & PF_X) {
             l->code = round_down(start, page);
             l->code_end = l->variables_end;
@@ -189,6 +208,7 @@ static void move_interpreter(void)
 
     if (!dl_iterate_phdr(find_interpreter, &l) || !l.code || l.has_holes || l.sealed_end < l.code_end)
         return;
+    note_data(l.sealed_end, l.zeros_end);
     uintptr_t before = round_down(l.code, HUGE), after = round_up(l.code_end, HUGE);
     uintptr_t start = before > l.start ? before : l.start;
     uintptr_t end = after < l.sealed_end ? after : l.sealed_end;
@@ -228,4 +248,95 @@ void pages_gather(void)
         pieces[i] = malloc(sizeof(sem_t));
     for (size_t i = 0; i < CACHED; i++)
         free(pieces[BEFORE + i]);
+}
+
+/* The pages that a probe has written to, in the order in which it did. */
+enum { PROBED_MAX = 512, PROBE_SECONDS = 5 };
+
+struct probe {
+    size_t n;
+    uintptr_t pages[PROBED_MAX];
+};
+
+static struct probe *probe; /* shared with the child */
+
+/* What each box will write to, in ascending order. */
+static struct span taken[PROBED_MAX];
+static size_t n_taken;
+
+/* The probe writes to a page for the first time. */
+static void on_write(int signal, siginfo_t *info, void *context)
+{
+    uintptr_t size = (uintptr_t) sysconf(_SC_PAGESIZE);
+    uintptr_t page = round_down((uintptr_t) info->si_addr, size);
+    bool ours = false;
+
+    (void) signal;
+    (void) context;
+    for (size_t i = 0; i < n_data && !ours; i++)
+        ours = page >= data[i].start && page < data[i].end;
+    if (!ours || probe->n == PROBED_MAX || mprotect((void *) page, size, PROT_READ | PROT_WRITE) < 0)
+        _exit(EXIT_FAILURE);
+    probe->pages[probe->n++] = page;
+}
+
+/* What it prints, by what imports have registered for the end, goes where the zygote's standard output goes: nowhere.
+ * One that does not end is ended. */
+_Noreturn static void be_probe(void (*run)(void))
+{
+    static char stack[65536];
+    const stack_t other = { .ss_sp = stack, .ss_size = sizeof(stack) };
+    struct sigaction action = { .sa_sigaction = on_write, .sa_flags = SA_SIGINFO | SA_ONSTACK };
+    sigset_t none;
+
+    sigemptyset(&none);
+    sigprocmask(SIG_SETMASK, &none, NULL);
+    signal(SIGALRM, SIG_DFL);
+    alarm(PROBE_SECONDS);
+    if (dup2(1, 2) == 2 && sigaltstack(&other, NULL) == 0 && sigaction(SIGSEGV, &action, NULL) == 0) {
+        for (size_t i = 0; i < n_data; i++)
+            mprotect((void *) data[i].start, data[i].end - data[i].start, PROT_READ);
+        run();
+    }
+    _exit(EXIT_SUCCESS);
+}
+
+static int by_address(const void *one, const void *other)
+{
+    uintptr_t a = *(const uintptr_t *) one, b = *(const uintptr_t *) other;
+    return (a > b) - (a < b);
+}
+
+static void note_taken(uintptr_t size)
+{
+    qsort(probe->pages, probe->n, sizeof(*probe->pages), by_address);
+    for (size_t i = 0; i < probe->n; i++)
+        if (n_taken && taken[n_taken - 1].end == probe->pages[i])
+            taken[n_taken - 1].end += size;
+        else
+            taken[n_taken++] = (struct span){ probe->pages[i], probe->pages[i] + size };
+}
+
+void pages_probe(void (*run)(void))
+{
+    uintptr_t size = (uintptr_t) sysconf(_SC_PAGESIZE);
+
+    if (heap)
+        note_data(heap, round_down((uintptr_t) sbrk(0), size));
+    probe = mmap(NULL, sizeof(*probe), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    if (probe == MAP_FAILED)
+        return;
+    pid_t pid = fork();
+    if (pid == 0)
+        be_probe(run);
+    if (pid > 0)
+        waitpid(pid, NULL, 0);
+    note_taken(size);
+    munmap(probe, sizeof(*probe));
+}
+
+void pages_take(void)
+{
+    for (size_t i = 0; i < n_taken; i++)
+        madvise((void *) taken[i].start, taken[i].end - taken[i].start, MADV_POPULATE_WRITE);
 }

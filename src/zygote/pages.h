@@ -15,4 +15,12 @@ void pages_settle(void);
 /* The last thing before the first fork: what a child allocates for its locks lies side by side. */
 void pages_gather(void);
 
+/* In the zygote, after that: @run is called in a child, which ends with it or after five seconds, to see which of the
+ * interpreter's own pages it writes to.  Blocks until then. */
+void pages_probe(void (*run)(void));
+
+/* In a box, first: have copies of those pages at once, for less than a page fault takes for each (madvise(2),
+ * MADV_POPULATE_WRITE, Linux 5.14; without it they are copied one by one, when they are written to). */
+void pages_take(void);
+
 #endif

@@ -420,6 +420,20 @@ static void renew(void)
     }
 }
 
+/* As in a box, but that renewal comes last: of memory that can't be written to the kernel tells by an error, and a box
+ * without its own random numbers ends. */
+void run_probe(void)
+{
+    struct ending end;
+
+    PyOS_AfterFork_Child();
+    atfork_enable();
+    ending_init(&end);
+    execute(&end, PyUnicode_FromString("print('', end='')\n"), py.main_dict);
+    finish(&end);
+    renew();
+}
+
 /* Where callers come as fast as boxes a rehearsal only takes a core from them: the program itself is the first. */
 enum { REHEARSE_AFTER_MS = 8 };
 

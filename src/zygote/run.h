@@ -14,6 +14,9 @@ int run_prepare(const struct wire_limits *limits);
  * pages_settle(), in each box before its caller comes. */
 void run_rehearse(void);
 
+/* In a child of the zygote that is no box: all that is done in every box around its program. */
+void run_probe(void);
+
 /* The life of a box after box_enter(): touch the pages a run will touch, send @state on
  * BOX_CONTROL_FD, wait for a program, run it, report.  Never returns. */
 _Noreturn void run_box(struct wire_box_state *state);

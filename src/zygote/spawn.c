@@ -12,6 +12,7 @@
 #include "spawn.h"
 
 #include "atfork.h"
+#include "pages.h"
 #include "run.h"
 
 #include "../base/fd.h"
@@ -149,6 +150,7 @@ static int fork_box(struct zygote *zygote, const struct wire_msg *order, const s
     if (pid == 0) {
         int64_t forked = now_ns();
         state->fork_ns = (int32_t) (forked - start);
+        pages_take();
         PyOS_AfterFork_Child();
         state->hooks_ns = (int32_t) (now_ns() - forked);
         become_box(zygote, order, ends, state);

@@ -254,6 +254,18 @@ def test_what_imports_print_to(tmp_path):
             assert (name, done["stdout"], done["stderr"]) == (name, "out\n", "err\n")
 
 
+def test_what_imports_do_at_the_end(tmp_path):
+    """A zygote lets a child of its own come to an end to see what that writes to (zygote/pages.c): nobody hears of it."""
+    from service import Service
+    source = make_source(tmp_path / "source", name="polite",
+                         text="import atexit, sys\natexit.register(print, 'good', 'bye', file=sys.stderr)\n")
+    assert env("add", "one", "--from", str(source), state=tmp_path / "state").returncode == 0
+    with Service("--state", str(tmp_path / "state"), config="[python]\npackages = one\nimports = polite\n") as server:
+        for _ in range(3):
+            assert server.run("return 1")["response"]["stderr"] == "good bye\n"
+        assert "good bye" not in server.log_text()
+
+
 def test_imports_without_an_end(tmp_path):
     """A package that waits for ever, and then a configuration without it."""
     from service import Service
