@@ -20,7 +20,7 @@ GROUPS = [
     ("end of a process", r"do_exit|do_group_exit|exit_mmap|zap_pid_ns|release_task"),
     ("fork", r"kernel_clone"),
     ("execve of hatchery-init", r"do_execveat|execve"),
-    ("page faults", r"exc_page_fault"),
+    ("page faults", r"exc_page_fault|madvise_populate|do_madvise"),  # a box takes most of its pages by madvise(2)
     ("namespaces", r"unshare|setns|free_nsproxy|put_mnt_ns|cleanup_net|ksys_setns"),
     ("mounts and directories", r"path_mount|do_mkdir|__x64_sys_mount|umount|chown|cleanup_mnt"),
     ("seccomp and Landlock, put on", r"seccomp_set_mode|do_seccomp|prctl_set_seccomp|landlock_restrict"),
