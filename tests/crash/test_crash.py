@@ -48,7 +48,7 @@ class Client(threading.Thread):
                     self.accepted[reply["job_id"]] = value
                 else:
                     self.failures += 1
-            except (OSError, http.client.HTTPException):
+            except (OSError, http.client.HTTPException, AssertionError):  # the last: no reply while the server's back-off grows
                 self.failures += 1
                 connection = None
                 self.shared.stop.wait(0.05)
