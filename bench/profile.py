@@ -40,7 +40,7 @@ def group_of(stack):
     for name, pattern in GROUPS:
         if re.search(pattern, text):
             return name
-    # The zygote has moved the code of interpreter and C library to anonymous memory (zygote/pages.c): perf has no names there.
+    # The zygote has moved the interpreter to anonymous memory (zygote/pages.c): perf has no names there.
     if any(re.search(r"libpython|_Py|/perf-\d+\.map", frame) for frame in stack):
         return "Python's own code"
     return "interrupts and switches" if not any("hatchery" in frame or ".so" in frame for frame in stack) else "own code and libraries"

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What a box copies: page faults after a fork cost more than anything else of it.
  *
- * Called once by main.c before the first fork.  A page that a child writes to is copied (about 2 µs with all that
+ * Called by main.c before the first fork, and by spawn.c first of all in a box.  A page that a child writes to is copied (about 2 µs with all that
  * belongs to it, more again when it is given back), and fork(2) and exit(2) count what it has, page by page or huge page
  * by huge page.  What must never happen here: relying on any of it for anything but speed, or memory that can be
  * written to and executed. */

@@ -20,7 +20,8 @@ SANITIZED = b"__asan_init" in pathlib.Path(HATCHERY).read_bytes()
 KEY = "test-key"
 REQUIRE = os.environ.get("TEST_REQUIRE")  # isolation.require of every server and run that does not set its own
 EXECUTE = "/v1/code/execute/python"
-ASLEEP = "import subprocess; subprocess.run(['sleep', '250'])"  # until Service.wake()
+# Its running can be seen from outside: as long as it runs there is a `sleep`, which Service.wake() ends.
+ASLEEP = "import subprocess; subprocess.run(['sleep', '250'])"
 
 
 def lacks(layer):
@@ -218,6 +219,13 @@ class Service:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
 
+    def lose(self, job_id):
+        """Kill the zygote while the job runs, three times; before it has begun it is not lost."""
+        for attempt in range(1, 4):
+            wait_for(lambda: (job := self.request("GET", f"/v1/jobs/{job_id}"))["attempts"] == attempt
+                     and job["state"] == "running", 30, f"attempt {attempt}")
+            os.kill(self.child("zygote"), signal.SIGKILL)
+
     def state(self):
         """What its processes wait for and the end of its log, for the message of a test that got no answer."""
         lines = []
@@ -257,10 +265,13 @@ class Service:
     def log_text(self):
         return self.log_path.read_text(errors="replace")
 
+    def whole_lines(self):
+        """The log's text but for a line that is being written."""
+        return self.log_text().rpartition("\n")[0]
+
     def log(self, msg=None):
-        """The log's lines as objects, or those with this msg.  One that is being written is not there yet."""
-        whole = self.log_text().rpartition("\n")[0]
-        lines = [json.loads(line) for line in whole.splitlines() if line.startswith("{")]
+        """The log's lines as objects, or those with this msg."""
+        lines = [json.loads(line) for line in self.whole_lines().splitlines() if line.startswith("{")]
         return [line for line in lines if msg is None or line["msg"] == msg]
 
     def logged(self, msg, seconds=30, **fields):

@@ -8,6 +8,16 @@ import time
 import pytest
 
 
+def another_turn(ask, has_begun):
+    """What @ask returns, the first that @has_begun is true of or the last of five: while the machine stands still, the time
+    that a program or an attempt has may pass before it has done anything."""
+    for _ in range(5):
+        answer = ask()
+        if has_begun(answer):
+            break
+    return answer
+
+
 class StandStill:
     """The longest time in which nothing of this process went on: @seconds."""
 

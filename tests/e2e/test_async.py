@@ -135,17 +135,10 @@ def test_queued_jobs_survive_sigkill_of_everything(make_server, receiver):
     assert len({d.headers["webhook-id"] for d in got}) == 21
 
 
-def lose(service, job_id):
-    """Three times, each after it has begun: before that it is not lost."""
-    for attempt in range(1, 4):
-        wait_for(lambda: (j := job(service, job_id))["attempts"] == attempt and j["state"] == "running", 30, f"{attempt}")
-        os.kill(service.child("zygote"), signal.SIGKILL)
-
-
 def test_a_job_that_is_lost_three_times_is_dead(make_server, receiver):
     service = make_server(env=HOOKS)
     poison = service.run("import time; time.sleep(60)", timeout=60, webhook_url=receiver.url("ok/poison"))
-    lose(service, poison["job_id"])
+    service.lose(poison["job_id"])
     reply = json.loads(receiver.wait("ok/poison")[0].body)
     assert reply["code"] == 500 and reply["reason"] == "worker_lost"
     assert job(service, poison["job_id"])["state"] == "dead"
@@ -157,7 +150,7 @@ def test_a_job_that_is_lost_three_times_is_dead(make_server, receiver):
 def dead_job(service, url, end):
     """A job that was lost three times, and whose webhook has arrived; @end is what it does when it comes to that."""
     job_id = service.run(f"{ASLEEP}\n{end}", timeout=250, webhook_url=url)["job_id"]
-    lose(service, job_id)
+    service.lose(job_id)
     wait_for(lambda: job(service, job_id).json.get("delivery") == "delivered", 30, "the news of its death")
     return job_id
 

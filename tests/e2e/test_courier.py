@@ -13,6 +13,7 @@ import pytest
 
 from courier import (ANSWERED, COURIER, FAILED, REFUSED, SECONDS, Courier, NameServer, Receiver, answer, cut, drip, make_certificate,
                      memfd, signature, wait_for_end)
+from steady import another_turn
 
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 OTHER_SECRET = "whsec_AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8="
@@ -222,16 +223,6 @@ def test_a_huge_head_is_cut(courier, receive):
 
 # --- no answer ---
 
-def attempt(courier, receiver, came_so_far):
-    """The first result that @came_so_far is true of, or the last one: the time that an attempt has passes while the
-    machine stands still, too."""
-    for _ in range(5):
-        result = courier.deliver(receiver.url)
-        if came_so_far(result):
-            break
-    return result
-
-
 def is_unanswered(result):
     return b"did not answer" in result.error
 
@@ -246,7 +237,7 @@ def test_nobody_listens(courier):
 
 def test_a_receiver_that_hangs(make_courier, receive):
     courier, receiver = make_courier(timeout_ms=700), receive(wait_for_end)
-    result = attempt(courier, receiver, is_unanswered)
+    result = another_turn(lambda: courier.deliver(receiver.url), is_unanswered)
     assert (result.verdict, result.address) == (FAILED, b"127.0.0.1")
     assert b"did not answer within 700 ms" in result.error
     assert result.duration_us > 650000  # libcurl's clock is not the one that measures, and its timers have milliseconds
@@ -256,7 +247,7 @@ def test_a_receiver_that_hangs(make_courier, receive):
 def test_a_receiver_that_drips_its_head(make_courier, receive):
     courier = make_courier(timeout_ms=1000)
     receiver = receive(lambda connection: drip(connection, b"HTTP/1.1 200 OK\r\nX: " + bytes(b"x" * 100000)))
-    result = attempt(courier, receiver, is_unanswered)
+    result = another_turn(lambda: courier.deliver(receiver.url), is_unanswered)
     assert (result.verdict, result.status) == (FAILED, 0)
     assert b"did not answer" in result.error
 
@@ -267,7 +258,8 @@ def test_a_receiver_that_drips_its_body(make_courier, receive):
         connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 4000\r\n\r\n")
         drip(connection, bytes(3000))
 
-    result = attempt(make_courier(timeout_ms=1000), receive(behave), lambda result: result.status)
+    courier, receiver = make_courier(timeout_ms=1000), receive(behave)
+    result = another_turn(lambda: courier.deliver(receiver.url), lambda result: result.status)
     assert (result.verdict, result.status, result.error) == (ANSWERED, 200, b"")
 
 

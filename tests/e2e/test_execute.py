@@ -10,6 +10,7 @@ import pytest
 
 from raw import Raw, head, post
 from service import EXECUTE, KEY, Service
+from steady import another_turn
 
 ENVELOPE = {"code", "id", "job_id", "response", "message", "pid", "queue_id", "run_time", "queue_time", "total_time",
             "queue_length", "build_number"}
@@ -190,12 +191,8 @@ ENDLESS = {
 def late():
     """The replies to all of ENDLESS, asked at the same time."""
     def ask(code):
-        for _ in range(5):  # while the machine stands still a program's time may pass before it has begun
-            reply = service.run("import os, signal, sys, time\nprint('before')\nprint('warned', file=sys.stderr)\n" + code,
-                                timeout=2)
-            if reply.stdout and reply["stderr"]:
-                break
-        return reply
+        start = "import os, signal, sys, time\nprint('before')\nprint('warned', file=sys.stderr)\n"
+        return another_turn(lambda: service.run(start + code, timeout=2), lambda reply: reply.stdout and reply["stderr"])
 
     with Service(config=f"[pool]\nmax_runs = {len(ENDLESS)}\nsize = {len(ENDLESS)}\n") as service:
         with concurrent.futures.ThreadPoolExecutor(len(ENDLESS)) as pool:

@@ -11,6 +11,8 @@ import time
 
 import pytest
 
+from steady import another_turn
+
 LATE = 8  # seconds that a loaded machine may add to a timeout of one
 
 
@@ -35,13 +37,8 @@ def attack(server, code, **members):
 
 
 def attack_within(server, code, timeout):
-    """The reply to a program that prints first of all, and of which something came: where the machine stands still, its
-    time may be over before it has done anything."""
-    for _ in range(5):
-        reply = attack(server, code, timeout=timeout)
-        if reply.stdout:
-            break
-    return reply
+    """The reply to a program that prints first of all."""
+    return another_turn(lambda: attack(server, code, timeout=timeout), lambda reply: reply.stdout)
 
 
 def succeeded(reply, result, stdout=None):

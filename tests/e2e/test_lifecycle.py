@@ -15,11 +15,9 @@ import time
 import pytest
 
 from raw import GET_HEALTHZ, Raw, head, post
-from service import EXECUTE, HATCHERY, Service, cgroups_of, children, environment, hatchery, is_alive, wait_for
+from service import ASLEEP, EXECUTE, HATCHERY, Service, cgroups_of, children, environment, hatchery, is_alive, wait_for
 
-# Its running can be seen from outside by its `sleep`, and ended by Service.wake().
-LONG = "import subprocess; subprocess.run(['sleep', '250'])"
-WOKEN = LONG + "; print('said'); return 'finished'"
+WOKEN = ASLEEP + "; print('said'); return 'finished'"
 
 
 @contextlib.contextmanager
@@ -188,7 +186,7 @@ def test_requests_sent_ahead_are_not_begun(make_server):
 
 def test_a_second_signal_ends_it_at_once(make_server):
     server = make_server()
-    with running(server, LONG, timeout=300) as raw:
+    with running(server, ASLEEP, timeout=300) as raw:
         stop_signal(server, signal.SIGTERM)
         assert is_alive(server.child("server"))
         server.process.send_signal(signal.SIGTERM)
@@ -200,7 +198,7 @@ def test_a_second_signal_ends_it_at_once(make_server):
 
 def test_drain_timeout(make_server):
     server = make_server(config="[server]\ndrain_timeout = 1s\n")
-    with running(server, LONG, timeout=300) as raw:
+    with running(server, ASLEEP, timeout=300) as raw:
         below = children(server.pid)
         began = time.monotonic()
         stop_signal(server, signal.SIGTERM)
@@ -260,7 +258,7 @@ def test_a_killed_supervisor_takes_all_along(make_server, tmp_path):
 
 def test_a_killed_supervisor_takes_running_programs_along(make_server):
     server = make_server()
-    with running(server, LONG, timeout=300) as raw:
+    with running(server, ASLEEP, timeout=300) as raw:
         pids = children(server.pid)
         server.stop(signal.SIGKILL)
         assert not [pid for pid in pids if is_alive(pid)]
@@ -279,7 +277,7 @@ def comes_back(server):
 
 def test_a_killed_server_comes_back(make_server):
     server = make_server()
-    with running(server, LONG, timeout=300) as raw:
+    with running(server, ASLEEP, timeout=300) as raw:
         pid = server.child("server")
         below = [p for p in children(server.pid) if p not in (pid, server.child("courier"))]
         os.kill(pid, signal.SIGKILL)
@@ -303,7 +301,7 @@ def check_internal(reply):
 
 def test_a_killed_zygote_comes_back_and_what_ran_is_answered(make_server):
     server = make_server(config="[pool]\nmax_runs = 1\nsize = 2\n")
-    with running(server, "print('so far')\n" + LONG, timeout=300) as raw, Raw(server, post("return 'waited'")) as waiting:
+    with running(server, "print('so far')\n" + ASLEEP, timeout=300) as raw, Raw(server, post("return 'waited'")) as waiting:
         wait_for(lambda: server.queue_length() == 1)
         pid = server.child("zygote")
         os.kill(pid, signal.SIGKILL)
@@ -436,7 +434,7 @@ def init_of(server, name):
 
 def test_a_killed_init_of_a_running_box(make_server):
     server = make_server()
-    with running(server, "print('so far')\n" + LONG, timeout=300) as raw:
+    with running(server, "print('so far')\n" + ASLEEP, timeout=300) as raw:
         os.kill(init_of(server, "sleep"), signal.SIGKILL)
         reply = raw.reply()
     assert reply.status == 400
@@ -450,7 +448,7 @@ def test_a_killed_init_of_a_running_box(make_server):
 
 def test_a_killed_program(make_server):
     server = make_server()
-    with running(server, "print('so far')\n" + LONG, timeout=300) as raw:
+    with running(server, "print('so far')\n" + ASLEEP, timeout=300) as raw:
         sleeper = server.below("sleep")[0]
         parent = int(open(f"/proc/{sleeper}/stat").read().rsplit(")", 1)[1].split()[1])
         os.kill(parent, signal.SIGKILL)
@@ -712,7 +710,7 @@ def test_the_log_may_go_nowhere(make_server):
 
 def test_two_servers_side_by_side(make_server):
     first, second = make_server(), make_server()
-    with running(first, LONG, timeout=300) as raw:
+    with running(first, ASLEEP, timeout=300) as raw:
         assert second.run("return 1").response["result"] == 1
         assert second.stop() == 0
         assert first.below("sleep")
@@ -749,7 +747,7 @@ def test_two_supervisors_with_the_same_pid(make_server):
         process.stdout.close()
         process.stderr.close()
     # Another one's may be there for a moment: it is the machine that is looked at.
-    wait_for(lambda: not [path for path, _, _ in os.walk("/sys/fs/cgroup") if path.endswith("/hatchery-1")], 30)
+    wait_for(lambda: not cgroups_of(1), 30)
 
 
 def test_it_runs_from_anywhere(make_server, tmp_path):

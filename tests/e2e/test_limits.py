@@ -3,6 +3,7 @@
 import pytest
 
 from service import Service, lacks
+from steady import another_turn
 
 CONFIG = """
 [pool]
@@ -41,13 +42,8 @@ def the_service_goes_on(small):
 
 
 def run_until_late(server, code, **members):
-    """The reply to a program that says "before" and then never ends.  On a machine that stood still it may not even have
-    begun when its time was up: then it has another turn."""
-    for _ in range(5):
-        reply = server.run("print('before', flush=True)\n" + code, **members)
-        if reply["stdout"]:
-            break
-    return reply
+    """The reply to a program that says "before" and then never ends."""
+    return another_turn(lambda: server.run("print('before', flush=True)\n" + code, **members), lambda reply: reply["stdout"])
 
 
 def check_killed_for_memory(reply, size):

@@ -111,7 +111,7 @@ def test_the_journal_is_told_priorities(make_server, form):
     wait_for(lambda: "a zygote is gone" in server.log_text() and "run finished" in server.log_text())
     wait_for(lambda: "process ended" in server.log_text())
     begin = r"\{" if form == "json" else r"\w+: "
-    for line in server.log_text().rpartition("\n")[0].splitlines():  # all that are whole
+    for line in server.whole_lines().splitlines():
         match = re.match(rf"<([3467])>{begin}", line)
         assert match, line
         levels = {"run finished": "6", "a zygote is gone": "4", "process ended": "3"}
@@ -180,7 +180,7 @@ def test_nothing_of_a_client_or_a_program_is_in_the_log(server):
 def test_every_line_is_json(server):
     server.run("import os; os.write(2, b'\\n\\x1b[31m{\"msg\": \"forged\"}\\n\\0\\xff')")
     finished(server, server.run("return 1"))
-    for line in server.log_text().rpartition("\n")[0].splitlines():
+    for line in server.whole_lines().splitlines():
         fields = json.loads(line)
         assert list(fields)[:4] == ["ts", "level", "logger", "msg"]
     assert not server.log("forged")

@@ -1,11 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """/openapi.json is the API: all of its routes, statuses and words, in a form that validators take; /docs shows it."""
 import json
-import os
 import re
 import shlex
 import shutil
-import signal
 import subprocess
 
 import pytest
@@ -124,9 +122,7 @@ def test_a_reply_that_is_not_described_is_found(document):
 def requeue_a_dead_job(server, receiver):
     dead = server.run("import time; time.sleep(250)", timeout=300, webhook_url=receiver.url("ok/dead"))["job_id"]
     path = f"/v1/jobs/{dead}"
-    for attempt in range(1, 4):
-        wait_for(lambda: (j := server.request("GET", path))["attempts"] == attempt and j["state"] == "running", 30)
-        os.kill(server.child("zygote"), signal.SIGKILL)
+    server.lose(dead)
     wait_for(lambda: server.request("GET", path).json.get("delivery") == "delivered", 30)
     assert server.request("POST", f"{path}/requeue").status == 202
     assert server.request("DELETE", path).status == 200

@@ -7,10 +7,7 @@ import time
 import pytest
 
 from raw import Raw, post
-from service import is_alive, wait_for
-
-# A program whose running can be seen from outside: as long as it runs there is a `sleep`, which Service.wake() ends.
-LONG = "import subprocess; subprocess.run(['sleep', '250'])"
+from service import ASLEEP, is_alive, wait_for
 
 
 def limits(max_runs, max_length=None):
@@ -27,7 +24,7 @@ class Crowd:
     def add(self, n, running, waiting):
         """@n more; then as many must be running and waiting in all."""
         for _ in range(n):
-            self.clients.append(self.stack.enter_context(Raw(self.server, post(LONG, timeout=300))))
+            self.clients.append(self.stack.enter_context(Raw(self.server, post(ASLEEP, timeout=300))))
         self.expect(running, waiting)
 
     def expect(self, running, waiting):
@@ -75,7 +72,7 @@ def test_no_more_than_max_runs_run_and_max_length_wait(crowd_of):
 def test_queue_time_and_queue_length_are_true(make_server):
     server = make_server(config=limits(1))
     with concurrent.futures.ThreadPoolExecutor(4) as pool:
-        first = pool.submit(server.run, LONG, timeout=300)
+        first = pool.submit(server.run, ASLEEP, timeout=300)
         wait_for(lambda: server.below("sleep"), what="it runs")
         began = time.monotonic()
         others, sent, seen = [], [], []
@@ -105,7 +102,7 @@ def test_waiting_does_not_count_as_running(make_server):
     server = make_server(config=limits(1))
     for _ in range(3):  # a machine that stands still while it runs takes its second
         with concurrent.futures.ThreadPoolExecutor(2) as pool:
-            pool.submit(server.run, LONG, timeout=300)
+            pool.submit(server.run, ASLEEP, timeout=300)
             wait_for(lambda: server.below("sleep"), what="it runs")
             waiting = pool.submit(server.run, "return 1", timeout=1)
             wait_for(lambda: server.queue_length() == 1)
@@ -162,7 +159,7 @@ def test_no_program_survives_its_client(make_server, code):
 def test_vanished_clients_do_not_wedge_the_queue(make_server):
     server = make_server(config=limits(2, 50))
     for i in range(40):
-        raw = Raw(server, post(LONG, timeout=300))
+        raw = Raw(server, post(ASLEEP, timeout=300))
         if i % 4 == 3:
             wait_for(lambda: len(server.below("sleep")) >= 1, what="some run")
         raw.close()
@@ -213,7 +210,7 @@ def test_pipelined_requests_wait_for_each_other_not_in_the_queue(make_server):
 
 def test_a_client_that_leaves_with_requests_sent_ahead_runs_none_of_them(make_server):
     server = make_server(config=limits(1))
-    raw = Raw(server, post(LONG, timeout=300) + post("return 'ahead'") * 5)
+    raw = Raw(server, post(ASLEEP, timeout=300) + post("return 'ahead'") * 5)
     wait_for(lambda: server.below("sleep"), what="it runs")
     raw.close()
     server.logged("run finished", outcome="cancelled")

@@ -13,10 +13,7 @@ import pytest
 import tables
 from raw import Raw, post
 from receiver import HOOKS, OLD_SECRET, SECRET
-from service import HATCHERY, KEY, SANITIZED, hatchery, memory, wait_for
-
-# As long as it is asleep there is a process of that name; Service.wake() ends it.
-SLEEP = "import subprocess; subprocess.run(['sleep', '250'])"
+from service import ASLEEP, HATCHERY, KEY, SANITIZED, hatchery, memory, wait_for
 
 CONF = {f"{section}.{key}": (kind, default, when, sentence)
         for section, key, kind, default, _, _, when, sentence in tables.entries("base/conf.def", "CONF")}
@@ -35,7 +32,7 @@ def write(server, text):
 
 
 def counts(server):
-    text = server.log_text().rpartition("\n")[0]  # as text: it is asked often while the log grows
+    text = server.whole_lines()  # as text: it is asked often while the log grows
     return tuple(text.count(f'"msg":"{msg}"') for msg in ("configuration read again", "the configuration is wrong: the one before it stays"))
 
 
@@ -173,7 +170,7 @@ def test_limits_change(make):
     server = make(config="[limits]\nmemory = 64M\n")
     code = "x = bytearray(100 << 20)\nreturn len(x)"
     assert server.run(code)["reason"] == "memory"
-    with Raw(server, post(f"{SLEEP}; x = bytearray(100 << 20)")) as raw:
+    with Raw(server, post(f"{ASLEEP}; x = bytearray(100 << 20)")) as raw:
         wait_for(lambda: server.below("sleep"), 20)
         reload(server, "[limits]\nmemory = 256M\ntimeout_max = 7s\ntimeout_default = 2s\noutput = 2000\nopen_files = 50\n")
         server.wake()
@@ -205,7 +202,7 @@ def test_limits_change_without_cgroups(make):
     threads = "import threading, time\nfor _ in range(20): threading.Thread(target=time.sleep, args=(1,)).start()\ntime.sleep(1)"
     assert server.run(code).status == 400
     assert server.run(threads).status == 400
-    with Raw(server, post(f"{SLEEP}; x = bytearray(100 << 20); import time; time.sleep(1)")) as raw:
+    with Raw(server, post(f"{ASLEEP}; x = bytearray(100 << 20); import time; time.sleep(1)")) as raw:
         wait_for(lambda: server.below("sleep"), 20)
         reload(server, "[limits]\nmemory = 256M\nprocesses = 40\n")
         server.wake()
@@ -370,7 +367,7 @@ def test_webhooks_change(make, receiver):
 
 def test_while_it_stops(make_server):
     server = make_server(config="[limits]\nmemory = 64M\n")
-    with Raw(server, post(f"{SLEEP}; return 'done'")) as raw:
+    with Raw(server, post(f"{ASLEEP}; return 'done'")) as raw:
         wait_for(lambda: server.below("sleep"), 20)
         server.process.send_signal(signal.SIGTERM)
         server.logged("stopping")

@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from service import hatchery, is_alive, wait_for
+from service import ASLEEP, hatchery, is_alive, wait_for
 
 UNKNOWN = "01a20dd0-d7be-7fdd-b408-489266bfe471"
 BAD_IDS = ["x", UNKNOWN.upper(), UNKNOWN[:-1], UNKNOWN + "0", "..%2f..%2fetc%2fpasswd", "%00", UNKNOWN.replace("-", "_")]
@@ -163,7 +163,7 @@ def test_a_url_of_a_mebibyte(hooks):
 def test_cancel_a_queued_job(make_server, receiver):
     from receiver import HOOKS
     service = make_server(env={**HOOKS, "HATCHERY_POOL_MAX_RUNS": "1"})
-    service.run("import subprocess; subprocess.run(['sleep', '250'])", timeout=300, webhook_url=receiver.url("ok/blocker"))
+    service.run(ASLEEP, timeout=300, webhook_url=receiver.url("ok/blocker"))
     wait_for(lambda: service.below("sleep"), 20, "it runs")
     jobs = [service.run("return 1", webhook_url=receiver.url("ok/queued"))["job_id"] for _ in range(12)]
     # Those leased already wait in memory, the others on disk: both can be cancelled.

@@ -16,10 +16,9 @@ import pytest
 from manager import Notified, executed, give, restart
 from raw import Raw, post
 from receiver import HOOKS
-from service import EXECUTE, HATCHERY, KEY, UnixConnection, children, environment, hatchery, wait_for
+from service import ASLEEP, EXECUTE, HATCHERY, KEY, UnixConnection, children, environment, hatchery, wait_for
 
 RESTARTS = int(os.environ.get("RESTARTS", "3"))
-SLEEP = "import subprocess; subprocess.run(['sleep', '250'])"  # until Service.wake()
 
 
 @pytest.fixture(params=["path", "abstract"])
@@ -53,7 +52,7 @@ def test_a_life(make_server, notified):
         assert before <= int(words["MONOTONIC_USEC"]) <= time.clock_gettime(time.CLOCK_MONOTONIC) * 1e6
         assert ("wrong" in notified.wait(READY="1")[2]["STATUS"]) == wrong
 
-    with Raw(server, post(f"{SLEEP}; return 'done'")) as raw:
+    with Raw(server, post(f"{ASLEEP}; return 'done'")) as raw:
         wait_for(lambda: server.below("sleep"), 20)
         server.process.send_signal(signal.SIGTERM)
         words = notified.wait(STOPPING="1")[2]
@@ -305,7 +304,7 @@ def test_who_was_accepted_and_has_not_spoken_is_answered(make_server, listening)
     give(server, (tcp,))
     server.start()
     request = b"GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n"
-    with Raw(server, post(f"{SLEEP}; return 'done'")) as raw, server.socket() as early, server.socket() as silent:
+    with Raw(server, post(f"{ASLEEP}; return 'done'")) as raw, server.socket() as early, server.socket() as silent:
         wait_for(lambda: server.below("sleep"), 20)
         wait_for(lambda: below_with_connections(server, early) and below_with_connections(server, silent), 10)
         os.kill(server.child("server"), signal.SIGSTOP)
