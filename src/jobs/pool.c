@@ -461,7 +461,7 @@ int pool_run(struct pool *pool, struct job *job)
 
     if (pool->draining)
         return -ESHUTDOWN;
-    if (!at_once && !job->leased && pool->conf->queue_max && pool->shares.waiting >= pool->conf->queue_max)
+    if (!at_once && !job->leased && !shares_may_wait(&pool->shares, share, (int64_t) pool->conf->queue_max))
         return -EAGAIN;
     if (!at_once && !job->leased && share->max_waiting && share->waiting >= share->max_waiting)
         return -EDQUOT;

@@ -32,7 +32,7 @@ void pool_zygote(struct pool *pool, unsigned runtime, int fd);
 
 /* Run @job in a waiting box of its runtime, which is started for it where it is not, or queue it until one is free; on_done() gives it back exactly once, or on_refused()
  * if no box comes for some seconds though the job could run.
- * 0, or -EAGAIN when the queue is full, -EDQUOT when its share's is, and -ESHUTDOWN after pool_drain() (the job is
+ * 0, or -EAGAIN when the queue is full and the share has its part of it, -EDQUOT when its share's is, and -ESHUTDOWN after pool_drain() (the job is
  * untouched). */
 int pool_run(struct pool *pool, struct job *job);
 

@@ -5,6 +5,7 @@
  * another's first job by more than the jobs that run already. */
 #include "share.h"
 
+#include "fair.h"
 #include "job.h"
 
 void shares_init(struct shares *shares)
@@ -23,6 +24,11 @@ bool share_has_room(const struct share *share)
     return !share->max_runs || share->running < share->max_runs;
 }
 
+bool shares_may_wait(const struct shares *shares, const struct share *share, int64_t max)
+{
+    return fair_may_wait(max, shares->waiting, share->waiting, shares->n_busy + !share->waiting);
+}
+
 void shares_add(struct shares *shares, struct job *job)
 {
     struct share *share = job->share;
@@ -37,6 +43,7 @@ void shares_add(struct shares *shares, struct job *job)
     if (share->waiting++)
         return;
     LIST_INSERT_HEAD(&shares->busy, share, link);
+    shares->n_busy++;
     if (share->virtual_time < shares->virtual_time)
         share->virtual_time = shares->virtual_time;
 }
@@ -51,8 +58,10 @@ void shares_remove(struct shares *shares, struct job *job)
     if (!lane->first)
         share->busy_lanes &= ~(1U << job->runtime);
     shares->waiting--;
-    if (--share->waiting == 0)
-        LIST_REMOVE(share, link);
+    if (--share->waiting)
+        return;
+    LIST_REMOVE(share, link);
+    shares->n_busy--;
 }
 
 /* Of these lanes the job that came first. */

@@ -38,6 +38,7 @@ struct shares {
     LIST_HEAD(, share) busy;
     double virtual_time; /* of the last job taken */
     unsigned waiting;    /* jobs in all */
+    unsigned n_busy;     /* shares in which a job waits */
 };
 
 void shares_init(struct shares *shares);
@@ -47,6 +48,9 @@ void share_init(struct share *share);
 
 /* May one more of its jobs run? */
 bool share_has_room(const struct share *share);
+
+/* May one more job of @share wait, where @max may in all (0: unlimited)?  fair_may_wait(). */
+bool shares_may_wait(const struct shares *shares, const struct share *share, int64_t max);
 
 /* Queue @job behind the others of its share and runtime; take it out again wherever it is. */
 void shares_add(struct shares *shares, struct job *job);

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Several keys: made, listed and revoked while the server runs; what each may ask for."""
 import concurrent.futures
+import contextlib
 import json
 import os
 import stat
@@ -113,6 +114,27 @@ def test_most_waiting(service):
             full = run(service, text)
             assert full.status == 429 and "short" in full["error"] and "retry-after" in full.headers
     wait_for(lambda: run(service, text).status == 200, 20, "there is room again")
+
+
+def test_one_key_does_not_fill_the_queue_for_others(make_server):
+    """With no limit of the key's own.  The others' part is small, and nobody gets beyond their part."""
+    service = make_server(env={"HATCHERY_POOL_MAX_RUNS": "1", "HATCHERY_QUEUE_MAX_LENGTH": "4"})
+    crowd, victim = key(service, "crowd"), key(service, "victim")
+
+    def send(of):
+        body = json.dumps({"code": "import time; time.sleep(60)", "timeout": 60}).encode()
+        return Raw(service, head("POST", EXECUTE, f"content-length: {len(body)}", key=of) + body)
+
+    with contextlib.ExitStack() as stack:
+        for _ in range(5):
+            stack.enter_context(send(crowd))
+        wait_for(lambda: service.queue_length() == 4, 20, "four wait")
+        refused = run(service, crowd)
+        assert refused.status == 429 and "MAX_QUEUE_LENGTH (4) reached" in refused["error"]
+        for n in (5, 6):
+            stack.enter_context(send(victim))
+            wait_for(lambda: service.queue_length() == n, 20, "the victim waits, too")
+        assert run(service, victim).status == run(service, crowd).status == 429
 
 
 def test_a_damaged_file_locks_nobody_out(make_server):

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Turns between shares; and the file of keys, which says how large each is. */
 #include "../../src/base/keyfile.h"
+#include "../../src/jobs/fair.h"
 #include "../../src/jobs/job.h"
 
 #include <setjmp.h>
@@ -186,6 +187,55 @@ static void test_removal(void **state)
     assert_string_equal(take(&s, 2), "A");
 }
 
+/* --- what one key may have --- */
+
+/* A full queue takes in those who have less than their part of it, and is bounded all the same. */
+static void test_a_full_queue(void **state)
+{
+    struct scene s;
+    (void) state;
+    scene_init(&s);
+    add(&s, 0, 9);
+    assert_true(shares_may_wait(&s.shares, &s.share[0], 0));
+    assert_true(shares_may_wait(&s.shares, &s.share[0], 10));
+    assert_false(shares_may_wait(&s.shares, &s.share[0], 9));
+    assert_false(shares_may_wait(&s.shares, &s.share[1], -1));
+    for (int i = 0; i < 4; i++) { /* half of 9 */
+        assert_true(shares_may_wait(&s.shares, &s.share[1], 9));
+        add(&s, 1, 1);
+    }
+    assert_false(shares_may_wait(&s.shares, &s.share[1], 9));
+    for (int i = 0; i < 3; i++) { /* a third */
+        assert_true(shares_may_wait(&s.shares, &s.share[2], 9));
+        add(&s, 2, 1);
+    }
+    assert_false(shares_may_wait(&s.shares, &s.share[2], 9));
+    assert_true(fair_may_wait(1, 5, 0, 9)); /* more keys than places: one each */
+    assert_false(fair_may_wait(1, 5, 1, 9));
+    take(&s, 16);
+    assert_int_equal(s.shares.n_busy, 0);
+}
+
+/* Whoever comes, and in whatever order: each key in turn takes all that it gets, and something is left for the next. */
+static void test_a_part_is_left(void **state)
+{
+    enum { MAX = 64, KEYS = 4 };
+    int64_t has[KEYS] = { 0 }, taken = 0;
+    (void) state;
+    for (int key = 0; key < KEYS; key++) {
+        int64_t left = fair_left(MAX, taken, 0);
+        assert_true(left >= 1);
+        has[key] = left;
+        taken += left;
+        assert_true(fair_left(MAX, taken, has[key]) <= 0);
+        assert_true(taken <= MAX);
+    }
+    assert_int_equal(has[0], 48);
+    assert_int_equal(fair_left(MAX, MAX, 0), 0);
+    assert_int_equal(fair_left(1, 0, 0), 1);
+    assert_true(fair_left(10, 20, 5) <= 0); /* the limit was lowered */
+}
+
 /* --- the file of keys --- */
 
 #define HASH "00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff"
@@ -279,6 +329,8 @@ int main(void)
         cmocka_unit_test(test_lanes),
         cmocka_unit_test(test_no_catching_up),
         cmocka_unit_test(test_removal),
+        cmocka_unit_test(test_a_full_queue),
+        cmocka_unit_test(test_a_part_is_left),
         cmocka_unit_test(test_a_key_survives_the_file),
         cmocka_unit_test(test_no_line_is_half_understood),
         cmocka_unit_test(test_ids),
