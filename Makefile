@@ -13,24 +13,40 @@ CONTAINER_PACKAGES := podman runc golang-github-containers-common debootstrap
 DEB_PACKAGES := build-essential debhelper lintian
 PACKAGE_TEST_PACKAGES := debootstrap
 VM_PACKAGES := qemu-system-x86 busybox-static kmod xz-utils
+comma := ,
 
 # Root installs what is missing; others need sudo. Nothing is asked of apt when nothing is missing.
 SUDO := $(shell [ "$$(id -u)" = 0 ] || command -v sudo)
 
-.PHONY: run build test test-vm test-systemd test-container unit e2e e2e-user e2e-user-and-escape sanitize-e2e escape test-destructive test-cpython test-crash test-restart soak sanitize fuzz bench bench-quick bench-long lint format deb test-package install clean packages test-packages
+# What needs every layer of the jail is run by root. TEST_REQUIRE names a weaker jail, for which an ordinary user will do.
+# Root leaves no compiled Python in somebody's checkout.
+IS_ROOT := $(filter 0,$(shell id -u))
+NO_ROOT = the tests need every layer of the jail, so root or sudo; TEST_REQUIRE="all -ids -cgroup" make e2e does without
+AS_ROOT = $(if $(or $(IS_ROOT),$(TEST_REQUIRE)),,$(if $(SUDO),sudo -E -H env PYTHONDONTWRITEBYTECODE=1,$(error $(NO_ROOT))))
+PYTEST := /usr/bin/python3 -m pytest -q -p no:cacheprovider
 
+.PHONY: run build test can-be-root test-path test-vm test-systemd test-container unit e2e e2e-user e2e-user-and-escape sanitize-e2e escape test-destructive test-cpython test-crash test-restart soak sanitize fuzz bench bench-quick bench-long lint format deb test-package install clean packages test-packages
+
+# Jobs and keys of a trial stay in the checkout; HATCHERY_SERVER_STATE=DIR make run has them elsewhere.
+run: export HATCHERY_SERVER_STATE ?= $(CURDIR)/$(BUILD)/state
 run: build
-	@if [ "$$(id -u)" = 0 ]; then run=; else run="sudo -E"; \
-	command -v sudo >/dev/null || { echo "Not root and no sudo: an ordinary user can't have every layer of the jail." >&2; run=; }; fi; \
-	exec $$run $(BUILD)/hatchery serve --listen $(LISTEN) $$([ -n "$$API_KEY$$API_KEY_FILE" ] || echo --generate-key)
+	@exec $(if $(IS_ROOT),,$(if $(SUDO),sudo -E)) $(BUILD)/hatchery serve --listen $(LISTEN) \
+		$$([ -n "$$API_KEY$$API_KEY_FILE" ] || echo --generate-key)
 
+# What a command says is shown where it has failed.
+define quietly
+	log=$$(mktemp); $(1) > "$$log" 2>&1 || { cat "$$log" >&2; rm -f "$$log"; exit 1; }; rm -f "$$log"
+endef
+
+APT_GET := $(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get -q -y --no-install-recommends
 define need
-	@missing=$$(dpkg-query -W -f '$${Package} $${Status}\n' $(1) 2>/dev/null | grep ' installed$$' | cut -d' ' -f1 | \
-		sort > /tmp/hatchery-have.$$$$; printf '%s\n' $(1) | sort | comm -13 /tmp/hatchery-have.$$$$ -; rm -f /tmp/hatchery-have.$$$$); \
+	@have=$$(dpkg-query -W -f '$${Package} $${db:Status-Status} ' $(1) 2>/dev/null); missing=; \
+	for package in $(1); do case " $$have" in *" $$package installed "*) ;; *) missing="$$missing $$package" ;; esac; done; \
 	if [ -n "$$missing" ]; then \
-		if [ "$$(id -u)" = 0 ] || [ -n "$(SUDO)" ]; then \
-			$(SUDO) apt-get update -q && $(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends $$missing; \
-		else echo "Missing packages; as root: apt-get install" $$missing >&2; exit 1; fi; \
+		[ -n "$(IS_ROOT)$(SUDO)" ] || { echo "Missing packages; as root: apt-get install$$missing" >&2; exit 1; }; \
+		echo "apt-get install$$missing"; $(SUDO) true; \
+		$(call quietly,$(APT_GET) update); \
+		$(call quietly,$(APT_GET) install $$missing); \
 	fi
 endef
 
@@ -41,72 +57,82 @@ test-packages: packages
 	$(call need,$(TEST_PACKAGES))
 
 $(BUILD)/build.ninja: | packages
-	meson setup $(BUILD) --prefix=$(PREFIX)
+	@echo "meson setup $(BUILD)"; $(call quietly,meson setup $(BUILD) --prefix=$(PREFIX))
 
+# On a terminal ninja has one line that goes on; elsewhere it speaks where something fails.
+NINJA = ninja $(shell [ -t 2 ] || echo --quiet)
 build: packages $(BUILD)/build.ninja
-	ninja -C $(BUILD)
+	@$(NINJA) -C $(BUILD)
 
 # The end-to-end tests have the machine to themselves, as some of them measure; those after them come two at a time.
-test: test-packages build sanitize e2e
+test: can-be-root test-packages build sanitize e2e
 	$(MAKE) -j2 --output-sync=target sanitize-e2e e2e-user-and-escape fuzz
+
+can-be-root:
+	@: $(AS_ROOT)
 
 e2e-user-and-escape: e2e-user
 	$(MAKE) escape
 
 # Unit tests with AddressSanitizer and UndefinedBehaviorSanitizer.
 $(BUILD)-asan/build.ninja: | test-packages
-	meson setup $(BUILD)-asan -Dtests=true -Db_sanitize=address,undefined -Db_lundef=false
+	@echo "meson setup $(BUILD)-asan"; \
+	$(call quietly,meson setup $(BUILD)-asan -Dtests=true -Db_sanitize=address$(comma)undefined -Db_lundef=false)
 
 sanitize: $(BUILD)-asan/build.ninja
-	ninja -C $(BUILD)-asan
+	@$(NINJA) -C $(BUILD)-asan
 	meson test -C $(BUILD)-asan --print-errorlogs
 
 # Every fuzzer over its corpus and for a few seconds more; FUZZ_SECONDS=600 for longer.
 FUZZ_SECONDS ?= 2
 fuzz: test-packages
-	[ -f $(BUILD)-fuzz/build.ninja ] || CC=clang-14 meson setup $(BUILD)-fuzz -Dtests=true -Dfuzz=true \
-		-Db_sanitize=address,undefined -Db_lundef=false
-	ninja -C $(BUILD)-fuzz fuzzers
+	@[ -f $(BUILD)-fuzz/build.ninja ] || { echo "meson setup $(BUILD)-fuzz"; $(call quietly,CC=clang-14 meson setup \
+		$(BUILD)-fuzz -Dtests=true -Dfuzz=true -Db_sanitize=address$(comma)undefined -Db_lundef=false); }
+	@$(NINJA) -C $(BUILD)-fuzz fuzzers
 	tests/fuzz/run $(BUILD)-fuzz $(FUZZ_SECONDS)
 
 # End-to-end tests of a sanitized server and supervisor; zygote and boxes are as always, Python is not ours to sanitize.
 SANITIZED_E2E := $(addprefix tests/e2e/test_,execute.py http.py queue.py lifecycle.py)
 sanitize-e2e: $(BUILD)-asan/build.ninja build
-	ninja -C $(BUILD)-asan
+	@$(NINJA) -C $(BUILD)-asan
 	mkdir -p $(BUILD)-asan/e2e
 	cp -f $(BUILD)-asan/hatchery $(BUILD)-asan/hatchery-server $(BUILD)/hatchery-courier $(BUILD)/hatchery-zygote $(BUILD)/hatchery-init $(BUILD)-asan/e2e
-	HATCHERY=$(CURDIR)/$(BUILD)-asan/e2e/hatchery /usr/bin/python3 -m pytest -q -p no:cacheprovider $(SANITIZED_E2E)
+	HATCHERY="$(CURDIR)/$(BUILD)-asan/e2e/hatchery" $(AS_ROOT) $(PYTEST) $(SANITIZED_E2E)
 
 e2e: test-packages build
-	/usr/bin/python3 -m pytest -q -p no:cacheprovider tests/unit tests/e2e tests/crash $(PYTEST_ARGS)
+	$(AS_ROOT) $(PYTEST) tests/unit tests/e2e tests/crash $(PYTEST_ARGS)
 
 # The main ones as somebody who is not root; USER_E2E=tests/e2e for all of them.
 USER_E2E ?= $(addprefix tests/e2e/test_,check.py rootless.py require.py logs.py)
 e2e-user: test-packages build
 	tests/e2e/as-ordinary-user $(USER_E2E) $(PYTEST_ARGS)
 
+# In a copy below the home directory, in a path with spaces: what hangs on where the tree is.
+test-path: test-packages
+	tests/e2e/in-home
+
 # Clients submit at full speed while processes are killed at random; `make test` has a short form. CRASH_SEED repeats a run.
 CRASH_KILLS ?= 50
 test-crash: test-packages build
-	CRASH_KILLS=$(CRASH_KILLS) /usr/bin/python3 -m pytest -q -s -p no:cacheprovider tests/crash
+	CRASH_KILLS=$(CRASH_KILLS) $(AS_ROOT) $(PYTEST) -s tests/crash
 
 # Programs that try to get out (tests/escape/README.md).
 escape: test-packages build
-	/usr/bin/python3 -m pytest -q -p no:cacheprovider tests/escape $(PYTEST_ARGS)
+	$(AS_ROOT) $(PYTEST) tests/escape $(PYTEST_ARGS)
 
 # Twenty programs at once that try to take the machine down, for a minute.
 test-destructive: test-packages build
-	DESTRUCTIVE_SECONDS=60 /usr/bin/python3 -m pytest -q -p no:cacheprovider tests/escape/test_destructive.py
+	DESTRUCTIVE_SECONDS=60 $(AS_ROOT) $(PYTEST) tests/escape/test_destructive.py
 
 # CPython's own tests in the jail and outside of it: ten to fifteen minutes on two cores.
 test-cpython: build
 	$(call need,libpython3.11-testsuite)
-	/usr/bin/python3 tests/cpython/run.py $(MODULES)
+	$(AS_ROOT) /usr/bin/python3 tests/cpython/run.py $(MODULES)
 
 # A mixed load at 80 % of what the machine can do; SOAK_MINUTES=30 is what a release must pass.
 SOAK_MINUTES ?= 5
 soak: build
-	/usr/bin/python3 tests/soak/soak.py --minutes $(SOAK_MINUTES)
+	$(AS_ROOT) /usr/bin/python3 tests/soak/soak.py --minutes $(SOAK_MINUTES)
 
 # On kernels of Debian's with cgroup v2 alone, in qemu (tests/vm/README.md): one that has every layer, one that has not.
 # VM_SUITE=all: every end-to-end and escape test there, which takes hours without KVM.
@@ -130,20 +156,20 @@ test-container: test-packages build
 
 # 1,000 requests a second, and 1,000 jobs, while the server is stopped and started; RESTART_ARGS=--restarts=20 for more.
 test-restart: build
-	/usr/bin/python3 tests/soak/restart.py $(RESTART_ARGS)
+	$(AS_ROOT) /usr/bin/python3 tests/soak/restart.py $(RESTART_ARGS)
 
 # What is missing of the baselines' packages is left out, by name: python3-flask gunicorn bubblewrap python3-numpy.
 bench: build
-	/usr/bin/python3 bench/bench.py $(BENCH_ARGS)
-	/usr/bin/python3 bench/jobs.py
+	$(AS_ROOT) /usr/bin/python3 bench/bench.py $(BENCH_ARGS)
+	$(AS_ROOT) /usr/bin/python3 bench/jobs.py
 
 bench-quick: build
-	/usr/bin/python3 bench/bench.py --quick $(BENCH_ARGS)
+	$(AS_ROOT) /usr/bin/python3 bench/bench.py --quick $(BENCH_ARGS)
 
 # Is the server after BENCH_RUNS runs what it was after a thousand?  Half an hour for a million on two cores.
 BENCH_RUNS ?= 1000000
 bench-long: build
-	/usr/bin/python3 bench/long.py --runs $(BENCH_RUNS)
+	$(AS_ROOT) /usr/bin/python3 bench/long.py --runs $(BENCH_RUNS)
 
 lint: test-packages build
 	clang-format-14 --dry-run --Werror $$(git ls-files 'src/*.[ch]' 'tests/*.c' 'bench/*.[ch]' 'man/*.c')
@@ -167,4 +193,4 @@ install: build
 	meson install -C $(BUILD)
 
 clean:
-	rm -rf $(BUILD) $(BUILD)-asan $(BUILD)-fuzz
+	$(if $(wildcard $(BUILD)/state),$(SUDO)) rm -rf $(BUILD) $(BUILD)-asan $(BUILD)-fuzz

@@ -276,9 +276,12 @@ static void print_layer(const json_t *layer)
     printf("  %-16s %-8s %s%s\n", json_string_value(json_object_get(layer, "layer")),
            required && strcmp(state, "missing") == 0 ? "MISSING" : state,
            json_string_value(json_object_get(layer, "what")), required ? "" : " (not required)");
-    if (json_object_get(layer, "change"))
-        printf("  %-16s %-8s %s; to change: %s\n", "", "", json_string_value(json_object_get(layer, "errno")),
-               json_string_value(json_object_get(layer, "change")));
+    const char *change = json_string_value(json_object_get(layer, "change"));
+    if (change)
+        printf("  %-16s %-8s %s; to change: %.*s\n", "", "", json_string_value(json_object_get(layer, "errno")),
+               (int) strcspn(change, "\n"), change);
+    for (change = change ? strchr(change, '\n') : NULL; change; change = strchr(change + 1, '\n'))
+        printf("  %-16s %-8s %.*s\n", "", "", (int) strcspn(change + 1, "\n"), change + 1);
     if (json_object_get(layer, "because"))
         printf("  %-16s %-8s %s\n", "", "", json_string_value(json_object_get(layer, "because")));
 }
@@ -305,7 +308,8 @@ static void print_refusal(const json_t *r)
 
     printf("The server refuses to start: what is MISSING is required.\n");
     if (weaker)
-        printf("To run in a weaker jail, name it: %s\n", weaker);
+        printf("To run in a weaker jail, name it: %s\n  for example HATCHERY_ISOLATION_REQUIRE='%s' hatchery serve\n",
+               weaker, strchr(weaker, '=') + 2);
 }
 
 static void print_text(const struct visit *v, const json_t *r)

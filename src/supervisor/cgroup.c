@@ -520,7 +520,7 @@ int cgroups_new(struct cgroups **ret, const char *kind, unsigned n_slots, const 
     if (err && strcmp(kind, "v2") != 0) {
         int v2_err = err;
         size_t mark = error->len;
-        buf_adds(error, mark ? "; " : "");
+        buf_adds(error, mark ? "\n" : ""); /* a line each */
         err = try_version(ret, 1, n_slots, limits, zygote, error);
         if (err == -ENOENT && mark) { /* v1 is not even mounted: what is wrong with v2 is what counts */
             error->len = mark;

@@ -100,11 +100,11 @@ void listener_describe(int fd, struct buf *ret_url)
     }
     if (bound.any.sa_family == AF_INET6) {
         inet_ntop(AF_INET6, &bound.v6.sin6_addr, host, sizeof(host));
-        buf_addf(ret_url, "http://[%s]:%u", strcmp(host, "::") == 0 ? "::1" : host, ntohs(bound.v6.sin6_port));
+        buf_addf(ret_url, "http://[%s]:%u", host, ntohs(bound.v6.sin6_port));
         return;
     }
     inet_ntop(AF_INET, &bound.v4.sin_addr, host, sizeof(host));
-    buf_addf(ret_url, "http://%s:%u", strcmp(host, "0.0.0.0") == 0 ? "127.0.0.1" : host, ntohs(bound.v4.sin_port));
+    buf_addf(ret_url, "http://%s:%u", host, ntohs(bound.v4.sin_port));
 }
 
 bool listener_is_everywhere(int fd)
@@ -117,6 +117,18 @@ bool listener_is_everywhere(int fd)
     if (bound.any.sa_family == AF_INET)
         return bound.v4.sin_addr.s_addr == htonl(INADDR_ANY);
     return bound.any.sa_family == AF_INET6 && IN6_IS_ADDR_UNSPECIFIED(&bound.v6.sin6_addr);
+}
+
+bool listener_is_local(int fd)
+{
+    union address bound = { .v6 = { 0 } };
+    socklen_t size = sizeof(bound);
+
+    if (getsockname(fd, &bound.any, &size) < 0)
+        return false;
+    if (bound.any.sa_family == AF_INET)
+        return ntohl(bound.v4.sin_addr.s_addr) >> 24 == IN_LOOPBACKNET;
+    return bound.any.sa_family == AF_UNIX || IN6_IS_ADDR_LOOPBACK(&bound.v6.sin6_addr);
 }
 
 static int fail(struct buf *error, const char *spec, int err)

@@ -10,10 +10,13 @@
  * for 0.  Failure: -errno and one sentence in @error. */
 int listener_open(const char *spec, struct buf *ret_url, struct buf *error);
 
-/* Append where the listening socket @fd can be reached: as above, or unix:PATH. */
+/* Append what the listening socket @fd is bound to: as above, or unix:PATH. */
 void listener_describe(int fd, struct buf *ret_url);
 
 /* Does it listen on all addresses of this machine? */
 bool listener_is_everywhere(int fd);
+
+/* Can only processes of this machine reach it? */
+bool listener_is_local(int fd);
 
 #endif

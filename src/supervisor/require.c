@@ -6,12 +6,16 @@
  * less than was asked for, or with less than everything and not a word of it. */
 #include "require.h"
 
+#include "../base/fd.h"
 #include "../base/log.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <unistd.h>
 
 /* Layers that a key of their own turns off. */
 static uint32_t turned_off(const struct conf *conf)
@@ -42,10 +46,35 @@ void require_missing(struct require *r, enum layer layer, int err, const char *c
              change && *change ? change : layers[layer].change);
 }
 
+/* As engines of containers mark what they start: Docker, podman and CRI-O, Kubernetes. */
+static bool is_in_container(void)
+{
+    return access("/.dockerenv", F_OK) == 0 || access("/run/.containerenv", F_OK) == 0 || getenv("container")
+           || getenv("KUBERNETES_SERVICE_HOST");
+}
+
+/* The engines' own profile forbids what every box is made of. */
+static void say_profile(const struct require *r, enum layer layer)
+{
+    if (!layers[layer].optional && r->why[layer].err == -EPERM && is_in_container())
+        log_sentence(
+            "this is a container: start it with --security-opt seccomp=packaging/container/seccomp.json, which "
+            "is in Hatchery's source; docs/container.md has the whole command");
+}
+
 void require_say(const struct require *r, enum layer layer)
 {
-    log_sentence("the layer '%s' (%s) is required and can't be had (%s): %s", layers[layer].word, layers[layer].what,
-                 strerrorname_np(-r->why[layer].err), r->why[layer].change);
+    const char *change = r->why[layer].change;
+    size_t n = strcspn(change, "\n");
+
+    log_sentence("the layer '%s' (%s) is required and can't be had (%s): %.*s", layers[layer].word, layers[layer].what,
+                 strerrorname_np(-r->why[layer].err), (int) n, change);
+    while (change[n]) {
+        change += n + 1;
+        n = strcspn(change, "\n");
+        log_sentence("  %.*s", (int) n, change);
+    }
+    say_profile(r, layer);
 }
 
 void require_probe_kernel(struct require *r)
@@ -77,6 +106,39 @@ bool require_offer(const struct require *r, const struct conf *conf, struct buf 
     return true;
 }
 
+/* A word of a command line, in quotes where a shell needs them. */
+static void add_word(struct buf *out, const char *word)
+{
+    static const char bare[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_./:,=@%+-";
+    bool quoted = !*word || word[strspn(word, bare)];
+
+    buf_adds(out, quoted ? " '" : " ");
+    for (; *word; word++)
+        if (*word == '\'')
+            buf_adds(out, "'\\''");
+        else
+            buf_addc(out, *word);
+    buf_adds(out, quoted ? "'" : "");
+}
+
+/* What was typed, with the weaker jail in front of it: for the operator to type. */
+static void say_command(const struct buf *offer)
+{
+    static const char key[] = "isolation.require = ";
+    char words[4096];
+    struct buf line;
+    ssize_t n = fd_read_file(AT_FDCWD, "/proc/self/cmdline", words, sizeof(words));
+
+    buf_init(&line, OFFER_MAX);
+    buf_addf(&line, "HATCHERY_ISOLATION_REQUIRE='%.*s'", (int) (offer->len - sizeof(key) + 1),
+             offer->data + sizeof(key) - 1);
+    for (const char *p = words; n > 0 && p < words + n; p += strlen(p) + 1)
+        add_word(&line, p);
+    if (n > 0)
+        log_sentence("or for this start alone:\n  %.*s", (int) line.len, line.data);
+    buf_free(&line);
+}
+
 int require_settle(const struct require *r, const struct conf *conf)
 {
     uint32_t lost = r->required & r->missing;
@@ -92,8 +154,11 @@ int require_settle(const struct require *r, const struct conf *conf)
         if (lost & LAYER_BIT(i))
             require_say(r, (enum layer) i);
     buf_init(&offer, OFFER_MAX);
-    if (require_offer(r, conf, &offer))
+    if (require_offer(r, conf, &offer)) {
         log_sentence("to run in a weaker jail, name it: %.*s", (int) offer.len, offer.data);
+        if (!log_is_journal())
+            say_command(&offer);
+    }
     buf_free(&offer);
     return -ENOTSUP;
 }

@@ -12,7 +12,7 @@ struct require {
     uint32_t required, missing; /* bits of enum layer */
     struct {
         int err;          /* -errno of a missing one; 0: turned off by its own key */
-        char change[512]; /* what to change, for the person who typed the command */
+        char change[512]; /* what to change, for the person who typed the command; a cause a line */
     } why[LAYERS];
     int cgroup_version; /* 0: none */
 };
@@ -41,7 +41,8 @@ enum { OFFER_MAX = 8192 };
 bool require_offer(const struct require *r, const struct conf *conf, struct buf *out);
 
 /* Every layer has been looked for.  0 where nothing required is missing: what else is missing is logged.
- * Else -ENOTSUP; the sentences, and the line of configuration that would do without, are on stderr. */
+ * Else -ENOTSUP; the sentences, the line of configuration that would do without, and the command that was typed with it
+ * in front (but in the journal, where nobody types), are on stderr. */
 int require_settle(const struct require *r, const struct conf *conf);
 
 #endif

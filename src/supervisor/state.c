@@ -187,7 +187,7 @@ int state_lock(int state_fd, const char *path, struct buf *error)
         holder[strspn(holder, "0123456789")] = '\0';
         buf_addf(error,
                  "the state directory %s is in use by another Hatchery (process %s): stop that one, or give this "
-                 "one a directory of its own with --state DIR",
+                 "one a directory of its own: --state DIR, or HATCHERY_SERVER_STATE=DIR in the environment",
                  path, holder[0] ? holder : "unknown");
         return -EBUSY;
     }

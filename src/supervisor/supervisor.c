@@ -48,6 +48,7 @@ enum { BACKOFF_FIRST_MS = 100, BACKOFF_MAX_MS = 10000, STEADY_MS = 10000, ASK_AG
 enum { ROTATE_LEAST_MS = 1000 };
 /* To end the children once the time for requests in hand is up. */
 enum { STOP_MARGIN_US = 10000000 };
+enum { KEY_SHORT = 16 }; /* characters: with fewer it is a word that somebody thought of */
 enum { ID_SERVER = 0, ID_COURIER = 8, ID_ZYGOTE = 16, ID_SLOTS = 32 }; /* from isolation.id_base */
 
 struct child {
@@ -682,39 +683,79 @@ static void warn_of_readable(const char *path, const char *what)
     log_warn("a file with a secret can be read by every user of this machine", LOG_S("what", what) LOG_S("hint", hint));
 }
 
+static void warn_of_strangers(const struct supervisor *s)
+{
+    const char *key = s->conf->server_api_key;
+    bool everywhere = false, local = true;
+
+    for (unsigned i = 0; i < s->server_conf.n_listeners; i++) {
+        everywhere = everywhere || listener_is_everywhere(s->listener_fds[i]);
+        local = local && listener_is_local(s->listener_fds[i]);
+    }
+    if (everywhere)
+        log_warn("listening on all addresses of this machine, without TLS: whoever can reach it can send keys and "
+                 "programs in the clear; put a proxy in front");
+    if (!local && key && *key && strlen(key) < KEY_SHORT)
+        log_warn("the API key is short enough to be guessed, and other machines can reach the server",
+                 LOG_I("least", KEY_SHORT) LOG_S("hint", "openssl rand -hex 24"));
+    warn_of_readable(s->conf->server_api_key_file, "server.api_key_file");
+    warn_of_readable(s->conf->webhooks_secret_file, "webhooks.secret_file");
+}
+
+/* Where jobs stay: a trial's are found again, and do not surprise who starts a server on them later. */
+static void print_state(const struct supervisor *s)
+{
+    struct buf path, error;
+
+    buf_init(&path, 4096);
+    buf_init(&error, 512);
+    if (state_path(s->conf->server_state, &path, &error) == 0 && path.len)
+        printf("Jobs and keys are kept in %.*s\n", (int) path.len, path.data);
+    buf_free(&path);
+    buf_free(&error);
+}
+
+/* The first words of a curl command that asks this server, where it is typed beside it. */
+static void add_curl(struct buf *out, const char *url)
+{
+    static const char any4[] = "http://0.0.0.0:", any6[] = "http://[::]:";
+
+    if (strncmp(url, "unix:", 5) == 0)
+        buf_addf(out, "--unix-socket %s http://localhost", url + 5);
+    else if (strncmp(url, any4, sizeof(any4) - 1) == 0)
+        buf_addf(out, "http://127.0.0.1:%s", url + sizeof(any4) - 1);
+    else if (strncmp(url, any6, sizeof(any6) - 1) == 0)
+        buf_addf(out, "http://[::1]:%s", url + sizeof(any6) - 1);
+    else
+        buf_adds(out, url);
+}
+
 static void announce(const struct supervisor *s)
 {
     const char *key = s->options->generated_key;
-    const char *url = s->url.data;
-    int n = (int) s->url.len;
-    char text[256];
-    bool local = strncmp(url, "unix:", 5) == 0;
+    char url[256];
+    struct buf curl;
 
-    snprintf(text, sizeof(text), "%.*s", n, url);
-    log_info("listening", LOG_S("url", text) LOG_S("version", VERSION));
-    printf("Hatchery %s is listening on %.*s%.*s\n", VERSION, n, url, (int) s->more_urls.len,
+    warn_of_strangers(s);
+    snprintf(url, sizeof(url), "%.*s", (int) s->url.len, s->url.data);
+    if (!isatty(STDOUT_FILENO) || !isatty(STDERR_FILENO)) /* there the next line says it */
+        log_info("listening", LOG_S("url", url) LOG_S("version", VERSION));
+    printf("Hatchery %s is listening on %s%.*s\n", VERSION, url, (int) s->more_urls.len,
            s->more_urls.len ? s->more_urls.data : "");
     if (key)
         printf("API key (made for this start; set API_KEY to choose your own): %s\n", key);
     else
         printf("The key is the one that you have configured: put it in the place of YOUR-KEY.\n");
+    print_state(s);
     if (s->watch_fd >= 0)
         printf("Metrics are at %.*s/metrics\n", (int) s->watch_url.len, s->watch_url.data);
-    printf("Try it from another terminal:\n\n  curl -s %s%.*s%s/v1/code/execute/python -H 'x-api-key: %s' -H "
-           "'content-type: "
-           "application/json' "
-           "-d '{\"code\": \"print(\\\"Hello, World!\\\")\"}'\n\n",
-           local ? "--unix-socket " : "", local ? n - 5 : n, local ? url + 5 : url, local ? " http://localhost" : "",
-           key ? key : "YOUR-KEY");
+    buf_init(&curl, 512);
+    add_curl(&curl, url);
+    printf("Try it from another terminal:\n\n  curl -s %.*s/v1/code/execute/python -H 'x-api-key: %s' -H "
+           "'content-type: application/json' -d '{\"code\": \"print(\\\"Hello, World!\\\")\"}'\n\n",
+           (int) curl.len, curl.data, key ? key : "YOUR-KEY");
+    buf_free(&curl);
     fflush(stdout);
-    bool everywhere = false;
-    for (unsigned i = 0; i < s->server_conf.n_listeners; i++)
-        everywhere = everywhere || listener_is_everywhere(s->listener_fds[i]);
-    if (everywhere)
-        log_warn("listening on all addresses of this machine, without TLS: whoever can reach it can send keys and "
-                 "programs in the clear; put a proxy in front");
-    warn_of_readable(s->conf->server_api_key_file, "server.api_key_file");
-    warn_of_readable(s->conf->webhooks_secret_file, "webhooks.secret_file");
 }
 
 /* The first box could not take a step of the jail: its layer is one that only making a box can show. */
@@ -859,9 +900,11 @@ static void on_child_exit(struct supervisor *s, struct child *child, int status)
         on_zygote_over(s, child);
         return;
     }
-    log_error("process ended",
-              LOG_S("process", child->name) LOG_I("exit_code", WIFEXITED(status) ? WEXITSTATUS(status) : -1)
-                  LOG_I("signal", WIFSIGNALED(status) ? WTERMSIG(status) : 0));
+    bool told = s->refused && !s->ready; /* the layer has been named; that the server then ended is no news */
+    if (!told)
+        log_error("process ended",
+                  LOG_S("process", child->name) LOG_I("exit_code", WIFEXITED(status) ? WEXITSTATUS(status) : -1)
+                      LOG_I("signal", WIFSIGNALED(status) ? WTERMSIG(status) : 0));
     if (is_zygote && WIFEXITED(status) && WEXITSTATUS(status) == WIRE_ZYGOTE_LATE)
         log_error("the imports of a runtime took longer than python.warm_timeout",
                   LOG_S("runtime", s->found.list[child->runtime].wire.name));

@@ -245,7 +245,7 @@ def test_root_reads_the_installed_file():
     assert unreadable.returncode == 1 and f"{confdir}/hatchery.conf: " in unreadable.stderr
     # an ordinary user's command has none
     user = ask(f"{write} && chmod 0 {confdir}/hatchery.conf && echo 'exec setpriv --reuid 65534 --regid 65534 --clear-groups "
-               f"{HATCHERY} print-config' > {confdir}/ask && exec sh {confdir}/ask; exit", "print-config")
+               f"\"{HATCHERY}\" print-config' > {confdir}/ask && exec sh {confdir}/ask; exit", "print-config")
     assert "memory = 512M" in user.stdout, user.stderr
 
 

@@ -17,9 +17,10 @@ pytestmark = pytest.mark.skipif(not shutil.which("systemd-analyze"), reason="sys
 
 @pytest.fixture
 def units(tmp_path):
-    """The units as they are installed, but for the executable."""
+    """The units as they are installed, but for the executable, whose path has no space."""
+    (tmp_path / "hatchery").symlink_to(HATCHERY)
     for name in ("hatchery.service.in", "hatchery.socket"):
-        text = (UNITS / name).read_text().replace("@BINDIR@/hatchery", HATCHERY).replace("@SYSCONFDIR@", "/etc")
+        text = (UNITS / name).read_text().replace("@BINDIR@", str(tmp_path)).replace("@SYSCONFDIR@", "/etc")
         (tmp_path / name.removesuffix(".in")).write_text(text)
     return tmp_path
 

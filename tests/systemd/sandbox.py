@@ -73,11 +73,21 @@ def set_read_only(target, on=True):
 
 
 def hide(path):
-    """As InaccessiblePaths=: something that has no content and no permissions."""
+    """As InaccessiblePaths=: something that has no content and no permissions; the tree, where it was below, is seen again."""
     if os.path.isdir(path):
-        mount("hidden", path, "tmpfs", MS_RDONLY | MS_NOSUID | MS_NODEV | MS_NOEXEC, "mode=000")
+        mount("hidden", path, "tmpfs", MS_NOSUID | MS_NODEV | MS_NOEXEC, "mode=000")
+        show_tree()
+        set_read_only(path)
     elif os.path.exists(path):
         mount("/dev/null", path, None, MS_BIND)
+
+
+def show_tree():
+    """Where it is hidden now: the tree is where it was, read-only."""
+    if not TREE.exists():
+        os.makedirs(TREE)
+        mount("/mnt/tree", TREE, None, MS_BIND | MS_REC)
+        set_read_only(TREE)
 
 
 def private_devices():
@@ -122,10 +132,7 @@ def file_system(unit):
     mount("proc", "/proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC, "hidepid=invisible")
     for path in ("/tmp", "/var/tmp"):
         mount("tmp", path, "tmpfs", MS_NOSUID | MS_NODEV, "mode=1777")
-    if not TREE.exists():
-        os.makedirs(TREE)
-        mount("/mnt/tree", TREE, None, MS_BIND | MS_REC)
-        set_read_only(TREE)
+    show_tree()
     os.chdir("/")
 
 
