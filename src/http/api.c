@@ -14,10 +14,12 @@
 #include <string.h>
 #include <unistd.h>
 
-bool api_key_ok(void *data, const char *key, size_t len)
+struct holder *api_find_key(void *data, const char *key, size_t len)
 {
     const struct api *api = data;
-    return keys_find(api->keys, key ? key : "", key ? len : 0) != NULL;
+    struct key *found = keys_find(api->keys, key ? key : "", key ? len : 0);
+
+    return found ? &found->holder : NULL;
 }
 
 /* draft-ietf-httpapi-ratelimit-headers. */
@@ -46,33 +48,41 @@ bool api_check_query(struct request *req)
     return false;
 }
 
-struct key *api_enter(struct request *req, const struct api *api)
+/* Before the body is read: a request too many costs no more than its head. */
+bool api_on_enter(void *data, struct request *req)
 {
-    const char *text = request_header(req, "x-api-key");
-    struct key *key = text ? keys_find(api->keys, text, strlen(text)) : NULL;
+    struct key *key = keys_of_holder(request_holder(req));
     unsigned left, wait_s;
     char error[128];
 
-    if (!key) { /* revoked while its request was arriving */
-        reply_error(req, 401, "Unauthorized", 0);
-        return NULL;
-    }
-    if (!key->file.rate)
-        return api_check_query(req) ? key : NULL;
+    (void) data;
+    if (!key->file.rate || (request_route(req)->flags & ROUTE_UNRATED))
+        return true;
     bool ok = key_take(key, now_us(), &left, &wait_s);
     add_rate(req, key, left, wait_s);
     if (ok)
-        return api_check_query(req) ? key : NULL;
+        return true;
     metric_count(METRIC_QUEUE_REJECTED, METRIC_REJECTED_RATE);
     snprintf(error, sizeof(error), "Rate limit reached (%u requests a minute): nothing was run, try again",
              key->file.rate);
     reply_error(req, 429, error, wait_s ? wait_s : 1);
-    return NULL;
+    return false;
+}
+
+struct key *api_enter(struct request *req)
+{
+    struct key *key = keys_of_holder(request_holder(req));
+
+    if (!key->valid) { /* revoked while its request was arriving */
+        reply_error(req, 401, "Unauthorized", 0);
+        return NULL;
+    }
+    return api_check_query(req) ? key : NULL;
 }
 
 struct key *api_enter_store(struct request *req, const struct api *api)
 {
-    struct key *key = api_enter(req, api);
+    struct key *key = api_enter(req);
 
     if (key && !api->backlog) {
         reply_error(req, 503, api->no_store, 60);
@@ -133,7 +143,7 @@ void api_authenticate(struct request *req, void *data)
     const struct api *api = data;
     struct buf text;
 
-    if (!api_enter(req, api))
+    if (!api_enter(req))
         return;
     buf_init(&text, 64);
     buf_adds(&text, "\"Authorized\"");
@@ -160,7 +170,7 @@ void api_packages(struct request *req, void *data)
     const struct api *api = data;
     struct buf out;
 
-    if (!api_enter(req, api))
+    if (!api_enter(req))
         return;
     buf_init(&out, SIZE_MAX / 2); /* its parts are bounded */
     buf_adds(&out, "{\"runtimes\": [");

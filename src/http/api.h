@@ -37,10 +37,13 @@ struct api {
 extern const struct route api_routes[], api_watch_routes[];
 
 /* For struct http_conf: compares hashes, so that time tells nothing of the key. @data is the struct api. */
-bool api_key_ok(void *data, const char *key, size_t len);
+struct holder *api_find_key(void *data, const char *key, size_t len);
 
-/* Whose request this is, counted against its rate, whose headers are added to the reply.  NULL: it was answered. */
-struct key *api_enter(struct request *req, const struct api *api);
+/* For struct http_conf: counts the request against its key's rate, whose headers are added to the reply. */
+bool api_on_enter(void *data, struct request *req);
+
+/* Whose request this is.  NULL: it was answered. */
+struct key *api_enter(struct request *req);
 
 /* A parameter that the route does not know: false, and the request was answered. */
 bool api_check_query(struct request *req);

@@ -577,7 +577,7 @@ void api_execute(struct request *req, void *data)
 {
     struct execution *e;
     struct buf error;
-    struct key *key = api_enter(req, data);
+    struct key *key = api_enter(req);
 
     if (!key)
         return;

@@ -88,6 +88,12 @@ static bool can_skip_body(const struct request *req)
     return req->complete || (!req->head.chunked && req->head.expect == EXPECT_NOTHING && req->left <= SKIP_MAX);
 }
 
+/* The request's body is among the @n bytes that were read with its head. */
+static bool has_come(const struct request *req, size_t n)
+{
+    return req->complete || (!req->head.chunked && req->head.expect == EXPECT_NOTHING && req->left <= n);
+}
+
 static void refuse(struct conn *conn, int status)
 {
     if (!conn->req.parsed || conn->state == CONN_BODY || !can_skip_body(&conn->req))
@@ -116,16 +122,36 @@ static int send_continue(struct conn *conn)
     return uv_try_write(&conn->uv.stream, &buf, 1) == (int) buf.len ? 0 : -EPIPE;
 }
 
-static void on_head(struct conn *conn)
+/* Count the request with its key; false: it was answered. */
+static bool enter(struct conn *conn)
+{
+    const struct http_conf *conf = &conn->http->conf;
+    bool keep = conn->keep;
+
+    if (!conn->req.holder)
+        return true;
+    conn->known = true;
+    conn->keep = keep && can_skip_body(&conn->req);
+    set_state(conn, CONN_HANDED, UINT64_MAX);
+    if (conf->on_enter && !conf->on_enter(conf->data, &conn->req))
+        return false;
+    conn->keep = keep;
+    return true;
+}
+
+/* @n bytes more are at hand.  Who is refused does not keep a place until its body has come. */
+static void on_head(struct conn *conn, size_t n)
 {
     struct request *req = &conn->req;
 
     conn->keep = !req->wants_close;
     conn->body_deadline_ms = from_now(conn, conn->http->conf.body_timeout_ms);
     int status = route_check(req);
-    conn->known = conn->known || (!status && (req->route->flags & ROUTE_KEY));
-    if (status)
+    if (status) {
+        conn->keep = conn->keep && has_come(req, n);
         refuse(conn, status);
+    } else if (!enter(conn))
+        return;
     else if (req->complete || !wants_body(req))
         hand_over(conn);
     else if (req->head.expect == EXPECT_CONTINUE && send_continue(conn) < 0)
@@ -145,7 +171,7 @@ static size_t take_head(struct conn *conn, const char *p, size_t n)
     int r = request_take_head(&conn->req, p, n, &used);
 
     if (r > 0)
-        on_head(conn);
+        on_head(conn, n - used);
     else if (r < 0)
         refuse(conn, -r);
     return used;

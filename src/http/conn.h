@@ -55,6 +55,7 @@ struct request {
     bool wants_close;   /* the client asks for the connection to end with this request, or must be made to */
     bool skipping;      /* refused: its body is dropped */
     const struct route *route;
+    struct holder *holder; /* whose key it has */
     uint64_t start_us;
     int64_t mark_us;
     void (*on_gone)(struct request *, void *);

@@ -8,6 +8,7 @@
 #define HATCHERY_HTTP_HTTP_H
 
 #include "../base/buf.h"
+#include "../base/holder.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -22,9 +23,12 @@ struct http_conf {
     unsigned max_connections, max_connections_per_address;
     unsigned head_timeout_ms, body_timeout_ms, idle_timeout_ms, write_timeout_ms;
     size_t max_body, max_bodies; /* of one request; of all that have no reply yet */
-    /* Is this the key?  NULL when the request has no x-api-key header.  Called before the
+    /* Whose key is this?  NULL: nobody's.  @key is NULL when the request has no x-api-key header.  Called before the
      * body is read; must take the same time for every wrong key. */
-    bool (*key_ok)(void *data, const char *key, size_t len);
+    struct holder *(*find_key)(void *data, const char *key, size_t len);
+    /* Not NULL: told of every request with a good key, before its body is read.  May add headers to the reply; false: it
+     * has replied. */
+    bool (*on_enter)(void *data, struct request *req);
     /* Not NULL: told of every reply that is made, right before it leaves; of every connection that was refused. */
     void (*on_reply)(void *data, const struct request *req, int status);
     void (*on_shed)(void *data);
@@ -34,8 +38,9 @@ struct http_conf {
 };
 
 /* Needs the key; needs a JSON body (415 else); takes any body; takes the key as Authorization: Bearer, too, which is
- * what a scraper can send; takes parameters in the query.  A body that no route wants is not kept. */
-enum { ROUTE_KEY = 1, ROUTE_JSON = 2, ROUTE_BODY = 4, ROUTE_BEARER = 8, ROUTE_QUERY = 16 };
+ * what a scraper can send; takes parameters in the query; is not counted against the key's rate.  A body that no route
+ * wants is not kept. */
+enum { ROUTE_KEY = 1, ROUTE_JSON = 2, ROUTE_BODY = 4, ROUTE_BEARER = 8, ROUTE_QUERY = 16, ROUTE_UNRATED = 32 };
 
 struct route {
     const char *method; /* "GET" (answers HEAD too), "POST", "DELETE" */
@@ -81,6 +86,9 @@ void http_counts(const struct http *http, unsigned *ret_open, unsigned *ret_in_h
 /* The route that the request has found, or NULL; is its method @name? */
 const struct route *request_route(const struct request *req);
 bool request_is(const struct request *req, const char *name);
+
+/* Whose key the request has, as find_key said; NULL where its route needs none. */
+struct holder *request_holder(const struct request *req);
 
 /* The request's body: valid until the reply or on_gone. Not NUL-terminated. */
 const char *request_body(const struct request *req, size_t *ret_len);

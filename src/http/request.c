@@ -139,6 +139,7 @@ void request_begin(struct request *req)
     req->parsed = req->complete = req->skipping = false;
     req->wants_close = true; /* until its head has passed */
     req->route = NULL;
+    req->holder = NULL;
     req->on_gone = NULL;
     req->start_us = uv_hrtime() / 1000;
     req->mark_us = 0;
@@ -219,6 +220,11 @@ int request_take_body(struct request *req, const char *p, size_t n, size_t *ret_
 const struct route *request_route(const struct request *req)
 {
     return req->route;
+}
+
+struct holder *request_holder(const struct request *req)
+{
+    return req->holder;
 }
 
 /* False while the head is incomplete. */

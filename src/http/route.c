@@ -110,7 +110,7 @@ static const char *key_in(const struct request *req, const struct field *f)
 }
 
 /* Two keys are no key: a proxy in front may have looked at the other one. */
-static bool has_key(const struct request *req)
+static bool has_key(struct request *req)
 {
     const struct http_conf *conf = &req->conn->http->conf;
     const char *key = NULL;
@@ -123,7 +123,8 @@ static bool has_key(const struct request *req)
     }
     if (n_keys != 1)
         key = NULL;
-    return conf->key_ok(conf->data, key, key ? strlen(key) : 0) && key;
+    req->holder = conf->find_key(conf->data, key, key ? strlen(key) : 0);
+    return req->holder && key;
 }
 
 /* application/json, and no charset but UTF-8 (RFC 8259 section 8.1); other parameters mean nothing. */

@@ -32,6 +32,7 @@ static struct key *add(struct keys *keys, const char *name)
 
     snprintf(key->file.name, sizeof(key->file.name), "%s", name);
     key->file.weight = 1;
+    key->holder.is_key = true;
     share_init(&key->share);
     key->next = keys->first;
     keys->first = key;
@@ -81,6 +82,11 @@ struct key *keys_find(const struct keys *keys, const char *text, size_t len)
             found = key;
     }
     return found;
+}
+
+struct key *keys_of_holder(struct holder *holder)
+{
+    return holder ? (struct key *) (void *) ((char *) holder - offsetof(struct key, holder)) : NULL;
 }
 
 /* --- the file --- */

@@ -8,6 +8,7 @@
 
 #include "share.h"
 
+#include "../base/holder.h"
 #include "../base/keyfile.h"
 
 #include <stdint.h>
@@ -19,6 +20,7 @@ struct key {
     bool valid; /* false: revoked, or known by its jobs only */
     struct keyfile_key file;
     struct share share;
+    struct holder holder;
     double tokens; /* requests it may send at once */
     int64_t tokens_us;
 };
@@ -38,6 +40,9 @@ void keys_close(struct keys *keys);
 
 /* The valid key that @text is, or NULL.  Takes the same time for every wrong one. */
 struct key *keys_find(const struct keys *keys, const char *text, size_t len);
+
+/* Whose member @holder is; NULL for NULL. */
+struct key *keys_of_holder(struct holder *holder);
 
 /* The key of a job's tenant, made up where it is no more. */
 struct key *keys_named(struct keys *keys, const char *name);

@@ -96,6 +96,16 @@ def test_rate(service):
     assert "ratelimit" not in service.run("return 1").headers
 
 
+def test_the_rate_is_counted_before_the_body_comes(service):
+    text = key(service, "hasty", "--rate", "2")
+    heads = head("POST", EXECUTE, "Content-Length: 1000000", "Expect: 100-continue", key=text)
+    with contextlib.ExitStack() as stack:
+        raws = [stack.enter_context(Raw(service, heads)) for _ in range(2)]
+        assert [raw.reply().status for raw in raws] == [100, 100]
+        with Raw(service, heads) as raw:
+            assert raw.reply().status == 429, "and no 100 before it"
+
+
 def test_most_runs_at_once(service):
     text = key(service, "narrow", "--max-runs", "1")
     code = "import time; begin = time.monotonic(); time.sleep(0.3); return [begin, time.monotonic()]"

@@ -15,10 +15,12 @@
 
 enum { REPLIES_MAX = 1 << 24, BODY_MAX = 1000 };
 
-static bool key_ok(void *data, const char *key, size_t len)
+static struct holder *find_key(void *data, const char *key, size_t len)
 {
+    static struct holder holder = { .is_key = true };
+
     (void) data;
-    return key && len == 1 && *key == 'k';
+    return key && len == 1 && *key == 'k' ? &holder : NULL;
 }
 
 /* The body again, and what the handler sees of the head. */
@@ -60,7 +62,7 @@ static void start_once(void)
         .write_timeout_ms = 3600000,
         .max_body = BODY_MAX,
         .max_bodies = 2 * BODY_MAX,
-        .key_ok = key_ok,
+        .find_key = find_key,
     };
 
     if (http)

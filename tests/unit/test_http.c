@@ -29,15 +29,28 @@ struct server {
     struct http *http;
     struct request *later[LATER_MAX]; /* in hand, in the order they came */
     unsigned n_later, n_gone, n_quiet, n_drained;
-    bool in_reply, nested, no_gone;
+    bool in_reply, nested, no_gone, refuse;
     char seen_key[64];
+    unsigned n_entered;
+    struct holder key;
 };
 
-static bool key_ok(void *data, const char *key, size_t len)
+static struct holder *find_key(void *data, const char *key, size_t len)
 {
     struct server *s = data;
     snprintf(s->seen_key, sizeof(s->seen_key), "%s", key ? key : "(none)");
-    return key && len == 6 && memcmp(key, "secret", 6) == 0;
+    return key && len == 6 && memcmp(key, "secret", 6) == 0 ? &s->key : NULL;
+}
+
+static bool on_enter(void *data, struct request *req)
+{
+    struct server *s = data;
+
+    s->n_entered++;
+    reply_header(req, "X-Entered", "yes");
+    if (s->refuse)
+        reply_error(req, 429, "Enough", 7);
+    return !s->refuse;
 }
 
 static void reply_text(struct request *req, const char *text)
@@ -127,7 +140,8 @@ static const struct http_conf usual = {
     .write_timeout_ms = 60000,
     .max_body = 1 << 20,
     .max_bodies = 2 << 20,
-    .key_ok = key_ok,
+    .find_key = find_key,
+    .on_enter = on_enter,
 };
 
 static struct server *start(const struct http_conf *conf)
@@ -301,6 +315,7 @@ struct vector {
     const char *bytes;
     size_t len;
     bool no_body;
+    const char *late; /* expected where a body comes later than its head; NULL: the same */
 };
 
 #define V(expected, body, bytes)                                                                                       \
@@ -310,6 +325,12 @@ struct vector {
 #define VHEAD(expected, bytes)                                                                                         \
     {                                                                                                                  \
         expected, NULL, bytes, sizeof(bytes) - 1, true                                                                 \
+    }
+
+/* Refused: the connection stays only if the body has come with the head. */
+#define VREFUSED(expected, late, bytes)                                                                                \
+    {                                                                                                                  \
+        expected, NULL, bytes, sizeof(bytes) - 1, false, late                                                          \
     }
 
 /* Whatever is smuggled in these is called /smuggled, which is a 404: it must not be among the replies. */
@@ -351,11 +372,11 @@ static const struct vector vectors[] = {
     V("404 ", NULL, "GET /%68ello HTTP/1.1\r\n" H "\r\n"),
     V("404 ", NULL, "GET /HELLO HTTP/1.1\r\n" H "\r\n"),
     V("404 x", NULL, "BREW /pot HTTP/1.1\r\n" H LEN(5) "\r\nhello"),
-    V("404 200 ", NULL, "POST /x HTTP/1.1\r\n" H LEN(5) "\r\nhello" HELLO),
-    V("405 200 ", NULL, "POST /hello HTTP/1.1\r\n" H LEN(5) "\r\nhello" HELLO),
+    VREFUSED("404 200 ", "404 x", "POST /x HTTP/1.1\r\n" H LEN(5) "\r\nhello" HELLO),
+    VREFUSED("405 200 ", "405 x", "POST /hello HTTP/1.1\r\n" H LEN(5) "\r\nhello" HELLO),
     V("405 x", NULL, "BREW /hello HTTP/1.1\r\n" H "\r\n" SMUGGLED),
     V("405 x", NULL, "get /hello HTTP/1.1\r\n" H "\r\n"),
-    V("401 200 ", NULL, "POST /echo HTTP/1.1\r\n" H LEN(5) "\r\nhello" HELLO),
+    VREFUSED("401 200 ", "401 x", "POST /echo HTTP/1.1\r\n" H LEN(5) "\r\nhello" HELLO),
     V("401 ", NULL, "GET /key HTTP/1.1\r\n" H "X-API-Key: Secret\r\n\r\n"),
     V("401 ", NULL, "GET /key HTTP/1.1\r\n" H "x-api-key:\r\n\r\n"),
     V("401 ", NULL, "GET /key HTTP/1.1\r\n" H "x-api-key: secret2\r\n\r\n"),
@@ -366,10 +387,11 @@ static const struct vector vectors[] = {
     V("401 x", NULL, "POST /echo HTTP/1.1\r\n" H LEN(65537) "\r\n" SMUGGLED),
     V("401 200 ", NULL, "GET /key HTTP/1.1\r\n" H "\r\nGET /key HTTP/1.1\r\n" H KEY "\r\n"),
     V("417 x", NULL, POST_ECHO LEN(2) "Expect: 200-ok\r\n\r\n{}" SMUGGLED),
-    V("415 200 ", NULL, "POST /echo HTTP/1.1\r\n" H KEY LEN(2) "\r\n{}" HELLO),
-    V("415 ", NULL, "POST /echo HTTP/1.1\r\n" H KEY LEN(2) "Content-Type: text/plain\r\n\r\n{}"),
-    V("415 ", NULL, "POST /echo HTTP/1.1\r\n" H KEY LEN(2) "Content-Type: application/jsonp\r\n\r\n{}"),
-    V("415 ", NULL, "POST /echo HTTP/1.1\r\n" H KEY LEN(2) "Content-Type: application/json; charset=utf-16\r\n\r\n{}"),
+    VREFUSED("415 200 ", "415 x", "POST /echo HTTP/1.1\r\n" H KEY LEN(2) "\r\n{}" HELLO),
+    VREFUSED("415 ", "415 x", "POST /echo HTTP/1.1\r\n" H KEY LEN(2) "Content-Type: text/plain\r\n\r\n{}"),
+    VREFUSED("415 ", "415 x", "POST /echo HTTP/1.1\r\n" H KEY LEN(2) "Content-Type: application/jsonp\r\n\r\n{}"),
+    VREFUSED("415 ", "415 x",
+             "POST /echo HTTP/1.1\r\n" H KEY LEN(2) "Content-Type: application/json; charset=utf-16\r\n\r\n{}"),
     V("413 x", NULL, POST_ECHO LEN(1048577) "\r\n" SMUGGLED),
     V("413 x", NULL, POST_ECHO LEN(999999999999999999) "Expect: 100-continue\r\n\r\n" SMUGGLED),
     V("413 x", NULL, POST_ECHO CHUNKED "\r\n100001\r\n" SMUGGLED),
@@ -429,7 +451,7 @@ static const struct vector vectors[] = {
     V("", NULL, "GET /hello HTTP/1.1\r\n" H),
     V("", NULL, ANY LEN(5) "\r\nhell"),
     V("", NULL, ANY CHUNKED "\r\n5\r\nhello\r\n0\r\n"),
-    V("404 ", NULL, "POST /x HTTP/1.1\r\n" H LEN(5) "\r\nhell"),
+    V("404 x", NULL, "POST /x HTTP/1.1\r\n" H LEN(5) "\r\nhell"),
 };
 
 static void run_vector(unsigned i, size_t step)
@@ -444,8 +466,9 @@ static void run_vector(unsigned i, size_t step)
         say(c, v->bytes + at, step < v->len - at ? step : v->len - at);
     settle(c);
     const char *replies = got(c, v->no_body, &body);
-    if (strcmp(replies, v->expected) != 0)
-        fail_msg("vector %u in steps of %zu: \"%s\" instead of \"%s\"", i, step, replies, v->expected);
+    const char *expected = v->late && step == 1 ? v->late : v->expected;
+    if (strcmp(replies, expected) != 0)
+        fail_msg("vector %u in steps of %zu: \"%s\" instead of \"%s\"", i, step, replies, expected);
     if (v->body && *v->body && (body.len != strlen(v->body) || memcmp(body.data, v->body, body.len) != 0))
         fail_msg("vector %u: body %.*s", i, (int) body.len, body.data);
     buf_free(&body);
@@ -522,13 +545,32 @@ static void test_key_before_body(void **state)
     (void) state;
     says(c, "POST /echo HTTP/1.1\r\n" H LEN(100) "\r\n");
     assert_string_equal(s->seen_key, "(none)");
-    expect(c, "401 ");
-    /* the body that still comes is no request */
-    says(c, "GET /smuggled HTTP/1.1\r\n" H "\r\n");
-    says(c, "01234567890123456789012345678901234567890123456789012345678901234");
-    expect(c, "401 ");
-    says(c, HELLO);
+    expect(c, "401 x"); /* it keeps no place for a body that may never come */
+    client_close(c);
+    c = connect_pair(s);
+    says(c, "POST /echo HTTP/1.1\r\n" H LEN(5) "\r\n12345" HELLO);
     expect(c, "401 200 ");
+    client_close(c);
+    stop(s);
+}
+
+/* The body of a request that was one too many is not waited for; with the key the connection stays. */
+static void test_enter_before_body(void **state)
+{
+    struct server *s = start(&usual);
+    struct client *c = connect_pair(s);
+
+    (void) state;
+    s->refuse = true;
+    says(c, POST_ECHO LEN(5) "\r\n");
+    expect(c, "429 ");
+    assert_non_null(strstr(c->in.data, "X-Entered: yes\r\n"));
+    s->refuse = false;
+    says(c, "12345" POST_ECHO LEN(2) "\r\n");
+    expect(c, "429 ");
+    assert_int_equal(s->n_entered, 2);
+    says(c, "{}");
+    expect(c, "429 200 ");
     client_close(c);
     stop(s);
 }
@@ -1134,6 +1176,7 @@ int main(void)
         cmocka_unit_test(test_reply_bytes),
         cmocka_unit_test(test_head_has_length),
         cmocka_unit_test(test_key_before_body),
+        cmocka_unit_test(test_enter_before_body),
         cmocka_unit_test(test_pipeline_later),
         cmocka_unit_test(test_pipeline_deep),
         cmocka_unit_test(test_turns),
