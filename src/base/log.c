@@ -8,6 +8,7 @@
  * or waits because nobody reads the log. */
 #include "log.h"
 
+#include "fd.h"
 #include "json.h"
 
 #include <errno.h>
@@ -228,6 +229,15 @@ void log_sentence(const char *fmt, ...)
 void log_set_level(enum log_level level)
 {
     state.level = level;
+}
+
+bool log_may(struct log_pace *pace)
+{
+    int64_t now = now_us();
+
+    if (!pace->lines || now - pace->since_us >= 1000000)
+        *pace = (struct log_pace){ .since_us = now };
+    return pace->lines < LOG_PACE && ++pace->lines;
 }
 
 void log_write(enum log_level level, const char *msg, const struct log_field *fields)

@@ -50,6 +50,15 @@ __attribute__((format(printf, 1, 2))) void log_sentence(const char *fmt, ...);
 /* From here on, what is less important is not written. */
 void log_set_level(enum log_level level);
 
+/* For lines that somebody else can cause at will: is there room for one more?  At most LOG_PACE of them in a second for
+ * each @pace, which begins as zeros and is its caller's. */
+struct log_pace {
+    int64_t since_us;
+    unsigned lines;
+};
+enum { LOG_PACE = 5 };
+bool log_may(struct log_pace *pace);
+
 /* Members of a JSON line: ts (RFC 3339, ms, UTC), level, logger, msg, then @fields
  * up to the one of type LOG_T_END.  A line longer than 16 KiB is cut validly. */
 void log_write(enum log_level level, const char *msg, const struct log_field *fields);

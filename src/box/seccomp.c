@@ -57,12 +57,12 @@ static const struct {
     { "pwritev", 0, EBADF }, { "pwritev2", 0, EBADF }, { "shutdown", 0, EBADF },
 };
 
-/* Values one argument may have; all else is refused with the last column. */
+/* Values one argument may have, all else gets the errno; or, in answers[], those that get it. */
 struct words {
     const char *name;
     unsigned arg;
     int error;
-    const uint64_t *allowed;
+    const uint64_t *values;
     size_t n;
 };
 
@@ -73,11 +73,11 @@ static const uint64_t socket_options[] = { SO_REUSEADDR, SO_TYPE,       SO_ERROR
                                            SO_SNDTIMEO,  SO_ACCEPTCONN, SO_PROTOCOL, SO_DOMAIN };
 /* RWF_NOWAIT tells which of the host's pages are in memory, as mincore(2) does. */
 static const uint64_t read_flags[] = { 0 };
-static const uint64_t fcntls[] = { F_DUPFD, F_GETFD, F_SETFD,  F_GETFL,         F_SETFL,
-                                   F_GETLK, F_SETLK, F_SETLKW, F_DUPFD_CLOEXEC, F_GETPIPE_SZ };
-static const uint64_t
-    prctls[] = { PR_SET_PDEATHSIG, PR_GET_PDEATHSIG, PR_GET_DUMPABLE,     PR_SET_NAME,
-                 PR_GET_NAME,      PR_CAPBSET_READ,  PR_GET_NO_NEW_PRIVS, 0x53564d41 /* PR_SET_VMA */ };
+static const uint64_t fcntls[] = {
+    F_DUPFD, F_GETFD, F_SETFD, F_GETFL, F_SETFL, F_GETLK, F_DUPFD_CLOEXEC, F_GETPIPE_SZ
+};
+static const uint64_t prctls[] = { PR_SET_PDEATHSIG, PR_GET_PDEATHSIG, PR_GET_DUMPABLE,    PR_SET_NAME,
+                                   PR_GET_NAME,      PR_CAPBSET_READ,  PR_GET_NO_NEW_PRIVS };
 static const uint64_t arch_prctls[] = { 0x1002 /* ARCH_SET_FS */, 0x1003 /* ARCH_GET_FS */, 0x1021, 0x1022,
                                         0x1023 /* XCOMP: AMX */ };
 static const uint64_t madvises[] = { MADV_NORMAL,        MADV_RANDOM,     MADV_SEQUENTIAL, MADV_WILLNEED,
@@ -98,6 +98,17 @@ static const struct words words[] = {
     WORDS("madvise", 2, EINVAL, madvises),
     WORDS("getsockopt", 2, ENOPROTOOPT, socket_options),
     WORDS("preadv2", 5, EOPNOTSUPP, read_flags),
+};
+
+/* Values of one argument that are answered before anything else is asked. */
+static const uint64_t locks[] = { F_SETLK, F_SETLKW };
+static const uint64_t drops[] = { POSIX_FADV_DONTNEED };
+static const uint64_t names[] = { 0x53564d41 /* PR_SET_VMA, PR_SET_VMA_ANON_NAME */ };
+
+static const struct words answers[] = {
+    WORDS("fcntl", 1, 0, locks),      /* as flock(2) is: seccomp.def */
+    WORDS("fadvise64", 3, 0, drops),  /* of pages that the host shares: heard, not followed */
+    WORDS("prctl", 0, EINVAL, names), /* nobody is charged for the names; what a kernel without them says */
 };
 
 /* What the zygote and box_enter() ask of the kernel and no program may, or not in this way: not in the shared part,
@@ -279,7 +290,6 @@ static void put_share(struct front *f)
 static int build_front(struct front *f)
 {
     static const uint64_t ours[] = { BOX_CONTROL_FD };
-    static const uint64_t drop[] = { POSIX_FADV_DONTNEED };
 
     put_load(f, offsetof(struct seccomp_data, arch));
     put(f, BPF_JMP | BPF_JEQ | BPF_K, seccomp_arch_native(), 1, 0);
@@ -289,9 +299,10 @@ static int build_front(struct front *f)
         put_share(f);
     for (size_t i = 0; i < sizeof(guarded) / sizeof(*guarded); i++)
         put_call(f, guarded[i].name, guarded[i].arg, guarded[i].error, true, ours, 1);
-    put_call(f, "fadvise64", 3, 0, true, drop, 1); /* of pages that the host shares: heard, not followed */
+    for (size_t i = 0; i < sizeof(answers) / sizeof(*answers); i++)
+        put_call(f, answers[i].name, answers[i].arg, answers[i].error, true, answers[i].values, answers[i].n);
     for (size_t i = 0; i < sizeof(words) / sizeof(*words); i++)
-        put_call(f, words[i].name, words[i].arg, words[i].error, false, words[i].allowed, words[i].n);
+        put_call(f, words[i].name, words[i].arg, words[i].error, false, words[i].values, words[i].n);
     if (f->n > sizeof(f->code) / sizeof(*f->code))
         return -ENOSPC;
     f->code[2].k = f->n - 3u;

@@ -28,6 +28,9 @@
 
 enum { RETRY_MS = 1000, DRAIN_MS = 3000, ORDERS_MAX = 3, RETRY_AFTER_MAX_S = 86400, TIMER_MAX_MS = 3600000 };
 
+/* Those of a courier that somebody has taken over come without end; the loop has others to serve. */
+enum { RESULTS_A_TURN = 32 };
+
 enum flight_state {
     FLIGHT_UNSENT, /* the courier has not been told */
     FLIGHT_ORDERED,
@@ -234,7 +237,7 @@ static void on_courier(uv_poll_t *handle, int status, int events)
     (void) status;
     if (events & UV_WRITABLE)
         send_orders(o);
-    while (o->poll == handle) {
+    for (int left = RESULTS_A_TURN; left && o->poll == handle; left--) {
         ssize_t n = fd_recv(o->fd, &result, sizeof(result), NULL, 0, NULL);
         if (n == -EAGAIN)
             return;

@@ -364,8 +364,11 @@ static void on_zygote_lost(struct zygote *zygote)
 /* All of a box has ended, or it could not be made.  One that never came leaves its place to another. */
 static void on_gone(struct run *run, const struct wire_msg *msg)
 {
+    static struct log_pace pace;
+
     if (msg->status < 0) {
-        log_error("the zygote could not make a box", LOG_S("errno", strerrorname_np(-msg->status)));
+        if (log_may(&pace))
+            log_error("the zygote could not make a box", LOG_S("errno", strerrorname_np(-msg->status)));
         metric_count(METRIC_SANDBOX_FAILURES, METRIC_NO_BOX_FORK);
     }
     if (run->state == RUN_ORDERED) {

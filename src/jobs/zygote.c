@@ -12,6 +12,9 @@
 #include <errno.h>
 #include <stdlib.h>
 
+/* Those of a zygote that somebody has taken over come without end; the loop has others to serve. */
+enum { MESSAGES_A_TURN = 32 };
+
 static void unref(struct zygote *zygote)
 {
     if (--zygote->refs == 0)
@@ -41,7 +44,7 @@ static void on_readable(uv_poll_t *handle, int status, int events)
 
     (void) status;
     (void) events;
-    while (zygote->fd >= 0) {
+    for (int left = MESSAGES_A_TURN; left && zygote->fd >= 0; left--) {
         ssize_t n = fd_recv(zygote->fd, &msg, sizeof(msg), fds, 4, NULL);
         if (n == -EAGAIN)
             return;

@@ -92,6 +92,7 @@ struct supervisor {
     int watch_fd, signal_fd, state_fd, lock_fd;
     bool bound, watch_bound; /* by us, and not inherited: what it left in the file system is ours to remove */
     bool ready, stopping;
+    struct log_pace bad_joins;
     bool refused; /* this server has said that no box can be made: once is enough */
     struct notify notify;
     bool reloading, kept; /* the manager is still to be told that it is over; the last file was wrong */
@@ -828,7 +829,7 @@ static void on_zygote(struct supervisor *s, struct child *zygote)
                                     : watch_join(s->watch, join.slot, sender.pid));
     if (joined.error == ESRCH) /* the server has let go of it meanwhile */
         return;
-    if (joined.error)
+    if (joined.error && log_may(&s->bad_joins))
         log_error("a box could not join its cgroup",
                   LOG_I("slot", join.slot) LOG_S("errno", strerrorname_np(joined.error)));
     unsigned n_tasks = 0;

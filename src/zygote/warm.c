@@ -304,14 +304,16 @@ static bool same_fds(const struct stat before[static OUR_FDS])
     return true;
 }
 
-/* Deaths of boxes are read from a descriptor (main.c), whatever an import has made of the signal. */
+/* Deaths of boxes are read from a descriptor (main.c), whatever an import has made of the signal.  Deaths only: a program
+ * that its own child stops and continues in a loop wakes nobody. */
 static int restore_sigchld(void)
 {
+    const struct sigaction deaths = { .sa_handler = SIG_DFL, .sa_flags = SA_NOCLDSTOP };
     sigset_t child;
 
     sigemptyset(&child);
     sigaddset(&child, SIGCHLD);
-    return signal(SIGCHLD, SIG_DFL) == SIG_ERR || sigprocmask(SIG_BLOCK, &child, NULL) < 0 ? -1 : 0;
+    return sigaction(SIGCHLD, &deaths, NULL) < 0 || sigprocmask(SIG_BLOCK, &child, NULL) < 0 ? -1 : 0;
 }
 
 /* What an import has left that no box can be forked beside, or NULL. */

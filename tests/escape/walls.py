@@ -130,6 +130,10 @@ WALLS = {
         (SECCOMP, "if (!err && resource == RLIMIT_CORE)", "if (0)")]),
     "ioctl": Wall("any request", no_words("ioctl")),
     "fcntl": Wall("any command", no_words("fcntl")),
+    "locks": Wall("locks are made", [
+        ("src/box/seccomp.def", "ANSWER(flock, 0)", "ALLOW(flock)"),
+        (SECCOMP, "F_GETLK, F_DUPFD_CLOEXEC,", "F_GETLK, F_SETLK, F_SETLKW, F_DUPFD_CLOEXEC,"),
+        (SECCOMP, '    WORDS("fcntl", 1, 0, locks),', "    // ")]),
     "prctl": Wall("any option", no_words("prctl")),
     "arch-prctl": Wall("any option", no_words("arch_prctl")),
     "madvise": Wall("any advice", no_words("madvise")),

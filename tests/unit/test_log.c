@@ -317,12 +317,27 @@ static void test_no_reader(void **state)
         assert_int_equal(errors[i], ENOTTY);
 }
 
+/* Lines of which somebody else has as many as he likes: a few in a second, and again in the next. */
+static void test_pace(void **state)
+{
+    struct log_pace pace = { 0 };
+    unsigned said = 0;
+
+    (void) state;
+    for (unsigned i = 0; i < 100000; i++)
+        said += log_may(&pace);
+    assert_in_range(said, LOG_PACE, LOG_PACE * 10); /* on a machine that stood still another second has begun */
+    pace.since_us -= 1000001;
+    assert_true(log_may(&pace));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_json),    cmocka_unit_test(test_text),        cmocka_unit_test(test_levels),
         cmocka_unit_test(test_formats), cmocka_unit_test(test_journal),     cmocka_unit_test(test_some),
         cmocka_unit_test(test_cut),     cmocka_unit_test(test_long_logger), cmocka_unit_test(test_no_reader),
+        cmocka_unit_test(test_pace),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -186,7 +186,11 @@ static const struct {
     { "fcntl", 1, F_SETFD, PASS, true },
     { "fcntl", 1, F_GETFL, PASS, true },
     { "fcntl", 1, F_SETFL, ERR(EINVAL), true }, /* ANY_ARG has O_DIRECT's bit: test_direct() */
-    { "fcntl", 1, F_SETLK, PASS, true },
+    { "fcntl", 1, F_GETLK, PASS, true },
+    { "fcntl", 1, F_SETLK, ERR(0), true },
+    { "fcntl", 1, F_SETLKW, ERR(0), true },
+    { "fcntl", 1, 37 /* F_OFD_SETLK */, ERR(EPERM), true },
+    { "fcntl", 1, 38 /* F_OFD_SETLKW */, ERR(EPERM), true },
     { "fcntl", 1, F_SETPIPE_SZ, ERR(EPERM), true },
     { "fcntl", 1, F_SETOWN, ERR(EPERM), true },
     { "fcntl", 1, F_SETSIG, ERR(EPERM), true },
@@ -200,6 +204,7 @@ static const struct {
     { "prctl", 0, PR_SET_SECCOMP, ERR(EPERM), true },
     { "prctl", 0, PR_SET_PTRACER, ERR(EPERM), true },
     { "prctl", 0, PR_SET_MM, ERR(EPERM), true },
+    { "prctl", 0, 0x53564d41 /* PR_SET_VMA */, ERR(EINVAL), true },
     { "prctl", 0, PR_SET_CHILD_SUBREAPER, ERR(EPERM), true },
     { "prctl", 0, PR_CAP_AMBIENT, ERR(EPERM), true },
     { "prctl", 0, PR_SET_SECUREBITS, ERR(EPERM), true },
@@ -321,7 +326,7 @@ static void test_direct(void **state)
     assert_int_equal(run_filter(&data), ERR(EINVAL));
     data.args[1] |= 1ULL << 32;
     assert_int_equal(run_filter(&data), ERR(EINVAL));
-    data.args[1] = F_SETLK;
+    data.args[1] = F_GETLK;
     assert_int_equal(run_filter(&data), PASS);
 }
 

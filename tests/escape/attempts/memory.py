@@ -251,3 +251,42 @@ compile("(" * 1000000 + ")" * 1000000, "bomb", "eval")
 # expect: run timeout | run memory
 tell("ATTEMPT")
 x = 9 ** 9 ** 9 ** 9
+
+# attempt: file-locks
+# wall: locks
+# expect: REFUSED nothing
+# A lock is memory that no cgroup is charged for: none is made, by any of the ways to one, on a file of the host or of the box.
+import fcntl
+import struct
+import tempfile
+
+
+def is_locked(f):
+    """By another process than this one, as the kernel sees it."""
+    answer = fcntl.fcntl(f, fcntl.F_GETLK, struct.pack("hhqqi4x", fcntl.F_WRLCK, 0, 0, 0, 0))
+    return struct.unpack("hhqqi4x", answer)[0] != fcntl.F_UNLCK
+
+
+with attempt():
+    for f in (open("/usr/lib/os-release"), tempfile.TemporaryFile()):
+        for k in range(100):
+            fcntl.lockf(f, fcntl.LOCK_SH, 1, 2 * k)
+        fcntl.fcntl(f, fcntl.F_SETLKW, struct.pack("hhqqi4x", fcntl.F_RDLCK, 0, 1000, 1, 0))
+        fcntl.flock(f, fcntl.LOCK_SH)
+        if os.fork() == 0:
+            os._exit(is_locked(f))
+        if os.wait()[1]:
+            through("a lock")
+    again = open("/usr/lib/os-release")
+    fcntl.flock(again, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    refuse("nothing")
+
+# attempt: names-of-mappings
+# wall: prctl
+# expect: REFUSED EINVAL
+# PR_SET_VMA_ANON_NAME: a piece of memory for each mapping, for which nobody is charged.
+import mmap
+with attempt():
+    area = mmap.mmap(-1, 1 << 20)
+    address = ctypes.addressof(ctypes.c_char.from_buffer(area))
+    call({"x86_64": 157, "aarch64": 167}[os.uname().machine], 0x53564d41, 0, address, 4096, ctypes.c_char_p(b"name"))
