@@ -106,6 +106,7 @@ struct wire_zygote_conf {
     bool ids;     /* slots have ids of their own (started by root) */
     bool cgroups; /* boxes join one; else the supervisor watches them and each has the resource limits that stand in */
     bool landlock, mdwe;
+    bool callbacks; /* programs can make C callbacks (memfd_create) */
     int log_format, log_level;
     int64_t warm_ms; /* for its imports; after it the zygote exits with WIRE_ZYGOTE_LATE */
     char imports[8192];

@@ -83,9 +83,10 @@ const char *box_step_hint(int step);
 int box_root_build(int root_fd, int packages_fd, const char **ret_what);
 
 /* seccomp.c: the program's filter from seccomp.def, as malloc()ed BPF: the whole of it, or the part that the zygote
- * takes on for all boxes, or the rest, which each box adds.  The two together are the whole.  0 or -errno. */
+ * takes on for all boxes, or the rest, which each box adds.  The two together are the whole.  With @callbacks a program
+ * can make memfds, which C callbacks take.  0 or -errno. */
 enum box_filter { BOX_FILTER_WHOLE, BOX_FILTER_SHARED, BOX_FILTER_OWN };
-int box_seccomp_compile(enum box_filter which, struct sock_fprog *ret_filter);
+int box_seccomp_compile(enum box_filter which, bool callbacks, struct sock_fprog *ret_filter);
 
 /* landlock.c: a ruleset for the root made by box_root_build(). A descriptor or -errno. */
 int box_landlock_prepare(void);

@@ -224,10 +224,10 @@ enum box_step box_enter(const struct box *box, const struct box_slot *slot, stru
 
 enum box_step box_prepare(struct box *box, const struct wire_zygote_conf *conf, int *ret_error)
 {
-    int err = box_seccomp_compile(BOX_FILTER_SHARED, &box->shared_filter);
+    int err = box_seccomp_compile(BOX_FILTER_SHARED, conf->callbacks, &box->shared_filter);
 
     if (!err)
-        err = box_seccomp_compile(BOX_FILTER_OWN, &box->own_filter);
+        err = box_seccomp_compile(BOX_FILTER_OWN, conf->callbacks, &box->own_filter);
 
     box->conf = conf;
     snprintf(box->scratch_options, sizeof(box->scratch_options), "mode=0711,size=%lld,nr_inodes=%lld",

@@ -44,7 +44,7 @@ static const struct {
     const char *target, *path;
 } links[] = {
     { "usr/bin", "/bin" },     { "usr/lib", "/lib" },          { "usr/lib64", "/lib64" },
-    { "run/box/tmp", "/tmp" }, { "/run/box/shm", "/dev/shm" },
+    { "run/box/tmp", "/tmp" }, { "/run/box/shm", "/dev/shm" }, { HOME_DIR, "/mnt/data" },
 };
 
 static const struct {
@@ -174,6 +174,8 @@ static int fill_stage(const char *source, int packages_fd, const char **ret_what
     for (size_t i = 0; i < sizeof(links) / sizeof(*links) && !err; i++) {
         *ret_what = links[i].path;
         err = in_stage(path, sizeof(path), links[i].path);
+        if (!err)
+            err = make_parents(path);
         if (!err && symlink(links[i].target, path) < 0)
             err = -errno;
     }

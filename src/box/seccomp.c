@@ -78,6 +78,8 @@ static const uint64_t fcntls[] = {
 };
 static const uint64_t prctls[] = { PR_SET_PDEATHSIG, PR_GET_PDEATHSIG, PR_GET_DUMPABLE,    PR_SET_NAME,
                                    PR_GET_NAME,      PR_CAPBSET_READ,  PR_GET_NO_NEW_PRIVS };
+/* No huge pages, no seals, no bit that says whether it may be executed: libffi asks for none of these. */
+static const uint64_t memfd_flags[] = { 0, MFD_CLOEXEC };
 static const uint64_t arch_prctls[] = { 0x1002 /* ARCH_SET_FS */, 0x1003 /* ARCH_GET_FS */, 0x1021, 0x1022,
                                         0x1023 /* XCOMP: AMX */ };
 static const uint64_t madvises[] = { MADV_NORMAL,        MADV_RANDOM,     MADV_SEQUENTIAL, MADV_WILLNEED,
@@ -130,6 +132,7 @@ static bool is_setup(const char *name)
 /* A filter in the making. */
 struct part {
     enum box_filter which;
+    bool callbacks;
     scmp_filter_ctx ctx;
 };
 
@@ -230,6 +233,7 @@ static int add_newer(const struct part *part)
  * both of the low 32 bits of one argument.  What passes here goes on to libseccomp's part. */
 struct front {
     enum box_filter which;
+    bool callbacks;
     struct sock_filter code[256];
     unsigned short n;
 };
@@ -303,17 +307,23 @@ static int build_front(struct front *f)
         put_call(f, answers[i].name, answers[i].arg, answers[i].error, true, answers[i].values, answers[i].n);
     for (size_t i = 0; i < sizeof(words) / sizeof(*words); i++)
         put_call(f, words[i].name, words[i].arg, words[i].error, false, words[i].values, words[i].n);
+    if (f->callbacks)
+        put_call(f, "memfd_create", 1, EINVAL, false, memfd_flags, sizeof(memfd_flags) / sizeof(*memfd_flags));
     if (f->n > sizeof(f->code) / sizeof(*f->code))
         return -ENOSPC;
     f->code[2].k = f->n - 3u;
     return 0;
 }
 
-/* The calls that build_front() has judged.  close_range gets ENOSYS so that callers close one by one. */
+/* The calls that build_front() has judged.  close_range gets ENOSYS so that callers close one by one.  A memfd is how
+ * libffi makes a C callback where no memory is writable and executable: it maps one twice. */
 static int add_judged(const struct part *part)
 {
+    uint32_t memfd = part->callbacks ? SCMP_ACT_ALLOW : SCMP_ACT_ERRNO(ENOSYS);
     int err = add(part, SCMP_ACT_ERRNO(ENOSYS), "close_range", 0, NULL);
 
+    if (!err)
+        err = add(part, memfd, "memfd_create", 0, NULL);
     for (size_t i = 0; i < sizeof(guarded) / sizeof(*guarded) && !err; i++)
         err = add(part, SCMP_ACT_ALLOW, guarded[i].name, 0, NULL);
     for (size_t i = 0; i < sizeof(words) / sizeof(*words) && !err; i++)
@@ -349,11 +359,11 @@ static int export(scmp_filter_ctx ctx, const struct front *front, struct sock_fp
     return err;
 }
 
-int box_seccomp_compile(enum box_filter which, struct sock_fprog *ret_filter)
+int box_seccomp_compile(enum box_filter which, bool callbacks, struct sock_fprog *ret_filter)
 {
     scmp_filter_ctx ctx = seccomp_init(SCMP_ACT_ERRNO(EPERM));
-    struct front front = { .which = which };
-    const struct part part = { which, ctx };
+    struct front front = { .which = which, .callbacks = callbacks };
+    const struct part part = { which, callbacks, ctx };
     int err = ctx ? build_front(&front) : -ENOMEM;
 
     if (!err)

@@ -9,6 +9,7 @@
 
 #include "state.h"
 
+#include "../base/conf_value.h"
 #include "../base/fd.h"
 #include "../base/log.h"
 
@@ -175,6 +176,7 @@ static struct runtime_spec *add(struct finding *f, const char *name)
     struct runtime_spec *spec = &f->ret->list[f->ret->n++];
     *spec = (struct runtime_spec){ .wire = { .pool_size = POOL_SIZE, .idle_ms = IDLE_MS },
                                    .packages = xstrdup(""),
+                                   .callbacks = f->conf->isolation_callbacks,
                                    .imports = xstrdup("") };
     snprintf(spec->wire.name, sizeof(spec->wire.name), "%s", name);
     return spec;
@@ -235,6 +237,22 @@ static void keep_those_here(const struct conf *conf, const char *imports, struct
     buf_free(&kept);
 }
 
+static void take_callbacks(struct finding *f, struct runtime_spec *spec, const char *section, const char *text)
+{
+    size_t mark = f->error->len;
+    int64_t yes;
+
+    if (!*text)
+        return;
+    int err = conf_value_number(CONF_BOOL, text, &yes);
+    if (!err)
+        spec->callbacks = yes;
+    else
+        buf_addf(f->error, "%s.callbacks: '%s' is neither yes nor no", section, text);
+    conf_locate(f->conf, err, mark, f->error);
+    f->err = f->err ? f->err : err;
+}
+
 /* `data` without packages of its own is Debian's: it is there where numpy is. */
 static void add_configured(struct finding *f, const struct conf_runtime *rt)
 {
@@ -255,6 +273,7 @@ static void add_configured(struct finding *f, const struct conf_runtime *rt)
         set(&spec->imports, rt->imports);
     if (*rt->packages)
         take_packages(f, spec, key, rt->packages);
+    take_callbacks(f, spec, rt->section, rt->callbacks);
 }
 
 /* One that has no section is a runtime all the same; one that has and names no packages gets these. */

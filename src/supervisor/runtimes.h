@@ -15,6 +15,7 @@ struct runtime_spec {
     char *packages; /* a directory; "": only the system's */
     bool of_env;    /* it is one of those below RUNTIMES_ENVS */
     char *imports;  /* in addition to python.imports */
+    bool callbacks; /* its programs can make C callbacks */
 };
 
 struct runtimes {

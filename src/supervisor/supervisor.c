@@ -483,6 +483,7 @@ static int send_zygote_conf(const struct supervisor *s, int sock, const struct r
     size_t n = strlen(s->zygote_conf.imports);
 
     conf = s->zygote_conf;
+    conf.callbacks = spec->callbacks;
     snprintf(conf.imports + n, sizeof(conf.imports) - n, " %s", spec->imports);
     return fd_send(sock, &conf, sizeof(conf), NULL, 0);
 }

@@ -69,7 +69,7 @@ with open("/dev/shm/big", "wb") as f:
         f.write(b"x" * (1 << 20))
 held = bytearray(b"x" * (90 << 20))
 """),
-    "memfd": ({"exception"}, "Function not implemented", """
+    "memfd": ({"memory"}, "Memory limit exceeded (128 MiB)", """
 import os
 f = os.memfd_create("big")
 while True:

@@ -145,6 +145,9 @@ WALLS = {
         (SECCOMP, '"open", 1, O_DIRECT', '"open", 1, 1ULL << 62'),
         (SECCOMP, '"openat", 2, O_DIRECT', '"openat", 2, 1ULL << 62')]),
     "mmap-flags": Wall("any flags", [(SECCOMP, '"mmap", 3, MAP_HUGETLB', '"mmap", 3, 1ULL << 62')]),
+    "memfd-flags": Wall("any flags", [(SECCOMP, "    if (f->callbacks)\n        put_call(f,", "    if (0)\n        put_call(f,")]),
+    "callbacks": Wall("the filter does not know of isolation.callbacks", [
+        (ENTER, "BOX_FILTER_SHARED, conf->callbacks", "BOX_FILTER_SHARED, true")]),
     "net-namespace": Wall("the host's network, without the filter, Landlock and a namespace of one's own", NO_FILTER,
                           NO_LANDLOCK, [
         (LAUNCH, "CLONE_NEWPID | CLONE_NEWNET |", "CLONE_NEWPID |")], only=["network/connect-loopback"]),

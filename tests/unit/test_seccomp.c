@@ -28,7 +28,7 @@
 
 #include <cmocka.h>
 
-static struct sock_fprog filter, shared, own;
+static struct sock_fprog filter, shared, own, no_callbacks;
 
 #define PASS SECCOMP_RET_ALLOW
 #define KILL SECCOMP_RET_KILL_PROCESS
@@ -229,6 +229,12 @@ static const struct {
     { "getsockopt", 2, SO_TYPE, PASS, true },
     { "getsockopt", 2, 57 /* SO_COOKIE */, ERR(ENOPROTOOPT), true },
     { "getsockopt", 2, 77 /* SO_PEERPIDFD */, ERR(ENOPROTOOPT), true },
+    { "memfd_create", 1, 0, PASS, true },
+    { "memfd_create", 1, MFD_CLOEXEC, PASS, true },
+    { "memfd_create", 1, MFD_ALLOW_SEALING, ERR(EINVAL), true },
+    { "memfd_create", 1, MFD_CLOEXEC | MFD_HUGETLB, ERR(EINVAL), true },
+    { "memfd_create", 1, MFD_CLOEXEC | 0x8 /* MFD_NOEXEC_SEAL */, ERR(EINVAL), true },
+    { "memfd_create", 1, MFD_CLOEXEC | 0x10 /* MFD_EXEC */, ERR(EINVAL), true },
     { "arch_prctl", 0, 0x1002, PASS, true },
     { "arch_prctl", 0, 0x1001 /* ARCH_SET_GS */, ERR(EPERM), true },
     { "arch_prctl", 0, 0x4001 /* ARCH_ENABLE_TAGGED_ADDR and its like */, ERR(EPERM), true },
@@ -328,6 +334,18 @@ static void test_direct(void **state)
     assert_int_equal(run_filter(&data), ERR(EINVAL));
     data.args[1] = F_GETLK;
     assert_int_equal(run_filter(&data), PASS);
+}
+
+/* isolation.callbacks = no: as on a kernel that has no such call. */
+static void test_without_callbacks(void **state)
+{
+    struct seccomp_data data = { .arch = native_arch(), .args = { 0, MFD_CLOEXEC } };
+
+    (void) state;
+    data.nr = SYS_memfd_create;
+    assert_int_equal(run_one(&no_callbacks, &data), ERR(ENOSYS));
+    data.nr = SYS_read;
+    assert_int_equal(run_one(&no_callbacks, &data), PASS);
 }
 
 static bool is_listed(int nr)
@@ -573,7 +591,10 @@ TRY(clone3, syscall(SYS_clone3, NULL, 0))
 TRY(io_uring, syscall(SYS_io_uring_setup, 1, NULL))
 TRY(ptrace, syscall(SYS_ptrace, 0, 0, 0, 0))
 TRY(seccomp, syscall(SYS_seccomp, SECCOMP_SET_MODE_STRICT, 0, NULL))
-TRY(memfd, syscall(SYS_memfd_create, "x", 0))
+TRY(memfd, syscall(SYS_memfd_create, "x", MFD_CLOEXEC))
+TRY(memfd_huge, syscall(SYS_memfd_create, "x", MFD_HUGETLB))
+TRY(memfd_sealed, syscall(SYS_memfd_create, "x", MFD_CLOEXEC | MFD_ALLOW_SEALING))
+TRY(memfd_executed, syscall(SYS_execveat, syscall(SYS_memfd_create, "x", 0), "", NULL, NULL, AT_EMPTY_PATH))
 TRY(xattr, syscall(SYS_getxattr, "/", "user.x", &byte, 1))
 TRY(tiocsti, syscall(SYS_ioctl, 0, TIOCSTI, &byte))
 TRY(tiocsti_high, syscall(SYS_ioctl, 0, TIOCSTI | 1UL << 32, &byte))
@@ -650,7 +671,10 @@ static const struct {
     R(io_uring, ENOSYS),
     R(ptrace, EPERM),
     R(seccomp, EPERM),
-    R(memfd, ENOSYS),
+    R(memfd, 0),
+    R(memfd_huge, EINVAL),
+    R(memfd_sealed, EINVAL),
+    R(memfd_executed, EPERM),
     R(xattr, EOPNOTSUPP),
     R(tiocsti, ENOTTY),
     R(tiocsti_high, ENOTTY),
@@ -730,8 +754,9 @@ static void test_steps(void **state)
 static int compile(void **state)
 {
     (void) state;
-    return box_seccomp_compile(BOX_FILTER_WHOLE, &filter) || box_seccomp_compile(BOX_FILTER_SHARED, &shared)
-           || box_seccomp_compile(BOX_FILTER_OWN, &own);
+    return box_seccomp_compile(BOX_FILTER_WHOLE, true, &filter) || box_seccomp_compile(BOX_FILTER_SHARED, true, &shared)
+           || box_seccomp_compile(BOX_FILTER_OWN, true, &own)
+           || box_seccomp_compile(BOX_FILTER_WHOLE, false, &no_callbacks);
 }
 
 static int release(void **state)
@@ -740,20 +765,22 @@ static int release(void **state)
     free(filter.filter);
     free(shared.filter);
     free(own.filter);
+    free(no_callbacks.filter);
     return 0;
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_plain),   cmocka_unit_test(test_arguments), cmocka_unit_test(test_guards),
-        cmocka_unit_test(test_limits),  cmocka_unit_test(test_direct),    cmocka_unit_test(test_everything_else),
-        cmocka_unit_test(test_foreign), cmocka_unit_test(test_parts),     cmocka_unit_test(test_parts_foreign),
-        cmocka_unit_test(test_kernel),
+        cmocka_unit_test(test_plain),         cmocka_unit_test(test_arguments),
+        cmocka_unit_test(test_guards),        cmocka_unit_test(test_limits),
+        cmocka_unit_test(test_direct),        cmocka_unit_test(test_everything_else),
+        cmocka_unit_test(test_foreign),       cmocka_unit_test(test_parts),
+        cmocka_unit_test(test_parts_foreign), cmocka_unit_test(test_kernel),
 #ifdef __x86_64__
         cmocka_unit_test(test_int80),
 #endif
-        cmocka_unit_test(test_steps),
+        cmocka_unit_test(test_steps),         cmocka_unit_test(test_without_callbacks),
     };
     return cmocka_run_group_tests(tests, compile, release);
 }

@@ -304,6 +304,57 @@ with attempt():
     shutil.copy("/usr/bin/true", "/dev/shm/true")
     os.execv("/dev/shm/true", ["true"])
 
+# attempt: exec-memfd
+# wall: seccomp
+# arch: x86_64
+# expect: REFUSED EPERM
+# A program in a file in memory: execveat(2) would start it by its descriptor.
+with attempt():
+    file = os.memfd_create("true")
+    with open("/usr/bin/true", "rb") as f:
+        os.write(file, f.read())
+    call(322, file, b"", (ctypes.c_char_p * 2)(b"true"), (ctypes.c_char_p * 1)(), 0x1000)
+
+# attempt: exec-memfd-by-path
+# wall: root
+# expect: REFUSED ENOENT
+with attempt():
+    file = os.memfd_create("true", 0)
+    with open("/usr/bin/true", "rb") as f:
+        os.write(file, f.read())
+    for path in (f"/dev/fd/{file}", f"/proc/self/fd/{file}", f"/proc/{os.getpid()}/fd/{file}"):
+        try:
+            os.execv(path, ["true"])
+        except FileNotFoundError:
+            pass
+    refuse("ENOENT")
+
+# attempt: exec-memfd-by-library
+# wall: seccomp
+# expect: REFUSED EPERM
+with attempt():
+    file = os.memfd_create("true", 0)
+    with open("/usr/bin/true", "rb") as f:
+        os.write(file, f.read())
+    os.execve(file, ["true"], {})
+
+# attempt: load-library-from-memfd
+# wall: root
+# expect: REFUSED absent
+# The loader opens libraries by path, and a file in memory has none.
+import _bz2
+with attempt():
+    file = os.memfd_create("library", 0)
+    with open(_bz2.__file__, "rb") as f:
+        os.write(file, f.read())
+    for path in (f"/dev/fd/{file}", f"/proc/self/fd/{file}"):
+        try:
+            ctypes.CDLL(path)
+            through(path)
+        except OSError:
+            pass
+    refuse()
+
 # attempt: exec-by-loader
 # wall: scratch-flags
 # expect: REFUSED EPERM

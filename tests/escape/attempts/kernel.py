@@ -289,12 +289,39 @@ with attempt():
 with attempt():
     call(322, -1, 0, 0, 0, 0)
 
-# attempt: call-memfd-create
-# wall: seccomp
-# arch: x86_64
+# attempt: memfd-without-callbacks
+# wall: callbacks
+# server: isolation.callbacks=no
 # expect: REFUSED ENOSYS
 with attempt():
-    call(319, 0, 0)
+    os.memfd_create("x")
+
+# attempt: memfd-in-huge-pages
+# wall: memfd-flags
+# expect: REFUSED EINVAL
+# They are the operator's, and in no cgroup's memory.
+with attempt():
+    os.memfd_create("x", os.MFD_CLOEXEC | os.MFD_HUGETLB)
+
+# attempt: memfd-in-huge-pages-by-high-bits
+# wall: memfd-flags
+# arch: x86_64
+# expect: REFUSED EINVAL
+with attempt():
+    call(319, b"x", 1 << 32 | os.MFD_HUGETLB)
+
+# attempt: memfd-with-seals
+# wall: memfd-flags
+# expect: REFUSED EINVAL
+with attempt():
+    os.memfd_create("x", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+
+# attempt: memfd-executable
+# wall: memfd-flags
+# expect: REFUSED EINVAL
+# MFD_EXEC
+with attempt():
+    os.memfd_create("x", 0x10)
 
 # attempt: call-memfd-secret
 # wall: seccomp
@@ -1631,6 +1658,35 @@ with attempt():
     code = mmap.mmap(-1, 4096, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS, 7)
     code.write(bytes.fromhex("b814000000cd80c3"))
     ctypes.CFUNCTYPE(ctypes.c_int)(ctypes.addressof(ctypes.c_char.from_buffer(code)))()
+
+# attempt: i386-call-by-memfd
+# wall: foreign-abi
+# arch: x86_64
+# expect: run signal Killed by signal 31 (SIGSYS)
+# Machine code without memory that is writable and executable: a file in memory holds it.
+file = os.memfd_create("x")
+os.write(file, bytes.fromhex("b814000000cd80c3"))
+libc.mmap.restype = ctypes.c_void_p
+address = libc.mmap(None, ctypes.c_size_t(4096), 5, 1, file, ctypes.c_long(0))
+tell("ATTEMPT")
+ctypes.CFUNCTYPE(ctypes.c_int)(address)()
+tell("THROUGH")
+
+# attempt: i386-segment-by-memfd
+# wall: foreign-abi
+# arch: x86_64
+# expect: run signal Killed by signal 31 (SIGSYS)
+# The processor itself in 32-bit mode. At 0x20000000: mov $0x1ffffff0, %esp; push $0x23; push $0x20000020; lretq. At
+# 0x20000020: mov $20, %eax; int $0x80; hlt.
+file = os.memfd_create("x")
+os.write(file, bytes.fromhex("bcf0ffff1f6a23682000002048cb").ljust(32, b"\x90") + bytes.fromhex("b814000000cd80f4"))
+libc.mmap.restype = ctypes.c_void_p
+stack = libc.mmap(ctypes.c_void_p(0x1ffff000), ctypes.c_size_t(4096), 3, 0x32, -1, ctypes.c_long(0))
+address = libc.mmap(ctypes.c_void_p(0x20000000), ctypes.c_size_t(4096), 5, 0x11, file, ctypes.c_long(0))
+assert (stack, address) == (0x1ffff000, 0x20000000)
+tell("ATTEMPT")
+ctypes.CFUNCTYPE(ctypes.c_int)(address)()
+tell("THROUGH")
 
 # attempt: x32-by-machine-code
 # wall: foreign-abi

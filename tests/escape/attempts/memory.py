@@ -33,6 +33,23 @@ area = mmap.mmap(-1, 1 << 30)
 for at in range(0, 1 << 30, 4096):
     area[at] = 1
 
+# attempt: memfds
+# wall: memory
+# needs: cgroup
+# expect: run memory Memory limit exceeded (512 MiB)
+# instead: the watch: run memory Memory limit exceeded (512 MiB)
+# Each as large as a file may be, mapped so that no number of open files holds them.
+import mmap
+tell("ATTEMPT")
+kept = []
+while True:
+    file = os.memfd_create("x")
+    os.ftruncate(file, 64 << 20)
+    kept.append(mmap.mmap(file, 64 << 20))
+    os.close(file)
+    for at in range(0, 64 << 20, 4096):
+        kept[-1][at] = 1
+
 # attempt: scratch-and-heap
 # wall: memory
 # needs: cgroup
@@ -201,6 +218,29 @@ with attempt():
 with attempt():
     address = ctypes.cast(libc.getpid, ctypes.c_void_p).value & ~4095
     if libc.mprotect(ctypes.c_void_p(address), 4096, 7) < 0:
+        raise OSError(ctypes.get_errno(), "mprotect")
+
+# attempt: memfd-write-and-execute
+# wall: mdwe
+# needs: mdwe
+# expect: REFUSED EACCES
+import mmap
+with attempt():
+    file = os.memfd_create("x")
+    os.ftruncate(file, 4096)
+    mmap.mmap(file, 4096, mmap.MAP_SHARED, mmap.PROT_READ | mmap.PROT_WRITE | mmap.PROT_EXEC)
+
+# attempt: memfd-write-then-execute
+# wall: mdwe
+# needs: mdwe
+# expect: REFUSED EACCES
+import mmap
+with attempt():
+    file = os.memfd_create("x")
+    os.ftruncate(file, 4096)
+    area = mmap.mmap(file, 4096)
+    address = ctypes.addressof(ctypes.c_char.from_buffer(area))
+    if libc.mprotect(ctypes.c_void_p(address), 4096, mmap.PROT_READ | mmap.PROT_EXEC) < 0:
         raise OSError(ctypes.get_errno(), "mprotect")
 
 # attempt: huge-pages
