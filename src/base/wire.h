@@ -72,10 +72,12 @@ struct wire_runtime {
 struct wire_server_conf {
     enum wire_type type;
     bool has_key;
-    unsigned char key_hash[32]; /* BLAKE2b-256 of the key: the key itself stays with the supervisor */
-    bool one_run;               /* `hatchery run`: no listener; descriptors 0, 1, 2 are the run's */
-    unsigned n_slots, max_runs;
-    unsigned n_runtimes; /* at least one */
+    unsigned char key_hash[32];      /* BLAKE2b-256 of the key: the key itself stays with the supervisor */
+    bool one_run;                    /* `hatchery run`: no listener; descriptors 0, 1, 2 are the run's */
+    unsigned n_slots, n_first_slots; /* how many there may be, and how many there are from the start */
+    unsigned max_runs;               /* programs at once, */
+    unsigned places;                 /* and of these so many that have just begun */
+    unsigned n_runtimes;             /* at least one */
     struct wire_runtime runtimes[WIRE_RUNTIMES_MAX];
     uint32_t layers_missing;            /* of the jail: bits of enum layer (box/layers.h) */
     int cgroup_version, landlock_abi;   /* 0: none */
@@ -102,7 +104,7 @@ enum { WIRE_ZYGOTE_LATE = 4 };
 
 struct wire_zygote_conf {
     struct wire_limits limits;
-    unsigned n_slots;
+    unsigned n_slots, n_first_slots;
     bool ids;     /* slots have ids of their own (started by root) */
     bool cgroups; /* boxes join one; else the supervisor watches them and each has the resource limits that stand in */
     bool landlock, mdwe;

@@ -151,8 +151,9 @@ static int set_stand_ins(const struct box *box)
     /* Shared memory is no data; Python, numpy and malloc's arenas map this much without ever using it. */
     rlim_t space = memory + (2ULL << 30);
     /* Boxes that share an id share a count too (of their user namespace: Linux 5.14), with zygote and inits: it
-     * saves the host, and a bomb in one box keeps its neighbours from forking until its time is up. */
-    rlim_t shared = ((rlim_t) l->processes + 2) * box->conf->n_slots + 1;
+     * saves the host, and a bomb in one box keeps its neighbours from forking until its time is up.  As many boxes as there
+     * are at first may be full; each has room for its two. */
+    rlim_t shared = ((rlim_t) l->processes + 2) * box->conf->n_first_slots + 2 * (rlim_t) box->conf->n_slots + 1;
 
     if (set_limit(RLIMIT_DATA, memory, memory) < 0 || set_limit(RLIMIT_AS, space, space) < 0)
         return -1;

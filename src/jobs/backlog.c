@@ -446,11 +446,22 @@ static unsigned stalled(const struct backlog *b)
     return n < STALLED_MAX ? n : STALLED_MAX;
 }
 
-/* How many leases more than can run: a claim takes about as long as a short run. */
+static unsigned not_begun(const struct backlog *b)
+{
+    const struct lease *lease;
+    unsigned n = 0;
+
+    LIST_FOREACH(lease, &b->leases, link)
+    n += lease->state == LEASE_POOLED && !lease->job.run;
+    return n;
+}
+
+/* As many as can begin at once, and those that come after them: a claim takes about as long as a short run.  How many may
+ * run does not count: those that run for long need no job behind them. */
 static unsigned wanted(const struct backlog *b)
 {
-    unsigned most = 3 * b->conf.max_runs + 2 + stalled(b);
-    return b->n_pooled < most ? most - b->n_pooled : 0;
+    unsigned most = 2 * b->conf.places + pool_free_boxes(b->conf.pool) + stalled(b), waiting = not_begun(b);
+    return waiting < most ? most - waiting : 0;
 }
 
 static void claim_now(struct backlog *b)

@@ -19,7 +19,7 @@ struct backlog_conf {
     struct keys *keys;
     struct store *store;
     const struct envelope *envelope;
-    unsigned max_runs;
+    unsigned places; /* the pool's: programs that have just begun */
 };
 
 struct backlog *backlog_new(const struct backlog_conf *conf);

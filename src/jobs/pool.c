@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The warm boxes of each runtime, and the jobs that wait for one.
  *
- * Called by the server's handlers and main loop.  Slots are counted, not
- * grown: pool_size boxes wait for each runtime, max_runs run in all, and the rest of the slots are
- * there because a dying box keeps its own until the kernel is done with it.
+ * Called by the server's handlers and main loop.  pool_size boxes wait for each runtime, and max_runs run in all.  Of
+ * these only as many as there are places have just begun: a program that runs for long gives its place to the next, so
+ * that those that sleep hold up nobody.  There are more slots than that, because a dying box keeps its own until the
+ * kernel is done with it; those beyond the first ones are made when they are needed.
  * What must never happen: a box used twice, a job forgotten, or a zygote that
  * can't make boxes being asked for them in a tight loop. */
 #include "pool.h"
@@ -49,8 +50,10 @@ struct pool {
     uint32_t serial;
     unsigned next_slot; /* where the search for a free one goes on */
     bool ever_ready, draining;
-    unsigned running;     /* boxes with a job */
-    struct run *runs;     /* conf->n_slots of them */
+    unsigned running;  /* boxes with a job */
+    unsigned begun;    /* those of them that hold a place */
+    struct run **runs; /* by slot: n_runs of at most conf->n_slots */
+    unsigned n_runs;
     struct shares shares; /* the queue */
     struct share share;   /* of jobs that belong to nobody */
 };
@@ -92,6 +95,25 @@ static void on_lack(uv_timer_t *timer)
     }
 }
 
+/* May one more begin, where its box and its share's limit allow it? */
+static bool has_place(const struct pool *pool)
+{
+    return pool->running < pool->conf->max_runs && pool->begun < pool->conf->places;
+}
+
+static void take_place(struct pool *pool, struct run *run)
+{
+    pool->running++;
+    pool->begun++;
+    run->has_place = true;
+}
+
+static void give_place_back(struct pool *pool, struct run *run)
+{
+    pool->begun -= run->has_place;
+    run->has_place = false;
+}
+
 static void watch_for_lack(struct runtime *rt)
 {
     struct pool *pool = rt->pool;
@@ -120,7 +142,7 @@ static void dispatch(struct pool *pool)
 {
     struct job *job;
 
-    while (pool->running < pool->conf->max_runs && (job = shares_next(&pool->shares, ready_lanes(pool)))) {
+    while (has_place(pool) && (job = shares_next(&pool->shares, ready_lanes(pool)))) {
         struct runtime *rt = &pool->runtimes[job->runtime];
         struct run *run = rt->idle[--rt->waiting];
         run->zygote->waiting--;
@@ -131,7 +153,7 @@ static void dispatch(struct pool *pool)
             continue;
         }
         shares_start(&pool->shares, job);
-        pool->running++;
+        take_place(pool, run);
         rt->running++;
         uv_timer_stop(&rt->lack);
     }
@@ -141,15 +163,33 @@ static void dispatch(struct pool *pool)
 
 /* --- boxes --- */
 
+static const struct run_hooks run_hooks;
+
+static struct run *make_run(struct pool *pool)
+{
+    struct run *run = xcalloc(1, sizeof(*run));
+
+    run_init(run, pool->n_runs, pool->loop, &pool->conf->limits, &run_hooks, pool);
+    pool->runs[pool->n_runs++] = run;
+    return run;
+}
+
+static struct run *run_of(const struct pool *pool, uint32_t slot, uint32_t serial)
+{
+    return slot < pool->n_runs && pool->runs[slot]->serial == serial ? pool->runs[slot] : NULL;
+}
+
 static struct run *free_run(struct pool *pool)
 {
     /* In turn: one slot that makes no box must not hold up the others. */
-    for (unsigned i = 0; i < pool->conf->n_slots; i++) {
-        struct run *run = &pool->runs[pool->next_slot++ % pool->conf->n_slots];
+    for (unsigned i = 0; i < pool->n_runs; i++) {
+        struct run *run = pool->runs[pool->next_slot++ % pool->n_runs];
         if (run->state == RUN_FREE)
             return run;
     }
-    return NULL;
+    /* Boxes that run for long keep theirs; the first ones are enough for all others, and for those that die. */
+    unsigned most = pool->conf->n_first_slots + pool->running - pool->begun;
+    return pool->n_runs < pool->conf->n_slots && pool->n_runs < most ? make_run(pool) : NULL;
 }
 
 /* Boxes of an old zygote are still used, but do not count. */
@@ -259,6 +299,7 @@ static void on_run_outcome(struct run *run)
     rt->used_us = job->ended_us;
     job->on_done(job, &run->outcome);
     run_release(run);
+    give_place_back(pool, run);
     pool->running--;
     rt->running--;
     shares_done(share);
@@ -276,6 +317,11 @@ static void on_run_long(struct run *run, bool maybe)
 {
     struct pool *pool = run->pool;
     pool->hooks->tell_long(pool->data, run->slot, run->serial, maybe);
+    if (maybe)
+        return;
+    give_place_back(pool, run);
+    dispatch(pool);
+    refill(runtime_of(run)); /* its own box is not free soon */
 }
 
 static void on_run_free(struct run *run)
@@ -356,9 +402,9 @@ static void on_zygote_lost(struct zygote *zygote)
     for (unsigned i = rt->waiting; i-- > 0;)
         if (rt->idle[i]->zygote == zygote)
             remove_idle(rt, i);
-    for (unsigned i = 0; i < pool->conf->n_slots; i++)
-        if (pool->runs[i].zygote == zygote)
-            run_bereft(&pool->runs[i]);
+    for (unsigned i = 0; i < pool->n_runs; i++)
+        if (pool->runs[i]->zygote == zygote)
+            run_bereft(pool->runs[i]);
 }
 
 /* All of a box has ended, or it could not be made.  One that never came leaves its place to another. */
@@ -381,9 +427,9 @@ static void on_gone(struct run *run, const struct wire_msg *msg)
 static void on_message(struct zygote *zygote, const struct wire_msg *msg, int *fds)
 {
     struct pool *pool = ((struct runtime *) zygote->runtime)->pool;
-    struct run *run = msg->slot < pool->conf->n_slots ? &pool->runs[msg->slot] : NULL;
+    struct run *run = run_of(pool, msg->slot, msg->serial);
 
-    if (!run || run->serial != msg->serial || run->zygote != zygote)
+    if (run && run->zygote != zygote)
         run = NULL; /* news of a box that is no more */
     if (run && msg->type == WIRE_BOX && fds[3] >= 0 && run->state == RUN_ORDERED && run_open(run, fds) == 0)
         return;
@@ -459,8 +505,7 @@ int pool_run(struct pool *pool, struct job *job)
 {
     struct share *share = job->share ? job->share : &pool->share;
     struct runtime *rt = &pool->runtimes[job->runtime];
-    bool at_once = rt->waiting && !shares_next(&pool->shares, lane_of(rt)) && pool->running < pool->conf->max_runs
-                   && share_has_room(share);
+    bool at_once = rt->waiting && !shares_next(&pool->shares, lane_of(rt)) && has_place(pool) && share_has_room(share);
 
     if (pool->draining)
         return -ESHUTDOWN;
@@ -487,6 +532,7 @@ void pool_cancel(struct pool *pool, struct job *job)
         return;
     }
     run_cancel(job->run);
+    give_place_back(pool, job->run);
     job->run = NULL;
     pool->running--;
     rt->running--;
@@ -503,14 +549,18 @@ void pool_stop(struct pool *pool, struct job *job)
 
 void pool_usage(struct pool *pool, const struct wire_msg *msg)
 {
-    if (msg->slot < pool->conf->n_slots && pool->runs[msg->slot].serial == msg->serial)
-        run_usage(&pool->runs[msg->slot], msg);
+    struct run *run = run_of(pool, msg->slot, msg->serial);
+
+    if (run)
+        run_usage(run, msg);
 }
 
 void pool_out_of_memory(struct pool *pool, const struct wire_msg *msg)
 {
-    if (msg->slot < pool->conf->n_slots && pool->runs[msg->slot].serial == msg->serial)
-        run_out_of_memory(&pool->runs[msg->slot]);
+    struct run *run = run_of(pool, msg->slot, msg->serial);
+
+    if (run)
+        run_out_of_memory(run);
 }
 
 void pool_drain(struct pool *pool)
@@ -525,8 +575,8 @@ bool pool_is_draining(const struct pool *pool)
 
 void pool_log_last(struct pool *pool)
 {
-    for (unsigned i = 0; i < pool->conf->n_slots; i++)
-        run_log_last(&pool->runs[i]);
+    for (unsigned i = 0; i < pool->n_runs; i++)
+        run_log_last(pool->runs[i]);
 }
 
 unsigned pool_queue_length(const struct pool *pool)
@@ -534,18 +584,26 @@ unsigned pool_queue_length(const struct pool *pool)
     return pool->shares.waiting;
 }
 
+unsigned pool_free_boxes(const struct pool *pool)
+{
+    unsigned n = 0;
+
+    for (unsigned i = 0; i < pool->conf->n_runtimes; i++)
+        n += pool->runtimes[i].waiting;
+    return n;
+}
+
 struct pool_counts pool_count(const struct pool *pool)
 {
-    struct pool_counts counts = { .running = pool->running,
+    struct pool_counts counts = { .waiting = pool_free_boxes(pool),
+                                  .running = pool->running,
                                   .zygote = pool->runtimes[0].zygote != NULL,
                                   .oldest_queued_us = shares_oldest_us(&pool->shares) };
 
-    for (unsigned i = 0; i < pool->conf->n_slots; i++)
-        counts.warming += pool->runs[i].state == RUN_ORDERED || pool->runs[i].state == RUN_WARMING;
-    for (unsigned i = 0; i < pool->conf->n_runtimes; i++) {
-        counts.waiting += pool->runtimes[i].waiting;
+    for (unsigned i = 0; i < pool->n_runs; i++)
+        counts.warming += pool->runs[i]->state == RUN_ORDERED || pool->runs[i]->state == RUN_WARMING;
+    for (unsigned i = 0; i < pool->conf->n_runtimes; i++)
         counts.runtimes += pool->runtimes[i].zygote != NULL;
-    }
     return counts;
 }
 
@@ -605,7 +663,7 @@ struct pool *pool_new(uv_loop_t *loop, const struct wire_server_conf *conf, cons
     share_init(&pool->share);
     for (unsigned i = 0; i < conf->n_runtimes; i++)
         runtime_init(&pool->runtimes[i], pool, i);
-    for (uint32_t i = 0; i < conf->n_slots; i++)
-        run_init(&pool->runs[i], i, loop, &conf->limits, &run_hooks, pool);
+    while (pool->n_runs < conf->n_first_slots)
+        make_run(pool);
     return pool;
 }

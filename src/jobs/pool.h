@@ -54,8 +54,9 @@ void pool_drain(struct pool *pool);
 
 bool pool_is_draining(const struct pool *pool);
 
-/* Jobs that wait; whether a job would find a box, or at least boxes that come. */
+/* Jobs that wait; boxes that wait; whether a job would find a box, or at least boxes that come. */
 unsigned pool_queue_length(const struct pool *pool);
+unsigned pool_free_boxes(const struct pool *pool);
 bool pool_is_ready(const struct pool *pool);
 
 /* The runtime of this name, or -1; and its name. */

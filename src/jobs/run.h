@@ -26,7 +26,7 @@ struct run_hooks {
     void (*on_failed)(struct run *run, const struct wire_box_state *state); /* a layer was refused; now DYING */
     void (*on_outcome)(struct run *run);          /* run->outcome is complete; call run_release() */
     void (*on_ask)(struct run *run);              /* send WIRE_USAGE_GET */
-    void (*on_long)(struct run *run, bool maybe); /* send WIRE_LONG: the program is none of the short ones */
+    void (*on_long)(struct run *run, bool maybe); /* the program is none of the short ones; @maybe: if it is a crowd */
     void (*on_free)(struct run *run);             /* DYING -> FREE */
     void (*on_lost)(struct run *run);             /* a waiting box died; now DYING */
 };
@@ -51,6 +51,7 @@ struct run {
     uint32_t slot, serial;
     int64_t ordered_us, released_us; /* now_us() */
     enum run_state state;
+    bool has_place; /* the pool's: its program counts among those that have just begun */
 
     int control_fd, life_fd;
     int output_fds[2];

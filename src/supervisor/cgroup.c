@@ -2,8 +2,8 @@
 /* The control groups of the boxes, v1 and v2.
  *
  * Called by the supervisor only, which is the one process that sees the
- * hierarchy.  Groups are made before the first box and used again by every box
- * of their slot, because making one costs more than a run.  What must never
+ * hierarchy.  Groups are made before the first box of their slot, the first ones
+ * at the start, and used again by every box of it, because making one costs more than a run.  What must never
  * happen here: a box that is told it has joined and has not. */
 #include "cgroup.h"
 
@@ -54,6 +54,8 @@ enum { CROWD = 8 };
 struct cgroups {
     int version;
     unsigned n_hierarchies, n_slots;
+    uid_t zygote;
+    bool *made;            /* by slot: it has its groups */
     int dirs[HIERARCHIES]; /* hatchery-PID in each hierarchy */
     char paths[HIERARCHIES][PATH_MAX];
     int leaf_parent; /* v2: the group that we have left for a leaf in it, or -1 */
@@ -255,6 +257,9 @@ static int make_v1(struct cgroups *groups, struct buf *error)
     char parent[PATH_MAX];
 
     groups->version = 1;
+    groups->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
+    if (groups->epoll_fd < 0)
+        return -errno;
     for (unsigned i = 0; i < HIERARCHIES; i++) {
         int err = own_directory(controllers[i], parent, sizeof(parent));
         if (err)
@@ -424,20 +429,6 @@ static int watch_slot(struct cgroups *groups, unsigned slot)
     return fd_write_file(groups->dirs[0], path, text);
 }
 
-static int watch_slots(struct cgroups *groups, struct buf *error)
-{
-    int err = 0;
-
-    if (groups->version != 1)
-        return 0;
-    groups->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
-    if (groups->epoll_fd < 0)
-        return -errno;
-    for (unsigned slot = 0; slot < groups->n_slots && !err; slot++)
-        err = watch_slot(groups, slot);
-    return err ? fail(error, err, "cannot watch memory.oom_control in %s", groups->paths[0]) : 0;
-}
-
 static int give_procs(const struct cgroups *groups, const char *group, uid_t zygote)
 {
     char path[64];
@@ -448,61 +439,76 @@ static int give_procs(const struct cgroups *groups, const char *group, uid_t zyg
 
 /* clone3(2) with CLONE_INTO_CGROUP asks for the right to write cgroup.procs in the new group, and in the nearest above
  * the old and the new one.  All else of a group stays ours. */
-static int make_zygote_group(struct cgroups *groups, uid_t zygote, struct buf *error)
+static int make_zygote_group(struct cgroups *groups, struct buf *error)
 {
-    char name[32];
-
     if (groups->version != 2)
         return 0;
     int err = mkdirat(groups->dirs[0], ZYGOTE, 0755) < 0 && errno != EEXIST ? -errno : 0;
     if (!err && (groups->zygote_dir = openat(groups->dirs[0], ZYGOTE, O_PATH | O_DIRECTORY | O_CLOEXEC)) < 0)
         err = -errno;
     if (!err)
-        err = give_procs(groups, ".", zygote);
-    for (unsigned slot = 0; slot < groups->n_slots && !err; slot++) {
-        snprintf(name, sizeof(name), "box-%u", slot);
-        err = give_procs(groups, name, zygote);
-    }
+        err = give_procs(groups, ".", groups->zygote);
     return err ? fail(error, err, "cannot make the cgroup %s/" ZYGOTE, groups->paths[0]) : 0;
 }
 
-static int make_slots(struct cgroups *groups, const struct wire_limits *limits, struct buf *error)
+static int make_slot(struct cgroups *groups, unsigned slot, struct buf *error)
 {
     char name[32];
 
-    for (unsigned slot = 0; slot < groups->n_slots; slot++) {
-        snprintf(name, sizeof(name), "box-%u", slot);
-        for (unsigned i = 0; i < groups->n_hierarchies; i++)
-            if (mkdirat(groups->dirs[i], name, 0755) < 0 && errno != EEXIST)
-                return fail(error, -errno, "cannot make the cgroup %s/%s", groups->paths[i], name);
-        int err = set_limits(groups, slot, limits);
-        if (err)
-            return fail(error, err, "cannot set the limits of the cgroup %s/%s", groups->paths[0], name);
-    }
+    snprintf(name, sizeof(name), "box-%u", slot);
+    for (unsigned i = 0; i < groups->n_hierarchies; i++)
+        if (mkdirat(groups->dirs[i], name, 0755) < 0 && errno != EEXIST)
+            return fail(error, -errno, "cannot make the cgroup %s/%s", groups->paths[i], name);
+    int err = set_limits(groups, slot, &groups->limits);
+    if (err)
+        return fail(error, err, "cannot set the limits of the cgroup %s/%s", groups->paths[0], name);
+    err = groups->version == 2 ? give_procs(groups, name, groups->zygote) : watch_slot(groups, slot);
+    if (err)
+        return fail(error, err, "cannot %s the cgroup %s/%s",
+                    groups->version == 2 ? "have boxes born in" : "watch memory.oom_control of", groups->paths[0],
+                    name);
+    groups->changed_at[slot] = groups->change;
+    groups->made[slot] = true;
     return 0;
 }
 
-static int try_version(struct cgroups **ret, int version, unsigned n_slots, const struct wire_limits *limits,
-                       uid_t zygote, struct buf *error)
+static int make_first_slots(struct cgroups *groups, unsigned n, struct buf *error)
+{
+    int err = 0;
+
+    for (unsigned slot = 0; slot < n && !err; slot++)
+        err = make_slot(groups, slot, error);
+    return err;
+}
+
+static struct cgroups *new_groups(const struct cgroups_conf *conf)
 {
     struct cgroups *groups = xcalloc(1, sizeof(*groups));
+    unsigned n = conf->n_slots;
 
-    groups->n_slots = n_slots;
-    groups->leaf_parent = groups->zygote_dir = -1;
-    groups->at_join = xcalloc(n_slots, sizeof(*groups->at_join));
-    groups->watches = xcalloc(n_slots, sizeof(*groups->watches));
-    groups->yielding = xcalloc(n_slots, sizeof(*groups->yielding));
-    groups->changed_at = xcalloc(n_slots, sizeof(*groups->changed_at));
-    for (unsigned slot = 0; slot < n_slots; slot++)
+    groups->n_slots = n;
+    groups->limits = conf->limits;
+    groups->zygote = conf->zygote;
+    groups->leaf_parent = groups->zygote_dir = groups->epoll_fd = -1;
+    groups->made = xcalloc(n, sizeof(*groups->made));
+    groups->at_join = xcalloc(n, sizeof(*groups->at_join));
+    groups->watches = xcalloc(n, sizeof(*groups->watches));
+    groups->yielding = xcalloc(n, sizeof(*groups->yielding));
+    groups->changed_at = xcalloc(n, sizeof(*groups->changed_at));
+    for (unsigned slot = 0; slot < n; slot++)
         groups->watches[slot].event_fd = -1;
-    groups->epoll_fd = -1;
+    return groups;
+}
+
+static int try_version(struct cgroups **ret, int version, const struct cgroups_conf *conf, struct buf *error)
+{
+    struct cgroups *groups = new_groups(conf);
     int err = version == 2 ? make_v2(groups, error) : make_v1(groups, error);
+
     if (!err)
-        err = make_slots(groups, limits, error);
+        err = make_zygote_group(groups, error);
     if (!err)
-        err = make_zygote_group(groups, zygote, error);
-    if (!err)
-        err = watch_slots(groups, error);
+        err = make_first_slots(groups, conf->n_first_slots, error);
     if (err)
         cgroups_free(groups);
     else
@@ -510,18 +516,17 @@ static int try_version(struct cgroups **ret, int version, unsigned n_slots, cons
     return err;
 }
 
-int cgroups_new(struct cgroups **ret, const char *kind, unsigned n_slots, const struct wire_limits *limits,
-                uid_t zygote, struct buf *error)
+int cgroups_new(struct cgroups **ret, const char *kind, const struct cgroups_conf *conf, struct buf *error)
 {
     int err = -ENOENT;
 
     if (strcmp(kind, "v1") != 0)
-        err = try_version(ret, 2, n_slots, limits, zygote, error);
+        err = try_version(ret, 2, conf, error);
     if (err && strcmp(kind, "v2") != 0) {
         int v2_err = err;
         size_t mark = error->len;
         buf_adds(error, mark ? "\n" : ""); /* a line each */
-        err = try_version(ret, 1, n_slots, limits, zygote, error);
+        err = try_version(ret, 1, conf, error);
         if (err == -ENOENT && mark) { /* v1 is not even mounted: what is wrong with v2 is what counts */
             error->len = mark;
             err = v2_err;
@@ -639,9 +644,26 @@ static int change_limits(struct cgroups *groups, uint32_t slot)
     return set_limits(groups, slot, &groups->limits);
 }
 
+/* The first box of a slot is never born in its group, as there was none. */
+static int make_later_slot(struct cgroups *groups, uint32_t slot)
+{
+    struct buf error;
+
+    buf_init(&error, 1024);
+    int err = make_slot(groups, slot, &error);
+    if (err && buf_addc(&error, '\0') == 0)
+        log_error("a slot has no cgroup", LOG_I("slot", slot) LOG_S("error", error.data));
+    buf_free(&error);
+    return err;
+}
+
 int cgroups_join(struct cgroups *groups, uint32_t slot, uint32_t serial, pid_t pid,
                  int ret_tasks[static WIRE_TASKS_MAX])
 {
+    int made = groups->made[slot] ? 0 : make_later_slot(groups, slot);
+
+    if (made < 0)
+        return made;
     if (groups->changed_at[slot] != groups->change) {
         int err = change_limits(groups, slot);
         if (err)
@@ -730,6 +752,7 @@ void cgroups_free(struct cgroups *groups)
     for (unsigned slot = 0; slot < groups->n_slots; slot++)
         fd_close(&groups->watches[slot].event_fd);
     fd_close(&groups->epoll_fd);
+    free(groups->made);
     free(groups->watches);
     free(groups->yielding);
     free(groups->changed_at);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The control groups of the boxes: one for each slot, made at start, removed at the end.
+/* The control groups of the boxes: one for each slot, made at start or when its first box joins, removed at the end.
  *
  * cgroups(7); v1 (memory, pids and cpu hierarchies) or v2.  Below the group in which the supervisor was
  * started: hatchery-PID/box-N.  All calls block only as long as the kernel's cgroup files do. */
@@ -13,11 +13,15 @@
 
 struct cgroups;
 
+struct cgroups_conf {
+    unsigned n_slots, n_first_slots; /* how many there may be; whose groups are made at once */
+    struct wire_limits limits;       /* of each box */
+    uid_t zygote;                    /* the user id that will fork boxes into them; -1: ours */
+};
+
 /* Find or make the groups.  @kind is isolation.cgroup: "auto" takes v2 where its controllers can be had, else v1.
- * @zygote is the user id that will fork boxes into them; -1: ours.
  * On failure returns -errno, with one sentence in @error that says what to change. */
-int cgroups_new(struct cgroups **ret, const char *kind, unsigned n_slots, const struct wire_limits *limits,
-                uid_t zygote, struct buf *error);
+int cgroups_new(struct cgroups **ret, const char *kind, const struct cgroups_conf *conf, struct buf *error);
 
 /* From each slot's next join on, its group has other limits; the box that is in it keeps those it began with. */
 void cgroups_change(struct cgroups *groups, const struct wire_limits *limits);

@@ -48,7 +48,8 @@ enum { BACKOFF_FIRST_MS = 100, BACKOFF_MAX_MS = 10000, STEADY_MS = 10000, ASK_AG
 enum { ROTATE_LEAST_MS = 1000 };
 /* To end the children once the time for requests in hand is up. */
 enum { STOP_MARGIN_US = 10000000 };
-enum { KEY_SHORT = 16 }; /* characters: with fewer it is a word that somebody thought of */
+enum { KEY_SHORT = 16 };     /* characters: with fewer it is a word that somebody thought of */
+enum { FILES_OF_A_BOX = 4 }; /* descriptors that the server has for each */
 enum { ID_SERVER = 0, ID_COURIER = 8, ID_ZYGOTE = 16, ID_SLOTS = 32 }; /* from isolation.id_base */
 
 struct child {
@@ -204,16 +205,53 @@ static int find_runtimes(struct supervisor *s)
     return err;
 }
 
+enum { RUNS_MAX = 128, MEMORY_OF_A_RUN = 128 << 20 };
+
+/* Where none is configured: what most programs need of the memory and of the descriptors that there are. */
+static unsigned default_max_runs(unsigned cores)
+{
+    struct rlimit files;
+    struct sysinfo host;
+
+    getrlimit(RLIMIT_NOFILE, &files);
+    sysinfo(&host);
+    uint64_t most = (uint64_t) host.totalram * host.mem_unit / MEMORY_OF_A_RUN;
+    uint64_t by_files = files.rlim_cur / (4 * FILES_OF_A_BOX);
+    most = most > 2 * cores ? most : 2 * cores;
+    most = most < RUNS_MAX ? most : RUNS_MAX;
+    most = most < by_files ? most : by_files;
+    return (unsigned) most > cores ? (unsigned) most : cores;
+}
+
+/* How many run at once, and where. */
+static void fill_slots(struct wire_server_conf *w, const struct conf *c)
+{
+    unsigned cores = (unsigned) get_nprocs(), dying;
+
+    w->max_runs = w->one_run ? 1 : c->pool_max_runs ? (unsigned) c->pool_max_runs : default_max_runs(cores);
+    w->places = w->max_runs < cores ? w->max_runs : cores;
+    /* A slot is free again only when the last process of its box is gone: some are always dying. */
+    dying = w->max_runs < 4 * cores ? w->max_runs : 4 * cores;
+    w->n_slots = w->max_runs + dying + 4;
+    w->n_first_slots = 2 * w->places + 4;
+    for (unsigned i = 0; i < w->n_runtimes; i++) {
+        w->n_slots += w->runtimes[i].pool_size;
+        w->n_first_slots += w->runtimes[i].pool_size;
+    }
+    if (w->n_slots > WIRE_SLOTS_MAX)
+        w->n_slots = WIRE_SLOTS_MAX;
+    if (w->n_first_slots > w->n_slots)
+        w->n_first_slots = w->n_slots;
+}
+
 static void fill_server_conf(struct supervisor *s)
 {
     const struct conf *c = s->conf;
-    unsigned cores = (unsigned) get_nprocs();
     struct wire_server_conf *w = &s->server_conf;
 
     *w = (struct wire_server_conf){
         .type = WIRE_SERVER_CONF,
         .one_run = s->options->source_fd >= 0,
-        .max_runs = c->pool_max_runs ? (unsigned) c->pool_max_runs : cores,
         .queue_max = c->queue_max_length,
         .rotate_runs = c->python_rotate_runs,
         .rotate_age_ms = c->python_rotate_age,
@@ -234,17 +272,10 @@ static void fill_server_conf(struct supervisor *s)
         .log_level = log_level_of(c, s->options),
         .limits = limits_of(c),
     };
-    if (w->one_run)
-        w->max_runs = 1;
     fill_runtimes(s);
     if (w->one_run)
         w->n_runtimes = 1;
-    /* A slot is free again only when the last process of its box is gone: some are always dying. */
-    w->n_slots = 2 * w->max_runs + 4;
-    for (unsigned i = 0; i < w->n_runtimes; i++)
-        w->n_slots += w->runtimes[i].pool_size;
-    if (w->n_slots > WIRE_SLOTS_MAX)
-        w->n_slots = WIRE_SLOTS_MAX;
+    fill_slots(w, c);
     w->has_key = c->server_api_key && *c->server_api_key;
     if (w->has_key)
         crypto_generichash(w->key_hash, sizeof(w->key_hash), (const unsigned char *) c->server_api_key,
@@ -261,6 +292,7 @@ static void fill_zygote_conf(struct supervisor *s)
     s->zygote_conf = (struct wire_zygote_conf){
         .limits = s->server_conf.limits,
         .n_slots = s->server_conf.n_slots,
+        .n_first_slots = s->server_conf.n_first_slots,
         .ids = s->ids.root,
         .cgroups = s->cgroups != NULL,
         .landlock = has_layer(s, LAYER_LANDLOCK),
@@ -302,9 +334,12 @@ static void make_cgroups(struct supervisor *s)
 
     if (!has_layer(s, LAYER_CGROUP)) /* isolation.cgroup = none */
         return;
+    const struct cgroups_conf conf = { .n_slots = s->server_conf.n_slots,
+                                       .n_first_slots = s->server_conf.n_first_slots,
+                                       .limits = s->server_conf.limits,
+                                       .zygote = s->ids.root ? s->ids.zygote : (uid_t) -1 };
     buf_init(&error, 4096);
-    int err = cgroups_new(&s->cgroups, s->conf->isolation_cgroup, s->server_conf.n_slots, &s->server_conf.limits,
-                          s->ids.root ? s->ids.zygote : (uid_t) -1, &error);
+    int err = cgroups_new(&s->cgroups, s->conf->isolation_cgroup, &conf, &error);
     if (err)
         require_missing(s->require, LAYER_CGROUP, err, text_of(&error));
     else
@@ -330,7 +365,7 @@ static int raise_file_limit(void)
 static int fit_connections(struct wire_server_conf *w)
 {
     struct rlimit limit;
-    rlim_t others = 4 * (rlim_t) w->n_slots + 64 + 64; /* of our own, and of those who watch */
+    rlim_t others = FILES_OF_A_BOX * (rlim_t) w->n_slots + 64 + 64; /* of our own, and of those who watch */
 
     getrlimit(RLIMIT_NOFILE, &limit);
     if (limit.rlim_cur <= others)
@@ -948,9 +983,11 @@ static void refill_server_conf(struct supervisor *s)
 
     fill_server_conf(s);
     w->n_slots = old.n_slots;
+    w->n_first_slots = old.n_first_slots;
     w->n_runtimes = old.n_runtimes;
     memcpy(w->runtimes, old.runtimes, sizeof(w->runtimes));
     w->max_runs = old.max_runs;
+    w->places = old.places;
     w->layers_missing = old.layers_missing;
     w->cgroup_version = old.cgroup_version;
     w->landlock_abi = old.landlock_abi;

@@ -2,6 +2,7 @@
 """How many run, how many wait, and what becomes of those whose client leaves."""
 import concurrent.futures
 import contextlib
+import os
 import time
 
 import pytest
@@ -67,6 +68,16 @@ def test_no_more_than_max_runs_run_and_max_length_wait(crowd_of):
     check_full(server.run("print('never')", id="mine"), 3, 3)
     server.logged("run finished", outcome="cancelled")
     assert len(server.log("run finished")) == 1
+
+
+def test_programs_that_sleep_hold_up_no_others(crowd_of):
+    """More of them than cores: they run at once, and all of them still do when others are through."""
+    crowd = crowd_of()
+    many = 2 * os.cpu_count() - 1
+    crowd.add(many, running=many, waiting=0)
+    for i in range(10):
+        assert crowd.server.run(f"return {i}").response["result"] == i
+    crowd.expect(running=many, waiting=0)
 
 
 def test_queue_time_and_queue_length_are_true(make_server):

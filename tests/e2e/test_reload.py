@@ -390,7 +390,8 @@ def test_run_ends_by_it():
     process.stderr.close()
 
 
-GOOD = [f"[limits]\nmemory = {memory}M\noutput = {output}\n[queue]\nmax_length = 1000\n" for memory, output in ((64, 4000), (96, 5000))]
+# A slot more, which a program that runs for long may bring, is a descriptor more: no more run than there are slots for.
+GOOD = [f"[limits]\nmemory = {memory}M\noutput = {output}\n[queue]\nmax_length = 1000\n[pool]\nmax_runs = 2\n" for memory, output in ((64, 4000), (96, 5000))]
 BAD = ["[limits]\nmemory = lots\n", "[limits\n", "[nonsense]\nx = 1\n"]
 
 

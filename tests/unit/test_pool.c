@@ -38,7 +38,7 @@ struct scene {
     struct wire_server_conf conf;
     struct pool *pool;
     int zygote;
-    unsigned n_ready, n_refused, n_asked, n_zygotes_asked, fds_before;
+    unsigned n_ready, n_refused, n_asked, n_zygotes_asked, n_long, fds_before;
     uint32_t asked_slot, asked_serial;
     unsigned asked_runtime;
     struct box_end boxes[SLOTS];
@@ -100,9 +100,10 @@ static void on_ask_zygote(void *data, unsigned runtime)
 
 static void on_long(void *data, uint32_t slot, uint32_t serial, bool maybe)
 {
-    (void) data;
+    struct scene *s = data;
+
     (void) slot;
-    (void) maybe;
+    s->n_long += !maybe;
     assert_int_not_equal(serial, 0);
 }
 
@@ -137,6 +138,8 @@ static struct scene *start_with(struct wire_server_conf conf)
     s->fds_before = open_fds();
     s->conf = conf;
     s->conf.n_runtimes = conf.n_runtimes ? conf.n_runtimes : 1;
+    s->conf.n_first_slots = conf.n_first_slots ? conf.n_first_slots : conf.n_slots;
+    s->conf.places = conf.places ? conf.places : conf.max_runs;
     s->conf.limits = (struct wire_limits){
         .output_bytes = OUTPUT_MAX, .result_bytes = RESULT_MAX, .processes = 4, .memory_bytes = 1 << 20
     };
@@ -1026,6 +1029,75 @@ static void test_queue(void **state)
     assert_int_equal(t[4].n_done, 0);
     stop(s);
     for (int i = 0; i < 5; i++)
+        free_job(&t[i]);
+}
+
+static void run_until_long(struct scene *s, unsigned n)
+{
+    while (s->n_long < n)
+        uv_run(&s->loop, UV_RUN_ONCE);
+}
+
+/* What runs for long gives its place to the next, and still counts among those that run. */
+static void test_places(void **state)
+{
+    struct scene *s = start_with(
+        (struct wire_server_conf){ .n_slots = SLOTS, .runtimes[0].pool_size = 2, .max_runs = 2, .places = 1 });
+    struct told t[3];
+
+    (void) state;
+    tell(s, WIRE_WARM, 0, 0, 0);
+    wait_box(s);
+    begin(s, &t[0], wait_box(s)); /* the last that came */
+    for (int i = 1; i < 3; i++) {
+        make_job(&t[i], s);
+        assert_int_equal(pool_run(s->pool, &t[i].job), 0);
+    }
+    assert_int_equal(pool_free_boxes(s->pool), 1);
+    assert_int_equal(pool_queue_length(s->pool), 2);
+    run_until_long(s, 1);
+    assert_int_equal(pool_queue_length(s->pool), 1);
+    wait_box(s); /* others need one while it runs */
+    run_until_long(s, 2);
+    wait_box(s);
+    assert_int_equal(pool_free_boxes(s->pool), 2);
+    assert_int_equal(pool_queue_length(s->pool), 1); /* the place is free, but two run */
+    pool_cancel(s->pool, &t[0].job);
+    assert_int_equal(pool_queue_length(s->pool), 0);
+    pool_cancel(s->pool, &t[1].job);
+    pool_cancel(s->pool, &t[2].job);
+    wait_box(s);
+    for (int i = 0; i < 2; i++) {
+        make_job(&t[i], s);
+        assert_int_equal(pool_run(s->pool, &t[i].job), 0);
+    }
+    assert_int_equal(pool_queue_length(s->pool), 1); /* the places of the long ones were not given back twice */
+    assert_int_not_equal(pool_free_boxes(s->pool), 0);
+    pool_cancel(s->pool, &t[1].job);
+    stop(s);
+    for (int i = 0; i < 3; i++)
+        free_job(&t[i]);
+}
+
+/* Slots beyond the first ones come with programs that run for long, and no more than there may be. */
+static void test_later_slots(void **state)
+{
+    struct scene *s = start_with(
+        (struct wire_server_conf){ .n_slots = 3, .n_first_slots = 1, .runtimes[0].pool_size = 2, .max_runs = 9 });
+    struct told t[3];
+
+    (void) state;
+    tell(s, WIRE_WARM, 0, 0, 0);
+    for (unsigned i = 0; i < 3; i++) {
+        struct box_end *box = wait_box(s);
+        assert_int_equal(slot_of(s, box), i);
+        assert_true(no_order(s));
+        begin(s, &t[i], box);
+        run_until_long(s, i + 1);
+    }
+    assert_true(no_order(s));
+    stop(s);
+    for (int i = 0; i < 3; i++)
         free_job(&t[i]);
 }
 
@@ -2064,6 +2136,8 @@ int main(void)
         cmocka_unit_test(test_no_answer),
         cmocka_unit_test(test_late_answer),
         cmocka_unit_test(test_queue),
+        cmocka_unit_test(test_places),
+        cmocka_unit_test(test_later_slots),
         cmocka_unit_test(test_small_pool),
         cmocka_unit_test(test_unlimited_queue),
         cmocka_unit_test(test_cancel_waiting),
