@@ -78,9 +78,9 @@ static void arguments(const char *p)
 static void verbs(void)
 {
     static const struct {
-        const char *word, *arguments, *sentence;
+        const char *word, *arguments, *sentences, *example;
     } table[] = {
-#define VERB(word, function, arguments, sentence) { word, arguments, sentence },
+#define VERB(word, function, arguments, sentences, example) { word, arguments, sentences, example },
 #include "../src/verbs.def"
     };
 
@@ -89,7 +89,10 @@ static void verbs(void)
         text(table[i].word);
         printf("\\fR ");
         arguments(table[i].arguments);
-        line(table[i].sentence);
+        line(table[i].sentences);
+        printf("For example \\fB");
+        text(table[i].example);
+        puts("\\fR");
     }
 }
 

@@ -8,6 +8,7 @@
 #include "base/conf_value.h"
 #include "base/log.h"
 #include "env.h"
+#include "help.h"
 #include "key.h"
 #include "check/check.h"
 #include "box/layers.h"
@@ -34,7 +35,7 @@ extern char **environ;
 enum { EXIT_USAGE = 2 };
 
 struct verb {
-    const char *name, *arguments, *sentence;
+    const char *name, *arguments;
     int (*run)(const struct verb *verb, int argc, char **argv);
 };
 
@@ -55,7 +56,8 @@ enum {
 
 static int usage_error(const struct verb *verb)
 {
-    fprintf(stderr, "Usage: hatchery %s %s\n", verb->name, verb->arguments);
+    fprintf(stderr, "Usage: hatchery %s %s\n`hatchery help %s` explains it.\n", verb->name, verb->arguments,
+            verb->name);
     return EXIT_USAGE;
 }
 
@@ -75,6 +77,21 @@ static void take_option(struct options *o, int option)
     }
 }
 
+/* What getopt_long(3) says of @word with @c: '?' or ':'. */
+static void refuse_option(const struct verb *verb, const struct option *longs, int c, const char *word)
+{
+    const struct option *option = longs;
+
+    while (option->name && option->val != optopt)
+        option++;
+    if (!option->name)
+        fprintf(stderr, "hatchery: '%s' has no option %.*s\n", verb->name, (int) strcspn(word, "="), word);
+    else if (!help_lists_option(verb->arguments, option->name))
+        fprintf(stderr, "hatchery: '%s' has no option --%s\n", verb->name, option->name);
+    else
+        fprintf(stderr, "hatchery: --%s %s\n", option->name, c == ':' ? "needs a value" : "takes no value");
+}
+
 /* Options stand before or after the arguments; returns the first argument's index, or -1. */
 static int parse_options(const struct verb *verb, int argc, char **argv, struct options *o)
 {
@@ -87,17 +104,15 @@ static int parse_options(const struct verb *verb, int argc, char **argv, struct 
     int c;
 
     *o = (struct options){ 0 };
-    while ((c = getopt_long(argc, argv, "c:", longs, NULL)) != -1) {
-        if (c == 'c')
-            c = OPTION_config;
+    while ((c = getopt_long(argc, argv, ":c:v", longs, NULL)) != -1) {
+        c = c == 'c' ? OPTION_config : c == 'v' ? OPTION_verbose : c;
         const struct option *option = longs;
         while (option->name && option->val != c)
             option++;
-        if (!option->name)
-            return -1;
         /* An option that this verb does not list would silently do nothing. */
-        if (!strstr(verb->arguments, option->name)) {
-            fprintf(stderr, "hatchery: '%s' has no option --%s\n", verb->name, option->name);
+        if (!option->name || !help_lists_option(verb->arguments, option->name)) {
+            optopt = option->name ? c : optopt;
+            refuse_option(verb, longs, c, argv[optind - 1]);
             return -1;
         }
         take_option(o, c);
@@ -213,6 +228,51 @@ static int read_sources(struct conf *conf, const struct options *o, struct buf *
     return worse(err, set(conf, "limits", "timeout_default", o->timeout, error));
 }
 
+struct sentence {
+    const char *text;
+    size_t n, place; /* the line of the file that it is about; those that name none come last */
+};
+
+/* "FILE:LINE: ..." */
+static size_t line_of(const char *text, size_t n)
+{
+    const char *end = memmem(text, n, ": ", 2), *colon = end ? memrchr(text, ':', (size_t) (end - text)) : NULL;
+    size_t line = 0;
+
+    for (const char *p = colon ? colon + 1 : end; p && p < end; p++)
+        line = *p >= '0' && *p <= '9' ? line * 10 + (size_t) (*p - '0') : SIZE_MAX / 10;
+    return colon && line ? line : SIZE_MAX;
+}
+
+/* The sentences of @errors, one a line, in the order of the file, whichever check has found what is wrong. */
+static void order_errors(struct buf *errors)
+{
+    struct sentence *all = NULL;
+    struct buf ordered;
+    size_t n = 0;
+
+    for (size_t at = 0; at < errors->len; at += all[n++].n + 1) {
+        const char *p = errors->data + at, *stop = memchr(p, '\n', errors->len - at);
+        size_t len = stop ? (size_t) (stop - p) : errors->len - at;
+        all = xrealloc(all, (n + 1) * sizeof(*all));
+        all[n] = (struct sentence){ p, len, line_of(p, len) };
+    }
+    buf_init(&ordered, errors->max);
+    for (size_t done = 0; done < n; done++) {
+        struct sentence *first = all;
+        for (struct sentence *one = all; one < all + n; one++)
+            if (one->text && (!first->text || one->place < first->place))
+                first = one;
+        conf_sentence(&ordered);
+        buf_add(&ordered, first->text, first->n);
+        first->text = NULL;
+    }
+    ordered.full = errors->full;
+    free(all);
+    buf_free(errors);
+    *errors = ordered;
+}
+
 /* A sentence a line. */
 static void print_errors(const struct buf *errors)
 {
@@ -241,8 +301,10 @@ static int read_conf(struct conf *conf, const struct options *o, const struct co
     err = worse(err, check_layers(conf, error));
     if (whole)
         err = worse(err, check_host(conf, first, error));
-    if (err)
+    if (err) {
         conf_free(conf);
+        order_errors(error);
+    }
     return err;
 }
 
@@ -567,34 +629,25 @@ static int run_selftest(const struct verb *verb, int argc, char **argv)
 
     if (begin(verb, argc, argv, 0, &o, &conf) < 0 || find_attempts(path, sizeof(path)) < 0)
         return EXIT_USAGE;
-    int status = selftest(&conf, path, o.only);
+    int status = selftest(&conf, path, o.only, o.verbose);
     conf_free(&conf);
     return status;
 }
 
 static const struct verb verbs[] = {
-#define VERB(word, function, arguments, sentence) { word, arguments, sentence, function },
+#define VERB(word, function, arguments, sentences, example) { word, arguments, function },
 #include "verbs.def"
 };
 
-static int help(void)
+/* `hatchery help [TOPIC]`, `hatchery --help`. */
+static int help(const char *topic)
 {
-    printf("Usage: hatchery VERB [OPTION]...\n\nRuns Python that somebody else wrote, over HTTP, in jails that are "
-           "warm before the "
-           "request comes.\n\n");
-    for (size_t i = 0; i < sizeof(verbs) / sizeof(*verbs); i++)
-        printf("  hatchery %s %s\n      %s\n", verbs[i].name, verbs[i].arguments, verbs[i].sentence);
-    printf("  hatchery --version\n\nConfiguration keys, each also as the environment variable HATCHERY_SECTION_KEY "
-           "(and API_KEY, API_KEY_FILE, MAX_QUEUE_LENGTH):\n");
-    const char *section = "";
-    for (const struct conf_key *k = conf_keys; k->section; k++) {
-        if (strcmp(section, k->section) != 0)
-            printf("\n  [%s]\n", section = k->section);
-        printf("  %s = %s\n      %s\n", k->key, k->def, k->doc);
+    if (!topic)
+        help_overview(stdout);
+    else if (!help_topic(topic)) {
+        fprintf(stderr, "hatchery: there is no help on '%s'; `hatchery --help` lists the verbs\n", topic);
+        return EXIT_USAGE;
     }
-    printf("\n  [runtime.NAME]\n");
-    for (const struct conf_key *k = conf_runtime_keys; k->section; k++)
-        printf("  %s = %s\n      %s\n", k->key, k->def, k->doc);
     return EXIT_SUCCESS;
 }
 
@@ -609,22 +662,6 @@ static int open_standard_streams(void)
     return fd < 0 ? -1 : close(fd);
 }
 
-static int short_help(void)
-{
-    fprintf(stderr, "Usage: hatchery VERB [OPTION]...\n\n");
-    for (size_t i = 0; i < sizeof(verbs) / sizeof(*verbs); i++)
-        fprintf(stderr, "  hatchery %s %s\n", verbs[i].name, verbs[i].arguments);
-    fprintf(stderr, "\n`hatchery --help` explains them and lists all configuration keys.\n");
-    return EXIT_USAGE;
-}
-
-static int verb_help(const struct verb *verb)
-{
-    printf("Usage: hatchery %s %s\n\n%s\n\n`hatchery --help` lists all configuration keys.\n", verb->name,
-           verb->arguments, verb->sentence);
-    return EXIT_SUCCESS;
-}
-
 static bool asks_for_help(int argc, char **argv)
 {
     for (int i = 2; i < argc; i++)
@@ -635,7 +672,7 @@ static bool asks_for_help(int argc, char **argv)
 
 int main(int argc, char **argv)
 {
-    const char *name = argc > 1 ? argv[1] : "--help";
+    const char *name = argc > 1 ? argv[1] : "";
 
     if (open_standard_streams() < 0)
         return EXIT_FAILURE;
@@ -647,10 +684,13 @@ int main(int argc, char **argv)
         return EXIT_SUCCESS;
     }
     if (strcmp(name, "--help") == 0 || strcmp(name, "-h") == 0 || strcmp(name, "help") == 0)
-        return argc > 1 ? help() : short_help();
+        return help(argc > 2 ? argv[2] : NULL);
     for (size_t i = 0; i < sizeof(verbs) / sizeof(*verbs); i++)
         if (strcmp(name, verbs[i].name) == 0)
-            return asks_for_help(argc, argv) ? verb_help(&verbs[i]) : verbs[i].run(&verbs[i], argc - 1, argv + 1);
-    fprintf(stderr, "hatchery: unknown verb '%s'; `hatchery --help` lists them\n", name);
+            return asks_for_help(argc, argv) ? help(name) : verbs[i].run(&verbs[i], argc - 1, argv + 1);
+    if (argc > 1)
+        fprintf(stderr, "hatchery: unknown verb '%s'; `hatchery --help` lists them\n", name);
+    else
+        help_overview(stderr);
     return EXIT_USAGE;
 }

@@ -128,6 +128,7 @@ static bool is_refused(const struct conf *conf, const char *section, const char 
 static int refuse_unknown(const char *section, const char *key, struct buf *error)
 {
     const struct conf_key *nearest = conf_keys;
+    char full[CONF_ENV_NAME_MAX];
     unsigned least = 1000;
 
     for (const struct conf_key *k = conf_keys; k->section; k++) {
@@ -141,7 +142,9 @@ static int refuse_unknown(const char *section, const char *key, struct buf *erro
     conf_value_add_name(error, section);
     buf_addc(error, '.');
     conf_value_add_name(error, key);
-    buf_addf(error, ": there is no such key; the nearest is %s.%s", nearest->section, nearest->key);
+    buf_adds(error, ": there is no such key; ");
+    snprintf(full, sizeof(full), "%s.%s", nearest->section, nearest->key);
+    conf_value_suggest(error, key, least, full);
     return -ENOENT;
 }
 

@@ -135,7 +135,7 @@ void conf_print(const struct conf *conf, struct buf *out);
 /* Read an INI file (libinih).  Lines are empty, comments (after ; or #), [section] or key = value; an indented line
  * without "=" goes on with the value above it, after a space.  Behind a space, ; begins a comment in any line.  A line has at most about 200 bytes (libinih's limit).
  * Unknown keys, bad values, keys outside a section and lines that are no INI are errors: -EINVAL and
- * "FILE:LINE: sentence" in @error for each; an unknown key's sentence suggests the nearest known one.  Behind a [section]
+ * "FILE:LINE: sentence" in @error for each; an unknown key's sentence suggests the nearest known one, where one is near.  Behind a [section]
  * that is no such line, nothing is judged until the next.
  * -errno when the file can't be read, with a sentence too.  May block. */
 int conf_read(struct conf *conf, const char *path, struct buf *error);

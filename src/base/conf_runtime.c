@@ -100,6 +100,7 @@ bool conf_runtime_has_key(const char *key)
 int conf_runtime_refuse_key(const char *section, const char *key, struct buf *error)
 {
     const struct conf_key *nearest = templates;
+    char full[CONF_SECTION_MAX + CONF_ENV_NAME_MAX];
 
     for (const struct conf_key *k = templates; k->section; k++)
         if (conf_value_distance(key, k->key) < conf_value_distance(key, nearest->key))
@@ -107,7 +108,9 @@ int conf_runtime_refuse_key(const char *section, const char *key, struct buf *er
     conf_value_add_name(error, section);
     buf_addc(error, '.');
     conf_value_add_name(error, key);
-    buf_addf(error, ": there is no such key; the nearest is %s.%s", section, nearest->key);
+    buf_adds(error, ": there is no such key; ");
+    snprintf(full, sizeof(full), "%s.%s", section, nearest->key);
+    conf_value_suggest(error, key, conf_value_distance(key, nearest->key), full);
     return -ENOENT;
 }
 

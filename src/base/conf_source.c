@@ -342,8 +342,10 @@ static int refuse_unknown(const char *name, struct buf *error)
     conf_value_add_name(error, name);
     if (strncmp(name, "HATCHERY_RUNTIME_", 17) == 0)
         buf_adds(error, ": a runtime's variables are HATCHERY_RUNTIME_NAME_ and one of the keys of [runtime.NAME]");
-    else
-        buf_addf(error, ": there is no such variable; the nearest is %s", nearest);
+    else {
+        buf_adds(error, ": there is no such variable; ");
+        conf_value_suggest(error, name, least, nearest);
+    }
     return -EINVAL;
 }
 

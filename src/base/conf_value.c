@@ -194,3 +194,11 @@ unsigned conf_value_distance(const char *a, const char *b)
     }
     return row[m];
 }
+
+void conf_value_suggest(struct buf *b, const char *name, unsigned distance, const char *nearest)
+{
+    if (distance <= 2 + strlen(name) / 3)
+        buf_addf(b, "the nearest is %s", nearest);
+    else
+        buf_adds(b, "`hatchery help config` lists them");
+}

@@ -27,4 +27,8 @@ void conf_value_add_name(struct buf *b, const char *name);
  * count, neither do bytes after the 63rd. */
 unsigned conf_value_distance(const char *a, const char *b);
 
+/* End a sentence about @name, which is unknown: name @nearest where it is so near that it may have been meant, else
+ * where all are listed. */
+void conf_value_suggest(struct buf *b, const char *name, unsigned distance, const char *nearest);
+
 #endif

@@ -34,6 +34,7 @@ struct selftest {
     const char *server; /* the line of configuration that the running service was made with, or NULL */
     bool running;
     const char *only;
+    bool verbose, terminal;
     unsigned counts[GOT_THROUGH + 1];
 };
 
@@ -302,8 +303,32 @@ static bool is_gone(const char *name)
 
 /* --- the lines --- */
 
-static void show(const struct attempt *a, const char *word, const struct buf *why, const char *seen)
+/* One line that is written over: how many are over, and which is being made. */
+static void show_progress(const struct selftest *t, unsigned all, const char *title)
 {
+    unsigned over = 0;
+
+    if (!t->terminal || t->verbose)
+        return;
+    for (size_t i = 0; i < sizeof(t->counts) / sizeof(*t->counts); i++)
+        over += t->counts[i];
+    printf("\r\033[K%u/%u %.60s", over, all, title);
+    fflush(stdout);
+}
+
+static void show_head(const struct selftest *t)
+{
+    if (t->verbose)
+        printf("%-8s %-24s %-40s %s\n", "outcome", "wall", "attempt", "what it saw");
+}
+
+static void show(const struct selftest *t, enum verdict v, const struct attempt *a, const char *word,
+                 const struct buf *why, const char *seen)
+{
+    if (!t->verbose && v < NOT_HELD)
+        return;
+    if (t->terminal && !t->verbose)
+        printf("\r\033[K");
     printf("%-8s %-24s %-40s %.*s%s\n", word, a->wall, a->title, why ? (int) why->len : 0,
            why && why->len ? why->data : "", seen);
     fflush(stdout);
@@ -343,7 +368,7 @@ static void count(struct selftest *t, const struct attempt *a, const struct repl
     else
         describe_end(r->json[0], r->status[0], seen, sizeof(seen));
     t->counts[v]++;
-    show(a, words[v], &why, seen);
+    show(t, v, a, words[v], &why, seen);
     buf_free(&why);
     if (v == GOT_THROUGH)
         printf("%-8s %-24s %-40s expected: %s\n", "", "", "", a->expect);
@@ -411,20 +436,31 @@ static int serve(struct selftest *t, const char *line)
     return err;
 }
 
+static bool is_asked_for(const struct selftest *t, const struct attempt *a)
+{
+    return !t->only || strstr(a->title, t->only);
+}
+
 static int attempt_all(struct selftest *t, const struct attempts *attempts)
 {
     static struct replies r;
+    unsigned all = 0;
     int err = serve(t, NULL);
     bool numpy = !err && has_numpy(t);
+
+    for (size_t i = 0; i < attempts->n; i++)
+        all += is_asked_for(t, &attempts->list[i]);
+    show_head(t);
 
     for (size_t i = 0; i < attempts->n && !err && !interrupted; i++) {
         const struct attempt *a = &attempts->list[i];
         const char *why = left_out_because(a, numpy);
-        if (t->only && !strstr(a->title, t->only))
+        if (!is_asked_for(t, a))
             continue;
+        show_progress(t, all, a->title);
         if (why) {
             t->counts[LEFT_OUT]++;
-            show(a, "left out", NULL, why);
+            show(t, LEFT_OUT, a, "left out", NULL, why);
             continue;
         }
         err = serve(t, a->server);
@@ -456,9 +492,9 @@ static int prepare(struct conf *conf, struct buf *error)
     return err ? err : conf_set(conf, "log", "level", "error", error);
 }
 
-int selftest(struct conf *conf, const char *directory, const char *only)
+int selftest(struct conf *conf, const char *directory, const char *only, bool verbose)
 {
-    struct selftest t = { .conf = conf, .only = only };
+    struct selftest t = { .conf = conf, .only = only, .verbose = verbose, .terminal = isatty(STDOUT_FILENO) };
     struct attempts attempts = { 0 };
     struct require required = { 0 };
     struct buf error;
@@ -477,6 +513,8 @@ int selftest(struct conf *conf, const char *directory, const char *only)
         err = attempt_all(&t, &attempts);
     buf_free(&error);
     attempts_free(&attempts);
+    if (t.terminal && !verbose)
+        printf("\r\033[K");
     unsigned made = t.counts[HELD] + t.counts[ACCEPTED] + t.counts[NOT_HELD] + t.counts[GOT_THROUGH];
     printf(
         "\n%u attempts were made: %u ran into their wall, %u are known and accepted (SECURITY.md), %u are held only by "
@@ -484,6 +522,7 @@ int selftest(struct conf *conf, const char *directory, const char *only)
         made, t.counts[HELD], t.counts[ACCEPTED], t.counts[NOT_HELD], t.counts[GOT_THROUGH], t.counts[LEFT_OUT],
         interrupted ? "; it was interrupted" : "");
     if (!err && !interrupted && only && !made && !t.counts[LEFT_OUT])
-        fprintf(stderr, "hatchery: no attempt has '%s' in its name; without --only they are all named\n", only);
+        fprintf(stderr, "hatchery: no attempt has '%s' in its name; `hatchery selftest --verbose` names them all\n",
+                only);
     return err || interrupted || t.counts[GOT_THROUGH] || !made ? EXIT_FAILURE : EXIT_SUCCESS;
 }

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """hatchery doctor and hatchery selftest: what they say is what is so, and their exit status says it too."""
+import contextlib
 import json
 import os
 import pathlib
@@ -134,7 +135,7 @@ def test_doctor_leaves_nothing_behind():
 
 
 def selftest(*arguments, **env):
-    done = hatchery("selftest", *arguments, env=env, timeout=300)
+    done = hatchery("selftest", "--verbose", *arguments, env=env, timeout=300)
     counts = re.search(r"(\d+) attempts were made: (\d+) ran into their wall, (\d+) are known .*, (\d+) GOT THROUGH", done.stdout)
     return done, [int(n) for n in counts.groups()]
 
@@ -190,9 +191,28 @@ def crafted(tmp_path_factory):
     ("never-made", "no", 1, "THROUGH +ours +crafted/never-made +REFUSED EPERM"),
 ])
 def test_a_line_says_what_was_seen(crafted, name, mdwe, status, line):
-    done = hatchery("selftest", "--only", name, env={"HATCHERY_ISOLATION_MDWE": mdwe}, program=crafted)
+    done = hatchery("selftest", "-v", "--only", name, env={"HATCHERY_ISOLATION_MDWE": mdwe}, program=crafted)
     assert done.returncode == status, done.stdout
     assert re.search(f"^{line}$", done.stdout, re.M), done.stdout
+
+
+def test_what_was_held_needs_no_line(crafted):
+    """Unless it is asked for; on a terminal one line says how far it is."""
+    quiet = hatchery("selftest", "--only", "crafted/", program=crafted)
+    assert re.findall(r"^\w+", quiet.stdout, re.M) == ["THROUGH"] * 4 + ["5"], quiet.stdout
+    verbose = hatchery("selftest", "--verbose", "--only", "crafted/held", program=crafted)
+    assert re.match("outcome +wall +attempt +what it saw\nheld +ours +crafted/held +REFUSED EPERM\n\n1 attempts", verbose.stdout)
+    ours, theirs = os.openpty()
+    with subprocess.Popen([crafted, "selftest", "--only", "crafted/"], stdout=theirs, stderr=theirs, env=service.environment()) as process:
+        os.close(theirs)
+        said = b""
+        with contextlib.suppress(OSError):  # the last one has closed it
+            while data := os.read(ours, 65536):
+                said += data
+        os.close(ours)
+    text = said.decode()
+    assert process.returncode == 1 and "4/5 crafted/" in text and "\x1b[K0/5 crafted/held" in text
+    assert len(re.findall("^THROUGH ", text.replace("\r\x1b[K", "\n"), re.M)) == 4 and "5 attempts were made" in text
 
 
 def test_a_service_that_runs_nothing_is_not_taken_for_open_walls(crafted, tmp_path):

@@ -12,10 +12,13 @@ import pytest
 from receiver import SECRET
 from service import HATCHERY, ROOT, environment, hatchery, lacks, wait_for
 from steady import another_turn
+import tables
 
 CONF_DEF = (ROOT / "src" / "base" / "conf.def").read_text()
 KEYS = re.findall(r'^CONF\((\w+), (\w+), (\w+), "((?:[^"\\]|\\.)*)"', CONF_DEF, re.M)
 
+VERBS = [(verb, text, sentences, example) for verb, _, text, sentences, example in tables.entries("verbs.def", "VERB")]
+OPTIONS = [(entry[0], entry[-1]) for entry in re.findall(r'^(?:OPTION|FLAG)\("([a-z-]+)", .*?"([^"]+)"\)$', (ROOT / "src/verbs.def").read_text(), re.M)]
 
 # --- words ---
 
@@ -27,27 +30,57 @@ def test_version():
         assert (result.returncode, result.stdout, result.stderr) == (0, f"hatchery {version}\n", "")
 
 
-def test_help_lists_every_key():
+def test_help_fits_a_screen():
+    for flag in (["--help"], ["-h"], ["help"], []):
+        result = hatchery(*flag)
+        said = result.stdout if flag else result.stderr
+        assert (result.returncode, result.stderr if flag else result.stdout) == (0 if flag else 2, "")
+        lines = said.splitlines()
+        assert len(lines) <= 24 and max(map(len, lines)) <= 80, said
+        assert re.findall(r"^  ([a-z-]+) +[A-Z].*\.$", said, re.M) == [verb for verb, *_ in VERBS], said
+
+
+@pytest.mark.parametrize("verb, text, sentences, example", VERBS, ids=[verb for verb, *_ in VERBS])
+def test_help_on_a_verb(verb, text, sentences, example):
+    result = hatchery("help", verb)
+    assert result.returncode == 0 and result.stderr == ""
+    for asked in ((verb, "--help"), (verb, "-h"), ("--help", verb)):
+        assert hatchery(*asked).stdout == result.stdout
+    assert result.stdout.startswith(f"Usage: hatchery {verb} {text}\n")
+    assert sentences in " ".join(result.stdout.split())
+    assert re.findall(r"^  --([a-z-]+)", result.stdout, re.M) == [option for option, _ in OPTIONS if re.search(rf"--{option}(?![a-z-])", text)]
+    for option, sentence in OPTIONS:
+        assert (f"  --{option}" in result.stdout) == (sentence in " ".join(result.stdout.split())) or option == "state"
+    assert result.stdout.endswith(f"\nExample:\n\n  {example}\n") and example.startswith(f"hatchery {verb}")
+
+
+def test_help_on_the_configuration():
     assert len(KEYS) > 30
-    for flag in ("--help", "-h", "help"):
-        result = hatchery(flag)
-        assert result.returncode == 0 and result.stderr == ""
-        for section, key, _, default in KEYS:
-            assert f"\n  [{section}]\n" in result.stdout
-            assert f"\n  {key} = {default}\n" in result.stdout
-        for verb in ("serve", "run", "check-config"):
-            assert f"hatchery {verb} " in result.stdout
+    result = hatchery("help", "config")
+    assert result.returncode == 0 and result.stderr == ""
+    for section, key, _, default in KEYS:
+        assert f"\n  [{section}]\n" in result.stdout
+        assert f"\n  {key} = {default}\n" in result.stdout
+    assert "\n  [runtime.NAME]\n" in result.stdout
+    wrong = hatchery("help", "nonsense")
+    assert wrong.returncode == 2 and "no help on 'nonsense'" in wrong.stderr
 
 
 @pytest.mark.parametrize("arguments, words", [
     ([], []),
     (["sevre"], ["unknown verb 'sevre'", "hatchery --help"]),
     (["serve", "extra"], ["Usage: hatchery serve"]),
-    (["serve", "--nonsense"], ["nonsense", "Usage: hatchery serve"]),
-    (["serve", "--timeout", "5"], ["no option --timeout"]),
-    (["serve", "--listen"], ["listen", "Usage: hatchery serve"]),
+    (["serve", "--nonsense"], ["hatchery: 'serve' has no option --nonsense\n", "Usage: hatchery serve", "hatchery help serve"]),
+    (["serve", "--port=80"], ["hatchery: 'serve' has no option --port\n"]),
+    (["serve", "-p"], ["hatchery: 'serve' has no option -p\n"]),
+    (["serve", "--timeout", "5"], ["hatchery: 'serve' has no option --timeout\n"]),
+    (["serve", "--rate", "5"], ["hatchery: 'serve' has no option --rate\n"]),
+    (["serve", "--listen"], ["hatchery: --listen needs a value\n", "Usage: hatchery serve"]),
+    (["doctor", "--json=x"], ["hatchery: --json takes no value\n"]),
+    (["key", "list", "--json"], ["hatchery: 'key' has no option --json\n"]),
     (["run"], ["Usage: hatchery run"]),
     (["run", "a", "b"], ["Usage: hatchery run"]),
+    (["run", "-", "word"], ["Usage: hatchery run", "hatchery help run"]),
     (["run", "--listen", "x", "-"], ["no option --listen"]),
     (["run", "/does/not/exist"], ["/does/not/exist", "No such file"]),
     (["run", "--timeout", "0", "-"], ["limits.timeout_default", "0"]),
@@ -253,6 +286,13 @@ listen = nonsense
         assert [line for line in lines if line.startswith(f"hatchery: {place}: {key}") and rule in line], (place, lines)
     assert "server.max_body: a program of limits.code needs" in result.stderr
     assert len(lines) == 12, lines
+    places = [int(place) for line in lines for place in re.findall(r"^hatchery: FILE:(\d+): ", line)]
+    assert places == sorted(places) and len(places) >= 9, "as the file has them"
+
+
+def test_what_is_near_nothing_gets_no_guess(tmp_path):
+    said = check(tmp_path, "[server]\nfoo = 1\n[nosuch]\na = 1\n", env={"HATCHERY_XYZ": "1"}).stderr
+    assert "nearest" not in said and said.count("there is no such ") == said.count("`hatchery help config` lists them") == 3, said
 
 
 def test_the_user_and_the_root_are_looked_for(tmp_path):

@@ -372,7 +372,9 @@ static void test_sentences(void **state)
         { "pool", "memory", "1G", -ENOENT, "pool.memory: there is no such key; the nearest is limits.memory" },
         { "LIMITS", "MEMORY", "1G", -ENOENT, "LIMITS.MEMORY: there is no such key; the nearest is limits.memory" },
         { "server", "api_key " SECRET, "x", -ENOENT,
-          "server.api_key...: there is no such key; the nearest is server.api_key" },
+          "server.api_key...: there is no such key; `hatchery help config` lists them" },
+        { "server", "foo", "1", -ENOENT, "server.foo: there is no such key; `hatchery help config` lists them" },
+        { "nosuch", "a", "1", -ENOENT, "nosuch.a: there is no such key; `hatchery help config` lists them" },
         { "a\x1b", "\x80", "x", -ENOENT, NULL },
         { "log", "level", "debug", 0, "" },
         { "isolation", "cgroup", "none", 0, "" },
@@ -589,7 +591,7 @@ static void test_long_lines(void **state)
                 char wanted[200];
                 sprintf(wanted, "f:%d: the line is longer than 196 bytes; go on in an indented line below it%s",
                         i == 3 ? 1 : 2,
-                        i == 3 ? "" : "\nf:3: server.pool: there is no such key; the nearest is server.user");
+                        i == 3 ? "" : "\nf:3: server.pool: there is no such key; `hatchery help config` lists them");
                 check_file(text, strlen(text), NULL, wanted);
             } else if (i == 3)
                 check_file(text, strlen(text), NULL, "f:1: " NO_INI);
