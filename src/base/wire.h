@@ -170,13 +170,18 @@ struct wire_stamps {
     int64_t received_us, compiled_us, over_us;
 };
 
-/* From a box, once: the first packet carries this after the token, then every
- * packet carries more of result and error, in this order. */
+/* From a box, once: the first packet carries this after the token, then every packet carries more of what the lengths
+ * are for, in their order. */
 struct wire_outcome {
     int32_t kind;
     int32_t exit_code;
     int64_t result_len, error_len;
     struct wire_stamps stamps;
+    int64_t name_len, value_len, hint_len; /* of an exception: its type, its text; what may help its author */
+    int32_t line;                          /* of main.py, where it came from; 0: nowhere */
 };
+
+/* What the box keeps of each. */
+enum { WIRE_NAME_MAX = 256, WIRE_VALUE_MAX = 8192, WIRE_HINT_MAX = 512 };
 
 #endif

@@ -174,6 +174,8 @@ static int parse_tree(struct execution *e, const char *text, size_t len, struct 
         size_t i = find_member(name, strlen(name));
         if (i == N_MEMBERS)
             return buf_addf(error, "%.64s: unknown member; allowed are code, timeout, webhook_url, id", name), -EINVAL;
+        if (json_is_null(value)) /* so do many clients leave a member out */
+            continue;
         ret[i] = (struct json_member){ .name = name,
                                        .is_number = json_is_number(value),
                                        .number = json_number_value(value),

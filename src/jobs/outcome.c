@@ -35,6 +35,9 @@ void outcome_init(struct outcome *outcome, const struct wire_limits *limits)
     outcome->limits = limits;
     buf_init(&outcome->result, (size_t) limits->result_bytes);
     buf_init(&outcome->error, ERROR_MAX);
+    buf_init(&outcome->name, WIRE_NAME_MAX);
+    buf_init(&outcome->value, WIRE_VALUE_MAX);
+    buf_init(&outcome->hint, WIRE_HINT_MAX);
     buf_init(&outcome->out.kept, (size_t) limits->output_bytes);
     buf_init(&outcome->err.kept, (size_t) limits->output_bytes);
 }
@@ -43,6 +46,9 @@ void outcome_free(struct outcome *outcome)
 {
     buf_free(&outcome->result);
     buf_free(&outcome->error);
+    buf_free(&outcome->name);
+    buf_free(&outcome->value);
+    buf_free(&outcome->hint);
     buf_free(&outcome->out.kept);
     buf_free(&outcome->err.kept);
 }
@@ -53,25 +59,49 @@ static int broken_report(struct outcome *outcome)
     outcome->exit_code = 1;
     buf_reset(&outcome->result);
     buf_reset(&outcome->error);
+    buf_reset(&outcome->name);
+    buf_reset(&outcome->value);
+    buf_reset(&outcome->hint);
+    outcome->line = 0;
     buf_adds(&outcome->error, "The program broke the report of its own result");
     return -EPROTO;
 }
 
+int64_t outcome_body_len(const struct wire_outcome *head)
+{
+    const int64_t lens[] = { head->result_len, head->error_len, head->name_len, head->value_len, head->hint_len };
+    int64_t sum = 0;
+
+    for (size_t i = 0; i < sizeof(lens) / sizeof(*lens); i++)
+        if (lens[i] < 0 || __builtin_add_overflow(sum, lens[i], &sum))
+            return -EPROTO;
+    return sum;
+}
+
+/* Move @len bytes from *body to @out. */
+static int take_part(struct buf *out, const char **body, int64_t len)
+{
+    int err = buf_add(out, *body, (size_t) len);
+    *body += len;
+    return err;
+}
+
 int outcome_take(struct outcome *outcome, const struct wire_outcome *head, const char *body, size_t len)
 {
-    size_t result_len = (size_t) head->result_len;
-
     if (head->kind < OUTCOME_OK || head->kind > OUTCOME_RESULT || head->exit_code < 0 || head->exit_code > 255
-        || head->result_len < 0 || head->error_len < 0 || result_len > len
-        || (size_t) head->error_len != len - result_len
+        || outcome_body_len(head) != (int64_t) len || head->line < 0
         || (head->kind == OUTCOME_OK) != (head->exit_code == 0 && head->kind != OUTCOME_RESULT))
         return broken_report(outcome);
     outcome->kind = (enum outcome_kind) head->kind;
     outcome->exit_code = head->exit_code;
-    if (buf_add(&outcome->result, body, result_len) < 0
-        || buf_add(&outcome->error, body + result_len, len - result_len) < 0)
+    outcome->line = head->line;
+    if (take_part(&outcome->result, &body, head->result_len) < 0
+        || take_part(&outcome->error, &body, head->error_len) < 0
+        || take_part(&outcome->name, &body, head->name_len) < 0
+        || take_part(&outcome->value, &body, head->value_len) < 0
+        || take_part(&outcome->hint, &body, head->hint_len) < 0)
         return broken_report(outcome);
-    if (result_len && json_check(outcome->result.data, result_len, RESULT_DEPTH) < 0)
+    if (outcome->result.len && json_check(outcome->result.data, outcome->result.len, RESULT_DEPTH) < 0)
         return broken_report(outcome);
     return 0;
 }
@@ -131,22 +161,75 @@ static size_t whole_characters(const char *p, size_t max)
     return n;
 }
 
-/* The last line with text in it, cut to a length that fits into one line of a log. */
-static void add_last_line(struct buf *out, const struct buf *text)
+static bool is_word(unsigned char c)
 {
-    size_t end = text->len;
+    return c >= 0x80 || (c >= '0' && c <= '9') || ((c | 0x20) >= 'a' && (c | 0x20) <= 'z');
+}
 
-    while (end && is_space(text->data[end - 1]))
+struct line {
+    const char *text;
+    size_t len;
+};
+
+/* The line at @at of @text, without blanks around it; @ret_next is where the next one begins. */
+static struct line line_at(const struct buf *text, size_t at, size_t *ret_next)
+{
+    size_t end = at;
+
+    while (end < text->len && text->data[end] != '\n' && text->data[end] != '\r')
+        end++;
+    *ret_next = end + 1;
+    while (at < end && is_space(text->data[at]))
+        at++;
+    while (end > at && is_space(text->data[end - 1]))
         end--;
-    size_t begin = end;
-    while (begin && text->data[begin - 1] != '\n')
-        begin--;
-    size_t n = end - begin;
-    bool cut = n > MESSAGE_MAX;
-    if (cut)
-        n = whole_characters(text->data + begin, MESSAGE_MAX);
-    buf_add(out, text->data + begin, n);
+    return (struct line){ text->data + at, end - at };
+}
+
+/* The first line that has a word in it, and not only a rule; else the first with anything in it; else one of length 0. */
+static struct line first_line(const struct buf *text)
+{
+    struct line best = { "", 0 };
+
+    for (size_t at = 0, next; at < text->len; at = next) {
+        struct line line = line_at(text, at, &next);
+        for (size_t i = 0; i < line.len; i++)
+            if (is_word((unsigned char) line.text[i]))
+                return line;
+        if (!best.len)
+            best = line;
+    }
+    return best;
+}
+
+/* Cut to a length that fits into one line of a log. */
+static void add_line(struct buf *out, struct line line, size_t max)
+{
+    bool cut = line.len > max;
+
+    buf_add(out, line.text, cut ? whole_characters(line.text, max) : line.len);
     buf_adds(out, cut ? "..." : "");
+}
+
+/* As CPython begins the last line of a traceback. */
+static void add_exception(struct buf *out, const struct outcome *outcome)
+{
+    struct line name = first_line(&outcome->name), value = first_line(&outcome->value);
+
+    add_line(out, name, WIRE_NAME_MAX);
+    buf_adds(out, value.len ? ": " : "");
+    add_line(out, value, MESSAGE_MAX);
+}
+
+static void add_hint(struct buf *out, const struct outcome *outcome)
+{
+    struct line hint = first_line(&outcome->hint);
+
+    if (!hint.len)
+        return;
+    buf_adds(out, " (hint: ");
+    add_line(out, hint, WIRE_HINT_MAX);
+    buf_addc(out, ')');
 }
 
 /* Whole seconds without a fraction, as they are asked for; a configured default may have one. */
@@ -217,10 +300,13 @@ void outcome_message(const struct outcome *outcome, const struct wire_limits *li
         buf_adds(out, result_failed);
     if (outcome->kind == OUTCOME_OK)
         buf_adds(out, "success");
+    else if (outcome->kind != OUTCOME_EXIT && outcome->name.len)
+        add_exception(out, outcome);
     else if (!blank(&outcome->error))
-        add_last_line(out, &outcome->error);
+        add_line(out, first_line(&outcome->error), MESSAGE_MAX);
     else if (outcome->kind != OUTCOME_RESULT)
         buf_addf(out, "Exited with code %d", outcome->exit_code);
+    add_hint(out, outcome);
 }
 
 /* The text of "error": the box's, else ours, else what the program said before it failed. */
@@ -277,6 +363,10 @@ void outcome_add_json(const struct outcome *outcome, const struct wire_limits *l
     buf_adds(out, ", \"error\": ");
     add_error(outcome, limits, out);
     buf_addf(out, ", \"reason\": \"%s\"", outcome_reason(outcome));
+    if (outcome->hint.len) {
+        buf_adds(out, ", \"hint\": ");
+        json_add_string(out, outcome->hint.data, outcome->hint.len);
+    }
     add_stream(out, "stdout", &outcome->out);
     add_stream(out, "stderr", &outcome->err);
     buf_addf(out, ", \"exit_code\": %d", outcome->exit_code);

@@ -15,10 +15,12 @@ struct stream {
 struct outcome {
     enum outcome_kind kind;
     int exit_code;
-    int signal;         /* OUTCOME_SIGNAL and OUTCOME_MEMORY */
-    int64_t timeout_ms; /* OUTCOME_TIMEOUT */
-    struct buf result;  /* checked JSON; empty: null */
-    struct buf error;   /* the box's words, any bytes */
+    int signal;                   /* OUTCOME_SIGNAL and OUTCOME_MEMORY */
+    int64_t timeout_ms;           /* OUTCOME_TIMEOUT */
+    struct buf result;            /* checked JSON; empty: null */
+    struct buf error;             /* the box's words, any bytes */
+    struct buf name, value, hint; /* of an exception, any bytes: its type, its text, what may help; or empty */
+    int line;                     /* of main.py, where it came from; 0: not known */
     struct stream out, err;
     const struct wire_limits *limits; /* that it ran under */
 };
@@ -27,7 +29,10 @@ struct outcome {
 void outcome_init(struct outcome *outcome, const struct wire_limits *limits);
 void outcome_free(struct outcome *outcome);
 
-/* Take a box's whole report (its head, then result and error) into @outcome.  The report is
+/* How many bytes come behind @head, or -EPROTO when its lengths are none. */
+int64_t outcome_body_len(const struct wire_outcome *head);
+
+/* Take a box's whole report (its head, then what the head has lengths for) into @outcome.  The report is
  * the program's: lengths, kind and JSON are checked.  0, or -EPROTO and @outcome is that of a
  * program that has broken its report. */
 int outcome_take(struct outcome *outcome, const struct wire_outcome *head, const char *body, size_t len);
@@ -42,11 +47,12 @@ void outcome_add_usage(struct outcome *outcome, int64_t oom_kills, int64_t pid_r
 int outcome_status(const struct outcome *outcome);
 const char *outcome_reason(const struct outcome *outcome);
 
-/* One line saying what happened ("success" for OUTCOME_OK), appended to @out as plain text. */
+/* One line saying what happened ("success" for OUTCOME_OK), appended to @out as plain text: of an exception its type and
+ * the first line of its text, then the hint if there is one. */
 void outcome_message(const struct outcome *outcome, const struct wire_limits *limits, struct buf *out);
 
-/* Append the members "response", "message" and, for failures, "error", "reason", "stdout", "stderr",
- * "exit_code": no braces, no comma at the ends. */
+/* Append the members "response", "message" and, for failures, "error", "reason", "hint" if there is one, "stdout",
+ * "stderr", "exit_code": no braces, no comma at the ends. */
 void outcome_add_json(const struct outcome *outcome, const struct wire_limits *limits, struct buf *out);
 
 #endif

@@ -152,7 +152,8 @@ int run_open(struct run *run, const int fds[static 4])
     run->state = RUN_WARMING;
     run->own_limits = *run->limits;
     outcome_init(&run->outcome, &run->own_limits);
-    buf_init(&run->body, (size_t) run->own_limits.result_bytes + 131072);
+    buf_init(&run->body,
+             (size_t) run->own_limits.result_bytes + 131072 + WIRE_NAME_MAX + WIRE_VALUE_MAX + WIRE_HINT_MAX);
     if (!err)
         err = uv_poll_start(&run->control, UV_READABLE, on_control);
     if (err) { /* the kernel's limit on what may be polled: this box is not to be had */
@@ -450,11 +451,10 @@ static void take_packet(struct run *run, const char *p, size_t n)
 
 static bool report_complete(const struct run *run)
 {
-    const struct wire_outcome *h = &run->head;
     if (!run->has_head)
         return false;
-    return run->body.full || h->result_len < 0 || h->error_len < 0 || h->result_len > (int64_t) run->body.max
-           || h->error_len > (int64_t) run->body.max || (int64_t) run->body.len >= h->result_len + h->error_len;
+    int64_t len = outcome_body_len(&run->head);
+    return run->body.full || len < 0 || len > (int64_t) run->body.max || (int64_t) run->body.len >= len;
 }
 
 /* recv(2) gave 0 bytes: the end, or an empty packet that the program sent to look like one. */

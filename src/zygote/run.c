@@ -11,6 +11,7 @@
 #include "atfork.h"
 #include "compile.h"
 #include "encode.h"
+#include "failure.h"
 #include "finish.h"
 #include "prelude.h"
 #include "show.h"
@@ -43,6 +44,7 @@ struct ending {
     enum outcome_kind kind;
     int exit_code;
     struct buf result, error;
+    struct failure failure;
     struct wire_stamps stamps;
 };
 
@@ -131,6 +133,7 @@ static PyObject *exception_text(PyObject *type, PyObject *value, PyObject *tb)
 static void end_by_exit(struct ending *end, PyObject *value)
 {
     PyObject *code = PyObject_GetAttrString(value, "code");
+    failure_reset(&end->failure);
     end->kind = OUTCOME_OK;
     end->exit_code = 0;
     if (!code)
@@ -143,6 +146,8 @@ static void end_by_exit(struct ending *end, PyObject *value)
         if (!text)
             PyErr_Clear();
         add_text(&end->error, text);
+        buf_adds(&end->failure.name, "SystemExit");
+        failure_add_text(&end->failure.value, text);
         if (text) {
             PyObject *line = PyUnicode_FromFormat("%U\n", text);
             if (line)
@@ -221,6 +226,7 @@ static void end_by_exception(struct ending *end, bool compiling)
         end->exit_code = interrupt ? 130 : 1; /* python3 ends itself with SIGINT */
         PyObject *text = exception_text(type, value, tb);
         add_text(&end->error, text);
+        failure_describe(&end->failure, type, value, tb, text);
         PySys_SetObject("last_type", type);
         PySys_SetObject("last_value", value);
         PySys_SetObject("last_traceback", tb ? tb : Py_None);
@@ -285,6 +291,7 @@ static void ending_init(struct ending *end)
     memset(end, 0, sizeof(*end));
     buf_init(&end->result, (size_t) py.limits->result_bytes);
     buf_init(&end->error, ERROR_MAX);
+    failure_init(&end->failure);
 }
 
 /* A small program through the real path, so that a caller does not pay for the page
@@ -338,13 +345,19 @@ static bool report(const unsigned char *token, struct ending *end)
                                  .exit_code = end->exit_code,
                                  .result_len = (int64_t) end->result.len,
                                  .error_len = (int64_t) end->error.len,
-                                 .stamps = end->stamps };
+                                 .stamps = end->stamps,
+                                 .name_len = (int64_t) end->failure.name.len,
+                                 .value_len = (int64_t) end->failure.value.len,
+                                 .hint_len = (int64_t) end->failure.hint.len,
+                                 .line = end->failure.line };
+    const struct buf *parts[] = { &end->result, &end->error, &end->failure.name, &end->failure.value,
+                                  &end->failure.hint };
     struct buf body;
     size_t at = 0;
 
-    buf_init(&body, end->result.len + end->error.len);
-    buf_add(&body, end->result.data, end->result.len);
-    buf_add(&body, end->error.data, end->error.len);
+    buf_init(&body, SIZE_MAX / 2);
+    for (size_t i = 0; i < sizeof(parts) / sizeof(*parts); i++)
+        buf_add(&body, parts[i]->data, parts[i]->len);
     do {
         size_t n = body.len - at < WIRE_PIECE ? body.len - at : WIRE_PIECE;
         struct iovec iov[3] = { { (void *) (uintptr_t) token, sizeof(((struct wire_run *) 0)->token) },

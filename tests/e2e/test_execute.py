@@ -493,7 +493,8 @@ BAD_BODIES = {
     "a member without a name": (b'{"code": "", "": 5}', "unknown member"),
     "a long unknown member": (b'{"code": "", "%s": 5}' % (b"x" * 100000), "unknown member"),
     "an unknown member cut within a character": (b'{"code": "", "%s": 5}' % ("xä" * 100).encode(), "unknown member"),
-    "code null": (b'{"code": null}', "code:", "string"),
+    "code null": (b'{"code": null}', "code:", "required"),
+    "unknown member null": (b'{"code": "", "tiemout": null}', "tiemout:", "unknown member"),
     "code a number": (b'{"code": 5}', "code:", "string"),
     "code a list": (b'{"code": ["print(1)"]}', "code:", "string"),
     "code with NUL": (b'{"code": "print(1)\\u0000print(2)"}', "code:", "NUL", "byte 8"),
@@ -505,7 +506,6 @@ BAD_BODIES = {
     "UTF-16": ('{"code": ""}'.encode("utf-16"), "JSON"),
     "byte order mark": (b'\xef\xbb\xbf{"code": ""}', "JSON"),
     "id a number": (b'{"code": "", "id": 5}', "id:", "string"),
-    "id null": (b'{"code": "", "id": null}', "id:", "string"),
     "webhook_url a number": (b'{"code": "", "webhook_url": 5}', "webhook_url:", "http"),
     "webhook_url relative": (b'{"code": "", "webhook_url": "/x"}', "webhook_url:", "http"),
     "webhook_url ftp": (b'{"code": "", "webhook_url": "ftp://x/"}', "webhook_url:", "http"),
@@ -519,7 +519,7 @@ BAD_BODIES = {
     "many members": (b'{"code": ""' + b"".join(b', "%d": 1' % i for i in range(5000)) + b"}", "4096 JSON values"),
     "depth beside the code": (b'{"code": "", "id": ' + b"[" * 500000 + b"]" * 500000 + b"}", "JSON"),
 }
-for value in (b"0", b"-1", b"301", b"1.5", b"true", b"false", b"null", b'"5"', b"[5]", b"{}", b"18446744073709551621",
+for value in (b"0", b"-1", b"301", b"1.5", b"true", b"false", b'"5"', b"[5]", b"{}", b"18446744073709551621",
               b"4294967301", b"-9223372036854775809", b"1e400", b"-1e400", b"0.0", b"1e-400", b"9" * 5000):
     BAD_BODIES[f"timeout {value[:30].decode()}"] = (b'{"code": "print(1)", "timeout": %s}' % value, "timeout:", "1 to 300")
 for value in (b"NaN", b"Infinity", b"05", b"+5", b"0x5", b".5", b"5."):
@@ -532,6 +532,12 @@ def test_a_bad_body(untouched, what):
     connection = untouched.connect()
     check_refusal(untouched.request("POST", EXECUTE, body, connection=connection), 400, *words)
     assert untouched.request("GET", "/healthz", key=False, connection=connection).status == 200, "it stays usable"
+
+
+def test_a_member_that_is_null_is_absent(server):
+    reply = server.request("POST", EXECUTE, {"code": "return 1", "timeout": None, "id": None, "webhook_url": None})
+    check_envelope(reply)
+    assert reply.status == 200 and reply.response["result"] == 1
 
 
 def test_code_beyond_its_limit(untouched):

@@ -248,7 +248,7 @@ setImmediate(() => setImmediate(() => console.log(elements.about.text() + elemen
         for operation in item.values():
             assert path in done.stdout and operation["summary"] in done.stdout
     for word in (document["info"]["version"], "webhook_url?", "exit_code", '"worker_lost"', "needs the key", "Idempotency-Key?",
-                 "integer (1 to 300)", "integer (1 to 1000, default 50)", "string (at most 16384 characters)"):
+                 "integer or null (1 to 300)", "integer (1 to 1000, default 50)", "string or null (at most 16384 characters)"):
         assert word in done.stdout, word
     curl = shlex.split(re.search(r"curl .*?'\{.*?\}'", done.stdout, re.S).group().replace("\\\n", ""))
     assert curl[3:7] == ["-H", "x-api-key: YOUR-KEY", "-H", "content-type: application/json"], curl

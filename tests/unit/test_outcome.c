@@ -197,6 +197,42 @@ static void test_bounds(void **state)
     }
 }
 
+/* Each field of an exception has a length that may lie, and a bound. */
+static void test_fields(void **state)
+{
+    static const int64_t bounds[] = { WIRE_NAME_MAX, WIRE_VALUE_MAX, WIRE_HINT_MAX };
+    static char body[WIRE_VALUE_MAX + 1];
+    struct outcome outcome;
+
+    (void) state;
+    struct wire_outcome head = report(OUTCOME_EXCEPTION, 1, 0, 3);
+    head.name_len = 1, head.value_len = 2, head.hint_len = 4, head.line = 7;
+    assert_int_equal(take(&outcome, &head, "errNVVhint", 10), 0);
+    assert_true(is(&outcome.error, "err") && is(&outcome.name, "N") && is(&outcome.value, "VV")
+                && is(&outcome.hint, "hint"));
+    assert_int_equal(outcome.line, 7);
+    outcome_free(&outcome);
+    head.line = -1;
+    expect_broken(take(&outcome, &head, "errNVVhint", 10), &outcome, "a line below 0");
+    memset(body, 'x', sizeof(body));
+    for (int i = 0; i < 3; i++)
+        for (int64_t over = 0; over < 2; over++) {
+            const int64_t lies[] = { -1, INT64_MIN, INT64_MAX, bounds[i] };
+            head = report(OUTCOME_EXCEPTION, 1, 0, 0);
+            int64_t *len = i == 0 ? &head.name_len : i == 1 ? &head.value_len : &head.hint_len;
+            for (unsigned k = 0; k < 4; k++) {
+                *len = lies[k];
+                expect_broken(take(&outcome, &head, body, 5), &outcome, "a lie about a field");
+            }
+            *len = bounds[i] + over;
+            int err = take(&outcome, &head, body, (size_t) *len);
+            if (over)
+                expect_broken(err, &outcome, "a long field");
+            else
+                outcome_free(&outcome);
+        }
+}
+
 static void test_status(void **state)
 {
     struct outcome outcome;
@@ -252,25 +288,41 @@ struct telling {
     const char *error, *err;
     int status;
     const char *reason, *message, *told; /* @told: "error" */
+    const char *name, *value, *hint;     /* NULL: the box says none */
 };
 
 static const char traceback[] =
     "Traceback (most recent call last):\n  File \"main.py\", line 1\nValueError: \xc3\xa9\n";
 
 static const struct telling tellings[] = {
-    { OUTCOME_EXCEPTION, 1, 0, 0, traceback, "warning", 400, "exception", "ValueError: \xc3\xa9", traceback },
-    { OUTCOME_SYNTAX, 1, 0, 0, "  File\nSyntaxError: x", "", 400, "syntax", "SyntaxError: x",
-      "  File\nSyntaxError: x" },
+    { OUTCOME_EXCEPTION, 1, 0, 0, traceback, "warning", 400, "exception", "ValueError: \xc3\xa9", traceback,
+      "ValueError", "\xc3\xa9", NULL },
+    { OUTCOME_EXCEPTION, 1, 0, 0, traceback, "", 400, "exception", "a.Error: row 3", traceback, "a.Error",
+      "row 3\n  see there\nlast line", NULL },
+    { OUTCOME_EXCEPTION, 1, 0, 0, traceback, "", 400, "exception", "LookupError: Resource is missing.", traceback,
+      "LookupError", "\n****\r\n  Resource is missing. \n****", NULL },
+    { OUTCOME_EXCEPTION, 1, 0, 0, traceback, "", 400, "exception", "ValueError: ====", traceback, "ValueError",
+      "\n ====\n---", NULL },
+    { OUTCOME_EXCEPTION, 1, 0, 0, traceback, "", 400, "exception", "AssertionError", traceback, "AssertionError", " \n",
+      NULL },
+    { OUTCOME_EXCEPTION, 1, 0, 0, traceback, "", 400, "exception", "OSError: no (hint: do without)", traceback,
+      "OSError", "no", "do without\nforged" },
+    { OUTCOME_EXCEPTION, 1, 0, 0, traceback, "", 400, "exception", "one: two", traceback, "one\nforged", "two\n",
+      NULL },
+    { OUTCOME_EXCEPTION, 1, 0, 0, "no name\nnor text", "", 400, "exception", "no name", "no name\nnor text" },
+    { OUTCOME_SYNTAX, 1, 0, 0, "  File\nSyntaxError: x", "", 400, "syntax", "SyntaxError: x (main.py, line 1)",
+      "  File\nSyntaxError: x", "SyntaxError", "x (main.py, line 1)", NULL },
     { OUTCOME_EXIT, 3, 0, 0, "", "", 400, "exit", "Exited with code 3", "Execution failed" },
     { OUTCOME_EXIT, 3, 0, 0, " \n\t\r", "", 400, "exit", "Exited with code 3", "Execution failed" },
     { OUTCOME_EXIT, 3, 0, 0, "", "it said why", 400, "exit", "Exited with code 3", "it said why" },
     { OUTCOME_EXIT, 3, 0, 0, "", " \n", 400, "exit", "Exited with code 3", "Execution failed" },
     { OUTCOME_EXIT, 1, 0, 0, "sys.exit's text", "x", 400, "exit", "sys.exit's text", "sys.exit's text" },
-    { OUTCOME_EXIT, 1, 0, 0, "two\nlines \n\n", "x", 400, "exit", "lines", "two\nlines \n\n" },
+    { OUTCOME_EXIT, 1, 0, 0, "two\nlines \n\n", "x", 400, "exit", "two", "two\nlines \n\n", "SystemExit",
+      "two\nlines \n\n", NULL },
     { OUTCOME_RESULT, 0, 0, 0, "NaN is no JSON", "x", 500, "result", "Failed to parse execution result: NaN is no JSON",
       "Failed to parse execution result: NaN is no JSON" },
-    { OUTCOME_RESULT, 0, 0, 0, "forged\nin two lines", "x", 500, "result",
-      "Failed to parse execution result: in two lines", "Failed to parse execution result: forged\nin two lines" },
+    { OUTCOME_RESULT, 0, 0, 0, "forged\nin two lines", "x", 500, "result", "Failed to parse execution result: forged",
+      "Failed to parse execution result: forged\nin two lines" },
     { OUTCOME_SIGNAL, 139, SIGSEGV, 0, "", "x", 400, "signal", "Killed by signal 11 (SIGSEGV)",
       "Killed by signal 11 (SIGSEGV)" },
     { OUTCOME_SIGNAL, 178, 50, 0, "", "x", 400, "signal", "Killed by signal 50 (SIG?)", "Killed by signal 50 (SIG?)" },
@@ -316,6 +368,9 @@ static void make(struct outcome *outcome, const struct telling *t)
     outcome->signal = t->signal;
     outcome->timeout_ms = t->timeout_ms;
     buf_adds(&outcome->error, t->error);
+    buf_adds(&outcome->name, t->name ? t->name : "");
+    buf_adds(&outcome->value, t->value ? t->value : "");
+    buf_adds(&outcome->hint, t->hint ? t->hint : "");
     buf_adds(&outcome->out.kept, "printed");
     outcome->out.total = 7;
     outcome->err.kept.max = 1000;
@@ -348,7 +403,8 @@ static void test_failures(void **state)
         assert_string_equal(string_of(tree, "stdout"), "printed");
         assert_string_equal(string_of(tree, "stderr"), t->err);
         assert_int_equal(json_integer_value(json_object_get(tree, "exit_code")), t->exit_code);
-        assert_int_equal(json_object_size(tree), 7);
+        assert_true(t->hint ? !strcmp(string_of(tree, "hint"), t->hint) : !json_object_get(tree, "hint"));
+        assert_int_equal(json_object_size(tree), t->hint ? 8 : 7);
         json_decref(tree);
         outcome_free(&outcome);
     }
@@ -431,7 +487,7 @@ static void test_long_message(void **state)
     for (size_t before = 0; before < 4; before++) {
         outcome_init(&outcome, &limits);
         outcome.kind = OUTCOME_EXCEPTION;
-        buf_adds(&outcome.error, "first line\n");
+        buf_adds(&outcome.error, "----\n");
         for (size_t i = 0; i < before; i++)
             buf_addc(&outcome.error, 'x');
         for (int i = 0; i < 200; i++)
@@ -514,7 +570,7 @@ int main(void)
         cmocka_unit_test(test_bounds),    cmocka_unit_test(test_status),       cmocka_unit_test(test_usage),
         cmocka_unit_test(test_failures),  cmocka_unit_test(test_success),      cmocka_unit_test(test_our_fault),
         cmocka_unit_test(test_truncated), cmocka_unit_test(test_long_message), cmocka_unit_test(test_any_bytes),
-        cmocka_unit_test(test_sizes),
+        cmocka_unit_test(test_sizes),     cmocka_unit_test(test_fields),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
