@@ -167,7 +167,7 @@ static int fill_from(const char *from, const char *to, struct buf *error)
     return err;
 }
 
-static int fill_by_pip(const char *requirements, const char *to, struct buf *error)
+static int fill_by_pip(const char *requirements, bool build, const char *to, struct buf *error)
 {
     if (access(requirements, R_OK) < 0) {
         buf_addf(error, "--requirements: %s cannot be read (%s)", requirements, strerror(errno));
@@ -183,10 +183,13 @@ static int fill_by_pip(const char *requirements, const char *to, struct buf *err
     int err = run_command((const char *const[]){ python, nothing_from_here, "-m", "pip", "install", "--no-input",
                                                  "--disable-pip-version-check", "--no-warn-script-location",
                                                  "--root-user-action=ignore", "--target", to, "--requirement",
-                                                 requirements, NULL },
+                                                 requirements, build ? NULL : "--only-binary=:all:", NULL },
                           false);
     if (err)
-        buf_adds(error, "pip could not install what the file asks for; the lines above say why (is there a network?)");
+        buf_addf(error, "pip could not install what the file asks for; the lines above say why (is there a network?)%s",
+                 build ? ""
+                       : "; a package that has no wheel for this Python is not built, as its setup code would run as "
+                         "you: allow that with --build");
     return err;
 }
 
@@ -199,7 +202,7 @@ static int open_to_all(const char *path, struct buf *error)
     return err;
 }
 
-static int fill(int envs, const char *fresh, const char *from, const char *requirements, struct buf *error)
+static int fill(int envs, const char *fresh, const char *from, const char *requirements, bool build, struct buf *error)
 {
     char path[PATH_MAX];
 
@@ -209,11 +212,11 @@ static int fill(int envs, const char *fresh, const char *from, const char *requi
         return -errno;
     }
     snprintf(path, sizeof(path), "/proc/self/fd/%d/%s/" RUNTIMES_PACKAGES, envs, fresh);
-    int err = from ? fill_from(from, path, error) : fill_by_pip(requirements, path, error);
+    int err = from ? fill_from(from, path, error) : fill_by_pip(requirements, build, path, error);
     return err ? err : open_to_all(path, error);
 }
 
-int env_add(const struct conf *conf, const char *name, const char *from, const char *requirements)
+int env_add(const struct conf *conf, const char *name, const char *from, const char *requirements, bool build)
 {
     char fresh[CONF_RUNTIME_NAME_MAX + 8];
     struct buf error;
@@ -237,7 +240,7 @@ int env_add(const struct conf *conf, const char *name, const char *from, const c
     }
     snprintf(fresh, sizeof(fresh), ".%s.new", name);
     remove_tree(envs, fresh); /* of a command that was interrupted */
-    int err = fill(envs, fresh, from, requirements, &error);
+    int err = fill(envs, fresh, from, requirements, build, &error);
     if (!err && renameat(envs, fresh, envs, name) < 0) {
         err = -errno;
         buf_addf(&error, "the environment could not be given its name (%s)", strerror(-err));

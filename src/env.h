@@ -5,8 +5,9 @@
 
 #include "base/conf.h"
 
-/* Make the environment @name: a copy of the directory @from, or what pip installs for the file @requirements. */
-int env_add(const struct conf *conf, const char *name, const char *from, const char *requirements);
+/* Make the environment @name: a copy of the directory @from, or what pip installs for the file @requirements; @build: also
+ * packages that are no wheels, whose setup code then runs as who calls this. */
+int env_add(const struct conf *conf, const char *name, const char *from, const char *requirements, bool build);
 
 /* Print names, and where their packages are. */
 int env_list(const struct conf *conf);

@@ -567,12 +567,14 @@ static int env(const struct verb *verb, int argc, char **argv)
     bool list = strcmp(action, "list") == 0, add = strcmp(action, "add") == 0, remove = strcmp(action, "remove") == 0;
 
     if (first < 0 || argc - first != (list ? 1 : 2) || !(list || add || remove)
-        || (add ? !o.from == !o.requirements : o.from || o.requirements))
+        || (add ? !o.from == !o.requirements : o.from || o.requirements) || (o.build && !o.requirements))
         return usage_error(verb);
     if (load_conf(&conf, &o, false) < 0)
         return EXIT_USAGE;
     const char *name = argv[argc - 1];
-    int status = list ? env_list(&conf) : add ? env_add(&conf, name, o.from, o.requirements) : env_remove(&conf, name);
+    int status = list  ? env_list(&conf)
+                 : add ? env_add(&conf, name, o.from, o.requirements, o.build)
+                       : env_remove(&conf, name);
     conf_free(&conf);
     return status;
 }

@@ -8,6 +8,7 @@ import re
 import shutil
 import signal
 import subprocess
+import tarfile
 
 import pytest
 
@@ -150,7 +151,7 @@ def test_an_accepted_job_keeps_it(server, tmp_path):
     with Service("--state", str(state), env={"HATCHERY_POOL_MAX_RUNS": "1", **HOOKS}) as first:
         for name in ("fruit", "fruit", "other"):
             body = {"code": "import fruit, subprocess\nsubprocess.run(['sleep', '250'])\nreturn fruit.from_env",
-                    "webhook_url": "http://127.0.0.1:9/"}
+                    "webhook_url": "http://127.0.0.1:1999/"}
             reply = first.request("POST", EXECUTE, body, headers={"X-Runtime": name})
             assert reply.status == 202
         jobs = [job["job_id"] for job in first.request("GET", "/v1/jobs")["jobs"]]
@@ -415,6 +416,29 @@ def test_requirements_without_a_network(tmp_path):
     done = hatchery("env", "add", "one", "--requirements", str(tmp_path / "requirements.txt"), "--state", str(tmp_path / "state"),
                     env={"PIP_NO_INDEX": "1"})
     assert done.returncode == 1 and "pip" in done.stderr
+    assert os.listdir(tmp_path / "state" / "envs") == []
+
+
+@pytest.mark.skipif(importlib.util.find_spec("pip") is None, reason="Debian's python3-pip is not here")
+def test_setup_code_runs_only_where_it_is_allowed(tmp_path):
+    """A package that is no wheel: its setup.py would run as whoever calls the command, which may be root."""
+    (tmp_path / "plum").mkdir()
+    (tmp_path / "plum" / "setup.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w')\nraise SystemExit('no more')\n")
+    with tarfile.open(tmp_path / "plum-1.0.tar.gz", "w:gz") as out:
+        out.add(tmp_path / "plum", "plum-1.0")
+    (tmp_path / "requirements.txt").write_text("plum==1.0\n")
+
+    def add(*options):
+        return hatchery("env", "add", "plums", "--requirements", str(tmp_path / "requirements.txt"), *options,
+                        "--state", str(tmp_path / "state"),
+                        env={"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": str(tmp_path), "PIP_NO_BUILD_ISOLATION": "0"})
+
+    done = add()
+    assert done.returncode == 1 and "--build" in done.stderr, done.stderr
+    assert not (tmp_path / "ran").exists()
+    done = add("--build")
+    assert done.returncode == 1 and "--build" not in done.stderr
+    assert (tmp_path / "ran").exists(), done.stderr
     assert os.listdir(tmp_path / "state" / "envs") == []
 
 
