@@ -43,7 +43,7 @@ class Hatchery(servers.Hatchery):
     def load(self, clients, *plan):
         code = "pass #" + "x" * 1000
         return ask_load(self, "--connections", str(clients), "--code", code, "--expect", "processing",
-                        "--webhook", "http://127.0.0.1:1/", *plan)["rps"]
+                        "--webhook", "http://127.0.0.1:1999/", *plan)["rps"]
 
 
 def start_full():
@@ -51,7 +51,7 @@ def start_full():
     hatchery = Hatchery(HATCHERY_POOL_MAX_RUNS="1")
     for _ in range(6):
         ask(hatchery, "/v1/code/execute/python",
-            {"code": "import time; time.sleep(290)", "timeout": 300, "webhook_url": "http://127.0.0.1:1/"})
+            {"code": "import time; time.sleep(290)", "timeout": 300, "webhook_url": "http://127.0.0.1:1999/"})
     return hatchery
 
 

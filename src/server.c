@@ -267,7 +267,7 @@ static void change_allow(struct server *s)
     struct buf error;
 
     buf_init(&error, 512);
-    if (guard_allow_parse(s->conf.allow, &allow, &error) == 0) { /* it was checked before it came here */
+    if (guard_allow_new(s->conf.allow, s->conf.ports, &allow, &error) == 0) { /* it was checked before it came here */
         guard_allow_free(s->api.allow);
         s->api.allow = allow;
     }
@@ -508,7 +508,7 @@ static int open_state(struct server *s, int state_fd)
 
     buf_init(&error, 512);
     s->api.no_store = "Asynchronous jobs are switched off on this server (server.state = none)";
-    int err = guard_allow_parse(s->conf.allow, &s->api.allow, &error);
+    int err = guard_allow_new(s->conf.allow, s->conf.ports, &s->api.allow, &error);
     buf_free(&error);
     if (!err && state_fd >= 0 && fchdir(state_fd) < 0)
         err = -errno;

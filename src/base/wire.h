@@ -50,7 +50,7 @@ enum { WIRE_SLOTS_MAX = 4096 };
 
 enum { WIRE_LISTENERS_MAX = 4 };
 
-enum { WIRE_RETRIES_MAX = 32, WIRE_ALLOW_MAX = 4096 };
+enum { WIRE_RETRIES_MAX = 32, WIRE_ALLOW_MAX = 4096, WIRE_PORTS_MAX = 512 };
 
 struct wire_limits {
     int64_t timeout_default_ms, timeout_max_ms;
@@ -96,6 +96,7 @@ struct wire_server_conf {
     unsigned n_retries;
     int64_t retry_ms[WIRE_RETRIES_MAX];
     char allow[WIRE_ALLOW_MAX]; /* webhooks.allow, as configured */
+    char ports[WIRE_PORTS_MAX]; /* webhooks.ports, as configured */
     int log_format, log_level;
     struct wire_limits limits;
 };

@@ -172,7 +172,7 @@ static bool conf_is_sound(const struct courier_conf *conf)
 {
     bool sound = conf->type == COURIER_CONF && conf->timeout_ms && conf->per_host && conf->in_all
                  && conf->in_all <= IN_ALL_MAX && conf->n_secrets <= COURIER_SECRETS_MAX
-                 && memchr(conf->allow, '\0', sizeof(conf->allow));
+                 && memchr(conf->allow, '\0', sizeof(conf->allow)) && memchr(conf->ports, '\0', sizeof(conf->ports));
 
     for (unsigned i = 0; i < conf->n_secrets && sound; i++)
         sound = conf->secrets[i].len >= SIGN_KEY_MIN && conf->secrets[i].len <= SIGN_KEY_MAX;
@@ -185,10 +185,10 @@ static int parse_allow(struct courier *c)
     int err;
 
     buf_init(&error, 1024);
-    err = guard_allow_parse(c->conf.allow, &c->allow, &error);
+    err = guard_allow_new(c->conf.allow, c->conf.ports, &c->allow, &error);
     buf_addc(&error, '\0');
     if (err)
-        log_error("webhooks.allow is wrong", LOG_S("error", error.data));
+        log_error("webhooks.allow or webhooks.ports is wrong", LOG_S("error", error.data));
     buf_free(&error);
     return err;
 }

@@ -15,7 +15,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-enum { COURIER_URL_MAX = 2048, COURIER_SECRETS_MAX = 8, COURIER_ALLOW_MAX = 4096 };
+enum { COURIER_URL_MAX = 2048, COURIER_SECRETS_MAX = 8, COURIER_ALLOW_MAX = 4096, COURIER_PORTS_MAX = 512 };
 
 enum courier_type { COURIER_CONF = 1, COURIER_SERVER, COURIER_ORDER, COURIER_RESULT };
 
@@ -26,6 +26,7 @@ struct courier_conf {
     unsigned timeout_ms;           /* of one attempt, connecting included */
     unsigned per_host, in_all;     /* attempts at once */
     char allow[COURIER_ALLOW_MAX]; /* webhooks.allow, as configured */
+    char ports[COURIER_PORTS_MAX]; /* webhooks.ports, as configured */
     unsigned n_secrets;
     struct {
         unsigned char key[64];      /* decoded from whsec_... */

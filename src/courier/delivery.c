@@ -11,11 +11,13 @@
 
 #include "../base/fd.h"
 #include "../base/log.h"
+#include "own.h"
 #include "sign.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <netinet/in.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -117,6 +119,30 @@ struct delivery *delivery_free(struct delivery *d, CURLM *multi)
 
 /* --- libcurl's callbacks --- */
 
+static unsigned port_of(const struct sockaddr *address)
+{
+    if (address->sa_family == AF_INET6)
+        return ntohs(((const struct sockaddr_in6 *) (const void *) address)->sin6_port);
+    return ntohs(((const struct sockaddr_in *) (const void *) address)->sin_port);
+}
+
+/* May it be connected to? */
+static int judge(const struct delivery *d, const struct sockaddr *address, struct buf *error)
+{
+    int err = guard_address(*d->allow, d->url.host, address, error);
+
+    if (!err)
+        err = guard_port(*d->allow, port_of(address), error);
+    int own = err ? 0 : own_address(address);
+    if (own > 0)
+        err = guard_own(*d->allow, d->url.host, address, error);
+    if (own < 0) {
+        buf_adds(error, "the kernel did not say whether the address is this host's own");
+        err = own;
+    }
+    return err;
+}
+
 /* The address is libcurl's only copy: what is checked is what is connected to. */
 static curl_socket_t on_open(void *data, curlsocktype purpose, struct curl_sockaddr *address)
 {
@@ -126,7 +152,7 @@ static curl_socket_t on_open(void *data, curlsocktype purpose, struct curl_socka
     if (purpose != CURLSOCKTYPE_IPCXN)
         return CURL_SOCKET_BAD;
     buf_init(&error, sizeof(d->result.error) - 1);
-    if (guard_address(*d->allow, d->url.host, &address->addr, &error) < 0) {
+    if (judge(d, &address->addr, &error) < 0) {
         if (d->banned++ == 0)
             snprintf(d->result.error, sizeof(d->result.error), "%.*s", (int) error.len, error.data ? error.data : "");
         buf_free(&error);

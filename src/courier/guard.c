@@ -17,7 +17,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { SHOWN_MAX = 60 };
+enum { SHOWN_MAX = 60, PORT_MAX = 65535 };
 
 /* An address or a network: the first @bits count. */
 struct net {
@@ -26,11 +26,16 @@ struct net {
     unsigned char bytes[16];
 };
 
+struct ports {
+    unsigned first, last;
+};
+
 struct guard_allow {
     bool private;
-    size_t n_nets, n_hosts;
+    size_t n_nets, n_hosts, n_ports;
     struct net *nets;
     char **hosts; /* lower case */
+    struct ports *ports;
 };
 
 /* Is @allowed needed to be within the network itself (STRICT), or will `private` do (PRIVATE)? */
@@ -240,7 +245,7 @@ int guard_allow_parse(const char *text, struct guard_allow **ret_allow, struct b
         return -EINVAL;
     }
     *ret_allow = allow;
-    return 0;
+    return guard_allow_ports(allow, GUARD_PORTS, error);
 }
 
 struct guard_allow *guard_allow_free(struct guard_allow *allow)
@@ -250,9 +255,95 @@ struct guard_allow *guard_allow_free(struct guard_allow *allow)
             free(allow->hosts[i]);
         free(allow->hosts);
         free(allow->nets);
+        free(allow->ports);
         free(allow);
     }
     return NULL;
+}
+
+/* --- ports --- */
+
+/* A number at **@text, which is moved behind it; 0: there is none from 1 to PORT_MAX. */
+static unsigned parse_port(const char **text)
+{
+    unsigned port = 0;
+
+    for (; isdigit((unsigned char) **text) && port <= PORT_MAX; ++*text)
+        port = port * 10 + (unsigned) (**text - '0');
+    return port <= PORT_MAX ? port : 0;
+}
+
+static bool parse_ports(const char *word, struct ports *ret)
+{
+    const char *p = word;
+    struct ports ports = { .first = parse_port(&p) };
+
+    ports.last = ports.first;
+    if (*p == '-') {
+        p++;
+        ports.last = parse_port(&p);
+    }
+    *ret = ports;
+    return ports.first && ports.first <= ports.last && !*p;
+}
+
+int guard_allow_ports(struct guard_allow *allow, const char *text, struct buf *error)
+{
+    char *copy = xstrdup(text), *rest = NULL;
+    struct ports *list = NULL, ports;
+    size_t n = 0;
+    int err = 0;
+
+    for (char *word = strtok_r(copy, " \t\r\n,", &rest); word && !err; word = strtok_r(NULL, " \t\r\n,", &rest)) {
+        if (parse_ports(word, &ports)) {
+            list = xrealloc(list, (n + 1) * sizeof(*list));
+            list[n++] = ports;
+            continue;
+        }
+        buf_addc(error, '\'');
+        add_shown(error, word, strlen(word));
+        buf_addf(error, "' is no port from 1 to %d, nor a range of ports like 8000-8999", PORT_MAX);
+        err = -EINVAL;
+    }
+    free(copy);
+    if (!err && !n) {
+        buf_adds(error, "it has no port: the default is " GUARD_PORTS);
+        err = -EINVAL;
+    }
+    if (err) {
+        free(list);
+        return err;
+    }
+    free(allow->ports);
+    allow->ports = list;
+    allow->n_ports = n;
+    return 0;
+}
+
+int guard_allow_new(const char *text, const char *ports, struct guard_allow **ret_allow, struct buf *error)
+{
+    struct guard_allow *allow = NULL;
+    int err = guard_allow_parse(text, &allow, error);
+
+    if (!err)
+        err = guard_allow_ports(allow, ports, error);
+    if (err)
+        guard_allow_free(allow);
+    else
+        *ret_allow = allow;
+    return err;
+}
+
+int guard_port(const struct guard_allow *allow, unsigned port, struct buf *error)
+{
+    for (size_t i = 0; i < allow->n_ports; i++)
+        if (port >= allow->ports[i].first && port <= allow->ports[i].last)
+            return 0;
+    buf_addf(error,
+             "port %u is none that webhooks may be sent to: to allow it, the operator adds it to "
+             "HATCHERY_WEBHOOKS_PORTS",
+             port);
+    return -EACCES;
 }
 
 /* --- the verdict --- */
@@ -312,15 +403,19 @@ static int forbidden(const struct guard_allow *allow, const char *host, const st
 }
 
 /* A name's address is not told: who may send webhooks need not learn what this host's resolver knows. */
-static void explain(struct buf *error, const char *host, bool literal, int block)
+static void explain(struct buf *error, const char *host, const char *what)
 {
+    struct in6_addr ignored;
+    bool literal = strchr(host, ':') || inet_pton(AF_INET, host, &ignored) == 1;
+
     add_shown(error, host, strlen(host));
-    buf_addf(error, " %s %s, which webhooks may not be sent to: ", literal ? "is" : "resolves to", blocks[block].what);
-    if (blocks[block].kind == PRIVATE) {
-        buf_adds(error, "to allow it, the operator sets HATCHERY_WEBHOOKS_ALLOW=");
-        add_shown(error, host, strlen(host));
-    } else
-        buf_addf(error, "only HATCHERY_WEBHOOKS_ALLOW=%s/%u would allow it", blocks[block].net, blocks[block].bits);
+    buf_addf(error, " %s %s, which webhooks may not be sent to: ", literal ? "is" : "resolves to", what);
+}
+
+static void explain_remedy(struct buf *error, const char *host)
+{
+    buf_adds(error, "to allow it, the operator sets HATCHERY_WEBHOOKS_ALLOW=");
+    add_shown(error, host, strlen(host));
 }
 
 static int net_from(const struct sockaddr *address, struct net *ret_net)
@@ -341,7 +436,6 @@ static int net_from(const struct sockaddr *address, struct net *ret_net)
 
 int guard_address(const struct guard_allow *allow, const char *host, const struct sockaddr *address, struct buf *error)
 {
-    struct in6_addr ignored;
     struct net net;
 
     if (net_from(address, &net) < 0) {
@@ -351,7 +445,25 @@ int guard_address(const struct guard_allow *allow, const char *host, const struc
     int block = forbidden(allow, host, &net);
     if (block < 0)
         return 0;
-    bool literal = strchr(host, ':') || inet_pton(AF_INET, host, &ignored) == 1;
-    explain(error, host, literal, block);
+    explain(error, host, blocks[block].what);
+    if (blocks[block].kind == PRIVATE)
+        explain_remedy(error, host);
+    else
+        buf_addf(error, "only HATCHERY_WEBHOOKS_ALLOW=%s/%u would allow it", blocks[block].net, blocks[block].bits);
+    return -EACCES;
+}
+
+int guard_own(const struct guard_allow *allow, const char *host, const struct sockaddr *address, struct buf *error)
+{
+    struct net net = { 0 };
+
+    if (net_from(address, &net) == 0) {
+        if (is_mapped(&net))
+            net = ipv4_inside(&net, 12);
+        if (find_block(&net) >= 0 || host_is_listed(allow, host) || is_listed(allow, &net, 0))
+            return 0;
+    }
+    explain(error, host, "an address of this host itself");
+    explain_remedy(error, host);
     return -EACCES;
 }

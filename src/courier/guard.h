@@ -2,8 +2,8 @@
 /* Where a webhook may go: the rules for URLs, for addresses, and the operator's list of exceptions.
  *
  * The server asks guard_url() when a request comes in; the courier asks it again for each attempt and
- * guard_address() for every address before it is connected to, because only then is a name what it is.
- * Pure functions: no network, no files, no locks.  A sentence that is appended to an error is complete but for the
+ * guard_address(), guard_port() and guard_own() for every address before it is connected to, because only then is a name
+ * what it is.  Pure functions: no network, no files, no locks.  A sentence that is appended to an error is complete but for the
  * full stop, shows nothing a terminal would obey, and names the setting that would help where one would. */
 #ifndef HATCHERY_COURIER_GUARD_H
 #define HATCHERY_COURIER_GUARD_H
@@ -15,7 +15,7 @@
 
 struct Curl_URL; /* libcurl's CURLU */
 
-/* What webhooks.allow says, parsed. */
+/* What webhooks.allow and webhooks.ports say, parsed. */
 struct guard_allow;
 
 /* Parse @text: words separated by white space or commas.
@@ -33,6 +33,24 @@ struct guard_allow;
 int guard_allow_parse(const char *text, struct guard_allow **ret_allow, struct buf *error);
 struct guard_allow *guard_allow_free(struct guard_allow *allow);
 
+/* The ports of webhooks.ports where nobody sets them. */
+#define GUARD_PORTS "80 443 1024-65535"
+
+/* Take the ports of @text, numbers and ranges separated by white space or commas, in the place of GUARD_PORTS, which a
+ * fresh list has.  Returns 0, or -EINVAL and a sentence in @error that begins with the word, or says that there is none. */
+int guard_allow_ports(struct guard_allow *allow, const char *text, struct buf *error);
+
+/* Both, as each process does it with what the supervisor has checked before. */
+int guard_allow_new(const char *text, const char *ports, struct guard_allow **ret_allow, struct buf *error);
+
+/* May webhooks be sent to this port?  0 or -EACCES and a sentence. */
+int guard_port(const struct guard_allow *allow, unsigned port, struct buf *error);
+
+/* @address is one of this host's own.  May a webhook for @host be sent there?  guard_address() has judged what is private
+ * or reserved; of the others, those are allowed that webhooks.allow names, by address, network or host name.
+ * 0 or -EACCES and a sentence. */
+int guard_own(const struct guard_allow *allow, const char *host, const struct sockaddr *address, struct buf *error);
+
 /* May a webhook for @host (as in struct guard_url) be sent to @address?  IPv4 in IPv6, in every form that carries it
  * (mapped, compatible, NAT64, 6to4), is judged by the IPv4 address too.  An address family that is neither
  * is refused.  Returns 0 or -EACCES and a sentence. */
@@ -47,9 +65,9 @@ struct guard_url {
 };
 
 /* Is @url one that a webhook may have, as far as the URL itself says?  It is http or https, has a host, at most
- * COURIER_URL_MAX printable ASCII bytes, no user or password, no backslash, no zone, no port 0; its host is a name or
+ * COURIER_URL_MAX printable ASCII bytes, no user or password, no backslash, no zone, a port of guard_port(); its host is a name or
  * an address that guard_address() allows, whatever form it is written in (127.1, 0x7f000001).  localhost is an
- * address.  @ret_url may be NULL.  Returns 0; -EINVAL (no such URL) or -EACCES (its address) and a sentence. */
+ * address.  @ret_url may be NULL.  Returns 0; -EINVAL (no such URL) or -EACCES (its address or port) and a sentence. */
 int guard_url(const struct guard_allow *allow, const char *url, struct guard_url *ret_url, struct buf *error);
 void guard_url_free(struct guard_url *url);
 

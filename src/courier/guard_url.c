@@ -60,17 +60,21 @@ static bool has(CURLU *handle, CURLUPart part)
 
 static int check_parts(CURLU *handle, struct buf *error)
 {
-    char *port = NULL;
-
     if (has(handle, CURLUPART_USER) || has(handle, CURLUPART_PASSWORD) || has(handle, CURLUPART_OPTIONS))
         return refuse(error, "the URL has a user name or password, which webhooks can't have");
     if (has(handle, CURLUPART_ZONEID))
         return refuse(error, "the URL's address has a zone, which webhooks can't have");
-    if (curl_url_get(handle, CURLUPART_PORT, &port, CURLU_DEFAULT_PORT) != CURLUE_OK)
-        return refuse(error, "the URL's port is no number from 1 to 65535");
-    bool zero = strcmp(port, "0") == 0;
+    return 0;
+}
+
+static int find_port(CURLU *handle, unsigned *ret_port, struct buf *error)
+{
+    char *port = NULL;
+
+    if (curl_url_get(handle, CURLUPART_PORT, &port, CURLU_DEFAULT_PORT) == CURLUE_OK)
+        *ret_port = (unsigned) strtoul(port, NULL, 10);
     curl_free(port);
-    return zero ? refuse(error, "the URL's port is no number from 1 to 65535") : 0;
+    return *ret_port ? 0 : refuse(error, "the URL's port is no number from 1 to 65535");
 }
 
 /* The host in the one form it is compared in: no brackets, no final dot, lower case. */
@@ -164,7 +168,7 @@ static int find_scheme(CURLU *handle, bool *ret_tls, struct buf *error)
     return 0;
 }
 
-static int parse(const char *text, struct guard_url *url, struct buf *error)
+static int parse(const char *text, struct guard_url *url, unsigned *ret_port, struct buf *error)
 {
     CURLUcode code = curl_url_set(url->handle, CURLUPART_URL, text, CURLU_PATH_AS_IS);
 
@@ -176,6 +180,8 @@ static int parse(const char *text, struct guard_url *url, struct buf *error)
     if (!err)
         err = check_parts(url->handle, error);
     if (!err)
+        err = find_port(url->handle, ret_port, error);
+    if (!err)
         err = copy_host(url->handle, url->host, error);
     return err;
 }
@@ -183,6 +189,7 @@ static int parse(const char *text, struct guard_url *url, struct buf *error)
 int guard_url(const struct guard_allow *allow, const char *text, struct guard_url *ret_url, struct buf *error)
 {
     struct guard_url url = { 0 };
+    unsigned port = 0;
     int err = check_text(text, error);
 
     if (err)
@@ -190,9 +197,11 @@ int guard_url(const struct guard_allow *allow, const char *text, struct guard_ur
     url.handle = curl_url();
     if (!url.handle)
         abort();
-    err = parse(text, &url, error);
+    err = parse(text, &url, &port, error);
     if (!err)
         err = check_host(allow, url.host, error);
+    if (!err)
+        err = guard_port(allow, port, error);
     if (err || !ret_url)
         guard_url_free(&url);
     else

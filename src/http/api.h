@@ -25,7 +25,7 @@ struct api {
     struct store *store;
     struct backlog *backlog;
     const char *no_store;
-    struct guard_allow *allow; /* webhooks.allow */
+    struct guard_allow *allow; /* webhooks.allow and webhooks.ports */
     unsigned char cursor_key[API_CURSOR_KEY];
     struct http *https[API_LISTENERS];
     bool draining; /* it will stop soon: /readyz says so before anything is refused */

@@ -104,9 +104,23 @@ static int check_allow(const char *text, struct buf *error)
     return err;
 }
 
+static int check_ports(const char *text, struct buf *error)
+{
+    struct guard_allow *allow = NULL;
+    size_t mark = error->len;
+
+    buf_adds(error, "webhooks.ports: ");
+    int err = guard_allow_new("", text, &allow, error);
+    if (!err)
+        error->len = mark;
+    guard_allow_free(allow);
+    return err;
+}
+
 void webhooks_copy(struct wire_server_conf *server, const struct wire_server_conf *from)
 {
     memcpy(server->allow, from->allow, sizeof(server->allow));
+    memcpy(server->ports, from->ports, sizeof(server->ports));
     memcpy(server->retry_ms, from->retry_ms, sizeof(server->retry_ms));
     server->n_retries = from->n_retries;
     server->webhooks_per_host = from->webhooks_per_host;
@@ -122,6 +136,8 @@ int webhooks_fill(const struct conf *conf, struct courier_conf *ret_courier, str
                                           .in_all = (unsigned) conf->webhooks_in_all };
     snprintf(ret_courier->allow, sizeof(ret_courier->allow), "%s", conf->webhooks_allow);
     snprintf(ret_server->allow, sizeof(ret_server->allow), "%s", conf->webhooks_allow);
+    snprintf(ret_courier->ports, sizeof(ret_courier->ports), "%s", conf->webhooks_ports);
+    snprintf(ret_server->ports, sizeof(ret_server->ports), "%s", conf->webhooks_ports);
     ret_server->webhooks_per_host = ret_courier->per_host;
     ret_server->webhooks_in_all = ret_courier->in_all;
     size_t mark = error->len;
@@ -130,5 +146,7 @@ int webhooks_fill(const struct conf *conf, struct courier_conf *ret_courier, str
     int retries = conf_locate(conf, take_retries(conf->webhooks_retries, ret_server, error), mark, error);
     mark = error->len;
     int allow = conf_locate(conf, check_allow(conf->webhooks_allow, error), mark, error);
-    return secrets ? secrets : retries ? retries : allow;
+    mark = error->len;
+    int ports = conf_locate(conf, check_ports(conf->webhooks_ports, error), mark, error);
+    return secrets ? secrets : retries ? retries : allow ? allow : ports;
 }

@@ -35,7 +35,7 @@ class Secret(ctypes.Structure):
 class Conf(ctypes.Structure):
     _fields_ = [("type", ctypes.c_int), ("log_format", ctypes.c_int), ("log_level", ctypes.c_int),
                 ("timeout_ms", ctypes.c_uint), ("per_host", ctypes.c_uint), ("in_all", ctypes.c_uint),
-                ("allow", ctypes.c_char * 4096), ("n_secrets", ctypes.c_uint), ("secrets", Secret * 8)]
+                ("allow", ctypes.c_char * 4096), ("ports", ctypes.c_char * 512), ("n_secrets", ctypes.c_uint), ("secrets", Secret * 8)]
 
 
 class Order(ctypes.Structure):
@@ -89,7 +89,7 @@ os.execve(program, ["hatchery-courier"], os.environ)
 class Courier:
     """@files: what /etc/NAME shall be for the courier; @env: its environment, empty as the supervisor leaves it."""
 
-    def __init__(self, allow="private", timeout_ms=20000, per_host=4, in_all=16, secrets=(), files=None, env=None):
+    def __init__(self, allow="private", ports="80 443 1024-65535", timeout_ms=20000, per_host=4, in_all=16, secrets=(), files=None, env=None):
         self.directory = tempfile.TemporaryDirectory(prefix="hatchery-test-")
         os.chmod(self.directory.name, 0o755)
         self.log_path = pathlib.Path(self.directory.name, "log")
@@ -110,7 +110,7 @@ class Courier:
                                             env={"PATH": os.environ["PATH"], **(env or {})})
         theirs.close()
         conf = Conf(type=CONF, log_format=1, timeout_ms=timeout_ms, per_host=per_host, in_all=in_all,
-                    allow=allow.encode(), n_secrets=len(secrets))
+                    allow=allow.encode(), ports=ports.encode(), n_secrets=len(secrets))
         for slot, secret in zip(conf.secrets, secrets):
             key = secret_bytes(secret)
             slot.len = len(key)

@@ -65,6 +65,12 @@ def test_private_addresses_need_leave(server):
         assert reply.status == 400 and "webhooks.allow" in reply["error"].lower().replace("_", "."), reply
 
 
+def test_a_port_that_is_none_of_ours(server):
+    reply = server.run("return 1", webhook_url="http://example.com:25/")
+    assert reply.status == 400 and reply["error"].startswith("webhook_url: port 25 ")
+    assert "HATCHERY_WEBHOOKS_PORTS" in reply["error"]
+
+
 def test_the_queue_has_a_limit(make_server, receiver):
     service = make_server(env={**HOOKS, "MAX_QUEUE_LENGTH": "3", "HATCHERY_POOL_MAX_RUNS": "1"})
     statuses = [service.run("import time; time.sleep(60)", webhook_url=receiver.url("ok/limit")) for _ in range(14)]

@@ -7,6 +7,7 @@ import re
 import socket
 import ssl
 import subprocess
+import sys
 import time
 
 import pytest
@@ -336,6 +337,65 @@ def test_refused_by_the_url(make_courier, url):
     result = make_courier(allow="").deliver(url)
     assert (result.verdict, result.status, result.address) == (REFUSED, 0, b"")
     assert result.error
+
+
+# In a network namespace whose loopback has global addresses: what a courier that allows @allow makes of each URL.
+ON_A_HOST = r"""
+import ctypes, fcntl, json, socket, struct, sys
+sys.path.insert(0, sys.argv[1])
+from courier import Courier, Receiver
+
+lo = b"lo".ljust(16, b"\0")
+with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as v4, socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as v6:
+    fcntl.ioctl(v4, 0x8914, lo + struct.pack("<h", 0x1 | 0x40) + bytes(22))  # SIOCSIFFLAGS: IFF_UP, IFF_RUNNING
+    for name, address in ((b"lo:1", "93.184.215.14"), (b"lo:2", "10.9.8.7")):
+        fcntl.ioctl(v4, 0x8916, name.ljust(16, b"\0")  # SIOCSIFADDR
+                    + struct.pack("=HH4s", socket.AF_INET, 0, socket.inet_aton(address)) + bytes(16))
+    fcntl.ioctl(v6, 0x8916, socket.inet_pton(socket.AF_INET6, "2606:2800:220:1::14")
+                + struct.pack("=Ii", 128, socket.if_nametoindex("lo")))
+results = []
+for allow, address in json.loads(sys.argv[2]):
+    receiver = Receiver(address=address.removeprefix("::ffff:"))
+    courier = Courier(allow=allow)
+    url = receiver.url.replace(address.removeprefix("::ffff:"), f"[{address}]") if "::ffff:" in address else receiver.url
+    result = courier.deliver(url)
+    results.append([result.verdict, result.error.decode(), receiver.connections])
+    assert courier.stop() == 0
+    receiver.close()
+print(json.dumps(results))
+"""
+
+
+def may_have_a_network():
+    flags = [] if os.geteuid() == 0 else ["--map-root-user"]
+    return subprocess.run(["unshare", *flags, "--net", "true"], capture_output=True).returncode == 0
+
+
+@pytest.mark.skipif(not may_have_a_network(), reason="needs a network namespace")
+def test_the_hosts_own_addresses():
+    """Global ones, too: from the host itself a request passes every guard of the outside interface."""
+    own, own6 = "93.184.215.14", "2606:2800:220:1::14"
+    cases = [("", own, REFUSED), ("private", own, REFUSED), ("private", own6, REFUSED),
+             ("private", "::ffff:" + own, REFUSED), ("93.184.215.15", own, REFUSED),
+             (own, own, ANSWERED), ("93.184.0.0/16", own, ANSWERED), (own, "::ffff:" + own, ANSWERED),
+             (own6, own6, ANSWERED), ("private", "10.9.8.7", ANSWERED), ("private", "127.0.0.1", ANSWERED),
+             ("", "10.9.8.7", REFUSED)]
+    flags = [] if os.geteuid() == 0 else ["--map-root-user"]
+    done = subprocess.run(["unshare", *flags, "--net", sys.executable, "-c", ON_A_HOST, os.path.dirname(__file__),
+                           json.dumps([case[:2] for case in cases])], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    for (allow, address, verdict), (found, error, connections) in zip(cases, json.loads(done.stdout), strict=True):
+        assert (found, connections) == (verdict, verdict == ANSWERED), (allow, address, error)
+        if verdict == REFUSED and address != "10.9.8.7":
+            assert "this host itself" in error and "HATCHERY_WEBHOOKS_ALLOW=" in error
+
+
+def test_ports(make_courier, receive):
+    receiver = receive()
+    refused = make_courier(ports=f"80 {receiver.port + 1}").deliver(receiver.url)
+    assert refused.verdict == REFUSED and b"HATCHERY_WEBHOOKS_PORTS" in refused.error
+    assert receiver.connections == 0
+    assert make_courier(ports=f"80 {receiver.port}").deliver(receiver.url).verdict == ANSWERED
 
 
 @needs_mounts

@@ -89,7 +89,7 @@ def test_what_runs_is_answered_and_what_comes_is_refused(make_server, how):
         ready = server.request("GET", "/readyz", key=False)
         assert ready.status == 503 and ready["draining"] and "stopping" in ready["error"]
         check_draining(server.run("return 'new'"))
-        check_draining(server.run("return 'new'", webhook_url="http://127.0.0.1:1/"))
+        check_draining(server.run("return 'new'", webhook_url="http://127.0.0.1:1999/"))
         check_draining(server.request("POST", EXECUTE, {"code": "return 1"}, headers={"idempotency-key": "k"}))
         check_draining(server.request("POST", f"/v1/jobs/{over}/requeue"))
         check_draining(server.request("POST", f"/v1/jobs/{over}/redeliver"))

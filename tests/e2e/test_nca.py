@@ -89,7 +89,7 @@ def no_webhook(server):
 
 
 def receiver_is_down(server):
-    job = server.request("POST", EXECUTE, {"code": "", "webhook_url": "http://127.0.0.2:1/"})["job_id"]
+    job = server.request("POST", EXECUTE, {"code": "", "webhook_url": "http://127.0.0.2:1999/"})["job_id"]
     reply = server.request("GET", f"/v1/jobs/{job}/deliveries")
     assert reply.status == 200
     hours = [word for _, default, *_ in tables.rows("configuration.md", "## Keys") for word in default.strip("`").split() if word.endswith("h")]
@@ -97,7 +97,7 @@ def receiver_is_down(server):
 
 
 def private_receiver(server):
-    assert server.request("POST", EXECUTE, {"code": "", "webhook_url": "http://127.0.0.1:1/"}).status == 400
+    assert server.request("POST", EXECUTE, {"code": "", "webhook_url": "http://127.0.0.1:1999/"}).status == 400
 
 
 def no_endpoint(server):
@@ -134,7 +134,7 @@ def test_what_is_the_same(server):
         assert name in reply
     assert server.request("GET", f"{PATH}/authenticate").status == 200
     assert server.run("return 1", timeout=301).status == 400 and server.run("return 1", extra=1).status == 400
-    queued = server.run("return 1", webhook_url="http://127.0.0.2:1/")
+    queued = server.run("return 1", webhook_url="http://127.0.0.2:1999/")
     assert (queued.status, queued["message"], queued["max_queue_length"]) == (202, "processing", 1000)
     status = server.request("POST", f"{PATH}/job/status", {"job_id": queued["job_id"]})
     assert status.response["job_status"] in ("queued", "running", "done")
@@ -150,4 +150,4 @@ def test_what_is_no_json(server, value):
 def test_nca_variables(make_server):
     with make_server(env={**NOBODY, "API_KEY": "nca", "MAX_QUEUE_LENGTH": "7", "GUNICORN_WORKERS": "4", "LOCAL_STORAGE_PATH": "/tmp"},
                      key="nca") as server:
-        assert server.run("return 1", webhook_url="http://127.0.0.2:1/")["max_queue_length"] == 7
+        assert server.run("return 1", webhook_url="http://127.0.0.2:1999/")["max_queue_length"] == 7

@@ -274,6 +274,7 @@ def test_a_generated_key_stays(make_server):
     ("[webhooks]\nsecret = whsec_short\n", "webhooks.secret"),
     ("[webhooks]\nretries = soon\n", "webhooks.retries"),
     ("[webhooks]\nallow = 10.0.0.0/99\n", "webhooks.allow"),
+    ("[webhooks]\nports = 80-70\n", "webhooks.ports"),
     ("[server]\napi_key_file = /no/such/file\n", "/no/such/file"),
     ("[isolation]\nrequire = everything\n", "everything"),
     ("no ini\n", ":5: "),
@@ -356,6 +357,9 @@ def test_webhooks_change(make, receiver):
     reload(server, hooks + "allow = private\n")
     assert server.run("return 1", webhook_url=receiver.url("ok/reloaded")).status == 202
     assert len(receiver.wait("ok/reloaded")[0].headers["webhook-signature"].split()) == 1
+    reload(server, hooks + "allow = private\nports = 80\n")
+    refused = server.run("return 1", webhook_url=receiver.url("ok/forbidden"))
+    assert refused.status == 400 and "webhook_url: port" in refused["error"]
     reload(server, f"[webhooks]\nretries = 100ms\nallow = private\nsecret = {SECRET} {OLD_SECRET}\n")
     assert server.run("return 1", webhook_url=receiver.url("ok/rotated")).status == 202
     assert len(receiver.wait("ok/rotated")[0].headers["webhook-signature"].split()) == 2

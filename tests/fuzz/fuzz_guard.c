@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The URL of a webhook, as a client could write it, and webhooks.allow: "LIST\nURL".
+/* The URL of a webhook, as a client could write it, webhooks.allow, and webhooks.ports where it is there:
+ * "LIST\nURL\nPORTS".
  *
  * A URL that is accepted is printable, has no user, is accepted again as libcurl writes it, with the same host; and
- * if the C library takes its host for an address, the guard has judged that address. */
+ * if the C library takes its host for an address, the guard has judged that address.  Its port is one of the list's. */
 #include "../../src/courier/courier.h"
 #include "../../src/courier/guard.h"
 
@@ -48,6 +49,19 @@ static void check_again(const struct guard_allow *allow, const struct guard_url 
     buf_free(&error);
 }
 
+static void check_port(const struct guard_allow *allow, const struct guard_url *url)
+{
+    struct buf error;
+    char *text = NULL;
+
+    buf_init(&error, 1000);
+    assert(curl_url_get(url->handle, CURLUPART_PORT, &text, CURLU_DEFAULT_PORT) == CURLUE_OK);
+    assert(guard_port(allow, (unsigned) atoi(text), &error) == 0);
+    assert(guard_port(allow, 0, &error) < 0 && guard_port(allow, 65536, &error) < 0);
+    curl_free(text);
+    buf_free(&error);
+}
+
 static void check_sentence(struct buf *error)
 {
     assert(error->len);
@@ -64,6 +78,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct buf error;
 
     buf_init(&error, 1000);
+    char *ports = url ? strchr(url + 1, '\n') : NULL;
+    if (ports)
+        *ports++ = '\0';
     if (url)
         *url++ = '\0';
     if (guard_allow_parse(text, &allow, &error) < 0) {
@@ -71,9 +88,14 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         assert(!allow && guard_allow_parse("", &allow, &error) == 0);
         buf_reset(&error);
     }
+    if (ports && guard_allow_ports(allow, ports, &error) < 0) {
+        check_sentence(&error);
+        buf_reset(&error);
+    }
     if (url && guard_url(allow, url, &parsed, &error) == 0) {
         check_literal(allow, parsed.host);
         check_again(allow, &parsed);
+        check_port(allow, &parsed);
         guard_url_free(&parsed);
     } else if (url)
         check_sentence(&error);

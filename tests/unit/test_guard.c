@@ -218,6 +218,83 @@ static void test_family(void **state)
     guard_allow_free(allow);
 }
 
+/* Public addresses that are the host's own: by name, address or network, and by nothing else.  What is private or reserved
+ * guard_address() has judged. */
+static void test_own(void **state)
+{
+    static const struct {
+        const char *list, *host, *address;
+        int verdict;
+    } cases[] = {
+        { "", "h", "93.184.215.14", -EACCES },
+        { "private", "h", "93.184.215.14", -EACCES },
+        { "private", "h", "::ffff:93.184.215.14", -EACCES },
+        { "private", "h", "2606:4700::1111", -EACCES },
+        { "93.184.215.15 g", "h", "93.184.215.14", -EACCES },
+        { "93.184.215.14", "h", "93.184.215.14", 0 },
+        { "93.184.215.14", "h", "::ffff:93.184.215.14", 0 },
+        { "93.184.0.0/16", "h", "93.184.215.14", 0 },
+        { "0.0.0.0/0", "h", "93.184.215.14", 0 },
+        { "0.0.0.0/0", "h", "2606:4700::1111", -EACCES },
+        { "2606:4700::/32", "h", "2606:4700::1111", 0 },
+        { "h", "h", "93.184.215.14", 0 },
+        { "private", "h", "127.0.0.1", 0 },
+        { "private", "h", "10.0.0.1", 0 },
+    };
+
+    (void) state;
+    for (size_t i = 0; i < COUNT(cases); i++) {
+        struct guard_allow *allow = parse(cases[i].list);
+        struct sockaddr_in v4 = { .sin_family = AF_INET };
+        struct sockaddr_in6 v6 = { .sin6_family = AF_INET6 };
+        bool is_v4 = inet_pton(AF_INET, cases[i].address, &v4.sin_addr) == 1;
+        struct buf error;
+        buf_init(&error, 255);
+        assert_true(is_v4 || inet_pton(AF_INET6, cases[i].address, &v6.sin6_addr) == 1);
+        int err = guard_own(allow, cases[i].host, is_v4 ? (void *) &v4 : (void *) &v6, &error);
+        if (err != cases[i].verdict || !err != !error.len || error.full)
+            fail_msg("%s with '%s' is %d: '%.*s'", cases[i].address, cases[i].list, err, (int) error.len, error.data);
+        if (err)
+            assert_non_null(memmem(error.data, error.len, "HATCHERY_WEBHOOKS_ALLOW=h", 25));
+        buf_free(&error);
+        guard_allow_free(allow);
+    }
+}
+
+static void test_ports(void **state)
+{
+    static const char *const bad[] = { "",         " , ",  "0",      "65536", "80-",        "-80",      "90-80",
+                                       "80-65536", "http", "80:443", "1e3",   "4294967376", "80 443 x", "80-90-100" };
+    struct guard_allow *allow = parse("");
+    struct buf error;
+
+    (void) state;
+    buf_init(&error, 1000);
+    assert_int_equal(guard_port(allow, 80, &error), 0);
+    assert_int_equal(guard_port(allow, 443, &error), 0);
+    assert_int_equal(guard_port(allow, 1024, &error), 0);
+    assert_int_equal(guard_port(allow, 65535, &error), 0);
+    assert_int_equal(error.len, 0);
+    static const unsigned closed[] = { 0, 1, 22, 25, 79, 81, 442, 444, 1023, 65536 };
+    for (size_t i = 0; i < COUNT(closed); i++)
+        assert_int_equal(guard_port(allow, closed[i], &error), -EACCES);
+    assert_non_null(memmem(error.data, error.len, "HATCHERY_WEBHOOKS_PORTS", 23));
+    for (size_t i = 0; i < COUNT(bad); i++) {
+        buf_reset(&error);
+        if (guard_allow_ports(allow, bad[i], &error) != -EINVAL || !error.len)
+            fail_msg("'%s' was taken", bad[i]);
+    }
+    buf_reset(&error);
+    assert_int_equal(guard_port(allow, 443, &error), 0); /* as it was */
+    assert_int_equal(guard_allow_ports(allow, "25, 8000-8002", &error), 0);
+    assert_int_equal(guard_port(allow, 25, &error), 0);
+    assert_int_equal(guard_port(allow, 8002, &error), 0);
+    assert_int_equal(guard_port(allow, 80, &error), -EACCES);
+    assert_int_equal(guard_port(allow, 8003, &error), -EACCES);
+    buf_free(&error);
+    guard_allow_free(allow);
+}
+
 static void check_url(const char *list, const char *url, int verdict, const char *host)
 {
     struct guard_allow *allow = parse(list);
@@ -247,6 +324,7 @@ static void test_urls(void **state)
         { "https://example.com/", "example.com" },
         { "HTTPS://EXAMPLE.com./a?b#c", "example.com" },
         { "http://example.com:8080/%0d%0a?x=%5C", "example.com" },
+        { "http://example.com:443/", "example.com" },
         { "http://example.com:/", "example.com" },
         { "http://example.com?a@b", "example.com" },
         { "http://example.com/a@b:c//../d", "example.com" },
@@ -520,9 +598,17 @@ static void test_good_lists(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_blocks),    cmocka_unit_test(test_networks),          cmocka_unit_test(test_family),
-        cmocka_unit_test(test_urls),      cmocka_unit_test(test_addresses_in_urls), cmocka_unit_test(test_length),
-        cmocka_unit_test(test_sentences), cmocka_unit_test(test_bad_lists),         cmocka_unit_test(test_good_lists),
+        cmocka_unit_test(test_blocks),
+        cmocka_unit_test(test_networks),
+        cmocka_unit_test(test_own),
+        cmocka_unit_test(test_ports),
+        cmocka_unit_test(test_family),
+        cmocka_unit_test(test_urls),
+        cmocka_unit_test(test_addresses_in_urls),
+        cmocka_unit_test(test_length),
+        cmocka_unit_test(test_sentences),
+        cmocka_unit_test(test_bad_lists),
+        cmocka_unit_test(test_good_lists),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
