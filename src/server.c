@@ -32,6 +32,9 @@
 enum { SUPERVISOR_FD = 3 };
 enum { EXIT_REFUSED = 3, EXIT_TIMEOUT = 124 };
 
+/* For what would hold up the loop.  Those who send much of it wait for each other, and leave processors to the rest. */
+#define THREADS "2"
+
 struct server {
     uv_loop_t *loop;
     struct wire_server_conf conf;
@@ -226,12 +229,13 @@ static struct http_conf http_conf_of(struct server *s)
                                .body_timeout_ms = s->conf.body_timeout_ms,
                                .idle_timeout_ms = s->conf.idle_timeout_ms,
                                .write_timeout_ms = s->conf.write_timeout_ms,
-                               .max_body = (size_t) s->conf.max_body,
+                               .max_body = api_body_max(&s->conf),
                                .max_bodies = (size_t) s->conf.max_bodies,
                                .find_key = api_find_key,
                                .on_enter = api_on_enter,
                                .on_reply = api_on_reply,
                                .on_shed = api_on_shed,
+                               .on_refusal = api_on_refusal,
                                .on_sent = api_on_sent,
                                .data = &s->api };
 }
@@ -535,7 +539,8 @@ static int start(struct server *s, const int *fds)
     s->loop = uv_default_loop();
     s->pool = pool_new(s->loop, &s->conf, &pool_hooks, s);
     s->lock_fd = s->conf.has_state ? state[1] : -1;
-    s->api = (struct api){ .conf = &s->conf,
+    s->api = (struct api){ .loop = s->loop,
+                           .conf = &s->conf,
                            .pool = s->pool,
                            .keys = keys_new(s->conf.has_key ? s->conf.key_hash : NULL),
                            .envelope = { .queue_id = (int64_t) randombytes_uniform(0x7fffffff),
@@ -564,6 +569,7 @@ int main(void)
 
     prctl(PR_SET_NAME, "hatchery-server", 0, 0, 0);
     prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
+    setenv("UV_THREADPOOL_SIZE", THREADS, 1);
     large_blocks_go_back();
     signal(SIGPIPE, SIG_IGN);
     if (sodium_init() < 0

@@ -244,32 +244,66 @@ size_t json_count(const char *p, size_t n)
 struct flat {
     struct check text;
     char *room;
+    const struct json_field *fields;
+    unsigned n_fields;
+    struct json_member *found; /* by the order of @fields */
 };
 
-static int hex_value(unsigned char ch)
+static unsigned hex_value(unsigned char ch)
 {
-    return ch <= '9' ? ch - '0' : (ch | 0x20) - 'a' + 10;
+    return ch <= '9' ? ch - (unsigned) '0' : (ch | 0x20u) - 'a' + 10;
 }
 
-/* \uXXXX but for NUL and surrogates. */
+/* XXXX behind \u. */
+static int take_unit(struct check *c, unsigned *ret)
+{
+    unsigned unit = 0;
+
+    if (c->end - c->p < 4)
+        return -EINVAL;
+    for (int i = 0; i < 4; i++, c->p++) {
+        if (!is_hex(*c->p))
+            return -EINVAL;
+        unit = unit << 4 | hex_value(*c->p);
+    }
+    *ret = unit;
+    return 0;
+}
+
+/* The second half of a pair, of which @first is the first (RFC 8259 section 7).  One without the other is no text. */
+static int take_second_half(struct check *c, unsigned first, unsigned *ret)
+{
+    unsigned second = 0;
+
+    if (first >= 0xdc00 || !take(c, '\\') || !take(c, 'u') || take_unit(c, &second) < 0)
+        return -EINVAL;
+    if (second < 0xdc00 || second >= 0xe000)
+        return -EINVAL;
+    *ret = 0x10000 + ((first - 0xd800) << 10) + (second - 0xdc00);
+    return 0;
+}
+
+static char *add_utf8(char *to, unsigned point)
+{
+    static const unsigned char firsts[] = { 0, 0xc0, 0xe0, 0xf0 };
+    unsigned more = point < 0x80 ? 0 : point < 0x800 ? 1 : point < 0x10000 ? 2 : 3;
+
+    *to++ = (char) (firsts[more] | point >> 6 * more);
+    while (more-- > 0)
+        *to++ = (char) (0x80 | (point >> 6 * more & 0x3f));
+    return to;
+}
+
+/* What it becomes is never longer than it was. */
 static int decode_unicode(struct flat *f)
 {
-    struct check *c = &f->text;
-    unsigned u = 0;
+    unsigned point = 0;
 
-    for (int i = 0; i < 4; i++) {
-        if (c->p == c->end || !is_hex(*c->p))
-            return -EINVAL;
-        u = u << 4 | (unsigned) hex_value(*c->p++);
-    }
-    if (!u || (u >= 0xd800 && u < 0xe000))
+    if (take_unit(&f->text, &point) < 0)
         return -EINVAL;
-    if (u >= 0x800) {
-        *f->room++ = (char) (0xe0 | u >> 12);
-        *f->room++ = (char) (0x80 | (u >> 6 & 0x3f));
-    } else if (u >= 0x80)
-        *f->room++ = (char) (0xc0 | u >> 6);
-    *f->room++ = (char) (u < 0x80 ? u : 0x80 | (u & 0x3f));
+    if (point >= 0xd800 && point < 0xe000 && take_second_half(&f->text, point, &point) < 0)
+        return -EINVAL;
+    f->room = add_utf8(f->room, point);
     return 0;
 }
 
@@ -287,12 +321,13 @@ static int decode_escape(struct flat *f)
     return take(c, 'u') ? decode_unicode(f) : -EINVAL;
 }
 
-/* Up to a quote, a backslash or what may not stand in a string. */
-static void skip_plain(struct check *c)
+/* Up to a quote, a backslash or what may not stand in a string, or a little more than @most bytes. */
+static void skip_plain(struct check *c, size_t most)
 {
+    const unsigned char *stop = (size_t) (c->end - c->p) > most ? c->p + most : c->end;
     int len = 1;
 
-    while (c->p < c->end && len > 0) {
+    while (c->p < stop && len > 0) {
         if (*c->p < 0x20 || *c->p == '"' || *c->p == '\\')
             return;
         len = *c->p < 0x80 ? 1 : utf8_sequence(c->p, (size_t) (c->end - c->p));
@@ -300,7 +335,7 @@ static void skip_plain(struct check *c)
     }
 }
 
-static int decode_string(struct flat *f, struct json_member *ret)
+static int decode_string(struct flat *f, size_t max, struct json_member *ret)
 {
     struct check *c = &f->text;
 
@@ -309,15 +344,18 @@ static int decode_string(struct flat *f, struct json_member *ret)
     ret->string = f->room;
     for (;;) {
         const unsigned char *plain = c->p;
-        skip_plain(c);
+        skip_plain(c, max - ret->len + 1);
         memcpy(f->room, plain, (size_t) (c->p - plain));
         f->room += c->p - plain;
-        if (take(c, '"'))
-            break;
-        if (!take(c, '\\') || decode_escape(f) < 0)
+        bool over = take(c, '"');
+        if (!over && c->p == plain && (!take(c, '\\') || decode_escape(f) < 0))
             return -EINVAL;
+        ret->len = (size_t) (f->room - ret->string);
+        if (ret->len > max)
+            return -E2BIG;
+        if (over)
+            break;
     }
-    ret->len = (size_t) (f->room - ret->string);
     *f->room++ = '\0';
     return 0;
 }
@@ -335,56 +373,66 @@ static int take_small_integer(struct check *c, double *ret)
     return 0;
 }
 
-/* No escapes in it: it is compared as it stands. */
-static int take_plain_name(struct check *c, struct json_member *ret)
-{
-    if (!take(c, '"'))
-        return -EINVAL;
-    ret->name = (const char *) c->p;
-    skip_plain(c);
-    ret->name_len = (size_t) ((const char *) c->p - ret->name);
-    return take(c, '"') ? 0 : -EINVAL;
-}
-
-static int take_member(struct flat *f, struct json_member *ret)
+/* One of the fields, for the first time.  No escapes in it: it is compared as it stands. */
+static int take_field_name(struct flat *f, unsigned *ret)
 {
     struct check *c = &f->text;
 
-    *ret = (struct json_member){ 0 };
+    if (!take(c, '"'))
+        return -EINVAL;
+    for (unsigned i = 0; i < f->n_fields; i++) {
+        size_t n = strlen(f->fields[i].name);
+        if ((size_t) (c->end - c->p) <= n || c->p[n] != '"' || memcmp(c->p, f->fields[i].name, n) != 0)
+            continue;
+        c->p += n + 1;
+        *ret = i;
+        return f->found[i].found ? -EINVAL : 0;
+    }
+    return -EINVAL;
+}
+
+static int take_member(struct flat *f)
+{
+    struct check *c = &f->text;
+    unsigned i = 0;
+
     skip_space(c);
-    if (take_plain_name(c, ret) < 0)
+    if (take_field_name(f, &i) < 0)
         return -EINVAL;
     skip_space(c);
     if (!take(c, ':'))
         return -EINVAL;
     skip_space(c);
-    ret->is_number = is_digit(c);
-    int err = ret->is_number ? take_small_integer(c, &ret->number) : decode_string(f, ret);
+    struct json_member *member = &f->found[i];
+    *member = (struct json_member){ .found = true, .is_number = is_digit(c) };
+    int err = member->is_number ? take_small_integer(c, &member->number) : decode_string(f, f->fields[i].max, member);
     skip_space(c); /* a comma or the end must follow: the caller sees to it */
     return err;
 }
 
-int json_read_flat(const char *p, size_t n, struct json_member *ret, unsigned max, char *room)
+int json_read_flat(const char *p, size_t n, const struct json_field *fields, unsigned n_fields, struct json_member *ret,
+                   char *room)
 {
     const unsigned char *bytes = (const unsigned char *) p;
-    struct flat f = { .text = { .p = bytes, .end = n ? bytes + n : bytes }, .room = room };
-    unsigned count = 0;
+    struct flat f = { .text = { .p = bytes, .end = n ? bytes + n : bytes },
+                      .room = room,
+                      .fields = fields,
+                      .n_fields = n_fields,
+                      .found = ret };
 
+    memset(ret, 0, n_fields * sizeof(*ret));
     skip_space(&f.text);
     if (!take(&f.text, '{'))
         return -EINVAL;
     do {
-        if (count == max || take_member(&f, &ret[count]) < 0)
-            return -EINVAL;
-        for (unsigned i = 0; i < count; i++)
-            if (ret[i].name_len == ret[count].name_len && memcmp(ret[i].name, ret[count].name, ret[i].name_len) == 0)
-                return -EINVAL;
-        count++;
+        int err = take_member(&f);
+        if (err)
+            return err;
     } while (take(&f.text, ','));
     if (!take(&f.text, '}'))
         return -EINVAL;
     skip_space(&f.text);
-    return f.text.p == f.text.end ? (int) count : -EINVAL;
+    return f.text.p == f.text.end ? 0 : -EINVAL;
 }
 
 /* DEL and U+0080 to U+009F are control characters as well: some terminals obey them. */

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* JSON text (RFC 8259): writing it, and checking what came out of a box.
+/* JSON text (RFC 8259): writing it, reading a flat object, and checking what came out of a box.
  *
- * Requests are parsed with jansson.  What a box returns is only checked and
- * then copied: a tree would lose the digits of 10**30. */
+ * Requests that are no flat object are parsed with jansson.  What a box returns
+ * is only checked and then copied: a tree would lose the digits of 10**30. */
 #ifndef HATCHERY_BASE_JSON_H
 #define HATCHERY_BASE_JSON_H
 
@@ -23,20 +23,27 @@ int json_check(const char *p, size_t n, unsigned max_depth);
  * Asked before a tree is made of what a stranger sent, which takes a hundred times the memory of "[[],[],[]...". */
 size_t json_count(const char *p, size_t n);
 
-/* A member of an object that is read without a tree. */
+/* A member that an object may have, and how long its value may be where that is a string. */
+struct json_field {
+    const char *name;
+    size_t max;
+};
+
+/* Such a member as an object has it. */
 struct json_member {
-    const char *name; /* in the text, not NUL-terminated */
-    size_t name_len;
-    bool is_number;
-    const char *string; /* decoded and NUL-terminated; NULL where it is none */
+    bool found, is_number;
+    const char *string; /* decoded and NUL-terminated, and may hold NUL; NULL where it is none */
     size_t len;
     double number;
 };
 
-/* Read what nearly all requests are: one object whose values are strings and small integers, whose names are
- * different and hold no escape, in at most @max members.  @room takes the strings, @n bytes of it suffice.
- * Returns how many members there are, or -EINVAL for any other text, good or bad: a parser has to say. */
-int json_read_flat(const char *p, size_t n, struct json_member *ret, unsigned max, char *room);
+/* Read what nearly all requests are, without a tree: one object whose values are strings and small integers, with no
+ * member but @fields, each once, its name without escapes.  @ret has an entry for each of the @n_fields; @room takes the
+ * strings, @n + 1 bytes of it suffice.  Decoding stops where a string is longer than it may be: then it is the one in
+ * @ret whose len is more than its field's max, and of what follows nothing is looked at.
+ * Returns 0; -E2BIG: such a string; -EINVAL: any other text, good or bad: a parser has to say. */
+int json_read_flat(const char *p, size_t n, const struct json_field *fields, unsigned n_fields, struct json_member *ret,
+                   char *room);
 
 /* Append @p[0..n) as a quoted JSON string.  Control characters are escaped,
  * each maximal invalid UTF-8 subpart becomes one U+FFFD (Unicode 3.9, W3C

@@ -240,6 +240,11 @@ bool log_may(struct log_pace *pace)
     return pace->lines < LOG_PACE && ++pace->lines;
 }
 
+bool log_has(enum log_level level)
+{
+    return level >= state.level;
+}
+
 void log_write(enum log_level level, const char *msg, const struct log_field *fields)
 {
     const struct style *style = state.style ? state.style : &json_style;

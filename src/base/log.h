@@ -47,6 +47,9 @@ bool log_is_journal(void);
 /* A sentence on stderr for whoever typed the command: "hatchery: ".  In the journal it has the priority of an error. */
 __attribute__((format(printf, 1, 2))) void log_sentence(const char *fmt, ...);
 
+/* Is what is as important as @level written?  For lines that take work before they are made. */
+bool log_has(enum log_level level);
+
 /* From here on, what is less important is not written. */
 void log_set_level(enum log_level level);
 

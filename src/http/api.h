@@ -17,6 +17,7 @@ enum { API_LISTENERS = 2 };
 
 /* What handlers know of the server; the data of every route. */
 struct api {
+    uv_loop_t *loop;
     const struct wire_server_conf *conf;
     struct pool *pool;
     struct keys *keys;
@@ -56,6 +57,10 @@ void api_on_reply(void *data, const struct request *req, int status);
 void api_on_sent(void *data, const struct request *req);
 void api_on_shed(void *data);
 
+/* For struct http_conf: tells the log who was refused a key, at most one line a second for each address, and at the level
+ * debug of every other refusal.  @req's words are not in it. */
+void api_on_refusal(void *data, const struct request *req, int status);
+
 /* The metrics that stay as they are; opens what must be opened before the server confines itself. */
 void api_metrics_init(struct api *api);
 
@@ -69,9 +74,14 @@ void api_packages(struct request *req, void *data); /* GET /v1/packages */
 
 /* api_docs.c */
 void api_openapi(struct request *req, void *data);     /* GET /openapi.json */
+void api_root(struct request *req, void *data);        /* GET / */
 void api_docs(struct request *req, void *data);        /* GET /docs */
 void api_docs_script(struct request *req, void *data); /* GET /docs/docs.js */
 void api_docs_style(struct request *req, void *data);  /* GET /docs/docs.css */
+
+/* The longest body that a request may need: a program of limits.code, an id and a URL, however they are written in JSON;
+ * and no more than server.max_body. */
+size_t api_body_max(const struct wire_server_conf *conf);
 
 /* POST /v1/code/execute/python. */
 void api_execute(struct request *req, void *data);

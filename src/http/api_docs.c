@@ -234,8 +234,7 @@ static void add_operation(struct buf *out, const struct description *d)
     add_text(out, "\"operationId\": ", d->id);
     add_text(out, ", \"summary\": ", d->summary);
     buf_adds(out, ", \"security\": [");
-    buf_adds(out, d->flags & ROUTE_KEY ? "{\"key\": []}" : "");
-    buf_adds(out, d->flags & ROUTE_BEARER ? ", {\"bearer\": []}" : "");
+    buf_adds(out, d->flags & ROUTE_KEY ? "{\"key\": []}, {\"bearer\": []}" : "");
     buf_addc(out, ']');
     if (*d->parameters)
         add_parameters(out, d->parameters);
@@ -293,6 +292,22 @@ void api_openapi(struct request *req, void *data)
 }
 
 /* --- the page --- */
+
+/* Somebody who has typed the address of the server, and not a client that forgot the path. */
+void api_root(struct request *req, void *data)
+{
+    static const char link[] = "<!doctype html>\n<a href=\"/docs\">/docs</a>\n";
+    const struct buf body = { .data = (char *) (uintptr_t) link, .len = sizeof(link) - 1 };
+    const char *accept = request_header(req, "accept");
+
+    (void) data;
+    if (accept && strcasestr(accept, "text/html")) {
+        reply_header(req, "Location", "/docs");
+        reply_typed(req, 302, "text/html; charset=utf-8", &body);
+    } else
+        reply_error(req, 404, "Not found; programs are run by POST /v1/code/execute/python, and /docs has all paths",
+                    0);
+}
 
 static void reply_static(struct request *req, const char *type, const char *text, size_t len)
 {

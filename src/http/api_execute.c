@@ -4,15 +4,18 @@
  * Called by the route table with a complete body of a client that has the key.
  * Whatever is wrong with it is found before a job exists.  A request with a
  * webhook_url or an Idempotency-Key goes through the store; any other is
- * admitted in memory and waits for no disk.  What must never happen here: a
- * member that is not understood being ignored, a 202 before the job is on
- * disk, or a reply for a client that has gone. */
+ * admitted in memory and waits for no disk.  A body that takes long to read is
+ * read in a thread.  What must never happen here: a member that is not
+ * understood being ignored, a 202 before the job is on disk, a reply for a
+ * client that has gone, or other clients waiting while a long body is read. */
 #include "api.h"
 
 #include "../base/fd.h"
 #include "../base/json.h"
+#include "../courier/courier.h"
 #include "../metrics/metrics.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <jansson.h>
 #include <math.h>
@@ -23,6 +26,14 @@
 
 /* An id is in each reply, on disk as long as its job, and in the list of a thousand of them. */
 enum { ID_MAX = 16384 };
+
+/* What a request has beside its strings: names, a number, signs, spaces. */
+enum { FRAME_MAX = 4096 };
+
+/* A longer body is read in a thread. */
+enum { ASIDE_MIN = 65536 };
+
+enum { ERROR_MAX = 1024 };
 enum { IDEM_KEY_MAX = 255, IDEM_NAME = 33, IDEM_REMEMBERED_S = 86400 };
 
 /* A request while its program runs. */
@@ -38,6 +49,7 @@ struct execution {
     char host[GUARD_HOST_MAX + 1];
     const char *runtime;       /* its name; NULL: the default */
     char idem_name[IDEM_NAME]; /* of the request, as the store knows it; empty: none */
+    unsigned char fingerprint[STORE_FINGERPRINT];
     struct waiter *waiter;
     int64_t start_us;
 };
@@ -54,7 +66,7 @@ static int take_code(struct execution *e, const struct json_member *value, struc
     e->job.code = value->string;
     e->job.code_len = value->len;
     if (e->job.code_len > max)
-        return buf_addf(error, "code: is %zu bytes long, and at most %zu are allowed", e->job.code_len, max), -E2BIG;
+        return buf_addf(error, "code: is longer than the %zu bytes that are allowed (limits.code)", max), -E2BIG;
     const char *nul = memchr(e->job.code, '\0', e->job.code_len);
     if (nul)
         return buf_addf(error, "code: must not contain NUL (at byte %zu): Python source can't",
@@ -102,7 +114,7 @@ static int take_id(struct execution *e, const struct json_member *value, struct 
     if (!value->string)
         return buf_adds(error, "id: must be a string"), -EINVAL;
     if (value->len > ID_MAX)
-        return buf_addf(error, "id: is %zu bytes long, and at most %d are allowed", value->len, ID_MAX), -EINVAL;
+        return buf_addf(error, "id: is longer than the %d bytes that are allowed", ID_MAX), -EINVAL;
     e->client_id = (struct store_bytes){ value->string, value->len };
     return 0;
 }
@@ -119,86 +131,136 @@ static const struct {
 
 enum { N_MEMBERS = sizeof(members) / sizeof(*members) };
 
-/* N_MEMBERS: none of ours. */
-static size_t find_member(const char *name, size_t len)
+static void add_fields(const struct wire_limits *limits, struct json_field ret[static N_MEMBERS])
 {
-    size_t i = 0;
+    const size_t max[] = { (size_t) limits->code_bytes, 0, ID_MAX, COURIER_URL_MAX };
 
-    while (i < N_MEMBERS && (strlen(members[i].name) != len || memcmp(members[i].name, name, len) != 0))
-        i++;
-    return i;
+    static_assert(sizeof(max) / sizeof(*max) == N_MEMBERS, "one for each member");
+    for (size_t i = 0; i < N_MEMBERS; i++)
+        ret[i] = (struct json_field){ members[i].name, max[i] };
 }
 
-/* Jansson could not read the body.  A number beyond its types is good JSON all the same, and timeout the only number. */
-static int refuse_text(const struct execution *e, const json_error_t *why, struct buf *error)
+size_t api_body_max(const struct wire_server_conf *conf)
+{
+    struct json_field fields[N_MEMBERS];
+    size_t needed = FRAME_MAX;
+
+    add_fields(&conf->limits, fields);
+    for (size_t i = 0; i < N_MEMBERS; i++)
+        needed += 6 * fields[i].max; /* JSON may write each byte as six: \u0041 */
+    return needed < (size_t) conf->max_body ? needed : (size_t) conf->max_body;
+}
+
+/* --- the text --- */
+
+/* A body on its way to members.  read_text() touches nothing else: it may be run in a thread. */
+struct reading {
+    const char *text;
+    size_t len;
+    const char *runtime;
+    bool signs; /* @fingerprint is wanted */
+    struct json_field fields[N_MEMBERS];
+    /* What comes of it: */
+    int err; /* 0; -EINVAL, with a sentence in @error; -E2BIG: a member of @found is too long, and others may be
+                       * missing; -ERANGE: a number of JSON's that no timeout is */
+    struct buf error; /* its owner's */
+    struct json_member found[N_MEMBERS];
+    char *room;   /* what @found points into */
+    json_t *tree; /* the same */
+    unsigned char fingerprint[STORE_FINGERPRINT];
+};
+
+/* Jansson could not read it.  A number beyond its types is good JSON all the same, and timeout the only number. */
+static int refuse_text(struct reading *r, const json_error_t *why)
 {
     if (json_error_code(why) == json_error_numeric_overflow)
-        return refuse_timeout(e, error);
-    buf_addf(error, "The body is not valid JSON: %s (line %d, column %d)", why->text, why->line, why->column);
+        return -ERANGE;
+    buf_addf(&r->error, "The body is not valid JSON: %s (line %d, column %d)", why->text, why->line, why->column);
     return -EINVAL;
 }
 
-/* Without a tree, which takes ten times as long for a program of a page.  @ret: by the table's order; a name of NULL:
- * it is not there. */
-static int parse_flat(struct execution *e, const char *text, size_t len, struct json_member ret[static N_MEMBERS])
+static int take_from_tree(struct reading *r, const char *name, const json_t *value)
 {
-    struct json_member given[N_MEMBERS];
-
-    e->room = xmalloc(len + 1);
-    int n = json_read_flat(text, len, given, N_MEMBERS, e->room);
-    for (int i = 0; i < n; i++)
-        if (find_member(given[i].name, given[i].name_len) == N_MEMBERS)
-            return -EINVAL;
-    for (int i = 0; i < n; i++)
-        ret[find_member(given[i].name, given[i].name_len)] = given[i];
-    return n < 0 ? n : 0;
+    for (size_t i = 0; i < N_MEMBERS; i++) {
+        if (strcmp(members[i].name, name) != 0)
+            continue;
+        if (json_is_null(value)) /* so do many clients leave a member out */
+            return 0;
+        r->found[i] = (struct json_member){ .found = true,
+                                            .is_number = json_is_number(value),
+                                            .number = json_number_value(value),
+                                            .string = json_string_value(value),
+                                            .len = json_string_length(value) };
+        return 0;
+    }
+    buf_addf(&r->error, "%.64s: unknown member; allowed are code, timeout, webhook_url, id", name);
+    return -EINVAL;
 }
 
-/* What the other does not read, and what is wrong with it. */
-static int parse_tree(struct execution *e, const char *text, size_t len, struct json_member ret[static N_MEMBERS],
-                      struct buf *error)
+/* What json_read_flat() does not read, and what is wrong with it. */
+static int read_tree(struct reading *r)
 {
     json_error_t why;
     const char *name;
     json_t *value;
+    int err = 0;
 
-    if (json_count(text, len) > API_VALUES_MAX)
-        return buf_addf(error, "The body has more than %d JSON values, which no request needs", API_VALUES_MAX),
+    memset(r->found, 0, sizeof(r->found));
+    if (json_count(r->text, r->len) > API_VALUES_MAX)
+        return buf_addf(&r->error, "The body has more than %d JSON values, which no request needs", API_VALUES_MAX),
                -EINVAL;
-    e->tree = json_loadb(text, len, JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL | JSON_DECODE_ANY, &why);
-    if (!e->tree)
-        return refuse_text(e, &why, error);
-    if (!json_is_object(e->tree))
-        return buf_adds(error, "The body must be a JSON object with the member code"), -EINVAL;
-    json_object_foreach (e->tree, name, value) {
-        size_t i = find_member(name, strlen(name));
-        if (i == N_MEMBERS)
-            return buf_addf(error, "%.64s: unknown member; allowed are code, timeout, webhook_url, id", name), -EINVAL;
-        if (json_is_null(value)) /* so do many clients leave a member out */
-            continue;
-        ret[i] = (struct json_member){ .name = name,
-                                       .is_number = json_is_number(value),
-                                       .number = json_number_value(value),
-                                       .string = json_string_value(value),
-                                       .len = json_string_length(value) };
-    }
-    return 0;
+    r->tree = json_loadb(r->text, r->len, JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL | JSON_DECODE_ANY, &why);
+    if (!r->tree)
+        return refuse_text(r, &why);
+    if (!json_is_object(r->tree))
+        return buf_adds(&r->error, "The body must be a JSON object with the member code"), -EINVAL;
+    json_object_foreach (r->tree, name, value)
+        if (!err)
+            err = take_from_tree(r, name, value);
+    return err;
 }
 
-/* The request's JSON into @e. 0, or -errno with a sentence in @error. */
-static int parse(struct execution *e, struct buf *error)
+/* Of all that makes two requests the same one.  No JSON has the byte between the two parts. */
+static void take_fingerprint(struct reading *r)
 {
-    struct json_member found[N_MEMBERS] = { 0 };
-    size_t len;
-    const char *text = request_body(e->req, &len);
-    int err = parse_flat(e, text, len, found);
+    crypto_generichash_state state;
 
-    if (err)
-        err = parse_tree(e, text, len, found, error);
-    if (!err && !found[0].name)
-        return buf_adds(error, "code: is required, the Python source as a string"), -EINVAL;
+    crypto_generichash_init(&state, NULL, 0, STORE_FINGERPRINT);
+    crypto_generichash_update(&state, (const unsigned char *) r->text, r->len);
+    if (r->runtime) {
+        crypto_generichash_update(&state, (const unsigned char *) "", 1);
+        crypto_generichash_update(&state, (const unsigned char *) r->runtime, strlen(r->runtime));
+    }
+    crypto_generichash_final(&state, r->fingerprint, STORE_FINGERPRINT);
+}
+
+/* Without a tree, which takes ten times as long for a program of a page, where that is possible. */
+static void read_text(struct reading *r)
+{
+    r->room = xmalloc(r->len + 1);
+    r->err = json_read_flat(r->text, r->len, r->fields, N_MEMBERS, r->found, r->room);
+    if (r->err == -EINVAL)
+        r->err = read_tree(r);
+    if (!r->err && r->signs)
+        take_fingerprint(r);
+}
+
+/* What was read into @e, which has its memory from here on.  0, or -errno with a sentence in r->error. */
+static int take_members(struct execution *e, struct reading *r)
+{
+    int err = 0;
+
+    e->room = r->room;
+    e->tree = r->tree;
+    memcpy(e->fingerprint, r->fingerprint, sizeof(e->fingerprint));
+    if (r->err == -ERANGE)
+        return refuse_timeout(e, &r->error);
+    if (r->err == -EINVAL)
+        return -EINVAL;
+    if (!r->err && !r->found[0].found)
+        return buf_adds(&r->error, "code: is required, the Python source as a string"), -EINVAL;
     for (size_t i = 0; i < N_MEMBERS && !err; i++)
-        err = found[i].name ? members[i].take(e, &found[i], error) : 0;
+        err = r->found[i].found ? members[i].take(e, &r->found[i], &r->error) : 0;
     return err;
 }
 
@@ -235,6 +297,7 @@ static void refuse_job(struct execution *e, int status, const char *text, unsign
     struct buf out;
 
     if (e->req) {
+        api_on_refusal(e->api, e->req, status);
         begin_reply(e, status, &out);
         envelope_add_error(&out, text, NULL);
         end_reply(e, status, &out, retry_after_s);
@@ -434,21 +497,6 @@ static void on_accepted(void *data, const struct store_answer *answer)
     }
 }
 
-/* Of all that makes two requests the same one.  No JSON has the byte between the two parts. */
-static void take_fingerprint(const struct execution *e, const char *text, size_t len,
-                             unsigned char ret[static STORE_FINGERPRINT])
-{
-    crypto_generichash_state state;
-
-    crypto_generichash_init(&state, NULL, 0, STORE_FINGERPRINT);
-    crypto_generichash_update(&state, (const unsigned char *) text, len);
-    if (e->runtime) {
-        crypto_generichash_update(&state, (const unsigned char *) "", 1);
-        crypto_generichash_update(&state, (const unsigned char *) e->runtime, strlen(e->runtime));
-    }
-    crypto_generichash_final(&state, ret, STORE_FINGERPRINT);
-}
-
 static void submit(struct execution *e)
 {
     const struct api *api = e->api;
@@ -466,8 +514,6 @@ static void submit(struct execution *e)
                              .idem_expires_us = now + IDEM_REMEMBERED_S * 1000000LL,
                              .max_queued = api->conf->queue_max,
                              .max_tenant_queued = e->key->share.max_waiting };
-    size_t len;
-    const char *text = request_body(e->req, &len);
 
     if (!api->backlog) {
         count_rejected(METRIC_ASYNC, METRIC_REJECTED_STORE);
@@ -480,8 +526,7 @@ static void submit(struct execution *e)
         return;
     }
     memcpy(job.id, e->job.id, sizeof(job.id));
-    if (job.idem_key)
-        take_fingerprint(e, text, len, job.fingerprint);
+    memcpy(job.fingerprint, e->fingerprint, sizeof(job.fingerprint));
     request_on_gone(e->req, on_stored_gone, e);
     backlog_submit(api->backlog, &job, on_accepted, e);
 }
@@ -575,34 +620,15 @@ static void refuse_request(struct execution *e, int err, struct buf *error)
     execution_free(e);
 }
 
-void api_execute(struct request *req, void *data)
+/* The body was read. */
+static void go_on(struct execution *e, struct reading *r)
 {
-    struct execution *e;
-    struct buf error;
-    struct key *key = api_enter(req);
+    int err = take_members(e, r);
 
-    if (!key)
-        return;
-    e = xcalloc(1, sizeof(*e));
-    e->api = data;
-    e->req = req;
-    e->key = key;
-    e->start_us = (int64_t) request_start_us(req);
-    e->job.timeout_ms = e->api->conf->limits.timeout_default_ms;
-    e->job.on_done = on_done;
-    e->job.on_refused = on_refused;
-    e->job.owner = e;
-    e->job.share = &key->share;
-    if (trace_begin(request_only_header(req, "traceparent"), e->job.trace))
-        reply_header(req, "traceparent", e->job.trace);
-    buf_init(&error, 1024);
-    int err = parse(e, &error);
     if (!err)
-        err = take_runtime(e, &error);
-    if (!err)
-        err = take_idem(e, &error);
+        err = take_idem(e, &r->error);
     if (err)
-        refuse_request(e, err, &error);
+        refuse_request(e, err, &r->error);
     else {
         uuid_make(e->job.id);
         if (e->webhook_url || e->idem_name[0])
@@ -610,5 +636,116 @@ void api_execute(struct request *req, void *data)
         else
             run_now(e);
     }
-    buf_free(&error);
+}
+
+static void begin_reading(const struct execution *e, struct reading *r)
+{
+    const struct wire_server_conf *conf = e->api->conf;
+
+    add_fields(&conf->limits, r->fields);
+    r->text = request_body(e->req, &r->len);
+    r->runtime = e->runtime;
+    r->signs = conf->idempotency_by_id || request_header(e->req, idem_header);
+}
+
+/* --- a long body --- */
+
+/* It and its body live until the thread is done with them, whatever becomes of the client. */
+struct aside {
+    uv_work_t work;
+    struct execution *e;
+    struct buf body;
+    struct reading reading;
+};
+
+static void on_gone_unread(struct request *req, void *data)
+{
+    struct execution *e = data;
+
+    (void) req;
+    e->req = NULL;
+}
+
+static void read_aside(uv_work_t *work)
+{
+    struct aside *aside = work->data;
+    read_text(&aside->reading);
+}
+
+static void on_read_aside(uv_work_t *work, int status)
+{
+    struct aside *aside = work->data;
+    struct execution *e = aside->e;
+    struct reading *r = &aside->reading;
+
+    (void) status;
+    buf_free(&aside->body);
+    if (e->req) {
+        request_on_gone(e->req, NULL, NULL);
+        go_on(e, r);
+    } else {
+        e->room = r->room;
+        e->tree = r->tree;
+        execution_free(e);
+    }
+    buf_free(&r->error);
+    free(aside);
+}
+
+static void go_aside(struct execution *e)
+{
+    struct aside *aside = xcalloc(1, sizeof(*aside));
+
+    aside->work.data = aside;
+    aside->e = e;
+    begin_reading(e, &aside->reading);
+    request_keep_body(e->req, &aside->body);
+    buf_init(&aside->reading.error, ERROR_MAX);
+    request_on_gone(e->req, on_gone_unread, e);
+    uv_queue_work(e->api->loop, &aside->work, read_aside, on_read_aside);
+}
+
+/* --- the endpoint, begun --- */
+
+static struct execution *begin(struct request *req, struct api *api, struct key *key)
+{
+    struct execution *e = xcalloc(1, sizeof(*e));
+
+    e->api = api;
+    e->req = req;
+    e->key = key;
+    e->start_us = (int64_t) request_start_us(req);
+    e->job.timeout_ms = api->conf->limits.timeout_default_ms;
+    e->job.on_done = on_done;
+    e->job.on_refused = on_refused;
+    e->job.owner = e;
+    e->job.share = &key->share;
+    return e;
+}
+
+void api_execute(struct request *req, void *data)
+{
+    struct reading reading = { 0 };
+    struct execution *e;
+    size_t len;
+    struct key *key = api_enter(req);
+
+    if (!key)
+        return;
+    e = begin(req, data, key);
+    if (trace_begin(request_only_header(req, "traceparent"), e->job.trace))
+        reply_header(req, "traceparent", e->job.trace);
+    buf_init(&reading.error, ERROR_MAX);
+    request_body(req, &len);
+    int err = take_runtime(e, &reading.error);
+    if (err)
+        refuse_request(e, err, &reading.error);
+    else if (len > ASIDE_MIN)
+        go_aside(e);
+    else {
+        begin_reading(e, &reading);
+        read_text(&reading);
+        go_on(e, &reading);
+    }
+    buf_free(&reading.error);
 }

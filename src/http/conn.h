@@ -56,6 +56,7 @@ struct request {
     bool skipping;      /* refused: its body is dropped */
     const struct route *route;
     struct holder *holder; /* whose key it has */
+    const char *why;       /* it is refused, where not for what its status says; in our words */
     uint64_t start_us;
     int64_t mark_us;
     void (*on_gone)(struct request *, void *);
@@ -208,8 +209,11 @@ void request_drop_body(struct request *req);
 /* Find the request's route and judge its head by it.  Returns 0 or the status to refuse it with. */
 int route_check(struct request *req);
 
-/* Append the methods of @req's path as the value of Allow. */
-void route_add_allow(const struct request *req, struct buf *b);
+/* Append the methods of @req's path: the value of Allow. */
+void route_add_methods(const struct request *req, struct buf *b);
+
+/* Append what a refusal with @status says, of which @usual is what all others say. */
+void route_add_sentence(const struct request *req, int status, const char *usual, struct buf *b);
 
 /* reply.c */
 

@@ -23,8 +23,8 @@ struct http_conf {
     unsigned max_connections, max_connections_per_address;
     unsigned head_timeout_ms, body_timeout_ms, idle_timeout_ms, write_timeout_ms;
     size_t max_body, max_bodies; /* of one request; of all that have no reply yet */
-    /* Whose key is this?  NULL: nobody's.  @key is NULL when the request has no x-api-key header.  Called before the
-     * body is read; must take the same time for every wrong key. */
+    /* Whose key is this?  NULL: nobody's.  @key is NULL when the request has none, in x-api-key or as
+     * Authorization: Bearer, or two.  Called before the body is read; must take the same time for every wrong key. */
     struct holder *(*find_key)(void *data, const char *key, size_t len);
     /* Not NULL: told of every request with a good key, before its body is read.  May add headers to the reply; false: it
      * has replied. */
@@ -32,15 +32,19 @@ struct http_conf {
     /* Not NULL: told of every reply that is made, right before it leaves; of every connection that was refused. */
     void (*on_reply)(void *data, const struct request *req, int status);
     void (*on_shed)(void *data);
+    /* Not NULL: told of every request that is answered by reply_error(), or by us with a status of 400 and more. */
+    void (*on_refusal)(void *data, const struct request *req, int status);
     /* Not NULL: told when the last byte of a reply has been taken by the kernel. */
     void (*on_sent)(void *data, const struct request *req);
     void *data;
 };
 
-/* Needs the key; needs a JSON body (415 else); takes any body; takes the key as Authorization: Bearer, too, which is
- * what a scraper can send; takes parameters in the query; is not counted against the key's rate.  A body that no route
- * wants is not kept. */
-enum { ROUTE_KEY = 1, ROUTE_JSON = 2, ROUTE_BODY = 4, ROUTE_BEARER = 8, ROUTE_QUERY = 16, ROUTE_UNRATED = 32 };
+/* Needs the key; needs a JSON body (415 else); takes any body; takes small bodies only; takes parameters in the query;
+ * is not counted against the key's rate.  A body that no route wants is not kept. */
+enum { ROUTE_KEY = 1, ROUTE_JSON = 2, ROUTE_BODY = 4, ROUTE_SMALL = 8, ROUTE_QUERY = 16, ROUTE_UNRATED = 32 };
+
+/* The longest body of a ROUTE_SMALL, which is read at once by whoever answers it. */
+enum { SMALL_BODY_MAX = 16384 };
 
 struct route {
     const char *method; /* "GET" (answers HEAD too), "POST", "DELETE" */
@@ -93,6 +97,9 @@ struct holder *request_holder(const struct request *req);
 /* The request's body: valid until the reply or on_gone. Not NUL-terminated. */
 const char *request_body(const struct request *req, size_t *ret_len);
 
+/* Have the body for good, as request_body() gave it: the caller frees @ret, before the reply or long after. */
+void request_keep_body(struct request *req, struct buf *ret);
+
 /* A header's value by its lower-case name, NUL-terminated, or NULL. Valid as long as the body. */
 const char *request_header(const struct request *req, const char *name);
 
@@ -106,6 +113,9 @@ void request_part(const struct request *req, char *ret, size_t size);
 /* The first name in the query that its route does not take, as it was sent, cut to @size - 1 bytes: false if there is
  * none. */
 bool request_unknown_query(const struct request *req, char *ret, size_t size);
+
+/* Where it comes from: the address of who has connected, which may be a proxy's, "unix" or "?" where that is not known. */
+void request_address(const struct request *req, char *ret, size_t size);
 
 /* The value of @name in the query, percent-decoded and NUL-terminated.  0, -ENOENT, or -EINVAL where it comes twice,
  * is longer than @size - 1 or holds NUL or a broken escape. */

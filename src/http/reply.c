@@ -13,6 +13,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+enum { SENTENCE_MAX = 1024 };
+
 static const struct status {
     int code;
     const char *reason;
@@ -113,9 +115,14 @@ static void send_reply(struct request *req, int status, const char *type, const 
     if (!request_is(req, "POST"))
         buf_adds(head, "Cache-Control: no-store\r\n");
     if (status == 401)
-        buf_adds(head, "WWW-Authenticate: ApiKey realm=\"hatchery\"\r\n");
-    if (status == 405 && !req->route)
-        route_add_allow(req, head);
+        buf_adds(head, "WWW-Authenticate: ApiKey realm=\"hatchery\", Bearer realm=\"hatchery\"\r\n");
+    if (status == 405 && !req->route) {
+        buf_adds(head, "Allow: ");
+        route_add_methods(req, head);
+        buf_adds(head, "\r\n");
+    }
+    if (status == 415)
+        buf_adds(head, "Accept: application/json\r\nAccept-Encoding: identity\r\n");
     if (retry_after_s)
         buf_addf(head, "Retry-After: %u\r\n", retry_after_s);
     buf_add(head, req->headers.data, req->headers.len);
@@ -126,7 +133,10 @@ static void send_reply(struct request *req, int status, const char *type, const 
 static void send_error(struct request *req, int status, const char *error, unsigned retry_after_s)
 {
     struct buf *body = &req->conn->http->reply_body;
+    const struct http_conf *conf = &req->conn->http->conf;
 
+    if (conf->on_refusal)
+        conf->on_refusal(conf->data, req, status);
     buf_reset(body);
     buf_addf(body, "{\"code\": %d, \"error\": ", status);
     json_add_cstring(body, error);
@@ -138,7 +148,13 @@ static void send_error(struct request *req, int status, const char *error, unsig
 
 void reply_refusal(struct request *req, int status)
 {
-    send_error(req, status, find_status(status)->sentence, status == 503);
+    struct buf sentence;
+
+    buf_init(&sentence, SENTENCE_MAX);
+    route_add_sentence(req, status, find_status(status)->sentence, &sentence);
+    buf_addc(&sentence, '\0');
+    send_error(req, status, sentence.data, status == 503);
+    buf_free(&sentence);
 }
 
 /* Is there still somebody to tell?  A second reply would answer the next request with this one's outcome. */

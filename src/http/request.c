@@ -9,10 +9,13 @@
  * The body grows with the bytes that have come. */
 #include "conn.h"
 
+#include <arpa/inet.h>
 #include <errno.h>
+#include <netinet/in.h>
 #include <stdio.h>
 #include <string.h>
 #include <strings.h>
+#include <sys/socket.h>
 
 enum { REPLY_HEADERS_MAX = 512 };
 
@@ -140,6 +143,7 @@ void request_begin(struct request *req)
     req->wants_close = true; /* until its head has passed */
     req->route = NULL;
     req->holder = NULL;
+    req->why = NULL;
     req->on_gone = NULL;
     req->start_us = uv_hrtime() / 1000;
     req->mark_us = 0;
@@ -227,6 +231,28 @@ struct holder *request_holder(const struct request *req)
     return req->holder;
 }
 
+void request_address(const struct request *req, char *ret, size_t size)
+{
+    struct sockaddr_storage from = { 0 };
+    struct sockaddr_in6 in6;
+    struct sockaddr_in in;
+    socklen_t len = sizeof(from);
+
+    snprintf(ret, size, "?");
+    if (req->conn->state == CONN_CLOSED || getpeername(req->conn->fd, (struct sockaddr *) &from, &len) < 0)
+        return;
+    memcpy(&in6, &from, sizeof(in6));
+    memcpy(&in, &from, sizeof(in));
+    if (from.ss_family == AF_UNIX)
+        snprintf(ret, size, "unix");
+    else if (from.ss_family == AF_INET)
+        inet_ntop(AF_INET, &in.sin_addr, ret, (socklen_t) size);
+    else if (IN6_IS_ADDR_V4MAPPED(&in6.sin6_addr))
+        inet_ntop(AF_INET, &in6.sin6_addr.s6_addr[12], ret, (socklen_t) size);
+    else
+        inet_ntop(AF_INET6, &in6.sin6_addr, ret, (socklen_t) size);
+}
+
 /* False while the head is incomplete. */
 bool request_is(const struct request *req, const char *name)
 {
@@ -238,6 +264,12 @@ const char *request_body(const struct request *req, size_t *ret_len)
 {
     *ret_len = req->body.len;
     return req->body.len ? req->body.data : "";
+}
+
+void request_keep_body(struct request *req, struct buf *ret)
+{
+    *ret = req->body;
+    buf_init(&req->body, ret->max);
 }
 
 const char *request_header(const struct request *req, const char *name)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What a well-formed head is refused for: path, method, key, expectation,
- * type, size, in this order.
+ * what would change the body's meaning, type, size, in this order.
  *
  * Called by conn.c once the head is complete and before a byte of the body is
  * looked at.  What must never happen here: a stranger without the key learning
@@ -32,13 +32,31 @@ static bool matches(const char *path, const char *p, size_t n)
     return n == 0;
 }
 
-static bool has_path(const struct request *req, const struct route *route)
+static size_t path_len(const struct request *req)
 {
     const char *target = req->bytes.data + req->head.target;
     const char *query = memchr(target, '?', req->head.target_len);
-    size_t len = query ? (size_t) (query - target) : req->head.target_len;
 
-    return matches(route->path, target, len);
+    return query ? (size_t) (query - target) : req->head.target_len;
+}
+
+static bool has_path(const struct request *req, const struct route *route)
+{
+    return matches(route->path, req->bytes.data + req->head.target, path_len(req));
+}
+
+/* The path that it would be without slashes at its end, or NULL. */
+static const char *without_slash(const struct request *req)
+{
+    const char *path = req->bytes.data + req->head.target;
+    size_t len = path_len(req), n = len;
+
+    while (n > 1 && path[n - 1] == '/')
+        n--;
+    for (const struct route *r = req->conn->http->routes; r->method && n < len; r++)
+        if (matches(r->path, path, n))
+            return r->path;
+    return NULL;
 }
 
 void request_part(const struct request *req, char *ret, size_t size)
@@ -76,9 +94,9 @@ static int find_route(struct request *req)
     return status;
 }
 
-void route_add_allow(const struct request *req, struct buf *b)
+void route_add_methods(const struct request *req, struct buf *b)
 {
-    const char *separator = "Allow: ";
+    const char *separator = "";
 
     for (const struct route *r = req->conn->http->routes; r->method; r++) {
         if (!has_path(req, r))
@@ -89,7 +107,20 @@ void route_add_allow(const struct request *req, struct buf *b)
             buf_adds(b, ", HEAD");
         separator = ", ";
     }
-    buf_adds(b, "\r\n");
+}
+
+void route_add_sentence(const struct request *req, int status, const char *usual, struct buf *b)
+{
+    const char *path = status == 404 ? without_slash(req) : NULL;
+
+    if (req->why)
+        buf_adds(b, req->why);
+    else if (path)
+        buf_addf(b, "Not found; the path is %s, without a slash at its end", path);
+    else
+        buf_adds(b, usual);
+    if (status == 405)
+        route_add_methods(req, b);
 }
 
 static bool is_named(const struct request *req, const struct field *f, const char *name)
@@ -97,14 +128,14 @@ static bool is_named(const struct request *req, const struct field *f, const cha
     return f->name.len == strlen(name) && strncasecmp(req->bytes.data + f->name.at, name, f->name.len) == 0;
 }
 
-/* The key in a field of the head, or NULL. */
+/* The key in a field of the head, or NULL.  What else Authorization may have is for a proxy in front of us. */
 static const char *key_in(const struct request *req, const struct field *f)
 {
     const char *value = req->bytes.data + f->value.at;
 
     if (is_named(req, f, "x-api-key"))
         return value;
-    if (!(req->route->flags & ROUTE_BEARER) || !is_named(req, f, "authorization"))
+    if (!is_named(req, f, "authorization"))
         return NULL;
     return strncasecmp(value, "Bearer ", 7) == 0 ? value + 7 + strspn(value + 7, " ") : NULL;
 }
@@ -112,19 +143,68 @@ static const char *key_in(const struct request *req, const struct field *f)
 /* Two keys are no key: a proxy in front may have looked at the other one. */
 static bool has_key(struct request *req)
 {
+    static const char two_keys[] =
+        "Unauthorized: the request has two different keys; send one, in the header x-api-key "
+        "or as Authorization: Bearer KEY";
     const struct http_conf *conf = &req->conn->http->conf;
     const char *key = NULL;
-    unsigned n_keys = 0;
 
     for (unsigned i = 0; i < req->n_fields; i++) {
         const char *found = key_in(req, &req->fields[i]);
+        if (found && key && strcmp(found, key) != 0)
+            req->why = two_keys;
         key = found ? found : key;
-        n_keys += found != NULL;
     }
-    if (n_keys != 1)
+    if (req->why)
         key = NULL;
     req->holder = conf->find_key(conf->data, key, key ? strlen(key) : 0);
     return req->holder && key;
+}
+
+enum scope { BODIES = ROUTE_JSON | ROUTE_BODY, ALL = ~0 };
+
+static const struct rule {
+    const char *name;
+    unsigned scope; /* flags of a route: any of them; every bit: any route */
+    const char *values;
+    int status;
+    const char *sentence;
+} rules[] = {
+#define REFUSED(name, scope, values, status, sentence) { name, (unsigned) (scope), values, status, sentence },
+#include "body_fields.def"
+};
+
+/* Is @value one of the words in @values?  An empty one says nothing. */
+static bool may_say(const struct request *req, const char *values, const char *value)
+{
+    size_t len = strlen(value);
+
+    if (len == 0)
+        return true;
+    if (strcmp(values, "METHOD") == 0)
+        return request_is(req, value);
+    for (size_t n; *values; values += n + (values[n] == ' ')) {
+        n = strcspn(values, " ");
+        if (n == len && strncasecmp(values, value, n) == 0)
+            return true;
+    }
+    return false;
+}
+
+/* What the body or the method would mean is not ignored where it is not what we read. */
+static int check_fields(struct request *req)
+{
+    for (unsigned i = 0; i < req->n_fields; i++)
+        for (size_t j = 0; j < sizeof(rules) / sizeof(*rules); j++) {
+            const struct rule *rule = &rules[j];
+            const char *value = req->bytes.data + req->fields[i].value.at;
+            bool applies = rule->scope == (unsigned) ALL || req->route->flags & rule->scope;
+            if (!applies || !is_named(req, &req->fields[i], rule->name) || may_say(req, rule->values, value))
+                continue;
+            req->why = rule->sentence;
+            return rule->status;
+        }
+    return 0;
 }
 
 /* application/json, and no charset but UTF-8 (RFC 8259 section 8.1); other parameters mean nothing. */
@@ -146,9 +226,19 @@ static bool is_json(const char *type)
     return strncasecmp(charset, "utf-8", 5) == 0 && (charset[5] == '\0' || strchr("\"; \t", charset[5]));
 }
 
+/* The longest body that the route takes, also where its length is not told. */
+static int check_length(struct request *req)
+{
+    size_t max = req->conn->http->conf.max_body;
+
+    if ((req->route->flags & ROUTE_SMALL) && max > SMALL_BODY_MAX)
+        max = SMALL_BODY_MAX;
+    req->chunks.max = req->body.max = max;
+    return req->head.length > max ? 413 : 0;
+}
+
 int route_check(struct request *req)
 {
-    const struct http_conf *conf = &req->conn->http->conf;
     int status = find_route(req);
 
     if (status)
@@ -157,7 +247,10 @@ int route_check(struct request *req)
         return 401;
     if (req->head.expect == EXPECT_OTHER)
         return 417;
+    status = check_fields(req);
+    if (status)
+        return status;
     if ((req->route->flags & ROUTE_JSON) && !is_json(request_header(req, "content-type")))
         return 415;
-    return req->head.length > conf->max_body ? 413 : 0;
+    return check_length(req);
 }

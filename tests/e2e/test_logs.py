@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import time
 import uuid
 
 import pytest
@@ -209,3 +210,50 @@ def test_starting_and_stopping_says_little(make_server):
     said = [line["msg"] for line in server.log() if line["level"] == "info"]
     assert server.logged("listening")["url"] == f"http://127.0.0.1:{server.port}"
     assert said == ["listening", "stopping", "stopped: all requests in hand are answered"]
+
+
+# --- refusals ---
+
+
+def test_a_refused_key_is_a_line(make_server):
+    """With the address of whoever has connected, and nothing that was sent."""
+    server = make_server()
+    asked = {"x-forwarded-for": "192.0.2.1", "authorization": "Bearer surely-wrong"}
+    assert server.request("POST", EXECUTE, {"code": ""}, headers=asked, key=False).status == 401
+    line = server.logged("a key was refused")
+    assert {name: line[name] for name in ("level", "address", "path", "key", "left_out")} == \
+        {"level": "warn", "address": "127.0.0.1", "path": EXECUTE, "key": "wrong", "left_out": 0}
+    assert "surely-wrong" not in server.log_text() and "192.0.2.1" not in server.log_text()
+
+
+def test_refused_keys_do_not_fill_the_log(make_server):
+    """At most one line a second for each address; the next one has how many there were."""
+    server = make_server()
+    connection = server.connect()
+    began = time.monotonic()
+    for _ in range(300):
+        assert server.request("GET", "/v1/jobs", key=False, connection=connection).status == 401
+    seconds = time.monotonic() - began
+
+    def told():
+        server.request("GET", "/v1/jobs", key=False)
+        lines = server.log("a key was refused")
+        return lines if len(lines) > 1 and sum(line["left_out"] + 1 for line in lines) >= 300 else None
+
+    lines = wait_for(told)
+    assert len(lines) <= seconds + 4 + 2, "of 300"
+    assert lines[0]["key"] == "none"
+
+
+def test_other_refusals_are_told_at_debug(make_server):
+    server = make_server(env={"HATCHERY_LOG_LEVEL": "debug"})
+    mark = "surely-not-in-the-log"
+    for method, path, body, status in (("GET", f"/{mark}", None, 404), ("PUT", EXECUTE, {mark: mark}, 405),
+                                       ("POST", EXECUTE, {mark: mark}, 400)):
+        assert server.request(method, path, body).status == status
+        line = server.logged("a request was refused", status=status)
+        assert line["address"] == "127.0.0.1" and line["path"] == (EXECUTE if status == 400 else None)
+    assert mark not in server.log_text()
+    assert server.run("1 / 0").status == 400
+    server.logged("run finished")
+    assert len(server.log("a request was refused")) == 3, "a program that failed is no request that was refused"

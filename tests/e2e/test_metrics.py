@@ -127,7 +127,8 @@ def test_head(server):
     ({"authorization": "Bearer "}, 401),
     ({"authorization": "Bearer wrong"}, 401),
     ({"authorization": f"Basic {KEY}"}, 401),
-    ({"authorization": f"Bearer {KEY}", "x-api-key": KEY}, 401),
+    ({"authorization": f"Bearer {KEY}", "x-api-key": KEY}, 200),
+    ({"authorization": "Bearer wrong", "x-api-key": KEY}, 401),
 ])
 def test_on_the_main_listener_it_needs_the_key(server, headers, status):
     assert scrape(server, headers=headers, key=False)[0] == status

@@ -380,7 +380,14 @@ static const struct vector vectors[] = {
     V("401 ", NULL, "GET /key HTTP/1.1\r\n" H "X-API-Key: Secret\r\n\r\n"),
     V("401 ", NULL, "GET /key HTTP/1.1\r\n" H "x-api-key:\r\n\r\n"),
     V("401 ", NULL, "GET /key HTTP/1.1\r\n" H "x-api-key: secret2\r\n\r\n"),
-    V("401 ", NULL, "GET /key HTTP/1.1\r\n" H KEY KEY "\r\n"),
+    V("200 ", NULL, "GET /key HTTP/1.1\r\n" H KEY KEY "\r\n"),
+    V("200 ", NULL, "GET /key HTTP/1.1\r\n" H "Authorization: bearer  secret\r\n\r\n"),
+    V("200 ", NULL, "GET /key HTTP/1.1\r\n" H KEY "Authorization: Bearer secret\r\n\r\n"),
+    V("200 ", NULL, "GET /key HTTP/1.1\r\n" H KEY "Authorization: Basic c2VjcmV0\r\n\r\n"),
+    V("401 ", NULL, "GET /key HTTP/1.1\r\n" H KEY "Authorization: Bearer other\r\n\r\n"),
+    V("401 ", NULL, "GET /key HTTP/1.1\r\n" H "Authorization: Bearer\r\n\r\n"),
+    V("401 ", NULL, "GET /key HTTP/1.1\r\n" H "Authorization: secret\r\n\r\n"),
+    V("404 ", NULL, "GET /hello/ HTTP/1.1\r\n" H "\r\n"),
     V("401 ", NULL, "GET /key HTTP/1.1\r\n" H "x_api_key: secret\r\n\r\n"),
     V("401 x", NULL, "POST /echo HTTP/1.1\r\n" H LEN(2) "Expect: 100-continue\r\n\r\n"),
     V("401 x", NULL, "POST /echo HTTP/1.1\r\n" H CHUNKED "\r\n5\r\nhello\r\n0\r\n\r\n" SMUGGLED),
@@ -388,6 +395,10 @@ static const struct vector vectors[] = {
     V("401 200 ", NULL, "GET /key HTTP/1.1\r\n" H "\r\nGET /key HTTP/1.1\r\n" H KEY "\r\n"),
     V("417 x", NULL, POST_ECHO LEN(2) "Expect: 200-ok\r\n\r\n{}" SMUGGLED),
     VREFUSED("415 200 ", "415 x", "POST /echo HTTP/1.1\r\n" H KEY LEN(2) "\r\n{}" HELLO),
+    VREFUSED("415 200 ", "415 x", POST_ECHO LEN(2) "Content-Encoding: gzip\r\n\r\n{}" HELLO),
+    VREFUSED("415 200 ", "415 x", "POST /any HTTP/1.1\r\n" H LEN(2) "Content-Encoding: br\r\n\r\n{}" HELLO),
+    V("200 200 ", NULL, POST_ECHO LEN(2) "Content-Encoding: Identity\r\nContent-Encoding:\r\n\r\n{}" HELLO),
+    V("400 200 ", NULL, "GET /hello HTTP/1.1\r\n" H "X-HTTP-Method: PUT\r\n\r\n" HELLO),
     VREFUSED("415 ", "415 x", "POST /echo HTTP/1.1\r\n" H KEY LEN(2) "Content-Type: text/plain\r\n\r\n{}"),
     VREFUSED("415 ", "415 x", "POST /echo HTTP/1.1\r\n" H KEY LEN(2) "Content-Type: application/jsonp\r\n\r\n{}"),
     VREFUSED("415 ", "415 x",
@@ -505,12 +516,13 @@ static void test_reply_bytes(void **state)
     static const char allow[] =
         "HTTP/1.1 405 Method Not Allowed\r\n"
         "Content-Type: application/json\r\n"
-        "Content-Length: 77\r\n"
+        "Content-Length: 161\r\n"
         "X-Content-Type-Options: nosniff\r\n"
         "Cache-Control: no-store\r\n"
         "Allow: POST, GET, HEAD, DELETE\r\n"
         "Connection: close\r\n\r\n"
-        "{\"code\": 405, \"error\": \"Method not allowed\", \"message\": \"Method not allowed\"}";
+        "{\"code\": 405, \"error\": \"Method not allowed; this path takes: POST, GET, HEAD, DELETE\", "
+        "\"message\": \"Method not allowed; this path takes: POST, GET, HEAD, DELETE\"}";
 
     (void) state;
     says(c, "GET /busy HTTP/1.1\r\n" H "\r\n");

@@ -509,35 +509,49 @@ static void test_count(void **state)
     assert_int_equal(count("\"\\\\\",,"), 3);
 }
 
+enum { N_FIELDS = 4 };
+
+/* Read in blocks of exactly the size that is promised, for AddressSanitizer. */
+static int read_flat(const char *text, size_t n, size_t max, struct json_member ret[N_FIELDS], char **ret_room)
+{
+    const struct json_field fields[N_FIELDS] = { { "a", max }, { "b", max }, { "code", max }, { "timeout", max } };
+    char *copy = malloc(n ? n : 1);
+
+    memcpy(copy, text, n);
+    *ret_room = malloc(n + 1);
+    int err = json_read_flat(copy, n, fields, N_FIELDS, ret, *ret_room);
+    free(copy);
+    return err;
+}
+
 /* Beside jansson: what is read without a tree is the same, and what needs a tree is left to it. */
 static void check_flat(const char *text, size_t n, bool flat)
 {
-    struct json_member members[4];
-    char *copy = malloc(n + 1), *room = malloc(n + 1); /* of that size, for AddressSanitizer */
-    memcpy(copy, text, n);
-    copy = realloc(copy, n ? n : 1);
-    room = realloc(room, n ? n : 1);
-    int count = json_read_flat(copy, n, members, 4, room);
+    static const char *const names[N_FIELDS] = { "a", "b", "code", "timeout" };
+    struct json_member members[N_FIELDS];
+    size_t count = 0;
+    char *room;
+    int err = read_flat(text, n, n, members, &room);
 
-    if (flat != (count >= 0))
-        fail_msg("%.*s: %d", (int) n, text, count);
-    json_t *tree = flat ? json_loadb(text, n, JSON_REJECT_DUPLICATES, NULL) : NULL;
+    if (err != (flat ? 0 : -EINVAL))
+        fail_msg("%.*s: %d", (int) n, text, err);
+    json_t *tree = flat ? json_loadb(text, n, JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, NULL) : NULL;
     assert_int_equal(flat, tree != NULL);
-    for (int i = 0; i < count; i++) {
+    for (int i = 0; flat && i < N_FIELDS; i++) {
         const struct json_member *m = &members[i];
-        const json_t *value = json_object_getn(tree, m->name, m->name_len);
-        assert_non_null(value);
+        const json_t *value = json_object_get(tree, names[i]);
+        assert_int_equal(m->found, value != NULL);
         assert_int_equal(m->is_number, json_is_number(value));
         assert_int_equal(m->string != NULL, json_is_string(value));
+        count += m->found;
         if (m->string) {
             assert_int_equal(m->len, json_string_length(value));
             assert_memory_equal(m->string, json_string_value(value), m->len + 1);
         } else
             assert_true(m->number == json_number_value(value));
     }
-    assert_int_equal(json_object_size(tree), count > 0 ? count : 0);
+    assert_int_equal(json_object_size(tree), count);
     json_decref(tree);
-    free(copy);
     free(room);
 }
 
@@ -546,14 +560,17 @@ static void check_flat(const char *text, size_t n, bool flat)
 
 static void test_read_flat(void **state)
 {
-    static const char whole[] = " {\"code\": \"p(\\\"\\u00e9\\u20ac\\n\\t\\/\\\\\\b\\f\\r\\\")\", \"timeout\":30 } ";
+    static const char whole[] =
+        " {\"code\": \"p(\\\"\\u00e9\\u20ac\\uD83D\\uDc23\\n\\t\\/\\\\\\b\\f\\r\\\")\", \"timeout\":30 } ";
 
     (void) state;
     FLAT("{\"a\": \"\"}");
-    FLAT("\t{ \"a\" : \"x\" ,\r\n\"b\":0 , \"\": 999999999 }\n");
-    FLAT("{\"a\": \"\xc3\xa9\xe2\x82\xac\xf0\x9f\x90\xa3\", \"\xc3\xa9\": \"\x7f\"}");
+    FLAT("\t{ \"a\" : \"x\" ,\r\n\"b\":0 , \"timeout\": 999999999 }\n");
+    FLAT("{\"a\": \"\xc3\xa9\xe2\x82\xac\xf0\x9f\x90\xa3\", \"b\": \"\x7f\"}");
     FLAT("{\"a\": \"\\u0001\\u007F\\u0080\\u07ff\\u0800\\uFfFf\"}");
-    FLAT("{\"1\":1,\"2\":2,\"3\":3,\"4\":4}");
+    FLAT("{\"a\": \"\\ud83d\\udc23x\\uD800\\uDC00\\udbff\\udfff\"}");
+    FLAT("{\"a\": \"\\u0000\"}");
+    FLAT("{\"b\":1,\"a\":2,\"timeout\":3,\"code\":4}");
     /* good JSON that needs a tree */
     TREE("{}");
     TREE("{\"a\": null}");
@@ -563,10 +580,11 @@ static void test_read_flat(void **state)
     TREE("{\"a\": 1.0}");
     TREE("{\"a\": 1e3}");
     TREE("{\"a\": 1000000000}");
-    TREE("{\"a\": \"\\ud83d\\udc23\"}");
-    TREE("{\"a\": \"\\u0000\"}");
     TREE("{\"\\u0061\": 1}");
-    TREE("{\"1\":1,\"2\":2,\"3\":3,\"4\":4,\"5\":5}");
+    TREE("{\"1\": 1}");
+    TREE("{\"\": 1}");
+    TREE("{\"cod\": 1}");
+    TREE("{\"codes\": 1}");
     /* none */
     TREE("");
     TREE("{");
@@ -579,6 +597,13 @@ static void test_read_flat(void **state)
     TREE("{\"a\" 1}");
     TREE("{\"a\": \"\\x\"}");
     TREE("{\"a\": \"\\u12\"}");
+    TREE("{\"a\": \"\\ud83d\"}");
+    TREE("{\"a\": \"\\ud83dx\"}");
+    TREE("{\"a\": \"\\ud83d\\n\"}");
+    TREE("{\"a\": \"\\ud83d\\u0041\"}");
+    TREE("{\"a\": \"\\ud83d\\ud83d\"}");
+    TREE("{\"a\": \"\\ud83d\\udc2\"}");
+    TREE("{\"a\": \"\\udc23\\ud83d\"}");
     TREE("{\"a\": \"\n\"}");
     TREE("{\"a\": \"\xc0\x80\"}");
     TREE("{\"a\": \"\xed\xa0\x80\"}");
@@ -588,13 +613,33 @@ static void test_read_flat(void **state)
         check_flat(whole, n, n >= sizeof(whole) - 2);
 }
 
+/* Where a string is too long the rest is not read, however much it is and whatever stands there. */
+static void test_read_flat_stops(void **state)
+{
+    static const char *const texts[] = { "{\"a\": 1, \"code\": \"123456789", "{\"code\": \"12345678\\u0039\"}",
+                                         "{\"code\": \"1234567\\ud83d\\udc23",
+                                         "{\"code\": \"1234567\xc3\xa9 and so on" };
+    struct json_member members[N_FIELDS];
+    char *room;
+
+    (void) state;
+    for (size_t i = 0; i < sizeof(texts) / sizeof(*texts); i++) {
+        assert_int_equal(read_flat(texts[i], strlen(texts[i]), 8, members, &room), -E2BIG);
+        assert_true(members[2].found && members[2].len > 8 && members[2].len < 8 + 4);
+        free(room);
+    }
+    assert_int_equal(read_flat("{\"code\": \"1234567\\u0038\"}", 25, 8, members, &room), 0);
+    assert_string_equal(members[2].string, "12345678");
+    free(room);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_check),     cmocka_unit_test(test_prefixes),    cmocka_unit_test(test_depth),
-        cmocka_unit_test(test_utf8),      cmocka_unit_test(test_add_string),  cmocka_unit_test(test_round_trip),
-        cmocka_unit_test(test_add_full),  cmocka_unit_test(test_add_seconds), cmocka_unit_test(test_count),
-        cmocka_unit_test(test_read_flat),
+        cmocka_unit_test(test_check),     cmocka_unit_test(test_prefixes),        cmocka_unit_test(test_depth),
+        cmocka_unit_test(test_utf8),      cmocka_unit_test(test_add_string),      cmocka_unit_test(test_round_trip),
+        cmocka_unit_test(test_add_full),  cmocka_unit_test(test_add_seconds),     cmocka_unit_test(test_count),
+        cmocka_unit_test(test_read_flat), cmocka_unit_test(test_read_flat_stops),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
