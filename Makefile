@@ -25,7 +25,7 @@ NO_ROOT = the tests need every layer of the jail, so root or sudo; TEST_REQUIRE=
 AS_ROOT = $(if $(or $(IS_ROOT),$(TEST_REQUIRE)),,$(if $(SUDO),sudo -E -H env PYTHONDONTWRITEBYTECODE=1,$(error $(NO_ROOT))))
 PYTEST := /usr/bin/python3 -m pytest -q -p no:cacheprovider
 
-.PHONY: run build test can-be-root test-path test-vm test-systemd test-container unit e2e e2e-user e2e-user-and-escape sanitize-e2e escape test-destructive test-cpython test-crash test-restart soak sanitize fuzz bench bench-quick bench-long lint format deb test-package install clean packages test-packages
+.PHONY: run build test can-be-root test-docs test-path test-vm test-systemd test-container unit e2e e2e-user e2e-user-and-escape sanitize-e2e escape test-destructive test-cpython test-crash test-restart soak sanitize fuzz bench bench-quick bench-long lint format deb test-package install clean packages test-packages
 
 # Jobs and keys of a trial stay in the checkout; HATCHERY_SERVER_STATE=DIR make run has them elsewhere.
 run: export HATCHERY_SERVER_STATE ?= $(CURDIR)/$(BUILD)/state
@@ -110,6 +110,11 @@ e2e-user: test-packages build
 # In a copy below the home directory, in a path with spaces: what hangs on where the tree is.
 test-path: test-packages
 	tests/e2e/in-home
+
+# /docs in a browser, which is some 300 MB; `make test` does it too where the browser is installed.
+test-docs: test-packages build
+	$(call need,chromium chromium-driver)
+	$(AS_ROOT) $(PYTEST) tests/e2e/test_docs.py $(PYTEST_ARGS)
 
 # Clients submit at full speed while processes are killed at random; `make test` has a short form. CRASH_SEED repeats a run.
 CRASH_KILLS ?= 50

@@ -10,6 +10,7 @@
 #include "../base/json.h"
 #include "../box/layers.h"
 
+#include <jansson.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -59,13 +60,24 @@ static const struct reason {
     { 400, "runtime_gone" }, /* the same */
 };
 
-static const struct status {
-    int code;
-    const char *reason;
-} statuses[] = {
-#define STATUS(code, reason, sentence) { code, reason },
-#include "status.def"
-#undef STATUS
+static const struct meaning {
+    int status;
+    const char *schema, *words;
+} meanings[] = {
+#define REPLY(status, schema, words) { status, schema, words },
+#include "replies.def"
+#undef REPLY
+};
+
+/* Where an operation belongs: the first whose path begins so.  /docs folds the last away. */
+static const struct tag {
+    const char *path, *name, *title;
+} tags[] = {
+    { "/v1/code/", "programs", "Programs" },
+    { "/v1/jobs", "jobs", "Jobs" },
+    { "/v1/toolkit/", "toolkit", "As NCA's toolkit has it" },
+    { "/v1/packages", "runtimes", "Runtimes" },
+    { "", "plumbing", "Plumbing: health, metrics, this description" },
 };
 
 static void add_text(struct buf *out, const char *before, const char *text)
@@ -153,43 +165,90 @@ static void add_schema(struct buf *out, const char *name, size_t n)
     buf_addf(out, "{\"$ref\": \"#/components/schemas/%.*s\"}", (int) n, name);
 }
 
-/* NAME or NAME|NAME, @n bytes; media types begin with a small letter. */
-static void add_content(struct buf *out, const char *names, size_t n)
+/* Of each schema the example that is the status's own (Error401), else the one that it has. */
+static void add_examples(struct buf *out, const json_t *examples, int status, const char *names, size_t n)
 {
-    const char *end = names + n, *p = names;
-    bool json = *names >= 'A' && *names <= 'Z';
-    bool several = memchr(names, '|', n);
+    const char *before = ", \"examples\": {", *end = names + n;
 
-    buf_adds(out, json ? "\"content\": {\"application/json\": {\"schema\": " : "\"content\": {");
-    buf_adds(out, json && several ? "{\"anyOf\": [" : "");
+    for (size_t len; names < end; names += len + 1) {
+        char key[64], own[80];
+        len = strcspn(names, "| ");
+        len = len < (size_t) (end - names) ? len : (size_t) (end - names);
+        snprintf(key, sizeof(key), "%.*s", (int) len, names);
+        for (char *slash; (slash = strchr(key, '/'));)
+            *slash = '.';
+        snprintf(own, sizeof(own), "%s%d", key, status);
+        const char *found = json_object_get(examples, own) ? own : json_object_get(examples, key) ? key : NULL;
+        if (found)
+            buf_addf(out, "%s\"%s\": {\"$ref\": \"#/components/examples/%s\"}", before, key, found);
+        before = found ? ", " : before;
+    }
+    buf_adds(out, *before == ',' && before[2] ? "" : "}");
+}
+
+static void add_json(struct buf *out, const json_t *examples, int status, const char *names, size_t n)
+{
+    bool several = memchr(names, '|', n);
+    const char *end = names + n, *p = names;
+
+    buf_adds(out, several ? "\"application/json\": {\"schema\": {\"anyOf\": [" : "\"application/json\": {\"schema\": ");
     for (size_t len; p < end; p += len + 1) {
         const char *bar = memchr(p, '|', (size_t) (end - p));
         len = (size_t) ((bar ? bar : end) - p);
         buf_adds(out, p > names ? ", " : "");
-        if (json)
-            add_schema(out, p, len);
-        else
-            buf_addf(out, "\"%.*s\": {\"schema\": {\"type\": \"string\"}}", (int) len, p);
+        add_schema(out, p, len);
     }
-    buf_adds(out, json && several ? "]}" : "");
-    buf_adds(out, json ? "}}" : "}");
+    buf_adds(out, several ? "]}" : "");
+    add_examples(out, examples, status, names, n);
+    buf_addc(out, '}');
 }
 
-static void add_reply(struct buf *out, int status, const char *names, size_t n)
+/* NAME or NAME|NAME, @n bytes; media types begin with a small letter.  @status: of a reply; 0: a request. */
+static void add_content(struct buf *out, const json_t *examples, int status, const char *names, size_t n)
 {
-    const char *phrase = "";
+    const char *end = names + n, *p = names;
 
-    for (size_t i = 0; i < sizeof(statuses) / sizeof(*statuses); i++)
-        if (statuses[i].code == status)
-            phrase = statuses[i].reason;
-    buf_addf(out, "\"%d\": {\"description\": \"%s\", ", status, phrase);
+    buf_adds(out, "\"content\": {");
+    if (*names >= 'A' && *names <= 'Z') {
+        add_json(out, examples, status, names, n);
+        p = end;
+    }
+    for (size_t len; p < end; p += len + 1) {
+        const char *bar = memchr(p, '|', (size_t) (end - p));
+        len = (size_t) ((bar ? bar : end) - p);
+        buf_addf(out, "%s\"%.*s\": {\"schema\": {\"type\": \"string\"}", p > names ? ", " : "", (int) len, p);
+        add_examples(out, examples, status, p, len);
+        buf_addc(out, '}');
+    }
+    buf_addc(out, '}');
+}
+
+static bool has_name(const char *names, size_t n, const char *name)
+{
+    const char *at = *name ? memmem(names, n, name, strlen(name)) : names;
+    return at && (!*name || at == names || at[-1] == '|');
+}
+
+static const char *meaning_of(int status, const char *names, size_t n)
+{
+    for (size_t i = 0; i < sizeof(meanings) / sizeof(*meanings); i++)
+        if (meanings[i].status == status && has_name(names, n, meanings[i].schema))
+            return meanings[i].words;
+    return ""; /* a status without a line in replies.def: tests find it */
+}
+
+static void add_reply(struct buf *out, const json_t *examples, int status, const char *names, size_t n)
+{
+    buf_addf(out, "\"%d\": {", status);
+    add_text(out, "\"description\": ", meaning_of(status, names, n));
+    buf_adds(out, ", ");
     if (status == 429 || status == 503)
         buf_adds(out, "\"headers\": {\"Retry-After\": {\"schema\": {\"type\": \"integer\"}}}, ");
-    add_content(out, names, n);
+    add_content(out, examples, status, names, n);
     buf_adds(out, "}, ");
 }
 
-static void add_replies(struct buf *out, const struct description *d)
+static void add_replies(struct buf *out, const json_t *examples, const struct description *d)
 {
     static const char refused[] = "Error";
     const char *p = d->replies;
@@ -199,18 +258,18 @@ static void add_replies(struct buf *out, const struct description *d)
         const char *colon = strchr(p, ':');
         size_t n = strcspn(colon, " ");
         int status = (colon[-3] - '0') * 100 + (colon[-2] - '0') * 10 + (colon[-1] - '0');
-        add_reply(out, status, colon + 1, n - 1);
+        add_reply(out, examples, status, colon + 1, n - 1);
         p = colon + n;
         p += *p == ' ';
     }
     if (d->flags & ROUTE_KEY)
-        add_reply(out, 401, refused, strlen(refused));
+        add_reply(out, examples, 401, refused, strlen(refused));
     if (d->flags & ROUTE_JSON)
-        add_reply(out, 415, refused, strlen(refused));
+        add_reply(out, examples, 415, refused, strlen(refused));
     if ((d->flags & ROUTE_JSON) && !strstr(d->replies, "413:"))
-        add_reply(out, 413, refused, strlen(refused));
+        add_reply(out, examples, 413, refused, strlen(refused));
     buf_adds(out, "\"default\": {\"description\": \"The request is no HTTP that is understood here\", ");
-    add_content(out, refused, strlen(refused));
+    add_content(out, examples, 400, refused, strlen(refused));
     buf_adds(out, "}}");
 }
 
@@ -225,7 +284,7 @@ static void add_parameters(struct buf *out, const char *names)
     buf_addc(out, ']');
 }
 
-static void add_operation(struct buf *out, const struct description *d)
+static void add_operation(struct buf *out, const json_t *examples, const struct tag *tag, const struct description *d)
 {
     buf_addc(out, '"');
     for (const char *p = d->method; *p; p++)
@@ -233,6 +292,7 @@ static void add_operation(struct buf *out, const struct description *d)
     buf_adds(out, "\": {");
     add_text(out, "\"operationId\": ", d->id);
     add_text(out, ", \"summary\": ", d->summary);
+    buf_addf(out, ", \"tags\": [\"%s\"]", tag->name);
     buf_adds(out, ", \"security\": [");
     buf_adds(out, d->flags & ROUTE_KEY ? "{\"key\": []}, {\"bearer\": []}" : "");
     buf_addc(out, ']');
@@ -240,49 +300,69 @@ static void add_operation(struct buf *out, const struct description *d)
         add_parameters(out, d->parameters);
     if (*d->request) {
         buf_adds(out, ", \"requestBody\": {\"required\": true, ");
-        add_content(out, d->request, strlen(d->request));
+        add_content(out, examples, 0, d->request, strlen(d->request));
         buf_addc(out, '}');
     }
-    add_replies(out, d);
+    add_replies(out, examples, d);
     buf_addc(out, '}');
 }
 
-static void add_path(struct buf *out, const struct path *path)
+static void add_path(struct buf *out, const json_t *examples, const struct path *path)
 {
+    const struct tag *tag = tags;
     const char *comma = "";
 
+    while (strncmp(path->path, tag->path, strlen(tag->path)) != 0)
+        tag++;
     add_text(out, path == paths ? "" : ", ", path->path);
     buf_adds(out, ": {");
     for (size_t i = 0; i < sizeof(descriptions) / sizeof(*descriptions); i++) {
         if (strcmp(descriptions[i].path, path->name) != 0)
             continue;
         buf_adds(out, comma);
-        add_operation(out, &descriptions[i]);
+        add_operation(out, examples, tag, &descriptions[i]);
         comma = ", ";
     }
     buf_addc(out, '}');
 }
 
+static void add_tags(struct buf *out)
+{
+    for (size_t i = 0; i < sizeof(tags) / sizeof(*tags); i++) {
+        add_text(out, i ? ", {\"name\": " : "{\"name\": ", tags[i].name);
+        add_text(out, ", \"description\": ", tags[i].title);
+        buf_addc(out, '}');
+    }
+}
+
 void api_openapi_init(struct api *api)
 {
-    struct buf *out = &api->openapi;
+    struct buf *out = &api->openapi, parts;
     static const char hook[] = "Reply";
 
     buf_init(out, OPENAPI_MAX);
+    buf_init(&parts, OPENAPI_MAX);
+    add_components(&parts);
+    json_t *all = json_loadb(parts.data, parts.len, 0, NULL);
+    const json_t *examples = json_object_get(all, "examples");
     buf_adds(out, "{\"openapi\": \"3.1.0\", \"info\": {\"title\": \"Hatchery\", \"version\": \"" VERSION "\", "
                   "\"description\": \"Runs Python that somebody else wrote, in a jail, in about a millisecond.\", "
                   "\"license\": {\"name\": \"Apache-2.0\", \"identifier\": \"Apache-2.0\"}}, "
-                  "\"servers\": [{\"url\": \"/\"}], \"paths\": {");
+                  "\"servers\": [{\"url\": \"/\"}], \"tags\": [");
+    add_tags(out);
+    buf_adds(out, "], \"paths\": {");
     for (size_t i = 0; i < sizeof(paths) / sizeof(*paths); i++)
-        add_path(out, &paths[i]);
+        add_path(out, examples, &paths[i]);
     buf_adds(out,
              "}, \"webhooks\": {\"runOver\": {\"post\": {\"operationId\": \"runOver\", \"summary\": \"The reply of a "
              "request with webhook_url, signed as Standard Webhooks describe\", \"requestBody\": {");
-    add_content(out, hook, strlen(hook));
+    add_content(out, examples, 0, hook, strlen(hook));
     buf_adds(out, "}, \"responses\": {\"2XX\": {\"description\": \"Delivered\"}, \"410\": {\"description\": \"Never "
                   "again\"}, \"default\": {\"description\": \"It is tried again later\"}}}}}, \"components\": ");
-    add_components(out);
+    buf_add(out, parts.data, parts.len);
     buf_addc(out, '}');
+    json_decref(all);
+    buf_free(&parts);
 }
 
 void api_openapi(struct request *req, void *data)

@@ -74,12 +74,62 @@ def test_its_words_are_the_tables(document):
     assert set(schemas["Failure"]["properties"]["reason"]["enum"]) == words
     assert set(schemas["Failure"]["properties"]["code"]["enum"]) == {int(o[1]) for o in outcomes if o[2]}
     assert schemas["State"]["enum"] == ["queued", "running", "done", "failed", "cancelled", "dead"]
-    phrases = {code: phrase for code, phrase, _ in tables.entries("http/status.def", "STATUS")}
+    meanings = {(status, words) for status, _, words in tables.entries("http/replies.def", "REPLY")}
+    found = set()
     for item in document["paths"].values():
         for operation in item.values():
             for status, response in operation["responses"].items():
-                assert status == "default" or response["description"] == phrases[status]
+                assert status == "default" or (status, response["description"]) in meanings
+                found.add((status, response["description"]))
                 assert ("Retry-After" in response.get("headers", {})) == (status in ("429", "503"))
+
+
+    assert found >= meanings, "none is there for nothing"
+
+
+def contents(document):
+    """(operation's id, status or None for a request, media type, what is said of it) of all that is sent."""
+    for item in document["paths"].values():
+        for operation in item.values():
+            for kind, content in operation.get("requestBody", {}).get("content", {}).items():
+                yield operation["operationId"], None, kind, content
+            for status, response in operation["responses"].items():
+                for kind, content in response["content"].items():
+                    yield operation["operationId"], status, kind, content
+
+
+def test_every_operation_has_examples_that_are_right(document):
+    jsonschema = pytest.importorskip("jsonschema", reason="python3-jsonschema is not here")
+    examples, used = document["components"]["examples"], set()
+    for where in contents(document):
+        _, status, kind, content = where
+        names = {ref["$ref"].rpartition("/")[2] for ref in content.get("examples", {}).values()}
+        assert names or kind not in ("application/json", "text/plain"), f"no example: {where}"
+        used |= names
+        validator = jsonschema.Draft202012Validator({**content["schema"], "components": document["components"]})
+        for name in names:
+            value = examples[name]["value"]
+            assert examples[name]["summary"]
+            validator.validate(value)
+            if isinstance(value, dict) and isinstance(value.get("code"), int) and status not in (None, "default"):
+                assert str(value["code"]) == status, (where, name)
+        described = [one["$ref"].rpartition("/")[2] for one in content["schema"].get("anyOf", [content["schema"]]) if "$ref" in one]
+        for name in described:
+            own = f"{name}{status}" in examples or name in examples
+            assert own or status == "default", f"no example of {name} with {status}"
+    assert used == set(examples), "none is there for nothing"
+
+
+def test_the_example_of_a_request_is_answered_as_the_example_of_its_reply(server, document):
+    examples = document["components"]["examples"]
+    reply = server.request("POST", EXECUTE, examples["Program"]["value"]).json
+    assert reply["response"] == examples["Success"]["value"]["response"] and set(reply) == set(examples["Success"]["value"])
+    wrong = server.request("POST", EXECUTE, {"cod": "x"}).json
+    assert wrong == examples["Error400"]["value"]
+    assert server.request("POST", EXECUTE, {}, key=False).json == examples["Error401"]["value"]
+    sentences = {code: sentence for code, _, sentence in tables.entries("http/status.def", "STATUS")}
+    for name in ("Error401", "Error404", "Error408", "Error413", "Error415", "Error503"):
+        assert examples[name]["value"]["error"] == sentences[name[5:]], name
 
 
 def test_it_is_well_formed(document):
@@ -228,13 +278,14 @@ def test_the_pages_script_shows_every_operation(server, document, tmp_path):
     stub = """
 const fs = require("fs"), vm = require("vm");
 class Element {
-  constructor(name) { this.name = name; this.children = []; this.textContent = ""; }
+  constructor(name) { this.name = name; this.children = []; this.textContent = ""; this.value = ""; }
   append(child) { this.children.push(child); }
   prepend(text) { this.textContent = text + this.textContent; }
+  addEventListener() {}
   get lastChild() { return this.children[this.children.length - 1]; }
   text() { return this.textContent + " " + this.children.map((child) => child.text()).join(" "); }
 }
-const elements = { about: new Element("p"), operations: new Element("main") };
+const elements = { about: new Element("p"), operations: new Element("main"), try: new Element("form"), code: new Element("textarea") };
 const api = JSON.parse(fs.readFileSync(process.argv[2]));
 const context = { document: { createElement: (name) => new Element(name), getElementById: (id) => elements[id] },
   location: { origin: "http://127.0.0.1:8080" },
@@ -252,6 +303,7 @@ setImmediate(() => setImmediate(() => console.log(elements.about.text() + elemen
     for word in (document["info"]["version"], "webhook_url?", "exit_code", '"worker_lost"', "needs the key", "Idempotency-Key?",
                  "integer or null (1 to 300)", "integer (1 to 1000, default 50)", "string or null (at most 16384 characters)"):
         assert word in done.stdout, word
+    assert "Example: it returned a value" in done.stdout and "400 The program failed, or the request is wrong" in done.stdout
     curl = shlex.split(re.search(r"curl .*?'\{.*?\}'", done.stdout, re.S).group().replace("\\\n", ""))
     assert curl[3:7] == ["-H", "x-api-key: YOUR-KEY", "-H", "content-type: application/json"], curl
     assert json.loads(curl[-1]) == {"code": 'return {"answer": 6 * 7}'} and curl[2].endswith("/v1/code/execute/python")
