@@ -19,7 +19,7 @@ PODS = ["hatchery.yaml", "statefulset.yaml"]
 # What making a jail takes beside seccomp.c's list, and what supervisor and command do.
 JAIL = """capget keyctl landlock_add_rule landlock_create_ruleset mknodat mount_setattr open_tree personality pidfd_open
     pidfd_send_signal pivot_root umount2""".split()
-COMMAND = "bind listen mlock munlock signalfd4".split()
+COMMAND = "bind flock listen mlock munlock signalfd4".split()
 
 
 def known_variables():

@@ -133,6 +133,8 @@ static const struct {
 #undef ANSWER
     { "socket", ERR(EAFNOSUPPORT) },
     { "close_range", ERR(ENOSYS) },
+    { "epoll_create", SECCOMP_RET_USER_NOTIF },
+    { "epoll_create1", SECCOMP_RET_USER_NOTIF },
 };
 
 /* With arguments: the low 32 bits decide, whatever is above them. */
@@ -162,6 +164,9 @@ static const struct {
     { "socketpair", 0, AF_UNIX, PASS, true },
     { "socketpair", 0, AF_INET, ERR(EPERM), true },
     { "socketpair", 0, AF_TIPC, ERR(EPERM), true },
+    { "sendmsg", 0, 3, ERR(EPERM), true },
+    { "sendmsg", 0, BOX_CONTROL_FD, ERR(EPERM), true },
+    { "sendmsg", 0, BOX_INIT_FD, PASS, true }, /* box_enter()'s: no program can open one of this number */
     { "sendto", 3, 0, PASS, true },
     { "sendto", 3, MSG_NOSIGNAL | MSG_DONTWAIT, PASS, true },
     { "sendto", 3, MSG_OOB, ERR(EPERM), true },
@@ -462,9 +467,29 @@ static void test_foreign(void **state)
 
 /* The calls that the zygote makes for a box, and whose rules are in a box's own part. */
 static const char *const setup[] = {
-    "capset", "clone",       "clone3",        "close_range", "dup3",      "execveat",    "landlock_restrict_self",
-    "mount",  "prctl",       "prlimit64",     "recvmsg",     "seccomp",   "sendmsg",     "setgroups",
-    "setns",  "setpriority", "setdomainname", "setresgid",   "setresuid", "sethostname", "unshare",
+    "capset",
+    "clone",
+    "clone3",
+    "close_range",
+    "dup3",
+    "execveat",
+    "landlock_restrict_self",
+    "mount",
+    "prctl",
+    "prlimit64",
+    "recvmsg",
+    "seccomp",
+    "sendmsg",
+    "setgroups",
+    "setns",
+    "setpriority",
+    "setdomainname",
+    "setresgid",
+    "setresuid",
+    "sethostname",
+    "unshare",
+    "epoll_create",
+    "epoll_create1",
 };
 
 static bool is_setup(int nr)
@@ -483,6 +508,7 @@ static const uint64_t probes[] = { 0,
                                    4,
                                    AF_UNIX | SOCK_STREAM,
                                    SIGCHLD,
+                                   BOX_INIT_FD,
                                    BOX_CONTROL_FD,
                                    BOX_CONTROL_FD | 1ULL << 32,
                                    PR_SET_NAME,
@@ -754,9 +780,10 @@ static void test_steps(void **state)
 static int compile(void **state)
 {
     (void) state;
-    return box_seccomp_compile(BOX_FILTER_WHOLE, true, &filter) || box_seccomp_compile(BOX_FILTER_SHARED, true, &shared)
-           || box_seccomp_compile(BOX_FILTER_OWN, true, &own)
-           || box_seccomp_compile(BOX_FILTER_WHOLE, false, &no_callbacks);
+    return box_seccomp_compile(BOX_FILTER_WHOLE, true, true, &filter)
+           || box_seccomp_compile(BOX_FILTER_SHARED, true, true, &shared)
+           || box_seccomp_compile(BOX_FILTER_OWN, true, true, &own)
+           || box_seccomp_compile(BOX_FILTER_WHOLE, false, true, &no_callbacks);
 }
 
 static int release(void **state)
