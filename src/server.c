@@ -417,7 +417,10 @@ static void on_supervisor(uv_poll_t *handle, int status, int events)
             pool_zygote(s->pool, msg.slot, fd);
         else if (msg.type == WIRE_PACKAGES && fd >= 0)
             api_take_packages(&s->api, msg.slot, fd);
-        else if (msg.type == WIRE_COURIER && fd >= 0 && s->outbox)
+        else if (msg.type == WIRE_FAULT && fd >= 0) {
+            api_take_left_out(&s->api, msg.slot, fd, msg.serial);
+            pool_fault(s->pool, msg.slot, (enum fault) msg.status);
+        } else if (msg.type == WIRE_COURIER && fd >= 0 && s->outbox)
             outbox_courier(s->outbox, fd);
         else
             fd_close(&fd);

@@ -5,10 +5,11 @@
  * A runtime goes by its index in wire_server_conf.runtimes; 0 is the default.
  *
  *   supervisor -> server   WIRE_SERVER_CONF [listeners, metrics.listen's, state directory, its lock], WIRE_ZYGOTE [socket],
- *                          WIRE_COURIER [socket], WIRE_PACKAGES [file], WIRE_USAGE, WIRE_OOM, WIRE_DRAIN, WIRE_KEPT, WIRE_ALIVE;
+ *                          WIRE_COURIER [socket], WIRE_PACKAGES [file], WIRE_FAULT [file], WIRE_USAGE, WIRE_OOM, WIRE_DRAIN, WIRE_KEPT, WIRE_ALIVE;
  *                          WIRE_SERVER_CONF again, without descriptors, when the configuration was read again
  *   server -> supervisor   WIRE_READY, WIRE_REFUSED, WIRE_USAGE_GET, WIRE_ZYGOTE_GET, WIRE_LONG, WIRE_ALIVE
  *   supervisor -> zygote   struct wire_zygote_conf, once, as its first message
+ *   zygote -> supervisor   WIRE_IMPORT, while it imports
  *   server -> zygote       WIRE_SPAWN
  *   zygote -> server       WIRE_WARM, WIRE_BOX [control, stdout, stderr, life], WIRE_EXITED, WIRE_GONE
  *   box -> supervisor      struct wire_join [socket], before anything of the program exists
@@ -37,7 +38,10 @@ enum wire_type {
     WIRE_USAGE,
     WIRE_ZYGOTE_GET, /* the runtime @slot needs one, or a fresh one */
     WIRE_LONG,       /* this box's program is none of the short ones; @status 1: it may be, unless it is a crowd */
-    WIRE_OOM,        /* the kernel killed a process of this box for its memory limit */
+    WIRE_FAULT, /* the runtime @slot: @status is an enum fault, FAULT_NONE where it may start; the file is a JSON array of
+                      * what it leaves out, @serial of them */
+    WIRE_IMPORT, /* of the import @slot: @status is an enum fault; FAULT_NONE: it begins.  WIRE_IMPORTS_MAX: none is going on */
+    WIRE_OOM, /* the kernel killed a process of this box for its memory limit */
     WIRE_WARM,
     WIRE_SPAWN,
     WIRE_BOX,
@@ -101,7 +105,19 @@ struct wire_server_conf {
     struct wire_limits limits;
 };
 
-enum { WIRE_ZYGOTE_LATE = 4 };
+/* How a zygote exits that can make no boxes; with the latter and an enum fault it was found in what it was importing. */
+enum { WIRE_ZYGOTE_CANNOT = 3, WIRE_ZYGOTE_FAULT = 16 };
+
+/* Of a list of imports these can be left out. */
+enum { WIRE_IMPORTS_MAX = 256 };
+
+enum fault {
+    FAULT_NONE,
+#define FAULT(name, words) FAULT_##name,
+#include "fault.def"
+#undef FAULT
+    FAULTS
+};
 
 struct wire_zygote_conf {
     struct wire_limits limits;
@@ -111,8 +127,9 @@ struct wire_zygote_conf {
     bool landlock, mdwe;
     bool callbacks; /* programs can make C callbacks (memfd_create) */
     int log_format, log_level;
-    int64_t warm_ms; /* for its imports; after it the zygote exits with WIRE_ZYGOTE_LATE */
+    int64_t warm_ms; /* for its imports; after it the zygote exits with FAULT_LATE */
     char imports[8192];
+    bool left_out[WIRE_IMPORTS_MAX]; /* by their places in the list */
 };
 
 /* Any message between supervisor, server and zygote but the two above. */

@@ -31,6 +31,8 @@ struct api {
     struct http *https[API_LISTENERS];
     bool draining; /* it will stop soon: /readyz says so before anything is refused */
     struct buf metrics_text, openapi;
+    struct buf left_out[WIRE_RUNTIMES_MAX]; /* JSON arrays: imports that each does without */
+    unsigned n_left_out[WIRE_RUNTIMES_MAX];
     struct buf packages[WIRE_RUNTIMES_MAX]; /* members of each runtime's object, from the supervisor */
 };
 
@@ -69,6 +71,12 @@ void api_openapi_init(struct api *api);
 
 /* WIRE_PACKAGES; takes @fd. */
 void api_take_packages(struct api *api, unsigned runtime, int fd);
+
+/* WIRE_FAULT: a JSON array of @n imports that the runtime does without; the file is ours. */
+void api_take_left_out(struct api *api, unsigned runtime, int fd, unsigned n);
+
+/* Append "runtimes": the runtimes with which something is wrong, as /v1/packages has it. */
+void api_add_faults(const struct api *api, struct buf *out);
 
 void api_packages(struct request *req, void *data); /* GET /v1/packages */
 

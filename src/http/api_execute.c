@@ -395,9 +395,26 @@ static void on_gone(struct request *req, void *data)
     execution_free(e);
 }
 
+/* Its runtime does not start, and will not by itself. */
+static void refuse_unable(struct execution *e, unsigned mode)
+{
+    char text[256];
+
+    snprintf(text, sizeof(text), "The runtime '%s' does not start: %s. Nothing was run; the server's log says more",
+             pool_runtime_name(e->api->pool, e->job.runtime), pool_fault_words(e->api->pool, e->job.runtime));
+    count_rejected(mode, METRIC_REJECTED_NO_BOX);
+    refuse_job(e, 503, text, 0);
+}
+
 /* No box came for it. */
 static void on_refused(struct job *job)
 {
+    struct execution *e = job->owner;
+
+    if (pool_fault_words(e->api->pool, job->runtime)) {
+        refuse_unable(e, METRIC_SYNC);
+        return;
+    }
     count_rejected(METRIC_SYNC, METRIC_REJECTED_NO_BOX);
     refuse_job(job->owner, 503,
                "No box can be made at the moment (the server's log says why): nothing was run, try again", 10);
@@ -410,7 +427,9 @@ static void run_now(struct execution *e)
     if (err == -ESHUTDOWN) {
         count_rejected(METRIC_SYNC, METRIC_REJECTED_DRAINING);
         refuse_job(e, 503, shutting_down, 1);
-    } else if (err)
+    } else if (err == -ENOEXEC)
+        refuse_unable(e, METRIC_SYNC);
+    else if (err)
         refuse_full(e, err, METRIC_SYNC);
 }
 
@@ -523,6 +542,10 @@ static void submit(struct execution *e)
     if (pool_is_draining(api->pool)) {
         count_rejected(METRIC_ASYNC, METRIC_REJECTED_DRAINING);
         refuse_job(e, 503, shutting_down, 1);
+        return;
+    }
+    if (pool_is_unable(api->pool, e->job.runtime)) {
+        refuse_unable(e, METRIC_ASYNC);
         return;
     }
     memcpy(job.id, e->job.id, sizeof(job.id));

@@ -69,7 +69,7 @@ void api_readyz(struct request *req, void *data)
     uint32_t missing = api->conf->layers_missing;
     struct buf body;
 
-    buf_init(&body, 4096);
+    buf_init(&body, SIZE_MAX / 2); /* its parts are bounded */
     buf_addf(&body, "{\"status\": \"%s\", \"draining\": %s, \"store\": \"%s\", ", error ? "not ready" : "ready",
              api->draining ? "true" : "false", store_word(api));
     buf_addf(&body, "\"zygote\": \"%s\", \"boxes\": {\"waiting\": %u, \"running\": %u, \"warming\": %u}, ",
@@ -78,7 +78,8 @@ void api_readyz(struct request *req, void *data)
     add_layers(&body, "layers", ~missing);
     buf_adds(&body, ", ");
     add_layers(&body, "missing", missing);
-    buf_addc(&body, '}');
+    buf_adds(&body, "}, ");
+    api_add_faults(api, &body);
     if (error)
         buf_addf(&body, ", \"error\": \"%s\"", error);
     buf_addc(&body, '}');
@@ -158,6 +159,15 @@ static int64_t oldest_age_us(const struct api *api, const struct pool_counts *co
     return stored > age ? stored : age;
 }
 
+static unsigned count_left_out(const struct api *api)
+{
+    unsigned n = 0;
+
+    for (unsigned i = 0; i < api->conf->n_runtimes; i++)
+        n += api->n_left_out[i];
+    return n;
+}
+
 /* What is a state of something, and not an event. */
 static void set_gauges(const struct api *api)
 {
@@ -178,6 +188,8 @@ static void set_gauges(const struct api *api)
     metric_set(METRIC_SLOTS, counts.warming, METRIC_WARMING, 0, 0);
     metric_set(METRIC_SLOTS_MAX, api->conf->max_runs, 0, 0, 0);
     metric_set(METRIC_RUNTIMES, counts.runtimes, 0, 0, 0);
+    metric_set(METRIC_RUNTIMES_FAILING, counts.failing, 0, 0, 0);
+    metric_set(METRIC_IMPORTS_LEFT_OUT, count_left_out(api), 0, 0, 0);
     metric_set(METRIC_QUEUE_JOBS, pool_queue_length(api->pool), METRIC_QUEUE_WAITING, 0, 0);
     metric_set(METRIC_QUEUE_JOBS, counts.running, METRIC_QUEUE_RUNNING, 0, 0);
     metric_set(METRIC_QUEUE_JOBS, api->backlog ? backlog_queued(api->backlog) : 0, METRIC_QUEUE_STORED, 0, 0);

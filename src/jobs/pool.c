@@ -35,6 +35,7 @@ struct runtime {
     uv_timer_t retry;          /* active: boxes fail, and the next is ordered when it fires */
     uv_timer_t lack;           /* active: jobs wait that could run, were there a box */
     uv_timer_t idle_timer;     /* active: it lets go of its zygote if it has had no job when it fires */
+    enum fault fault;          /* it does not start, or FAULT_NONE */
     bool failing;              /* the last box that was to be ready is not */
     unsigned waiting, running; /* boxes, of all its zygotes: without a job; with one */
     struct run **idle;         /* the waiting ones: those of old zygotes first, the warmest last */
@@ -76,23 +77,29 @@ static void want_zygote(struct runtime *rt)
     rt->pool->hooks->ask_zygote(rt->pool->data, rt->index);
 }
 
-/* None came for so long, whatever the reason: who waits is told, while its client still listens. */
-static void on_lack(uv_timer_t *timer)
+/* No box can be had, whatever the reason: who waits is told, while its client still listens. */
+static void refuse_waiting(struct runtime *rt)
 {
-    struct runtime *rt = timer->data;
     struct shares *shares = &rt->pool->shares;
+    struct job *job;
 
-    log_error("no box can be had: the jobs that wait are refused",
-              LOG_S("runtime", rt->conf->name) LOG_I("jobs", shares->waiting));
     rt->wanted =
         !rt->index || rt->zygote || rt->next || rt->conf->at_start; /* one that never came is asked for again */
-    struct job *job;
     /* Not those that are added meanwhile, nor those that their share keeps waiting. */
     for (unsigned n = shares->waiting; n && (job = shares_next(shares, lane_of(rt))); n--) {
         shares_remove(shares, job);
         job->started_us = job->ended_us = now_us();
         job->on_refused(job);
     }
+}
+
+static void on_lack(uv_timer_t *timer)
+{
+    struct runtime *rt = timer->data;
+
+    log_error("no box can be had: the jobs that wait are refused",
+              LOG_S("runtime", rt->conf->name) LOG_I("jobs", rt->pool->shares.waiting));
+    refuse_waiting(rt);
 }
 
 /* May one more begin, where its box and its share's limit allow it? */
@@ -372,6 +379,7 @@ static void on_zygote_warm(struct zygote *zygote)
     if (rt->next == zygote)
         rt->next = NULL;
     rt->zygote = zygote;
+    rt->fault = FAULT_NONE;
     if (old) {
         log_info("a new zygote makes the boxes from here",
                  LOG_S("runtime", rt->conf->name) LOG_I("boxes_of_the_old", old->ordered));
@@ -499,7 +507,29 @@ void pool_zygote(struct pool *pool, unsigned runtime, int fd)
     watch_idle(rt);
 }
 
+void pool_fault(struct pool *pool, unsigned runtime, enum fault fault)
+{
+    struct runtime *rt = &pool->runtimes[runtime < pool->conf->n_runtimes ? runtime : 0];
+
+    rt->fault = (unsigned) fault < FAULTS ? fault : FAULT_NONE;
+    if (!rt->fault || rt->zygote)
+        return;
+    refuse_waiting(rt);
+    rt->wanted =
+        !rt->index || rt->conf->at_start; /* the one that was coming is over, whether we have heard it or not */
+}
+
 /* --- for the handlers --- */
+
+bool pool_is_unable(struct pool *pool, unsigned runtime)
+{
+    struct runtime *rt = &pool->runtimes[runtime];
+    bool unable = rt->fault && !rt->zygote;
+
+    if (unable)
+        want_zygote(rt); /* it may have been mended */
+    return unable;
+}
 
 int pool_run(struct pool *pool, struct job *job)
 {
@@ -509,6 +539,8 @@ int pool_run(struct pool *pool, struct job *job)
 
     if (pool->draining)
         return -ESHUTDOWN;
+    if (!job->leased && pool_is_unable(pool, job->runtime))
+        return -ENOEXEC;
     if (!at_once && !job->leased && !shares_may_wait(&pool->shares, share, (int64_t) pool->conf->queue_max))
         return -EAGAIN;
     if (!at_once && !job->leased && share->max_waiting && share->waiting >= share->max_waiting)
@@ -604,6 +636,8 @@ struct pool_counts pool_count(const struct pool *pool)
         counts.warming += pool->runs[i]->state == RUN_ORDERED || pool->runs[i]->state == RUN_WARMING;
     for (unsigned i = 0; i < pool->conf->n_runtimes; i++)
         counts.runtimes += pool->runtimes[i].zygote != NULL;
+    for (unsigned i = 0; i < pool->conf->n_runtimes; i++)
+        counts.failing += pool->runtimes[i].fault != FAULT_NONE;
     return counts;
 }
 
@@ -624,6 +658,17 @@ int pool_find_runtime(const struct pool *pool, const char *name)
 const char *pool_runtime_name(const struct pool *pool, unsigned runtime)
 {
     return pool->conf->runtimes[runtime].name;
+}
+
+const char *pool_fault_words(const struct pool *pool, unsigned runtime)
+{
+    static const char *const words[FAULTS] = {
+        NULL,
+#define FAULT(name, words) words,
+#include "../base/fault.def"
+#undef FAULT
+    };
+    return words[pool->runtimes[runtime].fault];
 }
 
 bool pool_is_warm(const struct pool *pool, unsigned runtime)

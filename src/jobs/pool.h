@@ -30,9 +30,18 @@ struct pool *pool_new(uv_loop_t *loop, const struct wire_server_conf *conf, cons
  * if there is one, is let go of with its last box. */
 void pool_zygote(struct pool *pool, unsigned runtime, int fd);
 
+/* WIRE_FAULT: the runtime does not start; jobs that wait for it are refused, and those that come, until it does. */
+void pool_fault(struct pool *pool, unsigned runtime, enum fault fault);
+
+/* Does it not start?  Then it is tried again, for those that come later. */
+bool pool_is_unable(struct pool *pool, unsigned runtime);
+
+/* Why not: words of fault.def, or NULL where it may. */
+const char *pool_fault_words(const struct pool *pool, unsigned runtime);
+
 /* Run @job in a waiting box of its runtime, which is started for it where it is not, or queue it until one is free; on_done() gives it back exactly once, or on_refused()
  * if no box comes for some seconds though the job could run.
- * 0, or -EAGAIN when the queue is full and the share has its part of it, -EDQUOT when its share's is, and -ESHUTDOWN after pool_drain() (the job is
+ * 0, or -EAGAIN when the queue is full and the share has its part of it, -EDQUOT when its share's is, -ENOEXEC when the runtime does not start, and -ESHUTDOWN after pool_drain() (the job is
  * untouched). */
 int pool_run(struct pool *pool, struct job *job);
 
@@ -71,7 +80,7 @@ bool pool_is_warm(const struct pool *pool, unsigned runtime);
 struct pool_counts {
     unsigned waiting, running, warming;
     bool zygote;
-    unsigned runtimes;
+    unsigned runtimes, failing; /* the latter do not start */
     int64_t oldest_queued_us;
 };
 struct pool_counts pool_count(const struct pool *pool);

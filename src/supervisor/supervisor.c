@@ -10,6 +10,7 @@
 
 #include "cgroup.h"
 #include "ids.h"
+#include "imports.h"
 #include "inherit.h"
 #include "launch.h"
 #include "listener.h"
@@ -57,9 +58,11 @@ struct child {
     pid_t pid; /* 0: not running */
     int sock;
     int64_t started_us, start_at_us;
-    int64_t untold_ms; /* that it is started again, and after how long, is said when it is */
-    unsigned failures; /* in a row */
-    unsigned runtime;  /* a zygote's */
+    int64_t untold_ms;  /* that it is started again, and after how long, is said when it is */
+    unsigned failures;  /* in a row */
+    unsigned runtime;   /* a zygote's */
+    unsigned importing; /* a zygote's: the place of the import that goes on; WIRE_IMPORTS_MAX: none */
+    bool imported;      /* a zygote has all of its imports */
 };
 
 /* The zygotes of one runtime: the one that makes the boxes, and the one before it until its last box is gone. */
@@ -68,6 +71,7 @@ struct zygotes {
     unsigned current; /* the former's index */
     bool needed;      /* there is to be one */
     bool wanted;      /* a new one, as soon as there is room */
+    struct imports imports;
 };
 
 struct supervisor {
@@ -460,6 +464,29 @@ static int send_packages(const struct supervisor *s, unsigned runtime)
     return ok ? fd_send(s->server.sock, &here, sizeof(here), &fd, 1) : -EIO;
 }
 
+/* All that a runtime imports. */
+static void list_imports(const struct supervisor *s, unsigned runtime, char ret[static sizeof(s->zygote_conf.imports)])
+{
+    snprintf(ret, sizeof(s->zygote_conf.imports), "%s %s", s->conf->python_imports, s->found.list[runtime].imports);
+}
+
+/* What a runtime does without, and why it does not start, if it does not. */
+static int send_fault(struct supervisor *s, unsigned runtime)
+{
+    const struct imports *imports = &s->runtimes[runtime].imports;
+    struct wire_msg here = { .type = WIRE_FAULT, .slot = runtime, .status = (int32_t) imports->fault };
+    char list[sizeof(s->zygote_conf.imports)];
+    _cleanup_fd_ int fd = memfd_create("faults", MFD_CLOEXEC);
+    struct buf out;
+
+    list_imports(s, runtime, list);
+    buf_init(&out, 1 << 17);
+    here.serial = imports_add_json(imports, list, &out);
+    bool ok = fd >= 0 && !out.full && pwrite(fd, out.data, out.len, 0) == (ssize_t) out.len;
+    buf_free(&out);
+    return ok ? fd_send(s->server.sock, &here, sizeof(here), &fd, 1) : -EIO;
+}
+
 static int start_server(struct supervisor *s, struct buf *error)
 {
     _cleanup_fd_ int theirs = -1;
@@ -487,6 +514,8 @@ static int start_server(struct supervisor *s, struct buf *error)
     err = fd_send(s->server.sock, &s->server_conf, sizeof(s->server_conf), fds, n_fds);
     for (unsigned i = 0; !err && i < s->server_conf.n_runtimes && !one_run; i++)
         err = send_packages(s, i);
+    for (unsigned i = 0; !err && i < s->server_conf.n_runtimes && !one_run; i++)
+        err = send_fault(s, i);
     if (!err)
         connect_courier(s);
     return err;
@@ -512,14 +541,14 @@ static int start_courier(struct supervisor *s, struct buf *error)
 }
 
 /* What is all runtimes', and what is this one's. */
-static int send_zygote_conf(const struct supervisor *s, int sock, const struct runtime_spec *spec)
+static int send_zygote_conf(const struct supervisor *s, int sock, unsigned runtime)
 {
     static struct wire_zygote_conf conf;
-    size_t n = strlen(s->zygote_conf.imports);
 
     conf = s->zygote_conf;
-    conf.callbacks = spec->callbacks;
-    snprintf(conf.imports + n, sizeof(conf.imports) - n, " %s", spec->imports);
+    conf.callbacks = s->found.list[runtime].callbacks;
+    list_imports(s, runtime, conf.imports);
+    imports_leave_out(&s->runtimes[runtime].imports, conf.left_out);
     return fd_send(sock, &conf, sizeof(conf), NULL, 0);
 }
 
@@ -558,9 +587,13 @@ static int start_zygote(struct supervisor *s, struct child *zygote)
         group.fd = cgroups_zygote_fd(s->cgroups, &group.above);
     const struct runtime_spec *spec = &s->found.list[zygote->runtime];
     struct launch_packages packages;
+    zygote->importing = WIRE_IMPORTS_MAX;
+    zygote->imported = false;
     err = open_packages(spec, &packages);
-    if (err)
+    if (err) {
+        s->runtimes[zygote->runtime].imports.fault = FAULT_PACKAGES;
         return err;
+    }
     pid_t pid = launch_zygote(&s->files, &s->ids, s->server_conf.n_slots, theirs, zygote_end, &group,
                               packages.fd < 0 ? NULL : &packages, s->require);
     fd_close(&packages.fd);
@@ -568,7 +601,7 @@ static int start_zygote(struct supervisor *s, struct child *zygote)
         return pid;
     zygote->pid = pid;
     fcntl(zygote->sock, F_SETFL, O_NONBLOCK);
-    err = send_zygote_conf(s, zygote->sock, spec);
+    err = send_zygote_conf(s, zygote->sock, zygote->runtime);
     return err ? err : fd_send(s->server.sock, &here, sizeof(here), &server_end, 1);
 }
 
@@ -624,6 +657,44 @@ static void say_ready(struct supervisor *s)
                s->kept ? "; the configuration that was to be read again is wrong, and the one before it stays" : "");
 }
 
+/* Not one that has ended and waits to be reaped, which zygote and courier may be before it. */
+static bool server_is_there(const struct supervisor *s)
+{
+    return s->server.pid && s->server.sock >= 0;
+}
+
+/* Told also to whoever asked for one run, or is the doctor. */
+static void report_fault(struct supervisor *s, unsigned runtime, const char *import, enum fault fault)
+{
+    struct supervisor_report *report = s->options->report;
+    size_t n = report ? strlen(report->text) : 0;
+
+    if (import)
+        log_warn("an import is left out of a runtime", LOG_S("runtime", s->found.list[runtime].wire.name)
+                                                           LOG_S("import", import) LOG_S("why", imports_words(fault)));
+    else
+        log_error("a runtime does not start",
+                  LOG_S("runtime", s->found.list[runtime].wire.name) LOG_S("why", imports_words(fault)));
+    if (report && import)
+        snprintf(report->text + n, sizeof(report->text) - n, "The import of %s is left out: %s.\n", import,
+                 imports_words(fault));
+    else if (report)
+        snprintf(report->text + n, sizeof(report->text) - n, "It does not start: %s.\n", imports_words(fault));
+    if (server_is_there(s))
+        send_fault(s, runtime);
+}
+
+/* Nobody waits for a runtime that does not start: the next job asks for it again.  One that has boxes still needs a
+ * successor. */
+static void on_fault(struct supervisor *s, struct child *child)
+{
+    struct zygotes *z = &s->runtimes[child->runtime];
+    bool has_other = z->children[0].pid || z->children[1].pid;
+
+    if (!s->server_conf.runtimes[child->runtime].at_start && !has_other)
+        z->needed = false;
+}
+
 static void start_child(struct supervisor *s, struct child *child)
 {
     struct buf error;
@@ -641,6 +712,10 @@ static void start_child(struct supervisor *s, struct child *child)
         if (error.len)
             log_sentence("%.*s", (int) error.len, error.data);
         fd_close(&child->sock);
+        if (child != &s->server && child != &s->courier && s->runtimes[child->runtime].imports.fault) {
+            report_fault(s, child->runtime, NULL, s->runtimes[child->runtime].imports.fault);
+            on_fault(s, child);
+        }
         if (s->ready || child->runtime)
             back_off(child);
         else
@@ -675,12 +750,6 @@ static void rotate(struct zygotes *z)
     other->start_at_us = 0;
     other->failures = current_of(z)->failures;
     z->current = !z->current;
-}
-
-/* Not one that has ended and waits to be reaped, which zygote and courier may be before it. */
-static bool server_is_there(const struct supervisor *s)
-{
-    return s->server.pid && s->server.sock >= 0;
 }
 
 static void start_if_due(struct supervisor *s, struct child *child)
@@ -844,20 +913,65 @@ static void on_server(struct supervisor *s)
     }
 }
 
+/* What a zygote says of its imports. */
+static void on_import(struct supervisor *s, struct child *zygote, const struct wire_msg *msg)
+{
+    struct imports *imports = &s->runtimes[zygote->runtime].imports;
+    char list[sizeof(s->zygote_conf.imports)], name[256];
+
+    if (msg->slot >= WIRE_IMPORTS_MAX) {
+        zygote->importing = WIRE_IMPORTS_MAX;
+        zygote->imported = true;
+        imports->fault = FAULT_NONE;
+        return;
+    }
+    zygote->importing = msg->slot;
+    if (msg->status == FAULT_NONE && imports->faults[msg->slot] == FAULT_FAILED) /* perhaps it is better now */
+        imports->faults[msg->slot] = FAULT_NONE;
+    if (msg->status != FAULT_FAILED)
+        return;
+    imports->faults[msg->slot] = FAULT_FAILED;
+    list_imports(s, zygote->runtime, list);
+    imports_name(list, msg->slot, name);
+    report_fault(s, zygote->runtime, name, FAULT_FAILED);
+}
+
+/* What a zygote that has ended said before. */
+static void hear_last(struct supervisor *s, struct child *zygote)
+{
+    struct wire_msg msg;
+    int fd;
+
+    while (zygote->sock >= 0) {
+        ssize_t n = fd_recv(zygote->sock, &msg, sizeof(msg), &fd, 1, NULL);
+        fd_close(&fd);
+        if (n <= 0)
+            return;
+        if (n == sizeof(msg) && msg.type == WIRE_IMPORT)
+            on_import(s, zygote, &msg);
+    }
+}
+
 /* A box asks for its cgroup, or to be watched, and waits for the answer. */
 static void on_zygote(struct supervisor *s, struct child *zygote)
 {
     struct ucred sender = { 0 };
-    struct wire_join join;
+    union {
+        struct wire_join join;
+        struct wire_msg msg;
+    } in;
     struct wire_joined joined = { .error = EINVAL };
     int tasks[WIRE_TASKS_MAX] = { -1, -1, -1 };
     _cleanup_fd_ int box = -1;
-    ssize_t n = fd_recv(zygote->sock, &join, sizeof(join), &box, 1, &sender);
+    ssize_t n = fd_recv(zygote->sock, &in, sizeof(in), &box, 1, &sender);
+    const struct wire_join join = in.join;
 
     if (n == 0 || n == -ECONNRESET) {
         fd_close(&zygote->sock);
         return;
     }
+    if (n == sizeof(in.msg) && in.msg.type == WIRE_IMPORT)
+        on_import(s, zygote, &in.msg);
     if (n != sizeof(join) || box < 0)
         return;
     if (join.slot < s->server_conf.n_slots && sender.pid > 0)
@@ -920,12 +1034,36 @@ static void forget_needs(struct supervisor *s)
     }
 }
 
+/* A zygote ended before it could make boxes, or said that it can't: 1 where the next may, without an import, at once; -1
+ * where the runtime does not start; 0 where nothing is known. */
+static int on_zygote_unable(struct supervisor *s, struct child *child, int status)
+{
+    struct zygotes *z = &s->runtimes[child->runtime];
+    bool cannot = WIFEXITED(status) && WEXITSTATUS(status) >= WIRE_ZYGOTE_CANNOT;
+    char list[sizeof(s->zygote_conf.imports)], name[256];
+
+    if (child->imported && !cannot)
+        return 0;
+    enum fault fault = imports_ended(&z->imports, child->importing, status);
+    if (!fault)
+        return 0;
+    list_imports(s, child->runtime, list);
+    imports_name(list, child->importing, name);
+    report_fault(s, child->runtime, child->importing < WIRE_IMPORTS_MAX ? name : NULL, fault);
+    if (child->importing == WIRE_IMPORTS_MAX)
+        return -1;
+    child->start_at_us = 0;
+    return 1;
+}
+
 static void on_child_exit(struct supervisor *s, struct child *child, int status)
 {
     bool is_zygote = child != &s->server && child != &s->courier;
     bool one_run_over = child == &s->server && s->options->source_fd >= 0 && s->ready;
 
     child->pid = 0;
+    if (is_zygote)
+        hear_last(s, child);
     fd_close(&child->sock);
     if (child == &s->server)
         forget_needs(s);
@@ -933,6 +1071,11 @@ static void on_child_exit(struct supervisor *s, struct child *child, int status)
         stop(s, WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status), 0);
     if (s->stopping)
         return;
+    int again = is_zygote ? on_zygote_unable(s, child, status) : 0;
+    if (again > 0)
+        return;
+    if (again < 0)
+        on_fault(s, child);
     if (is_zygote && WIFEXITED(status) && WEXITSTATUS(status) == 0 && (s->ready || child->runtime)) {
         on_zygote_over(s, child);
         return;
@@ -942,9 +1085,6 @@ static void on_child_exit(struct supervisor *s, struct child *child, int status)
         log_error("process ended",
                   LOG_S("process", child->name) LOG_I("exit_code", WIFEXITED(status) ? WEXITSTATUS(status) : -1)
                       LOG_I("signal", WIFSIGNALED(status) ? WTERMSIG(status) : 0));
-    if (is_zygote && WIFEXITED(status) && WEXITSTATUS(status) == WIRE_ZYGOTE_LATE)
-        log_error("the imports of a runtime took longer than python.warm_timeout",
-                  LOG_S("runtime", s->found.list[child->runtime].wire.name));
     if (is_zygote && child != current_of(&s->runtimes[child->runtime]))
         return;
     if (s->ready || child->runtime)
@@ -1010,9 +1150,13 @@ static void renew_zygotes(struct supervisor *s)
         cgroups_change(s->cgroups, &s->zygote_conf.limits);
     if (s->watch && !same_limits)
         watch_change(s->watch, &s->zygote_conf.limits);
-    if (!same_limits || strcmp(old.imports, s->zygote_conf.imports) != 0)
-        for (unsigned i = 0; i < s->server_conf.n_runtimes; i++)
-            s->runtimes[i].wanted = s->runtimes[i].needed;
+    bool same_imports = strcmp(old.imports, s->zygote_conf.imports) == 0;
+    for (unsigned i = 0; i < s->server_conf.n_runtimes; i++) {
+        struct zygotes *z = &s->runtimes[i];
+        bool leaves_out = !imports_all_well(&z->imports); /* what was wrong with it may be mended */
+        imports_forget(&z->imports);
+        z->wanted = z->wanted || (z->needed && (!same_limits || !same_imports || leaves_out));
+    }
 }
 
 static int adopt(struct supervisor *s, struct conf *fresh, struct buf *error)
@@ -1404,6 +1548,8 @@ int supervisor_run(const struct supervisor_options *options)
                             .state_fd = -1,
                             .lock_fd = -1,
                             .files = { -1, -1, -1, -1, "" } };
+    for (unsigned i = 0; i < WIRE_RUNTIMES_MAX; i++)
+        imports_forget(&s.runtimes[i].imports);
     for (unsigned i = 0; i < WIRE_RUNTIMES_MAX; i++)
         for (int k = 0; k < 2; k++)
             s.runtimes[i].children[k] = (struct child){ .name = "zygote", .sock = -1, .runtime = i };

@@ -7,6 +7,11 @@
 
 #include "../base/conf.h"
 
+/* What was wrong with the imports of the runtime that was asked for, a sentence a line; shared with who started us. */
+struct supervisor_report {
+    char text[8192];
+};
+
 struct supervisor_options {
     const struct conf *conf;
     const char *generated_key; /* shown when the server is ready; NULL: the operator knows it */
@@ -17,6 +22,7 @@ struct supervisor_options {
     int (*reload)(void *data, struct conf *ret, struct buf *error);
     void *reload_data;
     struct require *require; /* NULL, or filled with what was found of the layers, also where the start is refused */
+    struct supervisor_report *report; /* or NULL */
 };
 
 /* Run until told to stop by SIGTERM or SIGINT, or until the one run is over; blocks all that time.

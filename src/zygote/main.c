@@ -28,7 +28,6 @@
 #include <sys/signalfd.h>
 
 enum { SUPERVISOR_FD = 3, SERVER_FD = 4, INIT_FD = 5, GROUPS_FD = 6 };
-enum { EXIT_CANNOT = 3 }; /* the supervisor does not start us again for it */
 
 /* What programs see: contract.md's list and nothing of whoever started the server. */
 static void set_environment(void)
@@ -114,7 +113,7 @@ static int prepare(struct zygote *zygote)
     int error = 0;
 
     pages_prepare();
-    if (warm_python(&zygote->conf) < 0)
+    if (warm_python(&zygote->conf, zygote->supervisor_fd) < 0)
         return -1;
     enum box_step step = box_prepare(&zygote->box, &zygote->conf, &error);
     if (step != BOX_READY)
@@ -144,14 +143,14 @@ int main(void)
     set_close_on_exec();
     set_environment();
     if (drop_powers() < 0)
-        return EXIT_CANNOT;
+        return WIRE_ZYGOTE_CANNOT;
     if (fd_recv(SUPERVISOR_FD, &zygote.conf, sizeof(zygote.conf), NULL, 0, NULL) != sizeof(zygote.conf)
         || zygote.conf.n_slots > WIRE_SLOTS_MAX)
         return EXIT_FAILURE;
     log_init("zygote", (enum log_format) zygote.conf.log_format, (enum log_level) zygote.conf.log_level);
     int signal_fd = make_signal_fd();
     if (signal_fd < 0 || prepare(&zygote) < 0)
-        return EXIT_CANNOT;
+        return WIRE_ZYGOTE_CANNOT;
     if (fd_send(SERVER_FD, &warm, sizeof(warm), NULL, 0) < 0)
         return EXIT_SUCCESS;
     return serve(&zygote, signal_fd);

@@ -3,14 +3,14 @@
  *
  * Called once by main.c, inside the jail's root and before any fork.  What must
  * never happen here: reading the environment or files of whoever started the
- * server (the configuration is explicit), or leaving a second thread behind,
- * whose locks no forked child could ever release, or a process. */
+ * server (the configuration is explicit). */
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
 
 #include "warm.h"
 
 #include "atfork.h"
+#include "imports.h"
 #include "run.h"
 #include "stdio.h"
 
@@ -20,14 +20,12 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <sched.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/time.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 static PyStatus set_strings(PyConfig *config)
@@ -102,93 +100,6 @@ static int initialize_on_pipes(void)
         return -1;
     (void) reader; /* held open: nothing is written, but a pipe without a reader is broken */
     return err;
-}
-
-static void log_python_error(const char *msg, const char *name)
-{
-    PyObject *type, *value, *tb;
-    PyErr_Fetch(&type, &value, &tb);
-    PyErr_NormalizeException(&type, &value, &tb);
-    PyObject *text = value ? PyObject_Str(value) : NULL;
-    const char *reason = text ? PyUnicode_AsUTF8(text) : NULL;
-    log_warn(msg, LOG_S("name", name) LOG_S("reason", reason ? reason : "?"));
-    Py_XDECREF(text);
-    Py_XDECREF(type);
-    Py_XDECREF(value);
-    Py_XDECREF(tb);
-    PyErr_Clear();
-}
-
-/* BLAS and OpenMP start a thread for each core of the host when they are loaded.  They read the C
- * library's environment; os.environ, which programs see, was made before. */
-static void limit_math_threads(const struct wire_limits *limits)
-{
-    static const char *const names[] = { "OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS" };
-    char share[24];
-
-    snprintf(share, sizeof(share), "%lld", (long long) (limits->cpu_percent + 99) / 100);
-    for (size_t i = 0; i < sizeof(names) / sizeof(*names); i++)
-        setenv(names[i], share, 1);
-}
-
-/* The first name of a list, which is moved behind it; false at its end. */
-static bool next_name(const char **list, char name[static 256])
-{
-    int used;
-
-    if (sscanf(*list, " %255[^ ,]%n", name, &used) != 1)
-        return false;
-    *list += used + strspn(*list + used, " ,");
-    return true;
-}
-
-/* asyncio imports ssl, and with it OpenSSL, a third of the interpreter that each box would be a copy of, for
- * connections that no box can make.  It goes without; a program's own `import ssl` finds it as ever, and asyncio gets
- * it when it is used (prelude.py).  Other modules may define less without it: they are not kept from it. */
-static PyObject *import_without_ssl(const char *name)
-{
-    PyObject *modules = PyImport_GetModuleDict();
-    bool hide = strcmp(name, "asyncio") == 0 && !PyDict_GetItemString(modules, "ssl");
-
-    if (hide && PyDict_SetItemString(modules, "ssl", Py_None) < 0)
-        return NULL;
-    PyObject *module = PyImport_ImportModule(name);
-    if (hide && PyDict_GetItemString(modules, "ssl") == Py_None) {
-        PyObject *type, *value, *tb;
-        PyErr_Fetch(&type, &value, &tb);
-        PyDict_DelItemString(modules, "ssl");
-        PyErr_Restore(type, value, tb);
-    }
-    return module;
-}
-
-/* There is no display in a box, whatever /etc/matplotlibrc says; pyplot takes what is chosen when it is imported. */
-static void choose_backend(const char *name)
-{
-    static const char package[] = "matplotlib";
-    size_t n = sizeof(package) - 1;
-
-    if (strncmp(name, package, n) != 0 || (name[n] && name[n] != '.'))
-        return;
-    PyObject *module = PyImport_ImportModule(package);
-    PyObject *done = module ? PyObject_CallMethod(module, "use", "s", "Agg") : NULL;
-    if (!done)
-        PyErr_Clear(); /* the import that follows says why */
-    Py_XDECREF(module);
-    Py_XDECREF(done);
-}
-
-static void import_all(const char *names)
-{
-    char name[256];
-
-    while (next_name(&names, name)) {
-        choose_backend(name);
-        PyObject *module = import_without_ssl(name);
-        if (!module)
-            log_python_error("import failed: programs will import it themselves, or fail as it did", name);
-        Py_XDECREF(module);
-    }
 }
 
 /* A runtime's own packages are found before the system's, and what their *.pth files say is done as for those. */
@@ -266,44 +177,6 @@ static int freeze(void)
     return done && main_dict ? 0 : -1;
 }
 
-/* There is no /proc to count threads in: unshare(2) of the signal handlers is refused when there is
- * more than one, whoever started it, and does nothing otherwise. */
-static bool single_threaded(void)
-{
-    return unshare(CLONE_SIGHAND) == 0;
-}
-
-/* As pid 1 we have orphans for children too.  One that lives would go on outside of every jail, with our powers. */
-static bool childless(void)
-{
-    pid_t pid;
-
-    while ((pid = waitpid(-1, NULL, WNOHANG | __WALL)) > 0)
-        ;
-    return pid < 0;
-}
-
-/* Standard streams, and those that the supervisor has given us. */
-enum { OUR_FDS = 7 };
-
-static void note_fds(struct stat ret[static OUR_FDS])
-{
-    for (int fd = 0; fd < OUR_FDS; fd++)
-        if (fstat(fd, &ret[fd]) < 0)
-            ret[fd] = (struct stat){ 0 };
-}
-
-static bool same_fds(const struct stat before[static OUR_FDS])
-{
-    struct stat now[OUR_FDS];
-
-    note_fds(now);
-    for (int fd = 0; fd < OUR_FDS; fd++)
-        if (now[fd].st_dev != before[fd].st_dev || now[fd].st_ino != before[fd].st_ino)
-            return false;
-    return true;
-}
-
 /* Deaths of boxes are read from a descriptor (main.c), whatever an import has made of the signal.  Deaths only: a program
  * that its own child stops and continues in a loop wakes nobody. */
 static int restore_sigchld(void)
@@ -316,16 +189,10 @@ static int restore_sigchld(void)
     return sigaction(SIGCHLD, &deaths, NULL) < 0 || sigprocmask(SIG_BLOCK, &child, NULL) < 0 ? -1 : 0;
 }
 
-/* What an import has left that no box can be forked beside, or NULL. */
-static const char *leftover(const struct stat fds[static OUR_FDS])
-{
-    return !single_threaded() ? "a thread" : !childless() ? "a process" : !same_fds(fds) ? "closed descriptors" : NULL;
-}
-
 static void on_late(int signal)
 {
     (void) signal;
-    _exit(WIRE_ZYGOTE_LATE);
+    _exit(WIRE_ZYGOTE_FAULT + FAULT_LATE);
 }
 
 /* An import may wait for ever.  After Python's start, whose table of signals has them as programs find them; 0 ends it. */
@@ -338,30 +205,25 @@ static int set_deadline(int64_t ms)
     return setitimer(ITIMER_REAL, &in, NULL);
 }
 
-int warm_python(const struct wire_zygote_conf *conf)
+int warm_python(const struct wire_zygote_conf *conf, int supervisor_fd)
 {
-    struct stat fds[OUR_FDS];
-
-    note_fds(fds);
+    imports_begin();
     if (initialize_on_pipes() < 0)
         return -1;
-    limit_math_threads(&conf->limits);
     int err = set_deadline(conf->warm_ms);
     if (!err)
         err = add_packages();
     if (!err && mount_scratch() == 0) {
-        import_all(conf->imports);
+        if (imports_run(conf, supervisor_fd) < 0)
+            return -1;
         err = drop_scratch();
     } else
         err = -1;
-    if (err || set_deadline(0) < 0 || restore_sigchld() < 0 || run_prepare(&conf->limits) < 0 || stdio_write_all() < 0
-        || atfork_restore() < 0 || freeze() < 0 || add_home() < 0) {
-        log_python_error("the interpreter could not be prepared", "prelude");
+    if (err || imports_end(&conf->limits) < 0 || set_deadline(0) < 0 || restore_sigchld() < 0
+        || run_prepare(&conf->limits) < 0 || stdio_write_all() < 0 || atfork_restore() < 0 || freeze() < 0
+        || add_home() < 0) {
+        imports_log_error("the interpreter could not be prepared", "prelude");
         return -1;
     }
-    const char *left = leftover(fds);
-    if (left)
-        log_error("an import has left what no box can be made beside; take it out of the runtime's imports",
-                  LOG_S("left", left) LOG_S("imports", conf->imports));
-    return left ? -1 : 0;
+    return 0;
 }

@@ -37,7 +37,7 @@ def test_it_lives(server, path):
 
 def test_ready(server):
     reply = wait_for(lambda: r if (r := ready(server)).status == 200 and r["boxes"]["waiting"] else None)
-    assert set(reply.json) == {"status", "draining", "store", "zygote", "boxes", "isolation"}
+    assert set(reply.json) == {"status", "draining", "store", "zygote", "boxes", "isolation", "runtimes"}
     assert (reply["status"], reply["draining"], reply["store"], reply["zygote"]) == ("ready", False, "ok", "warm")
     doctor = json.loads(hatchery("doctor", "--json").stdout)
     layers = {layer["layer"]: layer["state"] for layer in doctor["layers"]}

@@ -27,14 +27,14 @@ def events():
     for path in sorted((ROOT / "src").rglob("*.c")):
         text = path.read_text()
         process = PROCESSES.get(path.parent.name, "server")
-        for call in re.finditer(r"\b(?:log_(debug|info|warn|error)|log_write|log_python_error)\(", text):
+        for call in re.finditer(r"\b(?:log_(debug|info|warn|error)|log_write|imports_log_error)\(", text):
             body = text[call.end():end_of(text, call.end())]
             level = call[1] or ("debug" if "LOG_DEBUG" in body else "warn")
             message = re.match(rf"\s*(?:LOG_\w+,\s*)?((?:{STRING}\s*)+)", body)
             if not message:
                 continue  # a function that is given its message
             words = "".join(re.findall(r'"((?:[^"\\]|\\.)*)"', message[1]))
-            fields = ["name", "reason"] if "python_error" in call[0] else re.findall(r'LOG_(?:S|I|US|SOME)\("(\w+)"', body)
+            fields = ["name", "reason"] if "imports_log_error" in call[0] else re.findall(r'LOG_(?:S|I|US|SOME)\("(\w+)"', body)
             yield words, level, process, tuple(fields)
 
 
@@ -52,6 +52,7 @@ def test_all_are_found():
     calls = sum(len(re.findall(r"^[ \t]+.*\blog_(?:debug|info|warn|error)\(", path.read_text(), re.M))
                 for path in (ROOT / "src").rglob("*.c"))
     found = sum(1 for words, *_ in events() if words != "box ready")
-    given = 1  # warm.c: log_warn(msg, ...), whose callers name the message
-    callers = len(re.findall(r"^[ \t]+.*log_python_error\(", (ROOT / "src/zygote/warm.c").read_text(), re.M))
+    given = 1  # imports.c: log_warn(msg, ...), whose callers name the message
+    callers = sum(len(re.findall(r"^[ \t]+.*imports_log_error\(", path.read_text(), re.M))
+                  for path in (ROOT / "src/zygote").glob("*.c"))
     assert found == calls - given + callers

@@ -167,10 +167,21 @@ def test_an_accepted_job_keeps_it(server, tmp_path):
         assert last["state"] == "failed" and "The runtime other" in last["reply"]["error"]
 
 
+# What is wrong with an import, and how the runtime that is made without it says so.
 LEAVES = {
-    "thread": "import threading, time\nthreading.Thread(target=time.sleep, args=(60,), daemon=True).start()\n",
-    "process": "import os, time\nif os.fork() == 0:\n    time.sleep(60)\n    os._exit(0)\n",
-    "descriptors": "import os\nos.closerange(3, 100)\n",
+    "thread": ("import threading, time\nthreading.Thread(target=time.sleep, args=(60,), daemon=True).start()\n",
+               "it leaves a thread behind"),
+    "process": ("import os, time\nif os.fork() == 0:\n    time.sleep(60)\n    os._exit(0)\n", "it leaves a process behind"),
+    "descriptors": ("import os\nos.closerange(3, 100)\n", "it closes descriptors that are not its own"),
+    "crash": ("import ctypes\nctypes.string_at(8)\n", "it ends its interpreter"),
+    "goes": ("import os\nos._exit(0)\n", "it ends its interpreter"),
+    "raises": ("raise SystemExit(1)\n", "it raises an exception"),
+}
+# What is over in a moment, and what looks at the environment before it starts threads, is no fault.
+FINE = {
+    "brief": "import threading, time\nthreading.Thread(target=time.sleep, args=(0.1,)).start()\n",
+    "asks": "import os, threading, time\nfor _ in range(int(os.environ.get('OMP_NUM_THREADS', '3')) - 1):\n"
+            "    threading.Thread(target=time.sleep, args=(60,), daemon=True).start()\n",
 }
 FOREVER = "while True:\n    pass\n"
 SIGCHLD = {
@@ -179,22 +190,72 @@ SIGCHLD = {
 }
 
 
-def test_what_imports_leave_behind(tmp_path):
-    """What no box can be made beside is said and does not run; deaths of boxes are seen whatever an import did."""
+def packages_of(server, name):
+    return next(one for one in server.request("GET", "/v1/packages")["runtimes"] if one["name"] == name)
+
+
+def gauge(server, name):
+    return int(re.search(rf"^{name} (\d+)$", server.request("GET", "/metrics").body.decode(), re.M)[1])
+
+
+def test_an_import_that_can_not_be_is_left_out(tmp_path):
+    """By name, in log, /readyz, /metrics and /v1/packages; those beside it are there, and a program can import it itself."""
     from service import Service
-    config = ""
-    for name, text in {**LEAVES, **SIGCHLD}.items():
+    config, state = "", tmp_path / "state"
+    for name, (text, _) in LEAVES.items():
         source = make_source(tmp_path / name, name=f"{name}_import", text=text)
-        assert env("add", name, "--from", str(source), state=tmp_path / "state").returncode == 0
-        config += f"[runtime.{name}]\nimports = {name}_import\npool_size = 1\n" + ("at_start = yes\n" if name in LEAVES else "")
-    with Service("--state", str(tmp_path / "state"), config=config) as server:
-        for name in LEAVES:
-            line = wait_for(lambda: next((line for line in server.log() if name in line.get("left", "")), None), 20, name)
-            assert f"{name}_import" in line["imports"]
-        for name in SIGCHLD:
-            for _ in range(30):  # more than there are slots
-                assert run(server, "return 1", name).response["result"] == 1
+        for beside in ("before", "behind"):
+            (source / f"{beside}.py").write_text("there = True\n")
+        assert env("add", name, "--from", str(source), state=state).returncode == 0
+        config += f"[runtime.{name}]\nimports = before {name}_import behind\npool_size = 1\n"
+    with Service("--state", str(state), config=config) as server:
+        see = "import os, sys\nreturn [name in sys.modules for name in ('before', {!r}, 'behind')], sorted(os.environ)"
+        for name, (_, why) in LEAVES.items():
+            there, environ = run(server, see.format(f"{name}_import"), name).response["result"]
+            assert there == [True, False, True], name
+            assert environ == ["HOME", "LANG", "PATH", "PYTHONDONTWRITEBYTECODE", "TMPDIR"]
+            left, = packages_of(server, name)["left_out"]
+            assert left["import"] == f"{name}_import" and left["why"].startswith(why), left
+            assert server.logged("an import is left out of a runtime", runtime=name)["import"] == f"{name}_import"
+        faults = {one["name"]: [left["import"] for left in one["left_out"]] for one in server.request("GET", "/readyz")["runtimes"]}
+        assert faults == {name: [f"{name}_import"] for name in LEAVES}
+        assert gauge(server, "hatchery_imports_left_out") == len(LEAVES) and gauge(server, "hatchery_runtimes_failing") == 0
+        assert run(server, "import thread_import\nreturn 1", "thread").response["result"] == 1
+
+
+def test_imports_that_are_fine(tmp_path):
+    from service import Service
+    source = make_source(tmp_path / "source")
+    for name, text in {**FINE, **{f"{name}_sigchld": text for name, text in SIGCHLD.items()}}.items():
+        (source / f"{name}.py").write_text(text)
+    assert env("add", "one", "--from", str(source), state=tmp_path / "state").returncode == 0
+    names = [*FINE, *(f"{name}_sigchld" for name in SIGCHLD)]
+    with Service("--state", str(tmp_path / "state"), config=f"[runtime.one]\nimports = {' '.join(names)}\n") as server:
+        for _ in range(30):  # more than there are slots: deaths of boxes are seen whatever an import did
+            assert run(server, f"import sys\nreturn [name in sys.modules for name in {names}]", "one").response["result"] \
+                == [True] * len(names)
+        assert packages_of(server, "one")["left_out"] == []
+
+
+def test_one_that_does_not_start(tmp_path):
+    """Its programs are refused at once, with the reason and without "try again"; when it is mended it starts."""
+    from service import Service
+    state, source = tmp_path / "state", make_source(tmp_path / "source")
+    (source / "late.pth").write_text("import os; os._exit(7)\n")
+    assert env("add", "one", "--from", str(source), state=state).returncode == 0
+    with Service("--state", str(state)) as server:
+        says = "The runtime 'one' does not start: it ends its interpreter. Nothing was run; the server's log says more"
+        for more in ({}, {}, {"Idempotency-Key": "one"}):
+            reply = server.request("POST", EXECUTE, {"code": "return 1"}, headers={"X-Runtime": "one", **more})
+            assert reply.status == 503 and reply["error"] == says and "retry-after" not in reply.headers, reply
+        assert packages_of(server, "one")["error"] == "it does not start: it ends its interpreter"
+        assert server.request("GET", "/readyz")["runtimes"][0]["error"] == "it does not start: it ends its interpreter"
+        assert server.logged("a runtime does not start", runtime="one")["why"] == "it ends its interpreter"
+        assert gauge(server, "hatchery_runtimes_failing") == 1
         assert run(server, "return 1").response["result"] == 1
+        (state / "envs" / "one" / "packages" / "late.pth").unlink()
+        wait_for(lambda: run(server, "return 1", "one").status == 200, 30, "it starts")
+        assert server.request("GET", "/readyz")["runtimes"] == [] and gauge(server, "hatchery_runtimes_failing") == 0
 
 
 HOOKED = """
@@ -281,7 +342,8 @@ def test_imports_without_an_end(tmp_path):
             path.write_text(config.format(60 if there else 1, imports))
             server.process.send_signal(signal.SIGHUP)
             if not there:
-                server.logged("the imports of a runtime took longer than python.warm_timeout", runtime="default")
+                left = server.logged("an import is left out of a runtime", runtime="default")
+                assert (left["import"], left["why"]) == ("forever", "it takes longer than python.warm_timeout")
             wait_for(lambda: server.run(see).response["result"] == [there, True], 20, imports)
 
 
@@ -489,13 +551,14 @@ def test_nobody_puts_others_there_while_it_runs(tmp_path, place):
         os.rename(tmp_path / "copy" / pathlib.Path(place).relative_to("envs"), theirs)
         for put in (lambda: os.rename(theirs, target), lambda: os.rename(target, theirs) or target.symlink_to(theirs)):
             put()
-            with pytest.raises(AssertionError):
-                server.request("POST", EXECUTE, {"code": "import fruit"}, headers={"X-Runtime": "one"}, timeout=1)
+            reply = run(server, "import fruit", "one")
+            assert reply.status == 503 and "its packages are gone, or others than us can change them" in reply["error"], reply
         assert server.logged("the packages of a runtime are not there")["errno"] in ("EPERM", "ELOOP", "ENOTDIR")
         assert len(zygotes(server)) == 1
         target.unlink()
         os.rename(str(target) + ".away", target)
-        assert run(server, "import fruit\nreturn 1", "one").stdout == "ours\n"
+        reply = wait_for(lambda: (r := run(server, "import fruit\nreturn 1", "one")).status == 200 and r, 30, "it starts")
+        assert reply.stdout == "ours\n"
 
 
 # --- the configuration ---
