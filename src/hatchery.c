@@ -352,6 +352,8 @@ static int begin(const struct verb *verb, int argc, char **argv, int n, struct o
     int first = parse_options(verb, argc, argv, o);
 
     if (first != argc - n) {
+        if (first >= 0 && first < argc - n)
+            fprintf(stderr, "hatchery: '%s' takes nothing more: '%s' is too much\n", verb->name, argv[first + n]);
         usage_error(verb);
         return -1;
     }

@@ -80,7 +80,7 @@ def test_help_on_the_configuration():
     (["key", "list", "--json"], ["hatchery: 'key' has no option --json\n"]),
     (["run"], ["Usage: hatchery run"]),
     (["run", "a", "b"], ["Usage: hatchery run"]),
-    (["run", "-", "word"], ["Usage: hatchery run", "hatchery help run"]),
+    (["run", "-", "word"], ["hatchery: 'run' takes nothing more: 'word' is too much\n", "hatchery help run"]),
     (["run", "--listen", "x", "-"], ["no option --listen"]),
     (["run", "/does/not/exist"], ["/does/not/exist", "No such file"]),
     (["run", "--timeout", "0", "-"], ["limits.timeout_default", "0"]),

@@ -47,7 +47,7 @@ def test_every_command(tmp_path):
         script += f"{{\n{commands}}} > {tmp_path}/{i}.out\n"
     script += "kill %1 %2 2>/dev/null; wait\n"
     port = free_port()
-    for old, new in {"127.0.0.1:8080": f"127.0.0.1:{port}", "/var/lib/": f"{tmp_path}/", "/var/log/": f"{tmp_path}/",
+    for old, new in {"127.0.0.1:8080": f"127.0.0.1:{port}", "/tmp/hatchery-trial": f"{tmp_path}/state", "/tmp/hatchery.log": f"{tmp_path}/log",
                      "/tmp/main.py": f"{tmp_path}/main.py", "/tmp/alice": f"{tmp_path}/alice",
                      "/tmp/hatchery.conf": f"{tmp_path}/hatchery.conf"}.items():
         script = script.replace(old, new)
@@ -155,6 +155,12 @@ def test_the_receivers_check(hooks, receiver):
         assert not is_from_hatchery(SECRET, {**got.headers, name: value}, got.body)
     guide["time"] = types.SimpleNamespace(time=lambda: time.time() + 301)
     assert not is_from_hatchery(SECRET, got.headers, got.body)
+
+
+def test_a_trial_leaves_the_services_jobs_alone():
+    assert all("/var/lib" not in block for block in blocks("sh"))
+    assert TEXT.count("hatchery serve") >= 2 and all("--state /tmp/" in line for line in TEXT.splitlines()
+                                                     if line.startswith("API_KEY=") and "hatchery serve" in line)
 
 
 def test_links_lead_somewhere():
