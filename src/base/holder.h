@@ -1,15 +1,25 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A key, or an address whose clients have shown none: who holds a part of what all of them share.
+/* A key, or an address whose clients have shown none, and how much it holds of what all of them share.
  *
- * The HTTP room counts in it.  Its owner, which has it as a member, may not be freed while anything is counted. */
+ * The HTTP room counts in it (http/yield.c).  Its owner has it as a member, zeroed at first but for is_key, and may be
+ * freed when nothing is counted any more. */
 #ifndef HATCHERY_BASE_HOLDER_H
 #define HATCHERY_BASE_HOLDER_H
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <sys/queue.h>
+
+struct conn;
 
 struct holder {
     bool is_key;
+    unsigned n_conns;         /* places: connections that are open */
+    size_t bodies;            /* bytes of requests, until the last copy is gone */
+    size_t pinned;            /* of these, those that nobody can take back: the store has them */
+    size_t unsent;            /* bytes of replies that clients have yet to read */
+    TAILQ_HEAD(, conn) conns; /* by when each last was of use; while there are any */
+    LIST_ENTRY(holder) link;  /* the same */
 };
 
 #endif

@@ -80,15 +80,20 @@ struct key *api_enter(struct request *req)
     return api_check_query(req) ? key : NULL;
 }
 
+const char api_slow_store[] =
+    "The disk is slow, and has yet to take as much of this key as may be (server.max_bodies): "
+    "nothing was accepted, try again";
+
 struct key *api_enter_store(struct request *req, const struct api *api)
 {
     struct key *key = api_enter(req);
 
-    if (key && !api->backlog) {
-        reply_error(req, 503, api->no_store, 60);
+    if (!key)
         return NULL;
-    }
-    return key;
+    if (api->backlog && request_pin(req))
+        return key;
+    reply_error(req, 503, api->backlog ? api_slow_store : api->no_store, api->backlog ? 1 : 60);
+    return NULL;
 }
 
 const char *api_store_error(int err, int *ret_status)

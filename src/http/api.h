@@ -51,7 +51,8 @@ struct key *api_enter(struct request *req);
 /* A parameter that the route does not know: false, and the request was answered. */
 bool api_check_query(struct request *req);
 
-/* The same for what needs the store: NULL also where there is none (503). */
+/* The same for what needs the store: NULL also where there is none, or it has much of the key's to answer yet (503).
+ * Whoever asks the store takes the request's charge. */
 struct key *api_enter_store(struct request *req, const struct api *api);
 
 /* For struct http_conf: they count. */
@@ -110,6 +111,9 @@ void api_job_delete(struct request *req, void *data);  /* DELETE /v1/jobs/{id} *
 void api_requeue(struct request *req, void *data);     /* POST /v1/jobs/{id}/requeue */
 void api_deliveries(struct request *req, void *data);  /* GET /v1/jobs/{id}/deliveries */
 void api_redeliver(struct request *req, void *data);   /* POST /v1/jobs/{id}/redeliver */
+
+/* Told to a key of whose requests the disk has yet to take as much as may be (503). */
+extern const char api_slow_store[];
 
 /* What an operation of the store failed with, in words; the status to send in @ret_status. */
 const char *api_store_error(int err, int *ret_status);

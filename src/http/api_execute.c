@@ -42,8 +42,9 @@ struct execution {
     struct api *api;
     struct request *req; /* NULL: its client has gone */
     struct key *key;
-    char *room;   /* the job's code, the caller's id and the URL point into it, */
-    json_t *tree; /* or into this */
+    struct charge charge; /* for the two: */
+    char *room;           /* the job's code, the caller's id and the URL point into it, */
+    json_t *tree;         /* or into this */
     struct store_bytes client_id;
     const char *webhook_url;
     char host[GUARD_HOST_MAX + 1];
@@ -268,9 +269,23 @@ static int take_members(struct execution *e, struct reading *r)
 
 static void execution_free(struct execution *e)
 {
+    charge_drop(&e->charge);
     json_decref(e->tree);
     free(e->room);
     free(e);
+}
+
+/* The store has a copy of the program: of ours the caller's id is left. */
+static void forget_program(struct execution *e)
+{
+    char *id = e->client_id.p ? memcpy(xmalloc(e->client_id.n + 1), e->client_id.p, e->client_id.n) : NULL;
+
+    json_decref(e->tree);
+    free(e->room);
+    e->tree = NULL;
+    e->room = id;
+    e->client_id.p = id;
+    e->job.code = NULL;
 }
 
 static void begin_reply(const struct execution *e, int status, struct buf *out)
@@ -406,6 +421,20 @@ static void refuse_unable(struct execution *e, unsigned mode)
     refuse_job(e, 503, text, 0);
 }
 
+/* Others need what it holds: its program, if it has not begun. */
+static bool on_yield(struct request *req, void *data, const char *why)
+{
+    struct execution *e = data;
+
+    (void) req;
+    if (!why || e->job.run)
+        return !e->job.run;
+    pool_cancel(e->api->pool, &e->job);
+    count_rejected(METRIC_SYNC, METRIC_REJECTED_KEY_FULL);
+    refuse_job(e, 503, why, 1);
+    return true;
+}
+
 /* No box came for it. */
 static void on_refused(struct job *job)
 {
@@ -422,7 +451,12 @@ static void on_refused(struct job *job)
 
 static void run_now(struct execution *e)
 {
+    if (e->charge.http) /* as a client that goes takes it along */
+        charge_unpin(&e->charge);
+    else
+        request_take_charge(e->req, &e->charge);
     request_on_gone(e->req, on_gone, e);
+    request_may_yield(e->req, on_yield);
     int err = pool_run(e->api->pool, &e->job);
     if (err == -ESHUTDOWN) {
         count_rejected(METRIC_SYNC, METRIC_REJECTED_DRAINING);
@@ -446,6 +480,22 @@ static void on_stored_gone(struct request *req, void *data)
         return; /* the store's answer is still to come */
     backlog_unwait(e->api->backlog, e->waiter);
     execution_free(e);
+}
+
+/* Others need its connection; the job goes on. */
+static bool on_stored_yield(struct request *req, void *data, const char *why)
+{
+    struct execution *e = data;
+
+    (void) req;
+    if (!why || !e->waiter)
+        return e->waiter;
+    backlog_unwait(e->api->backlog, e->waiter);
+    refuse_job(e, 503,
+               "Connections take all of server.max_connections, and this key has most of them; the run goes on: "
+               "ask again with the same Idempotency-Key",
+               1);
+    return true;
 }
 
 static void reply_accepted(struct execution *e)
@@ -490,6 +540,7 @@ static void on_accepted(void *data, const struct store_answer *answer)
     struct execution *e = data;
     int status;
 
+    charge_drop(&e->charge);
     if (answer->err == -EAGAIN || answer->err == -EDQUOT)
         refuse_full(e, answer->err, METRIC_ASYNC);
     else if (answer->err) {
@@ -548,10 +599,20 @@ static void submit(struct execution *e)
         refuse_unable(e, METRIC_ASYNC);
         return;
     }
+    if (!e->charge.http) {
+        if (!request_pin(e->req)) {
+            count_rejected(METRIC_ASYNC, METRIC_REJECTED_STORE);
+            refuse_job(e, 503, api_slow_store, 1);
+            return;
+        }
+        request_take_charge(e->req, &e->charge);
+    }
     memcpy(job.id, e->job.id, sizeof(job.id));
     memcpy(job.fingerprint, e->fingerprint, sizeof(job.fingerprint));
     request_on_gone(e->req, on_stored_gone, e);
+    request_may_yield(e->req, on_stored_yield);
     backlog_submit(api->backlog, &job, on_accepted, e);
+    forget_program(e);
 }
 
 /* Of two, a proxy in front of us may have judged the other. */
@@ -717,12 +778,21 @@ static void on_read_aside(uv_work_t *work, int status)
 
 static void go_aside(struct execution *e)
 {
-    struct aside *aside = xcalloc(1, sizeof(*aside));
+    struct aside *aside;
 
+    if (!request_pin(e->req)) {
+        refuse_job(e, 503,
+                   "As many long requests of this key wait to be read as may (server.max_bodies): nothing was run, "
+                   "try again",
+                   1);
+        return;
+    }
+    aside = xcalloc(1, sizeof(*aside));
     aside->work.data = aside;
     aside->e = e;
     begin_reading(e, &aside->reading);
     request_keep_body(e->req, &aside->body);
+    request_take_charge(e->req, &e->charge);
     buf_init(&aside->reading.error, ERROR_MAX);
     request_on_gone(e->req, on_gone_unread, e);
     uv_queue_work(e->api->loop, &aside->work, read_aside, on_read_aside);

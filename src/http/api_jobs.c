@@ -27,6 +27,7 @@ struct question {
     struct api *api;
     struct request *req; /* NULL: its client has gone */
     struct key *key;
+    struct charge charge;
     char id[UUID_SIZE];
     void (*answer)(struct question *q, const struct store_answer *answer);
 };
@@ -49,7 +50,14 @@ static struct question *ask(struct request *req, struct api *api, struct key *ke
     q->answer = answer;
     snprintf(q->id, sizeof(q->id), "%.36s", id ? id : "");
     request_on_gone(req, on_gone, q);
+    request_take_charge(req, &q->charge);
     return q;
+}
+
+static void question_free(struct question *q)
+{
+    charge_drop(&q->charge);
+    free(q);
 }
 
 /* {"error": "Job not found", "job_id": ...} and its like. */
@@ -79,7 +87,7 @@ static void on_answer(void *data, const struct store_answer *answer)
         reply_job_error(q->req, answer->err, q->id);
     else if (q->req)
         q->answer(q, answer);
-    free(q);
+    question_free(q);
 }
 
 static void list_jobs(struct store_query *query, struct question *q)
@@ -415,7 +423,7 @@ void api_jobs_list(struct request *req, void *data)
     query.tenant = key->file.name;
     const char *error = take_query(q, &query);
     if (error) {
-        free(q);
+        question_free(q);
         reply_error(req, 400, error, 0);
         return;
     }
@@ -468,7 +476,7 @@ static void on_cancelled(void *data, int err)
         reply_json(q->req, 200, &out, 0);
         buf_free(&out);
     }
-    free(q);
+    question_free(q);
 }
 
 void api_job_delete(struct request *req, void *data)

@@ -55,6 +55,7 @@ void conn_new(struct http *http, int fd, bool tcp, struct peer *peer)
     conn->refs = 1;
     buf_init(&conn->unread, UNREAD_MAX);
     request_init(&conn->req, conn);
+    yield_enter(conn, peer ? &peer->holder : &http->local);
     TAILQ_INSERT_TAIL(&http->conns, conn, all);
     http->n_conns++;
     http_ref(http);
@@ -94,10 +95,15 @@ static bool has_come(const struct request *req, size_t n)
     return req->complete || (!req->head.chunked && req->head.expect == EXPECT_NOTHING && req->left <= n);
 }
 
-static void refuse(struct conn *conn, int status)
+static void refuse(struct conn *conn, int status, const char *why)
 {
     if (!conn->req.parsed || conn->state == CONN_BODY || !can_skip_body(&conn->req))
         conn->keep = false;
+    conn->req.refused = true;
+    if (!conn->holder->is_key)
+        yield_useless(conn);
+    if (why)
+        conn->req.why = why;
     reply_refusal(&conn->req, status);
 }
 
@@ -110,6 +116,7 @@ static bool wants_body(const struct request *req)
 static void hand_over(struct conn *conn)
 {
     conn->keep = conn->keep && can_skip_body(&conn->req);
+    yield_useful(conn);
     set_state(conn, CONN_HANDED, UINT64_MAX);
     conn->req.route->on_request(&conn->req, conn->http->data);
 }
@@ -130,7 +137,10 @@ static bool enter(struct conn *conn)
 
     if (!conn->req.holder)
         return true;
-    conn->known = true;
+    if (!yield_to_key(conn, conn->req.holder)) {
+        refuse(conn, 503, yield_places);
+        return false;
+    }
     conn->keep = keep && can_skip_body(&conn->req);
     set_state(conn, CONN_HANDED, UINT64_MAX);
     if (conf->on_enter && !conf->on_enter(conf->data, &conn->req))
@@ -144,12 +154,13 @@ static void on_head(struct conn *conn, size_t n)
 {
     struct request *req = &conn->req;
 
+    conn->heard = true;
     conn->keep = !req->wants_close;
     conn->body_deadline_ms = from_now(conn, conn->http->conf.body_timeout_ms);
     int status = route_check(req);
     if (status) {
         conn->keep = conn->keep && has_come(req, n);
-        refuse(conn, status);
+        refuse(conn, status, NULL);
     } else if (!enter(conn))
         return;
     else if (req->complete || !wants_body(req))
@@ -173,7 +184,7 @@ static size_t take_head(struct conn *conn, const char *p, size_t n)
     if (r > 0)
         on_head(conn, n - used);
     else if (r < 0)
-        refuse(conn, -r);
+        refuse(conn, -r, NULL);
     return used;
 }
 
@@ -185,7 +196,7 @@ static size_t take_body(struct conn *conn, const char *p, size_t n)
     if (r < 0 && conn->req.skipping)
         conn_close(conn); /* it has had its reply */
     else if (r < 0)
-        refuse(conn, -r);
+        refuse(conn, -r, r == -503 ? yield_bodies : NULL);
     else if (r > 0 && conn->req.skipping)
         next_request(conn);
     else if (r > 0)
@@ -286,6 +297,18 @@ static void on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf)
     settle(conn);
 }
 
+bool conn_hear(struct conn *conn)
+{
+    uv_buf_t buf = uv_buf_init(conn->http->read_buf, UNREAD_MAX);
+
+    if (conn->heard || !may_parse(conn) || conn->unread.len)
+        return false;
+    ssize_t n = recv(conn->fd, buf.base, buf.len, MSG_DONTWAIT);
+    if (n > 0)
+        on_read(&conn->uv.stream, n, &buf);
+    return n > 0;
+}
+
 /* Close so that a client that is still sending can read what it was told: closing with its bytes unread would
  * have the kernel answer them with a reset, which destroys the reply on its way (RFC 9112 section 9.6). */
 static void linger(struct conn *conn)
@@ -303,6 +326,8 @@ void conn_sent(struct conn *conn)
 
     if (conf->on_sent)
         conf->on_sent(conf->data, req);
+    if (conn->keep && !req->refused)
+        yield_useful(conn);
     if (conn->keep && !conn->http->draining) {
         req->skipping = !req->complete;
         if (req->skipping)
@@ -317,15 +342,6 @@ void conn_sent(struct conn *conn)
         settle(conn);
 }
 
-bool conn_is_stranger(const struct conn *conn)
-{
-    const struct http_conf *conf = &conn->http->conf;
-    unsigned timeout_ms = conn->state == CONN_IDLE ? conf->idle_timeout_ms : conf->head_timeout_ms;
-    bool waits = conn->state == CONN_IDLE || conn->state == CONN_HEAD;
-
-    return waits && !conn->known && from_now(conn, timeout_ms) >= conn->deadline_ms + STRANGER_MS;
-}
-
 /* Is there something of a request that its turn to be read has not come for yet? */
 static bool has_arrived(const struct conn *conn)
 {
@@ -334,14 +350,18 @@ static bool has_arrived(const struct conn *conn)
     return conn->unread.len || recv(conn->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) > 0;
 }
 
+/* A request has begun to arrive, and its client waits for a reply. */
+static bool is_owed(const struct conn *conn)
+{
+    return conn->state == CONN_HEAD || (conn->state == CONN_BODY && !conn->req.skipping);
+}
+
 void conn_expire(struct conn *conn)
 {
-    bool unanswered = conn->state == CONN_HEAD || (conn->state == CONN_BODY && !conn->req.skipping);
-
     if (conn->state == CONN_IDLE && has_arrived(conn))
         return;
-    if (unanswered)
-        refuse(conn, 408);
+    if (is_owed(conn))
+        refuse(conn, 408, NULL);
     else
         conn_close(conn);
 }
@@ -356,26 +376,6 @@ static void close_handle(struct conn *conn)
         uv_close(&conn->uv.handle, on_closed);
 }
 
-static struct conn *slowest(struct http *http)
-{
-    struct conn *conn, *found = NULL;
-
-    TAILQ_FOREACH(conn, &http->conns, all)
-    if (conn->unsent && (!found || conn->deadline_ms < found->deadline_ms))
-        found = conn;
-    return found;
-}
-
-void conn_count_unsent(struct conn *conn, size_t len)
-{
-    struct http *http = conn->http;
-
-    http->unsent += len - conn->unsent;
-    conn->unsent = len;
-    while (len && http->unsent > UNSENT_MAX)
-        conn_close(slowest(http));
-}
-
 void conn_close(struct conn *conn)
 {
     struct request *req = &conn->req;
@@ -384,13 +384,33 @@ void conn_close(struct conn *conn)
     if (conn->state == CONN_CLOSED)
         return;
     set_state(conn, CONN_CLOSED, UINT64_MAX);
-    conn_count_unsent(conn, 0);
+    yield_to_unsent(conn, 0);
+    yield_leave(conn);
     http_unmake_ready(conn->http, conn);
     close_handle(conn);
     if (handed && !req->on_gone)
         conn->refs++; /* its handler will reply */
     else if (handed)
         req->on_gone(req, req->on_gone_data);
+}
+
+/* Its client may read what it was told; the place is a stranger's meanwhile, and the next one's who needs it. */
+void conn_give_up(struct conn *conn, const char *why)
+{
+    struct request *req = &conn->req;
+
+    conn->keep = false;
+    if (conn->state == CONN_HANDED)
+        req->on_yield(req, req->on_gone_data, why);
+    else if (is_owed(conn))
+        refuse(conn, 503, why);
+    else
+        conn_close(conn);
+    if (conn->state == CONN_CLOSED)
+        return;
+    yield_leave(conn);
+    yield_enter(conn, conn->peer ? &conn->peer->holder : &conn->http->local);
+    yield_useless(conn);
 }
 
 void conn_release(struct conn *conn)
@@ -410,9 +430,9 @@ static void on_closed(uv_handle_t *handle)
 
     TAILQ_REMOVE(&http->conns, conn, all);
     http->n_conns--;
+    request_drop_body(&conn->req);
     listen_drop_peer(http, conn->peer);
     http_check_rest(http);
-    request_drop_body(&conn->req);
     conn->http = NULL;
     conn_release(conn);
     http_unref(http);

@@ -6,6 +6,7 @@
  *   conn.c     a connection's life, from its descriptor to its last reference
  *   request.c  bytes to a request: head.c and chunk.c refuse, llhttp parses
  *   route.c    what a head is refused for that is well-formed
+ *   yield.c    who holds how much, and who gives way
  *   reply.c    a status and a body to bytes */
 #ifndef HATCHERY_HTTP_CONN_H
 #define HATCHERY_HTTP_CONN_H
@@ -24,7 +25,7 @@ enum {
     KEEP_MAX = 16384,       /* a buffer up to this stays allocated between requests */
     TURN_MAX = 32,          /* requests answered before the other connections have their turn */
     UNSENT_MAX = 256 << 20, /* bytes of replies that clients have yet to read, in all */
-    STRANGER_MS = 1000,     /* who waits for longer and has not shown the key leaves when others want in */
+    REQUEST_COST = 4096,    /* bytes that a request takes beside its body */
     LINGER_MS = 2000,       /* time for a client to read a last reply while it is still sending */
     LAST_MS = 100,          /* time for a connection to begin its request when no others are accepted any more */
     LEAVE_MS = 1000,        /* the same where it would be served: its client may be far away */
@@ -46,14 +47,15 @@ struct request {
     struct chunks chunks;
     struct buf bytes; /* the head; once parsed, each field's value ends with NUL */
     struct buf body;
-    size_t counted;     /* of the body, in http->bodies */
-    struct buf headers; /* of the reply, for those that handlers add */
-    uint64_t left;      /* of Content-Length */
-    unsigned n_fields;  /* in @fields */
-    bool parsed;        /* the head has passed: its method and fields may be looked at */
-    bool complete;      /* so has the body */
-    bool wants_close;   /* the client asks for the connection to end with this request, or must be made to */
-    bool skipping;      /* refused: its body is dropped */
+    struct charge charge; /* for the body */
+    struct buf headers;   /* of the reply, for those that handlers add */
+    uint64_t left;        /* of Content-Length */
+    unsigned n_fields;    /* in @fields */
+    bool parsed;          /* the head has passed: its method and fields may be looked at */
+    bool complete;        /* so has the body */
+    bool wants_close;     /* the client asks for the connection to end with this request, or must be made to */
+    bool skipping;        /* answered: its body is dropped */
+    bool refused;
     const struct route *route;
     struct holder *holder; /* whose key it has */
     const char *why;       /* it is refused, where not for what its status says; in our words */
@@ -61,6 +63,7 @@ struct request {
     int64_t mark_us;
     void (*on_gone)(struct request *, void *);
     void *on_gone_data;
+    bool (*on_yield)(struct request *, void *, const char *);
     struct field fields[HEAD_FIELDS_MAX];
 };
 
@@ -82,15 +85,17 @@ struct conn {
         uv_pipe_t pipe;
     } uv;
     struct http *http;
-    struct peer *peer; /* whom it counts for; NULL on unix sockets */
-    TAILQ_ENTRY(conn) all, ready;
+    struct peer *peer;     /* where it comes from; NULL on unix sockets */
+    struct holder *holder; /* whose place it has: its address's, or the key's that it has shown last */
+    uint64_t useful_ms;    /* uv_now() of when it was accepted, a request was taken or its reply had left; 0: never */
+    TAILQ_ENTRY(conn) all, ready, held;
     enum conn_state state;
     unsigned refs; /* the handle's, and a handler's that has not replied and set no on_gone */
     int fd;
     bool tcp;
+    bool heard;           /* its first head has come */
     bool running;         /* conn.c's loop over requests is on the stack */
     bool is_ready;        /* in http->ready */
-    bool known;           /* has shown the key */
     bool awaited;         /* its request was in hand when draining began */
     bool keep;            /* another request may follow this one */
     bool ended;           /* the client has sent all it will */
@@ -101,6 +106,15 @@ struct conn {
     char *rest;    /* of a reply that the socket did not take at once */
     size_t unsent; /* its length; 0 once the connection is closed */
     struct request req;
+};
+
+/* An address with connections: IPv4, or the /64 of IPv6 that one customer has to itself. */
+struct peer {
+    struct peer *next;
+    uint64_t address;
+    bool v6;
+    unsigned n_conns, n_known; /* all of its connections, and those that have shown a key */
+    struct holder holder;      /* of the others */
 };
 
 enum { PEER_BUCKETS = 1024 };
@@ -122,9 +136,10 @@ struct http {
     uv_idle_t turn;  /* runs while some connection is ready */
     unsigned tick_ms;
     unsigned n_handles; /* open in the loop; the struct is freed with the last */
-    unsigned n_conns, n_ready;
-    size_t unsent; /* of all connections */
-    size_t bodies; /* bytes of requests in hand */
+    unsigned n_conns, n_known, n_ready;
+    size_t unsent, bodies, pinned; /* of all holders */
+    LIST_HEAD(, holder) holders;   /* those with connections */
+    struct holder local;           /* of unix sockets, without a key */
     struct conn_list conns, ready;
     struct listener_list listeners;
     struct peers peers;
@@ -175,15 +190,14 @@ void conn_expire(struct conn *conn);
 /* Close the socket; a request in hand learns that its client is gone. */
 void conn_close(struct conn *conn);
 
-/* Nobody's who is known: it has shown no key, and nothing of a request, or not all of its head, has come for a while. */
-bool conn_is_stranger(const struct conn *conn);
+/* Read what has come of its first request; false: nothing has, or it was read before. */
+bool conn_hear(struct conn *conn);
+
+/* It gives way to others: its client is told @why where it is owed a reply. */
+void conn_give_up(struct conn *conn, const char *why);
 
 /* The reply has left: go on as conn->keep says.  Calls no handler. */
 void conn_sent(struct conn *conn);
-
-/* Count @len bytes more that @conn's client has yet to read, or none any more (0).  Where all are too many, those that
- * have had theirs for longest are reset. */
-void conn_count_unsent(struct conn *conn, size_t len);
 
 /* A handler has replied to a connection that is closed. */
 void conn_release(struct conn *conn);
@@ -215,9 +229,32 @@ void route_add_methods(const struct request *req, struct buf *b);
 /* Append what a refusal with @status says, of which @usual is what all others say. */
 void route_add_sentence(const struct request *req, int status, const char *usual, struct buf *b);
 
+/* yield.c */
+
+/* @conn takes a place of @holder's, has it no more, was of use, or is the first of its holder's to give way. */
+void yield_enter(struct conn *conn, struct holder *holder);
+void yield_leave(struct conn *conn);
+void yield_useful(struct conn *conn);
+void yield_useless(struct conn *conn);
+
+/* A stranger leaves, so that a newcomer may come in: one of @address's, or of any (NULL).  False: none could. */
+bool yield_to_newcomer(struct http *http, const struct holder *address);
+
+/* @conn has shown @key: its place is that key's from here on.  False: nobody gives way, and its request must be refused. */
+bool yield_to_key(struct conn *conn, struct holder *key);
+
+/* @n bytes more of a body, counted in its charge.  False: it is the one that must be refused. */
+bool yield_to_body(struct request *req, size_t n);
+
+/* @len bytes that @conn's client has yet to read, or none any more (0). */
+void yield_to_unsent(struct conn *conn, size_t len);
+
+/* Why they gave way. */
+extern const char yield_places[], yield_bodies[];
+
 /* reply.c */
 
-/* Answer a request that no handler has seen with @status and the sentence for it. */
+/* Answer a request that no handler has seen with @status and the sentence for it, or req->why. */
 void reply_refusal(struct request *req, int status);
 
 /* What a connection beyond the caps is told. */

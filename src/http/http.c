@@ -48,6 +48,7 @@ struct http *http_new(uv_loop_t *loop, const struct http_conf *conf, const struc
     TAILQ_INIT(&http->conns);
     TAILQ_INIT(&http->ready);
     LIST_INIT(&http->listeners);
+    LIST_INIT(&http->holders);
     buf_init(&http->reply_head, REPLY_HEAD_MAX);
     buf_init(&http->reply_body, REPLY_ERROR_MAX);
     if (getrandom(&http->peers.seed, sizeof(http->peers.seed), 0) < 0)

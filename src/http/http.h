@@ -15,6 +15,7 @@
 #include <stdint.h>
 #include <uv.h>
 
+struct conn;
 struct request;
 struct http;
 
@@ -100,6 +101,27 @@ const char *request_body(const struct request *req, size_t *ret_len);
 /* Have the body for good, as request_body() gave it: the caller frees @ret, before the reply or long after. */
 void request_keep_body(struct request *req, struct buf *ret);
 
+/* What a request takes of http_conf.max_bodies, on its key's account. */
+struct charge {
+    struct http *http; /* NULL: nothing */
+    struct holder *holder;
+    size_t bytes;
+    bool pinned;
+};
+
+/* Of a request with a key: what it is charged for will be held until the disk has answered, whatever becomes of its client.
+ * False: its key has too much of that already (503).  The requests of one key are at most a third of max_bodies then, of two
+ * keys a quarter each, and so on; one request is always taken. */
+bool request_pin(struct request *req);
+
+/* Of a request with a key: free its body; what it was charged for is the caller's until charge_drop(), and with it what
+ * any request costs. */
+void request_take_charge(struct request *req, struct charge *ret);
+void charge_drop(struct charge *charge);
+
+/* It is given back when the client goes, from here on. */
+void charge_unpin(struct charge *charge);
+
 /* A header's value by its lower-case name, NUL-terminated, or NULL. Valid as long as the body. */
 const char *request_header(const struct request *req, const char *name);
 
@@ -134,6 +156,10 @@ int64_t request_marked_us(const struct request *req);
 /* Have @on_gone called if the client goes away before the reply (reset, close or half-close of its connection,
  * or http_free).  After it the request must not be touched. NULL to unset. */
 void request_on_gone(struct request *req, void (*on_gone)(struct request *, void *), void *data);
+
+/* Where others need what this request holds, and its key has most of it: with @why NULL, may it be given up?  Else it is, and
+ * @on_yield has replied (503).  @data is on_gone's.  A request without it is never given up while its handler has it. */
+void request_may_yield(struct request *req, bool (*on_yield)(struct request *, void *data, const char *why));
 
 /* Answer with a JSON @body (copied).  @retry_after_s > 0 adds Retry-After.  The request is gone after it. */
 void reply_json(struct request *req, int status, const struct buf *body, unsigned retry_after_s);

@@ -19,16 +19,8 @@
 #include <sys/eventfd.h>
 #include <sys/socket.h>
 
-enum { ACCEPT_MAX = 64 }; /* before the connections there already are have their turn */
-enum { REST_MAX = 1024 }; /* before the listeners are closed */
-
-/* An address with connections: IPv4, or the /64 of IPv6 that one customer has to itself. */
-struct peer {
-    struct peer *next;
-    uint64_t address;
-    bool v6;
-    unsigned n_conns;
-};
+enum { ACCEPT_MAX = 64, ACCEPT_PART = 32 }; /* before the connections there already are have their turn */
+enum { REST_MAX = 1024 };                   /* before the listeners are closed */
 
 struct listener {
     LIST_ENTRY(listener) all;
@@ -66,20 +58,7 @@ static void read_address(const struct sockaddr_storage *from, bool *ret_v6, uint
     }
 }
 
-/* Strangers who connect and say nothing must not keep others out: the one that came first leaves.  @peer: one of its. */
-static bool make_room(struct http *http, const struct peer *peer)
-{
-    struct conn *conn;
-
-    TAILQ_FOREACH(conn, &http->conns, all)
-    if ((!peer || conn->peer == peer) && conn_is_stranger(conn))
-        break;
-    if (conn)
-        conn_close(conn);
-    return conn;
-}
-
-/* Count one more connection from @from; NULL when it has its share. */
+/* Count one more connection from @from. */
 static struct peer *take_peer(struct http *http, const struct sockaddr_storage *from)
 {
     struct peer *peer;
@@ -95,8 +74,6 @@ static struct peer *take_peer(struct http *http, const struct sockaddr_storage *
         *peer = (struct peer){ .next = *head, .address = address, .v6 = v6 };
         *head = peer;
     }
-    if (peer->n_conns >= http->conf.max_connections_per_address && !make_room(http, peer))
-        return NULL;
     peer->n_conns++;
     return peer;
 }
@@ -126,17 +103,25 @@ static void shed(struct http *http, int fd)
     fd_close(&fd);
 }
 
+/* Is there a place for one more of @peer's?  It is counted there. */
+static bool has_place(struct http *http, const struct peer *peer)
+{
+    if (peer && peer->n_conns > http->conf.max_connections_per_address && !yield_to_newcomer(http, &peer->holder))
+        return false;
+    return http->n_conns < http->conf.max_connections || yield_to_newcomer(http, NULL);
+}
+
 static void admit(struct listener *listener, int fd, const struct sockaddr_storage *from)
 {
     struct http *http = listener->http;
-    struct peer *peer = NULL;
+    struct peer *peer = listener->tcp ? take_peer(http, from) : NULL;
 
-    if (http->n_conns >= http->conf.max_connections && !make_room(http, NULL))
-        shed(http, fd);
-    else if (listener->tcp && !(peer = take_peer(http, from)))
-        shed(http, fd);
-    else
+    if (has_place(http, peer))
         conn_new(http, fd, listener->tcp, peer);
+    else {
+        listen_drop_peer(http, peer);
+        shed(http, fd);
+    }
 }
 
 static void pause_listener(struct listener *listener)
@@ -185,8 +170,11 @@ static void on_acceptable(uv_poll_t *poll, int status, int events)
 {
     struct listener *listener = poll->data;
 
+    /* Who was accepted last is heard before those that come after it can take all places. */
+    unsigned max = listener->http->conf.max_connections / ACCEPT_PART + 1;
+
     (void) status, (void) events;
-    for (unsigned n = 0; n < ACCEPT_MAX && accept_one(listener) == 0;)
+    for (unsigned n = 0; n < ACCEPT_MAX && n < max && accept_one(listener) == 0;)
         n++;
 }
 

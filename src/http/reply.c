@@ -50,8 +50,7 @@ static void on_written(uv_write_t *write, int status)
 
     free(conn->rest);
     conn->rest = NULL;
-    if (conn->unsent)
-        conn_count_unsent(conn, 0);
+    yield_to_unsent(conn, 0);
     if (status < 0)
         conn_close(conn);
     else if (conn->state == CONN_REPLY)
@@ -73,7 +72,7 @@ static void send_rest(struct conn *conn, const uv_buf_t bufs[2], size_t sent)
     if (uv_write(&conn->write, &conn->uv.stream, &rest, 1, on_written) != 0)
         conn_close(conn);
     else
-        conn_count_unsent(conn, len);
+        yield_to_unsent(conn, len);
 }
 
 static void send_bytes(struct conn *conn, const struct buf *head, const char *body, size_t body_len)

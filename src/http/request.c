@@ -107,23 +107,8 @@ static void empty(struct buf *b)
 
 void request_drop_body(struct request *req)
 {
-    req->conn->http->bodies -= req->counted;
-    req->counted = 0;
+    charge_drop(&req->charge);
     empty(&req->body);
-}
-
-/* @n bytes more: is there room for them?  What one connection may send is bounded, and so is what all of them may. */
-static bool count_body(struct request *req, size_t n)
-{
-    struct http *http = req->conn->http;
-
-    if (req->skipping)
-        return true;
-    if (n > http->conf.max_bodies - http->bodies)
-        return false;
-    http->bodies += n;
-    req->counted += n;
-    return true;
 }
 
 /* A parser for each request: none can leave anything behind for the next. */
@@ -139,12 +124,13 @@ void request_begin(struct request *req)
     empty(&req->headers);
     req->left = 0;
     req->n_fields = 0;
-    req->parsed = req->complete = req->skipping = false;
+    req->parsed = req->complete = req->skipping = req->refused = false;
     req->wants_close = true; /* until its head has passed */
     req->route = NULL;
     req->holder = NULL;
     req->why = NULL;
     req->on_gone = NULL;
+    req->on_yield = NULL;
     req->start_us = uv_hrtime() / 1000;
     req->mark_us = 0;
 }
@@ -212,7 +198,7 @@ int request_take_body(struct request *req, const char *p, size_t n, size_t *ret_
         return -400;
     if (end < 0)
         return end;
-    if (!count_body(req, *ret_used))
+    if (!req->skipping && !yield_to_body(req, *ret_used))
         return -503;
     req->left -= req->head.chunked ? 0 : *ret_used;
     llhttp_errno_t err = llhttp_execute(&req->parser, p, *ret_used);
@@ -422,4 +408,9 @@ void request_on_gone(struct request *req, void (*on_gone)(struct request *, void
 {
     req->on_gone = on_gone;
     req->on_gone_data = data;
+}
+
+void request_may_yield(struct request *req, bool (*on_yield)(struct request *, void *, const char *))
+{
+    req->on_yield = on_yield;
 }

@@ -31,15 +31,18 @@ struct server {
     unsigned n_later, n_gone, n_quiet, n_drained;
     bool in_reply, nested, no_gone, refuse;
     char seen_key[64];
-    unsigned n_entered;
-    struct holder key;
+    unsigned n_entered, n_yielded;
+    struct holder key, other_key;
+    struct charge charge;
 };
 
 static struct holder *find_key(void *data, const char *key, size_t len)
 {
     struct server *s = data;
     snprintf(s->seen_key, sizeof(s->seen_key), "%s", key ? key : "(none)");
-    return key && len == 6 && memcmp(key, "secret", 6) == 0 ? &s->key : NULL;
+    if (!key || len != 6)
+        return NULL;
+    return memcmp(key, "secret", 6) == 0 ? &s->key : memcmp(key, "second", 6) == 0 ? &s->other_key : NULL;
 }
 
 static bool on_enter(void *data, struct request *req)
@@ -112,6 +115,47 @@ static void on_later(struct request *req, void *data)
         request_on_gone(req, on_later_gone, s);
 }
 
+/* It waits, and may be given up. */
+static bool on_later_yield(struct request *req, void *data, const char *why)
+{
+    struct server *s = data;
+
+    if (!why)
+        return true;
+    assert_ptr_equal(req, s->later[s->n_later - 1]);
+    s->n_later--;
+    s->n_yielded++;
+    reply_error(req, 503, why, 1);
+    return true;
+}
+
+static void on_wait_gone(struct request *req, void *data)
+{
+    struct server *s = data;
+    unsigned i = 0;
+
+    while (s->later[i] != req)
+        i++;
+    memmove(s->later + i, s->later + i + 1, (--s->n_later - i) * sizeof(*s->later));
+}
+
+static void on_wait(struct request *req, void *data)
+{
+    on_later(req, data);
+    request_on_gone(req, on_wait_gone, data);
+    request_may_yield(req, on_later_yield);
+}
+
+/* What it takes is held when its client has gone, as by the store. */
+static void on_hold(struct request *req, void *data)
+{
+    struct server *s = data;
+
+    assert_true(request_pin(req));
+    request_take_charge(req, &s->charge);
+    on_later(req, data);
+}
+
 static void on_busy(struct request *req, void *data)
 {
     (void) data;
@@ -128,6 +172,8 @@ static const struct route routes[] = {
     { "GET", "/big", 0, on_big },
     { "GET", "/later", 0, on_later },
     { "GET", "/busy", 0, on_busy },
+    { "GET", "/wait", ROUTE_KEY, on_wait },
+    { "POST", "/hold", ROUTE_KEY | ROUTE_JSON, on_hold },
     { NULL, NULL, 0, NULL },
 };
 
@@ -152,6 +198,7 @@ static struct server *start(const struct http_conf *conf)
     own.data = s;
     uv_loop_init(&s->loop);
     s->http = http_new(&s->loop, &own, routes, s);
+    s->key.is_key = s->other_key.is_key = true;
     return s;
 }
 
@@ -948,26 +995,234 @@ static void test_address_cap(void **state)
     struct server *s = start(&conf);
     listen_tcp(s, &addr);
     struct client *a = connect_tcp(s, &addr, "127.0.0.1"), *b = connect_tcp(s, &addr, "127.0.0.1");
-    struct client *over = connect_tcp(s, &addr, "127.0.0.1"), *other = connect_tcp(s, &addr, "127.0.0.2");
+    struct client *other = connect_tcp(s, &addr, "127.0.0.2");
+    says(a, LATER);
+    says(b, LATER);
+    struct client *over = connect_tcp(s, &addr, "127.0.0.1"); /* both that it has are in hand */
     wait_end(over);
     expect(over, "503 x");
     assert_non_null(strstr(over->in.data, "Retry-After: 1\r\n"));
-    says(a, HELLO);
-    says(b, HELLO);
+    reply_first(s, "1");
+    reply_first(s, "2");
     says(other, HELLO);
     expect(a, "200 ");
     expect(b, "200 ");
     expect(other, "200 ");
-    client_close(a);
-    while (s->http->n_conns > 2)
-        uv_run(&s->loop, UV_RUN_ONCE);
-    a = connect_tcp(s, &addr, "127.0.0.1");
-    says(a, HELLO);
-    expect(a, "200 ");
+    client_close(over);
+    over = connect_tcp(s, &addr, "127.0.0.1");
+    says(over, HELLO);
+    settle(a);
+    expect(a, "200 x"); /* it was idle for longer than the other */
+    expect(over, "200 ");
     client_close(a);
     client_close(b);
     client_close(over);
     client_close(other);
+    stop(s);
+}
+
+#define SECOND "x-api-key: second\r\n"
+#define GET_KEY "GET /key HTTP/1.1\r\n" H KEY "\r\n"
+#define GET_SECOND "GET /key HTTP/1.1\r\n" H SECOND "\r\n"
+
+/* Whatever strangers are at, and from however many addresses: who comes with a key is served. */
+static void test_strangers_give_way(void **state)
+{
+    static const char *const texts[] = { "",
+                                         "GET /he",
+                                         HELLO,
+                                         "GET /big HTTP/1.1\r\n" H "\r\n",
+                                         "POST /echo HTTP/1.1\r\n" H LEN(100) "\r\n",
+                                         "GET /hello HTTP/1.1\r\n" H LEN(100) "\r\n",
+                                         ANY LEN(100) "\r\n" };
+    struct http_conf conf = usual;
+    struct sockaddr_in addr;
+
+    (void) state;
+    conf.max_connections = 8;
+    conf.max_connections_per_address = 6;
+    for (unsigned i = 0; i < sizeof(texts) / sizeof(*texts); i++) {
+        struct server *s = start(&conf);
+        struct client *c[10];
+        listen_tcp(s, &addr);
+        for (unsigned j = 0; j < 8; j++) {
+            c[j] = connect_tcp(s, &addr, j < 6 ? "127.0.0.1" : "127.0.0.2");
+            setsockopt(c[j]->fd, SOL_SOCKET, SO_RCVBUF, &(int){ 65536 }, sizeof(int));
+            says(c[j], texts[i]);
+            uv_poll_stop(&c[j]->poll);
+        }
+        c[8] = connect_tcp(s, &addr, "127.0.0.1"); /* its address has its share, too */
+        c[9] = connect_tcp(s, &addr, "127.0.0.3");
+        for (unsigned j = 8; j < 10; j++) {
+            says(c[j], GET_KEY);
+            expect(c[j], "200 ");
+        }
+        assert_int_equal(s->http->n_known, 2);
+        for (unsigned j = 0; j < 10; j++)
+            client_close(c[j]);
+        stop(s);
+    }
+}
+
+/* All places that keys may have are one key's: another key is served, and a connection of the first gives way. */
+static void test_key_with_most_gives_way(void **state)
+{
+    static const struct {
+        const char *said, *told;
+    } cases[] = {
+        { "", "200 x" }, /* it is idle */
+        { "GET /ke", "200 503 x" },
+        { POST_ECHO LEN(100) "\r\n12345", "200 503 x" },
+        { "GET /wait HTTP/1.1\r\n" H KEY "\r\n", "200 503 x" },
+        { "GET /later HTTP/1.1\r\n" H KEY "\r\n", NULL }, /* a handler does not let it */
+    };
+    enum { N = 8, FOR_KEYS = 7 };
+    struct http_conf conf = usual;
+
+    (void) state;
+    conf.max_connections = N;
+    for (unsigned i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
+        struct server *s = start(&conf);
+        struct client *c[FOR_KEYS], *other = connect_pair(s);
+        unsigned n_ended = 0;
+        s->no_gone = true;
+        for (unsigned j = 0; j < FOR_KEYS; j++) {
+            c[j] = connect_pair(s);
+            says(c[j], GET_KEY);
+            says(c[j], cases[i].said);
+        }
+        says(other, GET_SECOND);
+        expect(other, cases[i].told ? "200 " : "503 ");
+        for (unsigned j = 0; j < FOR_KEYS; j++) {
+            settle(c[j]);
+            n_ended += c[j]->end;
+            if (c[j]->end)
+                expect(c[j], cases[i].told);
+        }
+        assert_int_equal(n_ended, cases[i].told ? 1 : 0);
+        assert_int_equal(s->http->n_known, FOR_KEYS);
+        assert_int_equal(s->key.n_conns + s->other_key.n_conns, FOR_KEYS);
+        for (unsigned j = 0; j < FOR_KEYS; j++)
+            client_close(c[j]);
+        client_close(other);
+        while (s->n_later)
+            reply_first(s, "late");
+        stop(s);
+    }
+}
+
+/* Who has sent its first request is heard before it would have to leave, however many come at once. */
+static void test_heard_before_leaving(void **state)
+{
+    struct http_conf conf = usual;
+    struct sockaddr_in addr;
+    struct client *c[30];
+
+    (void) state;
+    conf.max_connections = 16;
+    struct server *s = start(&conf);
+    listen_tcp(s, &addr);
+    for (unsigned i = 0; i < 30; i++) {
+        c[i] = connect_tcp(s, &addr, i % 10 ? "127.0.0.1" : "127.0.0.2");
+        if (i % 10 == 0)
+            assert_int_equal(send(c[i]->fd, GET_KEY, strlen(GET_KEY), MSG_NOSIGNAL), strlen(GET_KEY));
+    }
+    for (unsigned i = 0; i < 30; i += 10) {
+        while (!c[i]->in.len && !c[i]->end)
+            uv_run(&s->loop, UV_RUN_ONCE);
+        expect(c[i], "200 ");
+    }
+    for (unsigned i = 0; i < 30; i++)
+        client_close(c[i]);
+    stop(s);
+}
+
+/* The key that has most keeps what it is at: its own idle connections make room for its next. */
+static void test_own_idle_connections_give_way(void **state)
+{
+    struct http_conf conf = usual;
+    struct client *c[9];
+
+    (void) state;
+    conf.max_connections = 8;
+    struct server *s = start(&conf);
+    for (unsigned i = 0; i < 9; i++) {
+        c[i] = connect_pair(s);
+        says(c[i], GET_KEY);
+        expect(c[i], "200 ");
+    }
+    settle(c[0]);
+    assert_true(c[0]->end && c[1]->end && !c[2]->end); /* the oldest */
+    for (unsigned i = 0; i < 9; i++)
+        client_close(c[i]);
+    stop(s);
+}
+
+#define KEYED(key, n) "POST /echo HTTP/1.1\r\n" H key JSON LEN(n) "\r\n"
+
+/* One key's bodies take all: those of others are taken, and the slowest of that key's is refused. */
+static void test_key_with_most_bodies_gives_way(void **state)
+{
+    struct server *s = start(&usual); /* 2 MiB */
+    struct client *a = connect_pair(s), *b = connect_pair(s), *other = connect_pair(s);
+    static char bytes[1 << 20];
+
+    (void) state;
+    memset(bytes, ' ', sizeof(bytes));
+    says(a, KEYED(KEY, 1048576));
+    says(b, KEYED(KEY, 1048576));
+    say(a, bytes, sizeof(bytes) - 1000);
+    say(b, bytes, sizeof(bytes) - 10);
+    settle(a);
+    assert_int_equal(s->key.bodies, 2 * sizeof(bytes) - 1010);
+    says(other, KEYED(SECOND, 2000));
+    say(other, bytes, 2000);
+    settle(other);
+    expect(other, "200 ");
+    settle(a);
+    settle(b);
+    assert_true(a->end != b->end);
+    expect(a->end ? a : b, "503 x");
+    assert_non_null(strstr((a->end ? a : b)->in.data, "server.max_bodies"));
+    client_close(a);
+    client_close(b);
+    client_close(other);
+    while (s->http->n_conns)
+        uv_run(&s->loop, UV_RUN_ONCE);
+    assert_int_equal(s->http->bodies, 0);
+    stop(s);
+}
+
+/* What a handler holds counts until it lets go, whatever became of the client; and is bounded for each key. */
+static void test_charge_outlives_client(void **state)
+{
+    struct server *s = start(&usual);
+    struct client *c = connect_pair(s);
+    static char bytes[500000];
+
+    (void) state;
+    says(c, "POST /hold HTTP/1.1\r\n" H KEY JSON LEN(500000) "\r\n");
+    say(c, bytes, sizeof(bytes));
+    settle(c);
+    assert_int_equal(s->n_later, 1);
+    client_close(c);
+    while (s->http->n_conns)
+        uv_run(&s->loop, UV_RUN_ONCE);
+    assert_int_equal(s->n_gone, 1);
+    assert_int_equal(s->http->bodies, sizeof(bytes) + REQUEST_COST);
+    assert_int_equal(s->key.pinned, s->http->bodies);
+    struct request req = { .holder = &s->key, .conn = &(struct conn){ .http = s->http }, .charge = { 0 } };
+    assert_true(request_pin(&req)); /* (2 MiB - 504096) / 2 is above it */
+    struct request large = req;
+    large.charge = (struct charge){ .http = s->http, .holder = &s->key, .bytes = 300000 };
+    s->key.bodies += 300000;
+    s->http->bodies += 300000;
+    http_ref(s->http);
+    assert_false(request_pin(&large));
+    charge_drop(&large.charge);
+    charge_drop(&req.charge);
+    charge_drop(&s->charge);
+    assert_true(!s->http->bodies && !s->key.bodies && !s->key.pinned && !s->http->pinned);
     stop(s);
 }
 
@@ -994,9 +1249,9 @@ static void test_unix_cap(void **state)
         assert_int_equal(connect(end, (struct sockaddr *) &addr, len), 0);
         c[i] = client_new(s, end);
     }
-    wait_end(c[3]);
-    expect(c[3], "503 x");
-    for (unsigned i = 0; i < 3; i++) {
+    wait_end(c[0]);
+    expect(c[0], "x");
+    for (unsigned i = 1; i < 4; i++) {
         says(c[i], HELLO);
         expect(c[i], "200 ");
     }
@@ -1204,6 +1459,12 @@ int main(void)
         cmocka_unit_test(test_tcp),
         cmocka_unit_test(test_tcp_write_timeout),
         cmocka_unit_test(test_address_cap),
+        cmocka_unit_test(test_strangers_give_way),
+        cmocka_unit_test(test_heard_before_leaving),
+        cmocka_unit_test(test_key_with_most_gives_way),
+        cmocka_unit_test(test_own_idle_connections_give_way),
+        cmocka_unit_test(test_key_with_most_bodies_gives_way),
+        cmocka_unit_test(test_charge_outlives_client),
         cmocka_unit_test(test_unix_cap),
         cmocka_unit_test(test_no_descriptors),
         cmocka_unit_test(test_drain),

@@ -1,0 +1,114 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What all keys share: a key that takes little is served as if it were alone, whatever the others do.
+
+MIX_SEED=n has the same mixes again, MIX_SECONDS=600 more of them."""
+import contextlib
+import http.client
+import os
+import random
+import socket
+import subprocess
+import sys
+import threading
+import time
+
+import pytest
+
+from raw import Raw, head
+from service import EXECUTE, KEY, ROOT, Service, hatchery, wait_for
+
+CAPS = "[server]\nmax_connections = 200\nmax_connections_per_address = 150\nmax_bodies = 32M\n[pool]\nmax_runs = 8\n"
+
+
+def new_key(service, name, *options):
+    before = len(service.log("keys read"))
+    text = hatchery("key", "new", name, *options, "--state", str(service.state_dir)).stdout.strip()
+    wait_for(lambda: len(service.log("keys read")) > before)
+    return text
+
+
+class Client:
+    """A well-behaved one, with a key and an address of its own."""
+
+    def __init__(self, service, key):
+        self.service, self.key = service, key
+        self.connection = None
+
+    def request(self, fresh):
+        if fresh or not self.connection:
+            self.close()
+            self.connection = http.client.HTTPConnection(self.service.host, self.service.port, timeout=60,
+                                                         source_address=("127.0.0.9", 0))
+        self.connection.request("POST", EXECUTE, '{"code": "return 1"}',
+                                {"x-api-key": self.key, "content-type": "application/json"})
+        reply = self.connection.getresponse()
+        body = reply.read()
+        assert reply.status == 200, (reply.status, body)
+
+    def latencies(self, is_over):
+        """Of requests until @is_over(): every second one on a connection of its own."""
+        found = []
+        while not is_over():
+            begin = time.monotonic()
+            self.request(len(found) % 2)
+            found.append(time.monotonic() - begin)
+            time.sleep(0.005)
+        return sorted(found)
+
+    def close(self):
+        if self.connection:
+            self.connection.close()
+
+
+def p99(latencies):
+    return latencies[len(latencies) * 99 // 100]
+
+
+@contextlib.contextmanager
+def client_of(service, key):
+    client = Client(service, key)
+    yield client
+    client.close()
+
+
+# --- the property ---
+
+
+def try_mixes(service, good, hogs, seed, seconds):
+    """None, or what was wrong."""
+    with client_of(service, good) as client:
+        end = time.monotonic() + 3
+        quiet = p99(client.latencies(lambda: time.monotonic() > end))
+        others = subprocess.Popen([sys.executable, str(ROOT / "tests/e2e/neighbours.py"), str(seed), str(seconds),
+                                   str(service.port), *hogs], stdout=subprocess.PIPE, text=True)
+        try:
+            found = client.latencies(lambda: others.poll() is not None)
+        except (OSError, http.client.HTTPException, AssertionError) as error:
+            return f"a request failed: {error!r}\n{others.stdout.readline()}"
+        finally:
+            others.kill()
+            said = others.stdout.read()
+            others.wait()
+    print(f"seed {seed}: quiet p99 {quiet * 1000:.1f} ms, beside others {p99(found) * 1000:.1f} ms, "
+          f"worst {found[-1] * 1000:.1f} ms of {len(found)}\n{said}")
+    if others.returncode:
+        return f"the others ended with {others.returncode}"
+    if p99(found) >= 10 * max(quiet, 0.02):
+        return f"p99 {p99(found) * 1000:.1f} ms, {quiet * 1000:.1f} when it is quiet\n{said}"
+    return None
+
+
+def test_a_key_is_served_whatever_others_do():
+    seed = int(os.environ.get("MIX_SEED", random.SystemRandom().randrange(1 << 30)))
+    seconds = float(os.environ.get("MIX_SECONDS", 10))
+    print(f"MIX_SEED={seed}")
+    with Service(config=CAPS) as service:
+        # How long programs run is a matter of its own: those that sleep leave boxes to others.
+        hogs = [new_key(service, f"hog-{i}", "--max-runs", "2") for i in range(2)]
+        good = new_key(service, "good")
+        wrong = try_mixes(service, good, hogs, seed, seconds)
+        if wrong:
+            print(f"once more, for twice as long: {wrong}")
+            wrong = try_mixes(service, good, hogs, seed, 2 * seconds)
+        assert not wrong, f"MIX_SEED={seed}: {wrong}"
+        service.stop(at_once=True)
