@@ -1,21 +1,20 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the zygote's C code leaves to Python: compiling a program, and its source as a file.
+"""What the zygote's C code leaves to Python: compiling statements with a `return` at top level, and a source as a file.
 
 Executed once in the zygote in a namespace of its own, before any program.  The C
-side (run.c) keeps compile_program() and open_source(); a program finds them by no name.
+side (run.c) keeps compile_program(), compile_returning() and open_source(); a program finds them by no name.
 Everything but open_source() and LateSsl has done its work before the program's first line runs.
 """
 import __future__
 import ast
 import io
 import linecache
-import opcode
 import sys
 import types
 import warnings
 
 FILENAME = "main.py"
-STAR = "hatchery_star"  # stands for `*` between compile() and patch_stars()
+STAR = "<import *>"  # what a body calls in place of the statement (compile.c)
 BODY = "<body>"  # the function around a program that returns; no program can name one so
 
 SCOPES = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
@@ -26,7 +25,7 @@ program = ""  # what open_source() gives; show.c sets it
 
 
 def compile_program(source, shown=False):
-    """A program as (code object, globals to set before it runs); it may `return` at top level.
+    """A program as a tuple of code objects to run one after another, of which one that gives a tuple has returned its item.
     Where the compiler's warnings were @shown by who tried it before, they are not again (compile.c)."""
     if source[:1] == "\ufeff":
         source = source[1:]
@@ -35,12 +34,12 @@ def compile_program(source, shown=False):
     said, show, warnings._showwarnmsg = [], warnings._showwarnmsg, lambda message: said.append(message)
     try:
         try:
-            return compile(source, FILENAME, "exec", 0, True), {}
+            return compile(source, FILENAME, "exec", 0, True),
         except SyntaxError as error:
             if error.msg != "'return' outside function":
                 raise
             del said[:]  # or the compiler would say it twice
-        return compile_returning(source)
+        return compile_returning(source, 0, True)
     except SyntaxError as error:
         # A tree has no text: give the error the line that a file would have given.
         if error.text is None and error.filename == FILENAME and 0 < (error.lineno or 0) <= len(lines):
@@ -52,35 +51,32 @@ def compile_program(source, shown=False):
             shown or show(message)
 
 
-def compile_returning(source):
-    """A program with `return` at top level becomes the body of a function whose every name
-    is global, and the function's code object is then run as the module's: `return` unwinds
-    `with`, `finally` and loops as the compiler knows to, and names stay the module's."""
+def compile_returning(source, flags, whole):
+    """Statements of which some have a `return` become the body of a function whose every name is global, and the
+    function's code object is then run as the module's: `return` unwinds `with`, `finally` and loops as the compiler knows
+    to, and names stay the module's.  A tuple as of compile_program(); not @whole: only a part of a program, which is
+    compiled with what `from __future__ import` before it has set in @flags."""
     limit = sys.getrecursionlimit()
     sys.setrecursionlimit(max(limit, 10000))  # a chain of elif is nested in the tree, lambdas in the code
     try:
-        check_without_returns(source)
-        tree = ast.parse(source, FILENAME)
-        first = dict.fromkeys(["__doc__"], ast.get_docstring(tree, clean=False))
+        tree = compile(source, FILENAME, "exec", flags | ast.PyCF_ONLY_AST, True)
+        names = names_of(compile_without_returns(tree, flags))
+        docstring = tree.body[:1] if whole and ast.get_docstring(tree, clean=False) is not None else []
         future = [node for node in tree.body if is_future(node)]
-        for node in future:
-            for alias in node.names:
-                first[alias.asname or alias.name] = getattr(__future__, alias.name)
-        rewriter = Rewriter(any(alias.name == "annotations" for node in future for alias in node.names))
-        body = rewriter.block([node for node in tree.body if not is_future(node)])
-        if rewriter.annotated:
-            first["__annotations__"] = {}
+        lazy = flags & __future__.annotations.compiler_flag \
+            or any(alias.name == "annotations" for node in future for alias in node.names)
+        body = rewrite([node for node in tree.body if node not in docstring and not is_future(node)], lazy)
         function = ast.FunctionDef(
             name=BODY, decorator_list=[], lineno=1, col_offset=0,
             args=ast.arguments(posonlyargs=[], args=[], kwonlyargs=[], kw_defaults=[], defaults=[]),
-            body=[ast.Global(names=[name]) for name in sorted(rewriter.names)] + body)
-        module = ast.fix_missing_locations(ast.Module(body=future + [function], type_ignores=[]))
-        outer = compile(module, FILENAME, "exec", 0, True)
+            body=[ast.Global(names=[name], lineno=1, col_offset=0) for name in sorted(names)] + body)
+        outer = compile(ast.Module(body=future + [function], type_ignores=[]), FILENAME, "exec", flags, True)
         code = next(c for c in outer.co_consts if isinstance(c, types.CodeType) and c.co_name == BODY)
-        code = requalify(patch_stars(code), BODY + ".<locals>.")
+        code = requalify(code, BODY + ".<locals>.").replace(co_name="<module>", co_qualname="<module>")
+        first = docstring + future
+        return (*([compile(ast.Module(body=first, type_ignores=[]), FILENAME, "exec", flags, True)] if first else []), code)
     finally:
         sys.setrecursionlimit(limit)
-    return code.replace(co_name="<module>", co_qualname="<module>"), first
 
 
 def is_future(node):
@@ -96,15 +92,16 @@ def blocks_of(node):
         yield part, "body"
 
 
-def check_without_returns(source):
+def compile_without_returns(tree, flags):
     """Let the compiler word every other error of the module as it does for a module."""
-    tree = ast.parse(source, FILENAME)
+    changed = []
 
     def strip(statements):
         for i, node in enumerate(statements):
             if isinstance(node, ast.Return):
-                value = node.value or ast.Constant(value=None)
-                statements[i] = ast.fix_missing_locations(ast.copy_location(ast.Expr(value=value), node))
+                value = node.value or ast.copy_location(ast.Constant(value=None), node)
+                statements[i] = ast.copy_location(ast.Expr(value=value), node)
+                changed.append((statements, i, node))
             elif not isinstance(node, SCOPES):
                 for owner, field in blocks_of(node):
                     strip(getattr(owner, field))
@@ -114,95 +111,64 @@ def check_without_returns(source):
     warnings.filters[:] = [("ignore", None, Warning, None, 0)]  # the real compilation will warn
     warnings._filters_mutated()
     try:
-        compile(tree, FILENAME, "exec", 0, True)
+        return compile(tree, FILENAME, "exec", flags, True)
     finally:
         warnings.filters[:] = saved
         warnings._filters_mutated()
+        for statements, i, node in changed:
+            statements[i] = node
 
 
-class Rewriter:
-    """Brings a module's statements into the form that a function allows, and collects
-    in @names what they bind in their own scope."""
+def names_of(code):
+    """The names that a module may bind, and others, for which it makes no difference that they are declared global: all that
+    are used anywhere in it as a global or as an attribute."""
+    names, todo = {"__annotations__", STAR}, [code]
+    while todo:
+        code = todo.pop()
+        names.update(name for name in code.co_names if name.isidentifier() and name != "__debug__")
+        todo += [c for c in code.co_consts if isinstance(c, types.CodeType)]
+    return names
 
-    def __init__(self, lazy):
-        self.lazy = lazy  # from __future__ import annotations
-        self.names = set()
-        self.annotated = False
 
-    def block(self, statements):
-        out = []
-        for node in statements:
-            if isinstance(node, ast.AnnAssign):
-                out += self.annotation(node)
-                continue
-            if isinstance(node, ast.ImportFrom) and node.names[0].name == "*":
-                node.names[0].name = STAR
-            self.bind(node)
-            if not isinstance(node, SCOPES):
-                for owner, field in blocks_of(node):
-                    setattr(owner, field, self.block(getattr(owner, field)))
-            out.append(node)
-        return out
+def rewrite(statements, lazy):
+    """A module's statements in the form that a function allows; what `return` gives is in a tuple, to be told from None.
+    @lazy: from __future__ import annotations."""
+    out = []
+    for node in statements:
+        if isinstance(node, ast.AnnAssign):
+            out += annotation(node, lazy)
+            continue
+        if isinstance(node, ast.ImportFrom) and node.names[0].name == "*":
+            call = ast.Call(func=ast.Name(id=STAR, ctx=ast.Load()), keywords=[],
+                            args=[ast.Constant(value=node.module or ""), ast.Constant(value=node.level)])
+            out.append(ast.fix_missing_locations(ast.copy_location(ast.Expr(value=call), node)))
+            continue
+        if isinstance(node, ast.Return):
+            value = node.value or ast.copy_location(ast.Constant(value=None), node)
+            node.value = ast.copy_location(ast.Tuple(elts=[value], ctx=ast.Load()), value)
+        elif not isinstance(node, SCOPES):
+            for owner, field in blocks_of(node):
+                setattr(owner, field, rewrite(getattr(owner, field), lazy))
+        out.append(node)
+    return out
 
-    def annotation(self, node):
-        """`x: T = v` at module level: assign, then record the annotation."""
-        new = []
-        self.bind(node)
-        if node.value is not None:
-            new.append(ast.Assign(targets=[node.target], value=node.value))
-        if node.simple and isinstance(node.target, ast.Name):
-            self.annotated = True
-            self.names.add("__annotations__")
-            where = ast.Name(id="__annotations__", ctx=ast.Load())
-            item = ast.Subscript(value=where, slice=ast.Constant(value=node.target.id), ctx=ast.Store())
-            value = ast.Constant(value=ast.unparse(node.annotation)) if self.lazy else node.annotation
-            new.append(ast.Assign(targets=[item], value=value))
-        else:
-            if node.value is None and not isinstance(node.target, ast.Name):
-                new += [ast.Expr(value=part) for part in evaluated_parts(node.target)]
-            if not self.lazy:
-                new.append(ast.Expr(value=node.annotation))
-        return [ast.copy_location(n, node) for n in new or [ast.Pass()]]
 
-    def bind(self, node):
-        if isinstance(node, SCOPES):
-            self.names.add(node.name)
-            arguments = getattr(node, "args", None)
-            outer = node.decorator_list + getattr(node, "bases", []) + [k.value for k in getattr(node, "keywords", [])]
-            if arguments:
-                outer += arguments.defaults + [d for d in arguments.kw_defaults if d]
-                given = [*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs, arguments.vararg,
-                         arguments.kwarg]
-                outer += [a.annotation for a in given if a and a.annotation] + [r for r in [node.returns] if r]
-        elif isinstance(node, (ast.Import, ast.ImportFrom)):
-            self.names.update(alias.asname or alias.name.partition(".")[0] for alias in node.names)
-            outer = []
-        else:
-            own = {id(getattr(node, field, None)) for field in BLOCKS}
-            outer = [child for field, value in ast.iter_fields(node) if id(value) not in own
-                     for child in (value if isinstance(value, list) else [value]) if isinstance(child, ast.AST)]
-        for child in outer:
-            self.bind_expression(child)
-
-    def bind_expression(self, top):
-        """Targets, `:=` and captures; iterative, as the nesting is a stranger's.  The variables of
-        comprehensions come along, which changes nothing: they are bound in a scope of their own."""
-        todo = [top]
-        while todo:
-            node = todo.pop()
-            if isinstance(node, ast.Lambda):
-                todo += [d for d in node.args.defaults + node.args.kw_defaults if d]
-                continue
-            if isinstance(node, ast.Name) and not isinstance(node.ctx, ast.Load):
-                self.names.add(node.id)
-            elif isinstance(node, (ast.MatchAs, ast.MatchStar, ast.ExceptHandler)) and node.name:
-                self.names.add(node.name)
-            elif isinstance(node, ast.MatchMapping) and node.rest:
-                self.names.add(node.rest)
-            for field, value in ast.iter_fields(node):
-                if field != "body" or not isinstance(node, (ast.ExceptHandler, ast.match_case)):
-                    todo += [child for child in (value if isinstance(value, list) else [value])
-                             if isinstance(child, ast.AST)]
+def annotation(node, lazy):
+    """`x: T = v` at module level: assign, then record the annotation."""
+    new = []
+    if node.value is not None:
+        new.append(ast.Assign(targets=[node.target], value=node.value))
+    if node.simple and isinstance(node.target, ast.Name):
+        where = ast.Name(id="__annotations__", ctx=ast.Load())
+        item = ast.Subscript(value=where, slice=ast.Constant(value=node.target.id), ctx=ast.Store())
+        value = ast.Constant(value=ast.unparse(node.annotation)) if lazy else node.annotation
+        new.append(ast.fix_missing_locations(ast.copy_location(ast.Assign(targets=[item], value=value), node)))
+    else:
+        if node.value is None and not isinstance(node.target, ast.Name):
+            new += [ast.Expr(value=part) for part in evaluated_parts(node.target)]
+        if not lazy:
+            new.append(ast.Expr(value=node.annotation))
+    return [ast.copy_location(n, node) for n in new or [ast.Pass()]]
 
 
 def evaluated_parts(target):
@@ -212,29 +178,6 @@ def evaluated_parts(target):
         parts += [part for part in (target.slice.lower, target.slice.upper, target.slice.step) if part] \
             if isinstance(target.slice, ast.Slice) else [target.slice]
     return parts
-
-
-def patch_stars(code):
-    """`from m import hatchery_star` becomes `from m import *`: IMPORT_FROM, STORE_GLOBAL, POP_TOP
-    become IMPORT_STAR and NOPs, of the same length and effect on the stack (CPython 3.11)."""
-    if (STAR,) not in code.co_consts:
-        return code
-    op = opcode.opmap
-    raw = bytearray(code.co_code)
-    wanted, extended = code.co_names.index(STAR), 0
-    for i in range(0, len(raw), 2):
-        argument = raw[i + 1] | extended
-        if raw[i] == op["EXTENDED_ARG"]:
-            extended = argument << 8
-            continue
-        extended = 0
-        if raw[i] == op["IMPORT_FROM"] and argument == wanted:
-            end = i + 2
-            while raw[end] != op["POP_TOP"]:
-                end += 2
-            raw[i:end + 2] = bytes([op["IMPORT_STAR"], 0]) + bytes([op["NOP"], 0]) * ((end - i) // 2)
-    consts = tuple(("*",) if c == (STAR,) else c for c in code.co_consts)
-    return code.replace(co_code=bytes(raw), co_consts=consts)
 
 
 def requalify(code, prefix):

@@ -32,7 +32,7 @@
 enum { ERROR_MAX = 65536, REASON_MAX = 512 };
 
 static struct {
-    PyObject *compile_program, *open_source; /* the prelude's */
+    PyObject *prelude; /* its namespace */
     PyObject *excepthook;
     PyObject *main_dict;
     PyObject *seed_random, *seed_numpy; /* NULL where no import brought it in */
@@ -60,11 +60,8 @@ static int load_prelude(void)
     if (!done)
         return -1;
     Py_DECREF(done);
-    py.compile_program = PyDict_GetItemString(space, "compile_program");
-    py.open_source = PyDict_GetItemString(space, "open_source");
-    Py_INCREF(py.compile_program);
-    Py_INCREF(py.open_source);
-    return 0; /* @space lives as long as its functions do */
+    py.prelude = space;
+    return 0;
 }
 
 /* __main__ as `python3 main.py` has it. */
@@ -265,19 +262,14 @@ static void end_by_return(struct ending *end, PyObject *value)
 /* Run @source as the module with @space as its globals. */
 static void execute(struct ending *end, PyObject *source, PyObject *space)
 {
-    PyObject *first = NULL;
-
     show_source(source);
-    PyObject *code = source ? compile_source(source, &first) : NULL;
+    PyObject *code = source ? compile_source(source) : NULL;
     end->stamps.compiled_us = now_us();
     if (!code) {
         end_by_exception(end, true);
         return;
     }
-    if (first)
-        PyDict_Update(space, first);
-    PyObject *value = PyEval_EvalCode(code, space, space);
-    Py_XDECREF(first);
+    PyObject *value = compile_run(code, space);
     Py_DECREF(code);
     if (value)
         end_by_return(end, value);
@@ -544,8 +536,8 @@ static int prepare_renewal(void)
 int run_prepare(const struct wire_limits *limits)
 {
     py.limits = limits;
-    if (load_prelude() < 0 || compile_prepare(py.compile_program) < 0 || prepare_main() < 0
-        || show_prepare(py.open_source) < 0 || prepare_renewal() < 0)
+    if (load_prelude() < 0 || compile_prepare(py.prelude) < 0 || prepare_main() < 0
+        || show_prepare(PyDict_GetItemString(py.prelude, "open_source")) < 0 || prepare_renewal() < 0)
         return -1;
     py.excepthook = PySys_GetObject("excepthook");
     if (!py.excepthook || finish_prepare() < 0)

@@ -28,6 +28,7 @@ def load():
 
 prelude = load()
 compile_program = prelude["compile_program"]
+STAR = prelude["STAR"]
 
 
 def fresh():
@@ -37,12 +38,22 @@ def fresh():
 def run(source, space=None):
     """(value, globals, stdout) of @source as run.c runs it."""
     space = fresh() if space is None else space
-    code, first = compile_program(textwrap.dedent(source))
-    space.update(first)
     out = io.StringIO()
     with contextlib.redirect_stdout(out):
-        value = eval(code, space)
+        value = run_codes(compile_program(textwrap.dedent(source)), space)
     return value, space, out.getvalue()
+
+
+def run_codes(codes, space):
+    """As compile_run() of compile.c."""
+    for code in codes:
+        if STAR in code.co_names:
+            space[STAR] = lambda module, level: exec(f"from {'.' * level}{module} import *", space)
+        value = eval(code, space)
+        space.pop(STAR, None)
+        if value is not None:
+            return value[0]
+    return None
 
 
 def plain(source):
@@ -253,13 +264,12 @@ def test_names_are_those_of_a_module(name, tail):
 @pytest.mark.parametrize("name", MODULES)
 def test_a_program_without_return_is_compiled_as_it_is(name):
     source = MODULES[name]
-    code, first = compile_program(source)
-    assert first == {}
+    code, = compile_program(source)
     assert code == compile(source, "main.py", "exec", dont_inherit=True)
 
 
 def test_the_code_object_is_called_like_a_module():
-    code, _ = compile_program("x = 1\nreturn x")
+    code, = compile_program("x = 1\nreturn x")
     assert (code.co_name, code.co_qualname, code.co_filename) == ("<module>", "<module>", "main.py")
     assert "return" not in code.co_varnames and code.co_nlocals == 0 and code.co_argcount == 0
 
@@ -267,7 +277,7 @@ def test_the_code_object_is_called_like_a_module():
 def test_every_name_is_global_whatever_binds_it():
     """No fast locals in the code of any program of the list: a forgotten kind of binding would be one."""
     for source in MODULES.values():
-        code, _ = compile_program(source + "\nreturn 1")
+        code = compile_program(source + "\nreturn 1")[-1]
         assert (code.co_varnames, code.co_cellvars, code.co_freevars) == ((), (), ()), source
 
 
@@ -283,7 +293,7 @@ def test_line_numbers_and_columns_are_the_users():
         except TypeError as error:
             tb = error.__traceback__.tb_next
             return tb.tb_lineno, list(tb.tb_frame.f_code.co_positions())[tb.tb_lasti // 2]
-    assert where(compile_program(source)[0]) == where(compile(bare, "main.py", "exec"))
+    assert where(compile_program(source)[-1]) == where(compile(bare, "main.py", "exec"))
 
 
 def test_functions_have_their_lines():
@@ -450,12 +460,16 @@ source = {
 }[kind]()
 def outcome(make, source):
     try:
-        made = make(source)
-        return eval(made[0], {"__name__": "__main__"} | made[1])
+        globals = {"__name__": "__main__"}
+        for code in make(source):
+            value = eval(code, globals)
+            if value is not None:
+                return value[0]
+        return None
     except BaseException as error:
         return type(error).__name__ + ": " + str(error)
 limit = sys.getrecursionlimit()
-print(json.dumps([outcome(lambda s: (compile(s, "main.py", "exec"), {}), source),
+print(json.dumps([outcome(lambda s: (compile(s, "main.py", "exec"),), source),
                   outcome(space["compile_program"], source),
                   outcome(space["compile_program"], source + "if 1: return 7\\n")]))
 assert sys.getrecursionlimit() == limit
