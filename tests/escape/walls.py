@@ -134,6 +134,10 @@ WALLS = {
         ("src/box/seccomp.def", "ANSWER(flock, 0)", "ALLOW(flock)"),
         (SECCOMP, "F_GETLK, F_DUPFD_CLOEXEC,", "F_GETLK, F_SETLK, F_SETLKW, F_DUPFD_CLOEXEC,"),
         (SECCOMP, '    WORDS("fcntl", 1, 0, locks),', "    // ")]),
+    "epolls": Wall("as many epolls as a program likes", [
+        (SECCOMP, '    if (nr < 0)\n        return;\n', '    if (nr)\n        return;\n')], only=["host/epoll-wake-ups"]),
+    "stops": Wall("the zygote hears of a program that is stopped", [
+        ("src/zygote/warm.c", ".sa_flags = SA_NOCLDSTOP", ".sa_flags = 0")]),
     "prctl": Wall("any option", no_words("prctl")),
     "arch-prctl": Wall("any option", no_words("arch_prctl")),
     "madvise": Wall("any advice", no_words("madvise")),
