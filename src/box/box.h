@@ -82,12 +82,19 @@ void box_log_times(const struct wire_box_state *state);
 const char *box_step_word(int step);
 const char *box_step_hint(int step);
 
+/* What the root shows beside what root.c lists. */
+struct box_root {
+    int root_fd;     /* the directory whose files are shown; -1: the host's */
+    int packages_fd; /* at PACKAGES_DIR; -1: there is none */
+    unsigned n_shares;
+    const char (*shares)[64];         /* directories of /usr/share */
+    const struct wire_limits *limits; /* what the files of /proc tell; NULL: there are none */
+};
+
 /* Build the root file system that the zygote and all boxes see, and pivot into it.
  * Called in the supervisor's child after clone(2) with all namespaces and written id maps.
- * The files are those below the directory @root_fd, or the host's where it is -1; PACKAGES_DIR is @packages_fd, or not
- * there.
  * On failure returns -errno and what was being done in @ret_what (a static string). */
-int box_root_build(int root_fd, int packages_fd, const char **ret_what);
+int box_root_build(const struct box_root *root, const char **ret_what);
 
 /* seccomp.c: the program's filter from seccomp.def, as malloc()ed BPF: the whole of it, or the part that the zygote
  * takes on for all boxes, or the rest, which each box adds.  The two together are the whole.  With @callbacks a program

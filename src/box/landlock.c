@@ -27,7 +27,7 @@ static const struct {
     { "/usr/bin", FS_RUN },       { "/usr/share", FS_READ },     { "/etc", FS_READ },
     { "/dev/null", FS_DEVICE },   { "/dev/zero", FS_DEVICE },    { "/dev/full", FS_DEVICE },
     { "/dev/random", FS_DEVICE }, { "/dev/urandom", FS_DEVICE }, { "/run", FS_SCRATCH },
-    { "/opt", FS_RUN },
+    { "/opt", FS_RUN },           { "/proc", FS_READ },
 };
 
 /* What a kernel of this ABI knows of ours; the rest must not be in a ruleset. */

@@ -7,20 +7,25 @@
 
  * The files are the host's, or those of a directory of the service's own: then
  * no page of the page cache is shared with a program outside of the jail.
- * No /proc, no /sys, no cgroupfs: /proc would bring /proc/self/mem, which
- * ignores page protections, and every process's memory maps. */
+ * No procfs, no /sys, no cgroupfs: a procfs would bring /proc/self/mem, which
+ * ignores page protections, and every process's memory maps.  /proc has a few files that tell the box's limits. */
 #include "box.h"
 #include "kernel.h"
+
+#include "../base/fd.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <sched.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mount.h>
+#include <sys/sendfile.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <time.h>
 #include <unistd.h>
 
 /* Every kernel has it, and nothing below it is needed any more. */
@@ -29,16 +34,28 @@
 enum { KERNEL_MOVE_MOUNT_F_EMPTY_PATH = 4 }; /* move_mount(2), Linux 5.2 */
 
 static const char *const binds[] = {
-    "/usr/lib",           "/usr/lib64",
-    "/usr/bin",           "/usr/share/zoneinfo",
-    "/usr/share/python3", "/usr/share/matplotlib",
-    "/usr/share/fonts",   "/etc/fonts",
+    "/usr/lib",
+    "/usr/lib64",
+    "/usr/bin",
+    "/usr/share/zoneinfo",
+    "/usr/share/python3",
+    "/usr/share/matplotlib",
+    "/usr/share/fonts",
+    "/usr/share/tcltk",
+    "/usr/share/nltk_data",
+    "/etc/fonts",
     "/etc/alternatives", /* libblas.so.3 and liblapack.so.3 go through it */
-    "/etc/ld.so.cache",   "/etc/matplotlibrc",
-    "/etc/mime.types",    "/dev/null",
-    "/dev/zero",          "/dev/full",
-    "/dev/random",        "/dev/urandom",
+    "/etc/ld.so.cache",
+    "/etc/matplotlibrc",
+    "/etc/mime.types",
+    "/dev/null",
+    "/dev/zero",
+    "/dev/full",
+    "/dev/random",
+    "/dev/urandom",
 };
+
+static const char *const copies[] = { "/etc/ssl/certs/ca-certificates.crt" };
 
 static const struct {
     const char *target, *path;
@@ -123,6 +140,30 @@ static int bind_packages(int fd)
     return fstat(fd, &st) < 0 ? -errno : bind_at(from, fd, PACKAGES_DIR, &st);
 }
 
+/* Public data that programs look for, of which a copy costs each box nothing, where a mount would. */
+static int copy_one(const char *source, const char *path)
+{
+    enum { COPY_MAX = 2 << 20 };
+    char from[PATH_MAX], target[256];
+    struct stat st;
+
+    if (snprintf(from, sizeof(from), "%s%s", source, path) >= (int) sizeof(from))
+        return -ENAMETOOLONG;
+    _cleanup_fd_ int in = open(from, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+    if (in < 0 || fstat(in, &st) < 0 || !S_ISREG(st.st_mode) || st.st_size > COPY_MAX)
+        return 0; /* not on this host: nothing to show */
+    int err = in_stage(target, sizeof(target), path);
+    if (!err)
+        err = make_parents(target);
+    if (err < 0)
+        return err;
+    _cleanup_fd_ int out = open(target, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
+    for (off_t at = 0; out >= 0 && at < st.st_size;)
+        if (sendfile(out, in, &at, (size_t) (st.st_size - at)) <= 0)
+            break;
+    return out < 0 ? -errno : 0;
+}
+
 static int write_one(const char *path, const char *text)
 {
     char target[256];
@@ -158,7 +199,42 @@ static int add_ids(const char *path, bool users)
     return fclose(f) != 0 || failed ? -EIO : 0;
 }
 
-static int fill_stage(const char *source, int packages_fd, const char **ret_what)
+/* What reads /proc for memory and processors finds the box's, as they are limited, and no load. */
+static int write_proc(const struct wire_limits *limits)
+{
+    enum { TEXT = 16384 };
+    static char text[TEXT];
+    cpu_set_t set;
+    int64_t cores = (limits->cpu_percent + 99) / 100, kb = limits->memory_bytes / 1024;
+    int n = 0;
+
+    CPU_ZERO(&set);
+    if (sched_getaffinity(0, sizeof(set), &set) == 0 && CPU_COUNT(&set) < cores)
+        cores = CPU_COUNT(&set);
+    cores = cores > 64 ? 64 : cores;
+    for (int64_t i = 0; i < cores; i++)
+        n += snprintf(text + n, (size_t) (TEXT - n),
+                      "processor\t: %lld\nphysical id\t: 0\nsiblings\t: %lld\ncore id\t\t: %lld\ncpu cores\t: %lld\n\n",
+                      (long long) i, (long long) cores, (long long) i, (long long) cores);
+    int err = write_one("/proc/cpuinfo", text);
+    n = snprintf(text, TEXT, "cpu  0 0 0 0 0 0 0 0 0 0\n");
+    for (int64_t i = 0; i < cores; i++)
+        n += snprintf(text + n, (size_t) (TEXT - n), "cpu%lld 0 0 0 0 0 0 0 0 0 0\n", (long long) i);
+    snprintf(text + n, (size_t) (TEXT - n),
+             "intr 0\nctxt 0\nbtime %lld\nprocesses 1\nprocs_running 1\nprocs_blocked 0\nsoftirq 0\n",
+             (long long) time(NULL));
+    err = err ? err : write_one("/proc/stat", text);
+    snprintf(
+        text, TEXT,
+        "MemTotal:       %8lld kB\nMemFree:        %8lld kB\nMemAvailable:   %8lld kB\nBuffers:               0 kB\n"
+        "Cached:                0 kB\nSwapCached:            0 kB\nActive:                0 kB\n"
+        "Inactive:              0 kB\nSwapTotal:             0 kB\nSwapFree:              0 kB\n"
+        "Shmem:                 0 kB\nSlab:                  0 kB\nSReclaimable:          0 kB\n",
+        (long long) kb, (long long) kb, (long long) kb);
+    return err ? err : write_one("/proc/meminfo", text);
+}
+
+static int fill_stage(const char *source, const struct box_root *root, const char **ret_what)
 {
     char path[256];
     int err = 0;
@@ -169,7 +245,20 @@ static int fill_stage(const char *source, int packages_fd, const char **ret_what
     }
     if (!err) {
         *ret_what = PACKAGES_DIR;
-        err = bind_packages(packages_fd);
+        err = bind_packages(root->packages_fd);
+    }
+    for (unsigned i = 0; i < root->n_shares && !err; i++) {
+        *ret_what = "/usr/share";
+        snprintf(path, sizeof(path), "/usr/share/%s", root->shares[i]);
+        err = bind_one(source, path);
+    }
+    for (size_t i = 0; i < sizeof(copies) / sizeof(*copies) && !err; i++) {
+        *ret_what = copies[i];
+        err = copy_one(source, copies[i]);
+    }
+    if (!err && root->limits) {
+        *ret_what = "/proc";
+        err = write_proc(root->limits);
     }
     for (size_t i = 0; i < sizeof(links) / sizeof(*links) && !err; i++) {
         *ret_what = links[i].path;
@@ -206,19 +295,19 @@ static int enter_stage(const char **ret_what)
     return 0;
 }
 
-int box_root_build(int root_fd, int packages_fd, const char **ret_what)
+int box_root_build(const struct box_root *root, const char **ret_what)
 {
     char source[64] = ""; /* by descriptor: its path may be below what the stage covers */
 
     umask(022);
-    if (root_fd >= 0)
-        snprintf(source, sizeof(source), "/proc/self/fd/%d", root_fd);
+    if (root->root_fd >= 0)
+        snprintf(source, sizeof(source), "/proc/self/fd/%d", root->root_fd);
     *ret_what = "private mounts";
     if (mount(NULL, "/", NULL, MS_PRIVATE | MS_REC, NULL) < 0)
         return -errno;
     *ret_what = "tmpfs for the root";
-    if (mount("root", STAGE, "tmpfs", MS_NOSUID | MS_NODEV, "mode=0755,size=1m") < 0)
+    if (mount("root", STAGE, "tmpfs", MS_NOSUID | MS_NODEV, "mode=0755,size=4m") < 0)
         return -errno;
-    int err = fill_stage(source, packages_fd, ret_what);
+    int err = fill_stage(source, root, ret_what);
     return err < 0 ? err : enter_stage(ret_what);
 }

@@ -46,7 +46,7 @@ static int try_files(void)
     const char *what;
 
     enter_namespaces();
-    return box_root_build(-1, -1, &what);
+    return box_root_build(&(const struct box_root){ .root_fd = -1, .packages_fd = -1 }, &what);
 }
 
 static int try_scratch(void)

@@ -327,7 +327,9 @@ _Noreturn static void become_zygote(const struct zygote_args *args)
     prepare_zygote();
     if ((args->ids->root && setgroups(0, NULL) < 0) || setresgid(0, 0, 0) < 0 || setresuid(0, 0, 0) < 0)
         give_up(args->trouble_fd, "ids", errno);
-    int err = box_root_build(root_fd, packages_fd, &what);
+    const struct box_root root = { root_fd, packages_fd, args->files->reach->n, args->files->reach->names,
+                                   args->files->limits };
+    int err = box_root_build(&root, &what);
     if (err < 0)
         give_up(args->trouble_fd, what, -err);
     fds[3] = groups < 0 ? null : groups; /* no directory: nothing is found below it */

@@ -3,6 +3,7 @@
 #ifndef HATCHERY_SUPERVISOR_LAUNCH_H
 #define HATCHERY_SUPERVISOR_LAUNCH_H
 
+#include "reach.h"
 #include "require.h"
 
 #include "../base/buf.h"
@@ -22,7 +23,9 @@ struct launch_ids {
 /* The executables beside ours: build tree or ../libexec/hatchery. */
 struct launch_files {
     int server_fd, zygote_fd, init_fd, courier_fd;
-    const char *root; /* the directory of what the jail shows; "": the host's */
+    const char *root;                 /* the directory of what the jail shows; "": the host's */
+    const struct reach *reach;        /* and what of /usr/share */
+    const struct wire_limits *limits; /* what programs are told in /proc */
 };
 
 /* Is @root "" or a directory that a jail could show?  0, or -errno with a sentence in @error. */

@@ -79,6 +79,7 @@ struct supervisor {
     const struct conf *conf; /* in effect: the command's, or our own once it was read again */
     struct conf *own_conf;
     struct launch_files files;
+    struct reach reach;
     struct launch_ids ids;
     struct runtimes found;
     struct require *require;
@@ -594,6 +595,9 @@ static int start_zygote(struct supervisor *s, struct child *zygote)
         s->runtimes[zygote->runtime].imports.fault = FAULT_PACKAGES;
         return err;
     }
+    reach_find(&s->reach, s->files.root);
+    s->files.reach = &s->reach;
+    s->files.limits = &s->zygote_conf.limits;
     pid_t pid = launch_zygote(&s->files, &s->ids, s->server_conf.n_slots, theirs, zygote_end, &group,
                               packages.fd < 0 ? NULL : &packages, s->require);
     fd_close(&packages.fd);
@@ -1547,7 +1551,8 @@ int supervisor_run(const struct supervisor_options *options)
                             .notify = { .fd = -1 },
                             .state_fd = -1,
                             .lock_fd = -1,
-                            .files = { -1, -1, -1, -1, "" } };
+                            .files = {
+                                .server_fd = -1, .zygote_fd = -1, .init_fd = -1, .courier_fd = -1, .root = "" } };
     for (unsigned i = 0; i < WIRE_RUNTIMES_MAX; i++)
         imports_forget(&s.runtimes[i].imports);
     for (unsigned i = 0; i < WIRE_RUNTIMES_MAX; i++)

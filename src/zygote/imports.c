@@ -32,7 +32,7 @@ static const struct {
     { "OMP_NUM_THREADS", "1", true },
     { "OPENBLAS_NUM_THREADS", "1", true },
     { "MKL_NUM_THREADS", "1", true },
-    { "BLIS_NUM_THREADS", "1", true },
+    { "BLIS_NUM_THREADS", "1", false },
     { "NUMEXPR_NUM_THREADS", "1", false }, /* not NUMEXPR_MAX_THREADS, beyond which no program may go later */
     { "NUMBA_NUM_THREADS", "1", false },
     { "POLARS_MAX_THREADS", "1", false },

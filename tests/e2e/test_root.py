@@ -46,6 +46,37 @@ def test_programs_see_the_directory(root, make_server):
     assert "Read-only file system" in host["error"] or "Permission denied" in host["error"]
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="what is shown must be root's")
+def test_what_packages_reach_for(root, make_server):
+    """What a link in dist-packages leads to below /usr/share, and what dpkg says that a Python package has there; nothing
+    that others could have put there, and no link that leads elsewhere."""
+    packages, lists = root / "usr/lib/python3/dist-packages", root / "var/lib/dpkg/info"
+    for path in (packages / "deep/er", lists, root / "etc/secret", root / "var/lib/secret", root / "home/secret"):
+        path.mkdir(parents=True)
+    for name in ("linked", "relative", "listed", "theirs", "open", "closed", "other"):
+        (root / "usr/share" / name).mkdir(parents=True)
+        (root / "usr/share" / name / "file").write_text(name)
+    os.chown(root / "usr/share/theirs", 12345, 12345)
+    (root / "usr/share/open").chmod(0o777)
+    (root / "usr/share/closed").chmod(0o700)
+    (root / "usr/share/led").symlink_to("../../etc/secret")
+    targets = ["/usr/share/linked/file", "../../../../../share/relative/file", "/usr/share/theirs", "/usr/share/open/file",
+               "/usr/share/closed", "/usr/share/led", "/usr/share/../../etc/secret", "/etc/secret", "/var/lib/secret",
+               "../../../../../../../../home/secret", "/usr/share"]
+    for i, target in enumerate(targets):
+        (packages / f"deep/er/link{i}").symlink_to(target)
+    (lists / "python3-some.list").write_text("/.\n/usr/lib/python3/dist-packages/some.py\n/usr/share/listed\n/usr/share/doc/x\n")
+    (lists / "python-is-none.list").write_text("/.\n/usr/share/other\n")
+    (lists / "other.list").write_text("/usr/lib/python3/dist-packages/x.py\n/usr/share/other/file\n")
+    s = make_server(env={"HATCHERY_ISOLATION_ROOT": str(root)})
+    found = s.run("import os\nreturn sorted(os.listdir('/usr/share')), sorted(os.listdir('/')), sorted(os.listdir('/etc')), "
+                  "open('/usr/lib/python3/dist-packages/deep/er/link0').read(), "
+                  "open('/usr/lib/python3/dist-packages/deep/er/link1').read()").response["result"]
+    shares, top, etc, first, second = found
+    assert set(shares) & {"linked", "relative", "listed", "theirs", "open", "closed", "led", "other"} == {"linked", "relative", "listed"}
+    assert (first, second) == ("linked", "relative") and not {"var", "home"} & set(top) and "secret" not in etc
+
+
 @pytest.mark.parametrize("content", [[], ["usr"]])
 def test_a_directory_without_a_python_is_refused(tmp_path, content):
     for name in content:

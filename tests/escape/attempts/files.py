@@ -48,7 +48,7 @@ with attempt():
 # wall: root
 # expect: REFUSED absent
 with attempt():
-    names = set(os.listdir("/")) - {"bin", "dev", "etc", "lib", "lib64", "run", "tmp", "usr"}
+    names = set(os.listdir("/")) - {"bin", "dev", "etc", "lib", "lib64", "mnt", "proc", "run", "tmp", "usr"}
     through(names) if names else refuse()
 
 # attempt: dotdot
@@ -106,9 +106,18 @@ with attempt():
 
 # attempt: proc-sysrq
 # wall: root
-# expect: REFUSED ENOENT
+# expect: REFUSED EROFS
+# It is none: there is nothing of this name, and nothing can be made.
 with attempt():
     open("/proc/sysrq-trigger", "w")
+
+# attempt: proc-listing
+# wall: root
+# expect: REFUSED absent
+# What is there is not the kernel's.
+with attempt():
+    names = set(os.listdir("/proc")) - {"cpuinfo", "meminfo", "stat"}
+    through(names) if names or os.stat("/proc").st_dev != os.stat("/").st_dev else refuse()
 
 # attempt: proc-kallsyms
 # wall: root
