@@ -186,7 +186,7 @@ format: test-packages
 # The Debian package, in build/deb.
 deb: packages
 	$(call need,$(DEB_PACKAGES))
-	packaging/deb $(BUILD)/deb
+	@echo "packaging/deb $(BUILD)/deb"; $(call quietly,packaging/deb $(BUILD)/deb); ls $(BUILD)/deb/*.deb
 
 # Built twice, looked at by lintian, installed in a fresh Debian 12, upgraded, removed, purged; as root.
 test-package: packages

@@ -20,8 +20,8 @@ SETHOSTNAME = 170
 
 
 @pytest.mark.skipif(os.geteuid() != 0 or not shutil.which("make") or not (ROOT / "Makefile").exists()
-                    or service.HATCHERY != str(ROOT / "build/hatchery") or not os.access(ROOT / "build", os.W_OK),
-                    reason="a checkout that root has built in is what it is for")
+                    or service.HATCHERY != str(ROOT / "build/hatchery") or not os.access(ROOT / "build", os.W_OK)
+                    or (ROOT / "build").stat().st_uid != 0, reason="a checkout that root has built in is what it is for")
 @pytest.mark.parametrize("elsewhere", [False, True])
 def test_make_run_keeps_its_jobs_in_the_checkout(tmp_path, elsewhere):
     state = tmp_path / "state" if elsewhere else ROOT / "build" / "state"
@@ -43,6 +43,40 @@ def test_make_run_keeps_its_jobs_in_the_checkout(tmp_path, elsewhere):
         finally:
             if not there:
                 shutil.rmtree(state, ignore_errors=True)
+
+
+@pytest.fixture
+def tools(tmp_path):
+    """A copy of the Makefile, and a directory for PATH with what it needs to get to its recipes; there is no sudo."""
+    if not (ROOT / "Makefile").exists() or not shutil.which("make"):
+        pytest.skip("there is no Makefile or no make here")
+    shutil.copy(ROOT / "Makefile", tmp_path)
+    tmp_path.chmod(0o755)
+    bin = tmp_path / "bin"
+    bin.mkdir()
+    for name in ("make", "sh", "id"):
+        (bin / name).symlink_to(shutil.which(name))
+    executables_for_all(bin)  # the directories above are open to all
+    return tmp_path
+
+
+def make(tools, *arguments, **env):
+    return subprocess.run([*as_user(), "/usr/bin/env", "-i", f"PATH={tools / 'bin'}", *(f"{k}={v}" for k, v in env.items()),
+                           str(tools / "bin/make"), "-C", str(tools), *arguments], capture_output=True, text=True, timeout=60)
+
+
+def test_an_ordinary_users_tests_ask_for_root(tools):
+    """With sudo they are run by it; without, one sentence comes before anything is installed or built."""
+    done = make(tools, "test")
+    assert done.returncode != 0 and re.search(r"\*\*\* the tests need every layer of the jail, so root or sudo; TEST_REQUIRE=", done.stderr)
+    assert not done.stdout.replace("make: Entering", "").count("apt-get")
+    assert make(tools, "can-be-root", TEST_REQUIRE="all -ids -cgroup").returncode == 0
+    (tools / "bin/sudo").symlink_to("/bin/true")
+    assert make(tools, "can-be-root").returncode == 0
+    planned = make(tools, "-n", "e2e", "escape").stdout
+    assert len(re.findall(r"^sudo -E .*python3 -m pytest", planned, re.M)) == 2, planned
+    assert not re.search(r"^(?!sudo).*python3 -m pytest", planned, re.M), planned
+    assert "sudo -E build/hatchery serve" in make(tools, "-n", "run").stdout
 
 
 # --- a start ---
