@@ -214,7 +214,7 @@ static size_t run(struct conn *conn, const char *p, size_t n)
     conn->running = true;
     while (used < n && may_parse(conn)) {
         if (conn->state == CONN_IDLE) {
-            if (n_begun++ == TURN_MAX)
+            if (n_begun++ == TURN_MAX || http_turn_is_over(conn->http))
                 break;
             begin_request(conn);
         }

@@ -24,6 +24,7 @@ enum {
     SKIP_MAX = 65536,       /* a refused request's body up to this is read and dropped, so that the connection stays */
     KEEP_MAX = 16384,       /* a buffer up to this stays allocated between requests */
     TURN_MAX = 32,          /* requests answered before the other connections have their turn */
+    TURN_MS = 2,            /* time after which no other request is begun before the loop looks for events again */
     UNSENT_MAX = 256 << 20, /* bytes of replies that clients have yet to read, in all */
     REQUEST_COST = 4096,    /* bytes that a request takes beside its body */
     LINGER_MS = 2000,       /* time for a client to read a last reply while it is still sending */
@@ -167,6 +168,9 @@ void http_check_rest(struct http *http);
 /* @conn has unread bytes and may parse them: conn_resume() comes in the loop's next iteration, after others. */
 void http_make_ready(struct http *http, struct conn *conn);
 void http_unmake_ready(struct http *http, struct conn *conn);
+
+/* Has this iteration of the loop taken so long that what can wait does? */
+bool http_turn_is_over(const struct http *http);
 
 /* listen.c */
 

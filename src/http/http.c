@@ -166,13 +166,19 @@ void http_check_rest(struct http *http)
         uv_timer_start(&http->tick, on_tick, 0, http->tick_ms);
 }
 
+/* The loop's time is when it last came back from waiting for events. */
+bool http_turn_is_over(const struct http *http)
+{
+    return uv_hrtime() / 1000000 > uv_now(http->loop) + TURN_MS;
+}
+
 /* Those that became ready before this turn go on once; the others wait for the next. */
 static void on_turn(uv_idle_t *turn)
 {
     struct http *http = turn->data;
     struct conn *conn;
 
-    for (unsigned n = http->n_ready; n && (conn = TAILQ_FIRST(&http->ready)); n--) {
+    for (unsigned n = http->n_ready; n && (conn = TAILQ_FIRST(&http->ready)) && !http_turn_is_over(http); n--) {
         http_unmake_ready(http, conn);
         conn_resume(conn);
     }

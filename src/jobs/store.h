@@ -32,6 +32,9 @@ enum store_delivery_state { STORE_PENDING, STORE_SENDING, STORE_DELIVERED, STORE
 
 enum { STORE_TENANT_MAX = 64, STORE_HOST_MAX = 280, STORE_CLAIM_MAX = 64, STORE_FINGERPRINT = 32 };
 
+/* What the strings of one answer of list() may take, give or take one record. */
+enum { STORE_LIST_BYTES = 1 << 20 };
+
 struct store;
 
 struct store_bytes {
@@ -89,6 +92,7 @@ struct store_query {
     int64_t since_us;   /* created at or after; 0: all */
     int64_t before_seq; /* older than this; 0: from the newest */
     unsigned limit;
+    bool brief;         /* seq, id, state and attempt are all that is asked for */
     unsigned n_waiting; /* leased jobs that have not begun: they count, and are answered, as queued and never claimed */
     const int64_t *waiting;
 };
@@ -143,7 +147,7 @@ struct store_answer {
     const struct store_attempt *attempts;
     bool existing;       /* enqueue: the idempotency key was known; records[0] is that job */
     bool suspects;       /* claim: lost jobs wait until this owner holds no lease */
-    bool more;           /* sweep: there is more to do at once; outbox claim: more is due */
+    bool more;           /* sweep: there is more to do at once; outbox claim: more is due; list: there are others */
     int64_t next_due_us; /* outbox claim: when the next delivery is due; 0: none waits */
     int64_t queued;      /* jobs that wait, in all, after this operation */
     int64_t deliveries;  /* the same of deliveries that are neither made nor given up */
@@ -173,7 +177,8 @@ struct store_ops {
      * that.  -ENOENT; -ENOTRECOVERABLE: it isn't dead; -EBUSY: it is being delivered; -ENODATA: its program is no more;
      * -EAGAIN: @max_queued reached. */
     void (*requeue)(struct store *, const char *tenant, const char *id, int64_t max_queued, store_done *, void *);
-    /* Newest first, without their replies.  Tenants take turns with this and with get(). */
+    /* Newest first, without their replies; fewer than @limit where their strings would be more than STORE_LIST_BYTES.
+     * answer->more: there are others.  Tenants take turns with this and with get(). */
     void (*list)(struct store *, const struct store_query *, store_done *, void *);
     /* Runs that never waited for the store.  May be lost with the power. */
     void (*history)(struct store *, const struct store_record *, unsigned n, store_done *, void *);

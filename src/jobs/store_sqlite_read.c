@@ -117,6 +117,23 @@ static enum statement list_statement(unsigned states)
     return one ? SQL_LIST_OPEN : SQL_LIST;
 }
 
+/* A row of a list; @bytes counts its strings. */
+static void take_row(struct op *op, sqlite3_stmt *row, struct store_record *ret, size_t *bytes)
+{
+    const unsigned char *id = sqlite3_column_blob(row, 1);
+
+    if (!op->query.brief) {
+        record_from_row(op, row, ret);
+        *bytes += ret->client_id.n + ret->webhook_url.n + ret->host.n;
+        return;
+    }
+    *ret = (struct store_record){ .seq = sqlite3_column_int64(row, 0),
+                                  .state = (enum store_state) sqlite3_column_int(row, 3),
+                                  .attempt = sqlite3_column_int(row, 4) };
+    if (id && sqlite3_column_bytes(row, 1) == UUID_BYTES)
+        uuid_format(id, ret->id);
+}
+
 static int apply_list(struct db *db, struct op *op)
 {
     const struct store_query *q = &op->query;
@@ -125,6 +142,7 @@ static int apply_list(struct db *db, struct op *op)
     const enum statement which = list_statement(q->states);
     sqlite3_stmt *s = db_statement(db, which);
     unsigned states = q->states ? q->states : ~0U, among = states;
+    size_t bytes = 0;
     int r = 0;
 
     if (states & 1U << STORE_QUEUED)
@@ -135,9 +153,11 @@ static int apply_list(struct db *db, struct op *op)
     sqlite3_bind_int64(s, 4, which == SQL_LIST_OVER ? __builtin_ctz(states) : (int64_t) among);
     while (op->answer.n <= limit && (r = db_step(s)) > 0) {
         struct store_record *record = &records[op->answer.n];
-        record_from_row(op, s, record);
+        take_row(op, s, record, &bytes);
         show_waiting(q, record);
         op->answer.n += states >> record->state & 1;
+        if (bytes > STORE_LIST_BYTES && op->answer.n <= limit)
+            limit = op->answer.n; /* one more shows whether there are others */
     }
     sqlite3_reset(s);
     op->answer.records = records;
