@@ -84,7 +84,7 @@ static void on_run_output(struct job *job, int fd, const char *p, size_t n)
     uv_stop(s->loop);
 }
 
-static void on_run_done(struct job *job, const struct outcome *outcome)
+static void on_run_done(struct job *job, struct outcome *outcome)
 {
     struct server *s = job->owner;
     struct buf message;

@@ -13,6 +13,7 @@
 #include "../base/fd.h"
 #include "../base/json.h"
 #include "../courier/courier.h"
+#include "../jobs/wording.h"
 #include "../metrics/metrics.h"
 
 #include <assert.h>
@@ -53,6 +54,7 @@ struct execution {
     unsigned char fingerprint[STORE_FINGERPRINT];
     struct waiter *waiter;
     int64_t start_us;
+    int status; /* of a run that is over */
 };
 
 /* Checks one member, present in the body; says what is wrong in @error or takes it into @e. */
@@ -265,6 +267,15 @@ static int take_members(struct execution *e, struct reading *r)
     return err;
 }
 
+/* The client went away while a thread is at work for it. */
+static void on_gone_meanwhile(struct request *req, void *data)
+{
+    struct execution *e = data;
+
+    (void) req;
+    e->req = NULL;
+}
+
 /* --- replies --- */
 
 static void execution_free(struct execution *e)
@@ -303,8 +314,8 @@ static void end_reply(struct execution *e, int status, struct buf *out, unsigned
     api_add_envelope(e->api, out, job->ended_us - job->started_us, job->started_us - job->queued_us,
                      now_us() - e->start_us);
     buf_addc(out, '}');
-    reply_json(e->req, status, out, retry_after_s);
-    buf_free(out);
+    struct parts parts = { .before = *out };
+    reply_parts(e->req, status, &parts, retry_after_s);
 }
 
 static void refuse_job(struct execution *e, int status, const char *text, unsigned retry_after_s)
@@ -383,7 +394,18 @@ static void count_phases(const struct execution *e)
     request_mark(e->req, job->ended_us);
 }
 
-static void on_done(struct job *job, const struct outcome *outcome)
+static void on_reply_worded(void *data, struct buf *body)
+{
+    struct execution *e = data;
+
+    if (e->req)
+        end_reply(e, e->status, body, 0);
+    else
+        buf_free(body);
+    execution_free(e);
+}
+
+static void on_done(struct job *job, struct outcome *outcome)
 {
     struct execution *e = job->owner;
     int status = outcome_status(outcome);
@@ -391,10 +413,11 @@ static void on_done(struct job *job, const struct outcome *outcome)
 
     count_phases(e);
     leave_history(e, status == 200 ? STORE_DONE : STORE_FAILED, status);
+    e->status = status;
     begin_reply(e, status, &out);
-    outcome_add_json(outcome, outcome->limits, &out);
-    end_reply(e, status, &out, 0);
-    execution_free(e);
+    request_on_gone(e->req, on_gone_meanwhile, e);
+    request_may_yield(e->req, NULL);
+    wording_begin(e->api->loop, outcome, &out, on_reply_worded, e);
 }
 
 /* The client went away: nobody wants the rest. */
@@ -742,14 +765,6 @@ struct aside {
     struct reading reading;
 };
 
-static void on_gone_unread(struct request *req, void *data)
-{
-    struct execution *e = data;
-
-    (void) req;
-    e->req = NULL;
-}
-
 static void read_aside(uv_work_t *work)
 {
     struct aside *aside = work->data;
@@ -794,7 +809,7 @@ static void go_aside(struct execution *e)
     request_keep_body(e->req, &aside->body);
     request_take_charge(e->req, &e->charge);
     buf_init(&aside->reading.error, ERROR_MAX);
-    request_on_gone(e->req, on_gone_unread, e);
+    request_on_gone(e->req, on_gone_meanwhile, e);
     uv_queue_work(e->api->loop, &aside->work, read_aside, on_read_aside);
 }
 

@@ -370,7 +370,7 @@ void conn_expire(struct conn *conn)
  * and timers for minutes. */
 static void close_handle(struct conn *conn)
 {
-    bool reset = conn->rest && conn->tcp;
+    bool reset = conn->rest.len && conn->tcp;
 
     if (!reset || uv_tcp_close_reset(&conn->uv.tcp, on_closed) != 0)
         uv_close(&conn->uv.handle, on_closed);
@@ -419,7 +419,7 @@ void conn_release(struct conn *conn)
         return;
     request_free(&conn->req);
     buf_free(&conn->unread);
-    free(conn->rest);
+    rest_free(&conn->rest);
     free(conn);
 }
 

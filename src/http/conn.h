@@ -21,6 +21,7 @@
 enum {
     READ_MAX = 65536,       /* one read(2); the buffer is shared by all connections */
     UNREAD_MAX = 65536,     /* bytes a connection may send ahead of their turn */
+    SLICE_MAX = 65536,      /* bytes of a reply that one turn of the loop writes */
     SKIP_MAX = 65536,       /* a refused request's body up to this is read and dropped, so that the connection stays */
     KEEP_MAX = 16384,       /* a buffer up to this stays allocated between requests */
     TURN_MAX = 32,          /* requests answered before the other connections have their turn */
@@ -78,6 +79,14 @@ enum conn_state {
     CONN_CLOSED, /* its socket is closed; the struct waits for its last reference */
 };
 
+/* A reply that the socket did not take at once; all empty where there is none. */
+struct rest {
+    struct buf head;
+    struct parts parts;
+    size_t at, len;  /* bytes that the socket has taken, and all of them */
+    size_t underway; /* given to the loop */
+};
+
 struct conn {
     union {
         uv_handle_t handle;
@@ -104,8 +113,8 @@ struct conn {
     uint64_t body_deadline_ms;
     struct buf unread;
     uv_write_t write;
-    char *rest;    /* of a reply that the socket did not take at once */
-    size_t unsent; /* its length; 0 once the connection is closed */
+    struct rest rest;
+    size_t unsent; /* of it; 0 once the connection is closed */
     struct request req;
 };
 
@@ -257,6 +266,8 @@ void yield_to_unsent(struct conn *conn, size_t len);
 extern const char yield_places[], yield_bodies[];
 
 /* reply.c */
+
+void rest_free(struct rest *rest);
 
 /* Answer a request that no handler has seen with @status and the sentence for it, or req->why. */
 void reply_refusal(struct request *req, int status);

@@ -7,6 +7,7 @@
 #ifndef HATCHERY_HTTP_HTTP_H
 #define HATCHERY_HTTP_HTTP_H
 
+#include "../base/blob.h"
 #include "../base/buf.h"
 #include "../base/holder.h"
 
@@ -163,6 +164,19 @@ void request_may_yield(struct request *req, bool (*on_yield)(struct request *, v
 
 /* Answer with a JSON @body (copied).  @retry_after_s > 0 adds Retry-After.  The request is gone after it. */
 void reply_json(struct request *req, int status, const struct buf *body, unsigned retry_after_s);
+
+/* A long body: what is in @blob between two texts.  All may be empty; @blob may be NULL. */
+struct parts {
+    struct buf before;
+    struct blob *blob;
+    struct buf after;
+};
+
+void parts_free(struct parts *parts);
+
+/* The same with a JSON body in @parts, which are the reply's from here on: they are not copied, and freed when the client
+ * has them. */
+void reply_parts(struct request *req, int status, struct parts *parts, unsigned retry_after_s);
 
 /* The same with a body of another media @type, which is ours. */
 void reply_typed(struct request *req, int status, const char *type, const struct buf *body);

@@ -2,8 +2,8 @@
 /* A status and a body to bytes, and the bytes to the socket.
  *
  * Called by handlers through http.h and by conn.c for what it refuses itself.
- * A reply is written where it is made, head and body in one system call; only
- * what the socket does not take is copied and left to the loop.
+ * A reply is written where it is made, head and body in one system call; what
+ * is longer than a slice, or the socket does not take, is left to the loop.
  * What must never happen here: a byte of a request in a reply's head. */
 #include "conn.h"
 
@@ -44,61 +44,143 @@ static const struct status *find_status(int code)
     return s;
 }
 
+/* --- bytes to the socket --- */
+
+enum { PIECES = 4 };
+
+void parts_free(struct parts *parts)
+{
+    buf_free(&parts->before);
+    buf_free(&parts->after);
+    parts->blob = blob_unref(parts->blob);
+}
+
+void rest_free(struct rest *rest)
+{
+    buf_free(&rest->head);
+    parts_free(&rest->parts);
+    rest->at = rest->len = rest->underway = 0;
+}
+
+static uv_buf_t piece(const char *p, size_t n)
+{
+    return (uv_buf_t){ .base = (char *) (uintptr_t) p, .len = n };
+}
+
+/* What one turn writes of head and parts, behind the first @at bytes.  Returns in how many pieces it is. */
+static unsigned cut_slice(const struct buf *head, const struct parts *parts, size_t at, uv_buf_t ret[static PIECES])
+{
+    const uv_buf_t all[PIECES] = { piece(head->data, head->len), piece(parts->before.data, parts->before.len),
+                                   piece(parts->blob ? blob_bytes(parts->blob) : NULL,
+                                         parts->blob ? blob_len(parts->blob) : 0),
+                                   piece(parts->after.data, parts->after.len) };
+    size_t room = SLICE_MAX;
+    unsigned n = 0;
+
+    for (unsigned i = 0; i < PIECES && room; i++) {
+        size_t skipped = at < all[i].len ? at : all[i].len;
+        size_t len = all[i].len - skipped < room ? all[i].len - skipped : room;
+        at -= skipped;
+        room -= len;
+        if (len)
+            ret[n++] = piece(all[i].base + skipped, len);
+    }
+    return n;
+}
+
+static size_t length_of(const struct parts *parts)
+{
+    return parts->before.len + (parts->blob ? blob_len(parts->blob) : 0) + parts->after.len;
+}
+
+static void on_written(uv_write_t *write, int status);
+
+/* The loop writes them when the socket takes them, and has its other turns in between: a client that reads as fast as we
+ * write would have it for all of a long reply. */
+static void write_slice(struct conn *conn)
+{
+    struct rest *rest = &conn->rest;
+    uv_buf_t slice[PIECES];
+    unsigned n = cut_slice(&rest->head, &rest->parts, rest->at, slice);
+
+    rest->underway = 0;
+    for (unsigned i = 0; i < n; i++)
+        rest->underway += slice[i].len;
+    conn->write.data = conn;
+    if (uv_write(&conn->write, &conn->uv.stream, slice, n, on_written) != 0)
+        conn_close(conn);
+}
+
 static void on_written(uv_write_t *write, int status)
 {
     struct conn *conn = write->data;
+    struct rest *rest = &conn->rest;
 
-    free(conn->rest);
-    conn->rest = NULL;
-    yield_to_unsent(conn, 0);
+    rest->at += rest->underway;
+    bool goes_on = status == 0 && conn->state == CONN_REPLY && rest->at < rest->len;
+    yield_to_unsent(conn, goes_on ? rest->len - rest->at : 0);
+    if (goes_on) {
+        write_slice(conn);
+        return;
+    }
+    rest_free(rest);
     if (status < 0)
         conn_close(conn);
     else if (conn->state == CONN_REPLY)
         conn_sent(conn);
 }
 
-/* The socket took @sent bytes of the reply; the loop writes the others when it takes more. */
-static void send_rest(struct conn *conn, const uv_buf_t bufs[2], size_t sent)
+static void copy(struct buf *to, const struct buf *from)
 {
-    size_t head = sent < bufs[0].len ? bufs[0].len - sent : 0;
-    size_t len = bufs[0].len + bufs[1].len - sent;
-
-    conn->rest = xmalloc(len);
-    memcpy(conn->rest, bufs[0].base + bufs[0].len - head, head);
-    if (len > head)
-        memcpy(conn->rest + head, bufs[1].base + bufs[1].len - (len - head), len - head);
-    uv_buf_t rest = uv_buf_init(conn->rest, (unsigned) len);
-    conn->write.data = conn;
-    if (uv_write(&conn->write, &conn->uv.stream, &rest, 1, on_written) != 0)
-        conn_close(conn);
-    else
-        yield_to_unsent(conn, len);
+    buf_init(to, from->len);
+    buf_add(to, from->data, from->len);
 }
 
-static void send_bytes(struct conn *conn, const struct buf *head, const char *body, size_t body_len)
+/* The socket took @sent bytes. */
+static void send_rest(struct conn *conn, const struct buf *head, struct parts *parts, bool owned, size_t sent)
 {
-    uv_buf_t bufs[2] = {
-        uv_buf_init(head->data, (unsigned) head->len),
-        uv_buf_init((char *) (uintptr_t) body, (unsigned) body_len),
-    };
+    struct rest *rest = &conn->rest;
+
+    copy(&rest->head, head);
+    if (owned)
+        rest->parts = *parts;
+    else
+        copy(&rest->parts.before, &parts->before);
+    *parts = (struct parts){ 0 };
+    rest->at = sent;
+    rest->len = head->len + length_of(&rest->parts);
+    yield_to_unsent(conn, rest->len - sent);
+    if (conn->state == CONN_REPLY)
+        write_slice(conn);
+}
+
+/* @owned: @parts are ours; else it is a single text, and copied where it must be. */
+static void send_bytes(struct conn *conn, const struct buf *head, struct parts *parts, bool owned)
+{
+    size_t len = head->len + length_of(parts);
+    uv_buf_t slice[PIECES];
 
     request_drop_body(&conn->req);
     conn->state = CONN_REPLY;
     conn->deadline_ms = uv_now(conn->http->loop) + conn->http->conf.write_timeout_ms;
-    int n = uv_try_write(&conn->uv.stream, bufs, body_len ? 2 : 1);
+    unsigned n_pieces = cut_slice(head, parts, 0, slice);
+    int n = uv_try_write(&conn->uv.stream, slice, n_pieces);
     if (n < 0 && n != UV_EAGAIN)
         conn_close(conn);
-    else if (n >= 0 && (size_t) n == head->len + body_len)
+    else if (n >= 0 && (size_t) n == len)
         conn_sent(conn);
     else
-        send_rest(conn, bufs, n < 0 ? 0 : (size_t) n);
+        send_rest(conn, head, parts, owned, n < 0 ? 0 : (size_t) n);
 }
+
+/* --- a reply --- */
 
 static const char json[] = "application/json";
 
-static void send_reply(struct request *req, int status, const char *type, const char *body, size_t len,
+static void send_reply(struct request *req, int status, const char *type, struct parts *parts, bool owned,
                        unsigned retry_after_s)
 {
+    struct parts nothing = { 0 };
     struct conn *conn = req->conn;
     const struct http_conf *conf = &conn->http->conf;
     struct buf *head = &conn->http->reply_head;
@@ -108,7 +190,7 @@ static void send_reply(struct request *req, int status, const char *type, const 
     conn->keep = conn->keep && !conn->http->draining;
     buf_reset(head);
     buf_addf(head, "HTTP/1.1 %d %s\r\n", status, find_status(status)->reason);
-    buf_addf(head, "Content-Type: %s\r\nContent-Length: %zu\r\n", type, len);
+    buf_addf(head, "Content-Type: %s\r\nContent-Length: %zu\r\n", type, length_of(parts));
     buf_adds(head, "X-Content-Type-Options: nosniff\r\n");
     /* A cache in front of us knows no x-api-key, and would give one key's job to the next who asks. */
     if (!request_is(req, "POST"))
@@ -126,7 +208,15 @@ static void send_reply(struct request *req, int status, const char *type, const 
         buf_addf(head, "Retry-After: %u\r\n", retry_after_s);
     buf_add(head, req->headers.data, req->headers.len);
     buf_adds(head, conn->keep ? "\r\n" : "Connection: close\r\n\r\n");
-    send_bytes(conn, head, body, request_is(req, "HEAD") ? 0 : len);
+    send_bytes(conn, head, request_is(req, "HEAD") ? &nothing : parts, owned);
+    if (owned)
+        parts_free(parts);
+}
+
+static void send_text(struct request *req, int status, const char *type, const struct buf *body, unsigned retry_after_s)
+{
+    struct parts parts = { .before = *body };
+    send_reply(req, status, type, &parts, false, retry_after_s);
 }
 
 static void send_error(struct request *req, int status, const char *error, unsigned retry_after_s)
@@ -142,7 +232,7 @@ static void send_error(struct request *req, int status, const char *error, unsig
     buf_adds(body, ", \"message\": ");
     json_add_cstring(body, error);
     buf_addc(body, '}');
-    send_reply(req, status, json, body->data, body->len, retry_after_s);
+    send_text(req, status, json, body, retry_after_s);
 }
 
 void reply_refusal(struct request *req, int status)
@@ -173,13 +263,21 @@ static bool has_client(struct request *req)
 void reply_json(struct request *req, int status, const struct buf *body, unsigned retry_after_s)
 {
     if (has_client(req))
-        send_reply(req, status, json, body->data, body->len, retry_after_s);
+        send_text(req, status, json, body, retry_after_s);
 }
 
 void reply_typed(struct request *req, int status, const char *type, const struct buf *body)
 {
     if (has_client(req))
-        send_reply(req, status, type, body->data, body->len, 0);
+        send_text(req, status, type, body, 0);
+}
+
+void reply_parts(struct request *req, int status, struct parts *parts, unsigned retry_after_s)
+{
+    if (has_client(req))
+        send_reply(req, status, json, parts, true, retry_after_s);
+    else
+        parts_free(parts);
 }
 
 void reply_error(struct request *req, int status, const char *error, unsigned retry_after_s)

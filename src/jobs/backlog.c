@@ -11,6 +11,8 @@
  * did itself, a waiter that is not told. */
 #include "backlog.h"
 
+#include "wording.h"
+
 #include "../base/fd.h"
 #include "../base/log.h"
 #include "../metrics/metrics.h"
@@ -25,6 +27,7 @@ enum { HISTORY_MAX = 256, HISTORY_MS = 1000, HISTORY_FLUSHES_MAX = 16 };
 
 enum lease_state {
     LEASE_POOLED,  /* the pool has it */
+    LEASE_WORDED,  /* its run is over, and its reply is being written */
     LEASE_ENDING,  /* its end is on its way to the disk */
     LEASE_REFUSED, /* the disk did not take it; it is tried again */
 };
@@ -275,8 +278,18 @@ static void end_with_error(struct lease *lease, enum store_state state, int stat
     end_end(lease);
 }
 
+static void on_job_worded(void *data, struct buf *body)
+{
+    struct lease *lease = data;
+
+    if (body != &lease->body)
+        lease->body = *body;
+    end_end(lease);
+    leave_pool(lease);
+}
+
 /* What the program did is a result.  That its box was lost is not: it runs again. */
-static void on_job_done(struct job *job, const struct outcome *outcome)
+static void on_job_done(struct job *job, struct outcome *outcome)
 {
     struct lease *lease = job->owner;
     int status = outcome_status(outcome);
@@ -293,9 +306,8 @@ static void on_job_done(struct job *job, const struct outcome *outcome)
               : status == 200                    ? STORE_DONE
                                                  : STORE_FAILED,
               status);
-    outcome_add_json(outcome, outcome->limits, &lease->body);
-    end_end(lease);
-    leave_pool(lease);
+    lease->state = LEASE_WORDED;
+    wording_begin(lease->backlog->conf.loop, outcome, &lease->body, on_job_worded, lease);
 }
 
 /* No box came for it: it waits on disk again. */

@@ -23,8 +23,8 @@ struct job {
     struct wire_stamps stamps;               /* what the box says of the time between the last two, or all 0 */
 
     /* One of these two is called exactly once, unless the owner cancels first: the job is the owner's again.
-     * @outcome is valid during the call only; the other says that no box came and nothing was run. */
-    void (*on_done)(struct job *job, const struct outcome *outcome);
+     * @outcome is valid during the call only, and may be left empty; the other says that no box came and nothing was run. */
+    void (*on_done)(struct job *job, struct outcome *outcome);
     void (*on_refused)(struct job *job);
     /* NULL, or told of every piece of output as it comes; it is then not kept. */
     void (*on_output)(struct job *job, int fd, const char *p, size_t n);

@@ -18,6 +18,7 @@
 #include <signal.h>
 #include <poll.h>
 #include <sodium.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -25,9 +26,11 @@
 #include <unistd.h>
 
 enum { TOKEN_SIZE = sizeof(((struct wire_run *) 0)->token) };
-enum { PACKETS_A_TURN = 32, PACKETS_AT_END = 4096, READS_A_TURN = 16, READS_AT_END = 64 };
+enum { PACKETS_A_TURN = 8, PACKETS_AT_END = 4096, READS_A_TURN = 4, READS_AT_END = 8 };
 /* Most programs end sooner: their output is read once, at the end, without a wake-up of its own. */
 enum { QUIET_MS = 2 };
+/* A longer report is checked beside the loop. */
+enum { AT_ONCE_MAX = 65536 };
 /* How long the supervisor may take to say what a cgroup saw. */
 enum { ASK_MS = 1000 };
 /* Those that don't end soon yield the processor to those that begin; crowds do sooner.  Less than the shortest timeout. */
@@ -57,6 +60,17 @@ void run_init(struct run *run, uint32_t slot, uv_loop_t *loop, const struct wire
     run->runtime = "";
     run->control_fd = run->life_fd = run->output_fds[0] = run->output_fds[1] = -1;
 }
+
+/* A report in a thread's hands. */
+struct checking {
+    uv_work_t work;
+    struct run *run; /* NULL: nobody wants to know any more */
+    struct wire_outcome head;
+    struct wire_limits limits;
+    struct buf body;
+    struct outcome outcome;
+    int err;
+};
 
 /* --- letting go --- */
 
@@ -93,6 +107,9 @@ void run_release(struct run *run)
     if (run->state == RUN_DYING || run->state == RUN_FREE)
         return;
     run->released_us = now_us();
+    if (run->checking)
+        run->checking->run = NULL;
+    run->checking = NULL;
     fd_close(&run->life_fd); /* hatchery-init sees it and takes all of the box along */
     close_channels(run);
     outcome_free(&run->outcome);
@@ -470,7 +487,77 @@ static bool is_closed(int fd)
     return poll(&p, 1, 0) != 0;
 }
 
-/* Read packets.  1: the report is complete; 0: more may come; -1: the program has closed its end. */
+static void end_or_ask(struct run *run);
+
+static void on_taken(struct run *run, int err)
+{
+    if (err < 0)
+        metric_count(METRIC_SANDBOX_VIOLATIONS, METRIC_VIOLATION_REPORT);
+    else
+        take_stamps(run);
+}
+
+static void check(uv_work_t *work)
+{
+    struct checking *c = work->data;
+
+    c->err = outcome_take(&c->outcome, &c->head, c->body.data, c->body.len);
+    buf_free(&c->body);
+}
+
+/* What the program has printed is in the run's own. */
+static void on_checked(uv_work_t *work, int status)
+{
+    struct checking *c = work->data;
+    struct run *run = c->run;
+
+    (void) status;
+    if (run) {
+        c->outcome.out = run->outcome.out;
+        c->outcome.err = run->outcome.err;
+        run->outcome = c->outcome;
+        run->outcome.limits = &run->own_limits;
+        run->checking = NULL;
+        run->state = RUN_RUNNING;
+        on_taken(run, c->err);
+        end_or_ask(run);
+    } else
+        outcome_free(&c->outcome);
+    free(c);
+}
+
+/* The program is over: neither the clock nor its exit changes what it has reported. */
+static void check_beside(struct run *run)
+{
+    struct checking *c = xcalloc(1, sizeof(*c));
+
+    uv_poll_stop(&run->control);
+    uv_timer_stop(&run->timer);
+    c->work.data = c;
+    c->run = run;
+    c->head = run->head;
+    c->limits = run->own_limits;
+    c->body = run->body;
+    outcome_init(&c->outcome, &c->limits);
+    buf_init(&run->body, c->body.max);
+    run->checking = c;
+    run->state = RUN_CHECKING;
+    uv_queue_work(run->loop, &c->work, check, on_checked);
+}
+
+/* 1: it is taken; 2: that will be told. */
+static int take_report(struct run *run)
+{
+    if (run->body.len > AT_ONCE_MAX) {
+        check_beside(run);
+        return 2;
+    }
+    on_taken(run, outcome_take(&run->outcome, &run->head, run->body.data, run->body.len));
+    return 1;
+}
+
+/* Read packets.  1: the report is complete, 2: it is, and is being checked; 0: more may come; -1: the program has closed
+ * its end. */
 static int read_report(struct run *run, int turns)
 {
     while (turns-- > 0) {
@@ -480,13 +567,8 @@ static int read_report(struct run *run, int turns)
         if (n < 0)
             return 0;
         take_packet(run, scratch, (size_t) n);
-        if (report_complete(run)) {
-            if (outcome_take(&run->outcome, &run->head, run->body.data, run->body.len) < 0)
-                metric_count(METRIC_SANDBOX_VIOLATIONS, METRIC_VIOLATION_REPORT);
-            else
-                take_stamps(run);
-            return 1;
-        }
+        if (report_complete(run))
+            return take_report(run);
     }
     return 0;
 }
@@ -591,7 +673,7 @@ static void on_control(uv_poll_t *handle, int status, int events)
         send_source(run);
     if (status < 0 || (events & (UV_READABLE | UV_DISCONNECT))) {
         int got = read_report(run, PACKETS_A_TURN);
-        if (got > 0)
+        if (got == 1)
             end_or_ask(run);
         else if (got < 0)
             uv_poll_stop(&run->control); /* the exit status is under way */
@@ -604,9 +686,11 @@ void run_exited(struct run *run, const struct wire_msg *msg)
 {
     if (run->state == RUN_RUNNING) {
         /* It may have reported and then ended. */
-        if (read_report(run, PACKETS_AT_END) <= 0)
+        int got = read_report(run, PACKETS_AT_END);
+        if (got <= 0)
             outcome_from_status(&run->outcome, msg->status);
-        end_or_ask(run);
+        if (got < 2)
+            end_or_ask(run);
     }
     run->used = *msg;
     run->exited = true;
@@ -651,11 +735,13 @@ void run_bereft(struct run *run)
         log_run(run);
     }
     if (run->state == RUN_RUNNING) {
-        if (read_report(run, PACKETS_A_TURN) <= 0) {
+        int got = read_report(run, PACKETS_AT_END);
+        if (got <= 0) {
             run->outcome.kind = OUTCOME_INTERNAL;
             run->outcome.exit_code = 128 + SIGKILL;
         }
-        end(run);
+        if (got < 2)
+            end(run);
     }
     run->gone = true;
     run_log_last(run);

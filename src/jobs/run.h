@@ -13,8 +13,9 @@ enum run_state {
     RUN_WARMING, /* it exists and is entering its jail */
     RUN_WAITING, /* it waits for a program */
     RUN_RUNNING,
-    RUN_ASKING, /* it failed; the supervisor is asked what its cgroup saw */
-    RUN_DYING,  /* let go; the slot is free once the zygote has said so */
+    RUN_CHECKING, /* the program is over; its long report is being checked */
+    RUN_ASKING,   /* it failed; the supervisor is asked what its cgroup saw */
+    RUN_DYING,    /* let go; the slot is free once the zygote has said so */
 };
 
 struct run;
@@ -68,6 +69,7 @@ struct run {
     struct wire_outcome head;
     struct buf body;
     bool has_head;
+    struct checking *checking; /* RUN_CHECKING */
     struct outcome outcome;
     struct run_record record;
 };

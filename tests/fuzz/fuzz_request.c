@@ -122,6 +122,12 @@ void reply_json(struct request *req, int status, const struct buf *body, unsigne
     req->replies++;
 }
 
+void reply_parts(struct request *req, int status, struct parts *parts, unsigned retry_after_s)
+{
+    reply_json(req, status, &parts->before, retry_after_s);
+    buf_free(&parts->before);
+}
+
 void reply_typed(struct request *req, int status, const char *type, const struct buf *body)
 {
     (void) type;
