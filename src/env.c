@@ -253,9 +253,18 @@ int env_add(const struct conf *conf, const char *name, const char *from, const c
     return EXIT_SUCCESS;
 }
 
+/* What is listed, and how many there were. */
+struct env_list {
+    const char *path;
+    unsigned n;
+};
+
 static void print_env(void *data, const char *name)
 {
-    printf("%-32s  %s/%s/" RUNTIMES_PACKAGES "\n", name, (const char *) data, name);
+    struct env_list *list = data;
+
+    list->n++;
+    printf("%-32s  %s/%s/" RUNTIMES_PACKAGES "\n", name, list->path, name);
 }
 
 int env_list(const struct conf *conf)
@@ -268,11 +277,14 @@ int env_list(const struct conf *conf)
     if (err)
         return fail(&error);
     buf_addc(&path, '\0');
-    err = runtimes_each_env(path.data, print_env, path.data);
+    struct env_list list = { .path = path.data };
+    err = runtimes_each_env(path.data, print_env, &list);
     if (err && err != -EPERM) {
         buf_addf(&error, "%s: %s", path.data, strerror(-err));
         return fail(&error);
     }
+    if (!list.n)
+        fputs("There is no environment. To make one: hatchery env add NAME --requirements FILE\n", stderr);
     buf_free(&path);
     return EXIT_SUCCESS;
 }

@@ -438,6 +438,23 @@ static int check_inherited(struct buf *ret, struct buf *error)
     return err;
 }
 
+/* What is no error, as it may be there when the server is started. */
+static void print_doubts(const struct conf *conf)
+{
+    struct runtimes found;
+    struct buf error, doubts;
+
+    buf_init(&error, 8192);
+    buf_init(&doubts, 8192);
+    if (runtimes_find(conf, &found, &error) == 0) {
+        runtimes_doubt_imports(conf, &found, &doubts);
+        printf("%.*s", (int) doubts.len, doubts.len ? doubts.data : "");
+        runtimes_free(&found);
+    }
+    buf_free(&doubts);
+    buf_free(&error);
+}
+
 static int check_config(const struct verb *verb, int argc, char **argv)
 {
     struct options o;
@@ -460,6 +477,7 @@ static int check_config(const struct verb *verb, int argc, char **argv)
                conf.server_api_key && *conf.server_api_key ? "." : ", but has no API key yet.");
         if (sockets.len)
             printf("%.*s\n", (int) sockets.len, sockets.data);
+        print_doubts(&conf);
     }
     buf_free(&sockets);
     buf_free(&error);

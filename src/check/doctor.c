@@ -13,6 +13,7 @@
 
 #include "../base/fd.h"
 #include "../supervisor/inherit.h"
+#include "../supervisor/runtimes.h"
 #include "../supervisor/supervisor.h"
 
 #include <errno.h>
@@ -39,6 +40,7 @@ struct visit {
     bool seen;               /* in that one, or in one without the layers that are missing */
     uint32_t granted;        /* no box could be made, but the kernel grants these */
     json_t *python;
+    json_t *runtimes; /* NULL: no box could be made */
     struct buf words; /* what the first child said on stderr */
 };
 
@@ -61,36 +63,93 @@ static void read_file(int fd, struct buf *out)
         out->len += (size_t) n;
 }
 
-/* Run the program where its output is a file, so that nothing has to be read meanwhile.  1 where it came to its end, 0
- * where not; what the child found is in @r, what it said in @words. */
-static int visit_box(struct visit *v, const struct conf *conf, struct require *r, struct buf *words)
+/* Run the program in a child, where its output is a file, so that nothing has to be read meanwhile.  1 where it came to
+ * its end, 0 where not, or -errno. */
+static int run_program(const struct supervisor_options *options, struct buf *ret_out, struct buf *ret_err)
 {
     _cleanup_fd_ int source = text_file(program);
     _cleanup_fd_ int out = text_file("");
     _cleanup_fd_ int err = text_file("");
-    struct buf text;
+    struct supervisor_options own = *options;
     int status;
 
     if (source < 0 || out < 0 || err < 0)
         return -EIO;
     pid_t pid = fork();
     if (pid == 0) {
-        const struct supervisor_options options = { .conf = conf, .source_fd = source, .require = r };
+        own.source_fd = source;
         if (dup2(out, 1) < 0 || dup2(err, 2) < 0)
             _exit(EXIT_FAILURE);
-        _exit(supervisor_run(&options));
+        _exit(supervisor_run(&own));
     }
     if (pid < 0)
         return -errno;
     while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
         ;
+    read_file(out, ret_out);
+    read_file(err, ret_err);
+    return WIFEXITED(status) && WEXITSTATUS(status) == 0;
+}
+
+/* What the child found is in @r, what it said in @words. */
+static int visit_box(struct visit *v, const struct conf *conf, struct require *r, struct buf *words)
+{
+    const struct supervisor_options options = { .conf = conf, .require = r };
+    struct buf text;
+
     buf_init(&text, 1 << 20);
-    read_file(out, &text);
-    read_file(err, words);
+    int ran = run_program(&options, &text, words);
     json_decref(v->python);
     v->python = json_loadb(text.len ? text.data : "", text.len, 0, NULL);
     buf_free(&text);
-    return v->python && WIFEXITED(status) && WEXITSTATUS(status) == 0;
+    return ran < 0 ? ran : v->python && ran;
+}
+
+/* A line of @text is an element. */
+static json_t *lines_of(const char *text)
+{
+    json_t *list = json_array();
+
+    for (size_t n; *text; text += n + (text[n] == '\n')) {
+        n = strcspn(text, "\n");
+        json_array_append_new(list, json_stringn(text, n));
+    }
+    return list;
+}
+
+/* Start each runtime, and see what is wrong with its imports: [{"name", "starts", "faults": [a sentence each]}]. */
+static json_t *visit_runtimes(const struct conf *conf)
+{
+    struct require *found = require_shared();
+    struct supervisor_report *report =
+        mmap(NULL, sizeof(*report), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    struct runtimes runtimes = { 0 };
+    struct buf error;
+    json_t *list = json_array();
+
+    buf_init(&error, 8192);
+    if (found && report != MAP_FAILED)
+        runtimes_find(conf, &runtimes, &error);
+    for (unsigned i = 0; i < runtimes.n; i++) {
+        const char *name = runtimes.list[i].wire.name;
+        const struct supervisor_options options = { .conf = conf, .require = found, .runtime = name, .report = report };
+        struct buf out, words;
+        report->text[0] = '\0';
+        buf_init(&out, 1 << 20);
+        buf_init(&words, 65536);
+        bool starts = run_program(&options, &out, &words) > 0;
+        json_array_append_new(
+            list, json_pack("{s:s, s:b, s:o}", "name", name, "starts", starts, "faults", lines_of(report->text)));
+        buf_free(&out);
+        buf_free(&words);
+    }
+    runtimes_free(&runtimes);
+    buf_free(&error);
+    if (report != MAP_FAILED)
+        munmap(report, sizeof(*report));
+    if (found)
+        munmap(found, sizeof(*found));
+    return list;
 }
 
 /* May an operator do without all that is missing? */
@@ -171,6 +230,8 @@ static int visit(struct visit *v, const struct conf *conf)
     v->seen = ran > 0;
     if (!ran)
         try_each(v);
+    if (v->ran)
+        v->runtimes = visit_runtimes(conf);
     return ran < 0 ? ran : 0;
 }
 
@@ -260,10 +321,10 @@ static json_t *report(const struct visit *v, const struct conf *conf)
     add_notes(v, notes);
     note_sockets(notes);
     static const char *const cgroups[] = { "none", "v1", "v2" };
-    return json_pack("{s:s, s:b, s:s, s:s, s:s, s:s, s:o, s:o, s:o*, s:O*}", "version", VERSION, "ready", is_ready(v),
-                     "kernel", host.release, "machine", host.machine, "user", started_as(), "cgroup",
+    return json_pack("{s:s, s:b, s:s, s:s, s:s, s:s, s:o, s:o, s:o*, s:O*, s:O*}", "version", VERSION, "ready",
+                     is_ready(v), "kernel", host.release, "machine", host.machine, "user", started_as(), "cgroup",
                      cgroups[v->require->cgroup_version], "layers", list, "notes", notes, "weaker", weaker(v, conf),
-                     "python", v->python);
+                     "python", v->python, "runtimes", v->runtimes);
 }
 
 /* --- as text --- */
@@ -302,6 +363,20 @@ static void print_packages(const json_t *python)
     printf("\n");
 }
 
+static void print_runtime(const json_t *runtime)
+{
+    const json_t *faults = json_object_get(runtime, "faults"), *fault;
+    bool starts = json_is_true(json_object_get(runtime, "starts"));
+    size_t i;
+
+    printf("Runtime %s: %s\n", json_string_value(json_object_get(runtime, "name")),
+           !starts                   ? "it does not start"
+           : json_array_size(faults) ? "it starts, without some of its imports"
+                                     : "it starts, with all of its imports");
+    json_array_foreach (faults, i, fault)
+        printf("  %s\n", json_string_value(fault));
+}
+
 static void print_refusal(const json_t *r)
 {
     const char *weaker = json_string_value(json_object_get(r, "weaker"));
@@ -321,6 +396,8 @@ static void print_text(const struct visit *v, const json_t *r)
            json_string_value(json_object_get(r, "machine")), json_string_value(json_object_get(r, "cgroup")),
            json_string_value(json_object_get(r, "user")));
     print_packages(v->python);
+    json_array_foreach (v->runtimes, i, item)
+        print_runtime(item);
     printf("\n");
     json_array_foreach (json_object_get(r, "layers"), i, item)
         print_layer(item);
@@ -356,6 +433,7 @@ int doctor(const struct conf *conf, bool json)
     bool ready = is_ready(&v);
     json_decref(r);
     json_decref(v.python);
+    json_decref(v.runtimes);
     buf_free(&v.words);
     munmap(v.require, sizeof(struct require));
     return ready ? EXIT_SUCCESS : EXIT_FAILURE;

@@ -330,6 +330,76 @@ void runtimes_free(struct runtimes *runtimes)
     }
 }
 
+/* --- are their imports there? --- */
+
+/* Modules that are in Debian's interpreter and in no file. */
+static const char built_in[] =
+    " _abc _ast _bisect _blake2 _codecs _collections _csv _datetime _elementtree _functools _heapq _imp _io _locale "
+    "_md5"
+    " _opcode _operator _pickle _posixsubprocess _random _sha1 _sha256 _sha3 _sha512 _signal _socket _sre _stat"
+    " _statistics _string _struct _symtable _thread _tokenize _tracemalloc _warnings _weakref array atexit binascii"
+    " builtins cmath errno faulthandler fcntl gc grp itertools marshal math posix pwd pyexpat select spwd sys syslog "
+    "time"
+    " unicodedata xxsubtype zlib ";
+
+/* Is there a file or directory of the module @name in the directory @path: NAME, NAME.py, NAME.SOMETHING.so? */
+static bool directory_has(const char *path, const char *name)
+{
+    size_t n = strlen(name);
+    DIR *dir = opendir(path);
+    struct dirent *e;
+    bool has = false;
+
+    while (dir && !has && (e = readdir(dir))) {
+        const char *rest = strncmp(e->d_name, name, n) == 0 ? e->d_name + n : "?";
+        size_t len = strlen(rest);
+        has = !*rest || strcmp(rest, ".py") == 0 || (*rest == '.' && len > 3 && strcmp(rest + len - 3, ".so") == 0);
+    }
+    if (dir)
+        closedir(dir);
+    return has;
+}
+
+static bool has_module(const struct conf *conf, const struct runtime_spec *spec, const char *name)
+{
+    static const char *const places[] = { "/usr/lib/python3.11", "/usr/lib/python3.11/lib-dynload", system_packages };
+    char path[2 * PATH_MAX], word[80];
+
+    snprintf(word, sizeof(word), " %s ", name);
+    if (strstr(built_in, word) || (*spec->packages && directory_has(spec->packages, name)))
+        return true;
+    for (size_t i = 0; i < sizeof(places) / sizeof(*places); i++) {
+        snprintf(path, sizeof(path), "%s%s", conf->isolation_root, places[i]);
+        if (directory_has(path, name))
+            return true;
+    }
+    return false;
+}
+
+/* Of a.b the package a is looked for. */
+static void doubt(const struct conf *conf, const struct runtime_spec *spec, const char *key, const char *imports,
+                  struct buf *out)
+{
+    for (const char *p = imports; *(p += strspn(p, " ,")); p += strcspn(p, " ,")) {
+        char name[64];
+        snprintf(name, sizeof(name), "%.*s", (int) strcspn(p, " ,."), p);
+        if (!has_module(conf, spec, name))
+            buf_addf(out, "%s: there is no module '%s': it is misspelt or not installed, and will be left out\n", key,
+                     name);
+    }
+}
+
+void runtimes_doubt_imports(const struct conf *conf, const struct runtimes *runtimes, struct buf *out)
+{
+    char key[CONF_SECTION_MAX + 16];
+
+    doubt(conf, &runtimes->list[0], "python.imports", conf->python_imports, out);
+    for (unsigned i = 1; i < runtimes->n; i++) {
+        snprintf(key, sizeof(key), "runtime.%s.imports", runtimes->list[i].wire.name);
+        doubt(conf, &runtimes->list[i], key, runtimes->list[i].imports, out);
+    }
+}
+
 /* --- where they are --- */
 
 static int open_ours(int dir_fd, const char *name)

@@ -36,6 +36,10 @@ int runtimes_open(const struct runtime_spec *spec);
  * names of the directories with which installers mark it.  Nothing of these is read. */
 void runtimes_add_packages(const struct conf *conf, const struct runtime_spec *spec, struct buf *out);
 
+/* Append a sentence a line for each word of the imports for which there is no file of a module, and no module in the
+ * interpreter itself: it is probably misspelt, or not installed.  Nothing is imported. */
+void runtimes_doubt_imports(const struct conf *conf, const struct runtimes *runtimes, struct buf *out);
+
 /* Append the path of the directory with what `hatchery env add` makes; nothing where there is no state.  0 or -errno,
  * with a sentence in @error. */
 int runtimes_envs_path(const struct conf *conf, struct buf *ret_path, struct buf *error);

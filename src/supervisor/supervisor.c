@@ -187,6 +187,8 @@ static int choose_runtime(struct supervisor *s, struct buf *error)
         buf_addf(error, "there is no runtime '%.64s'; there are", name);
         for (i = 0; i < s->found.n; i++)
             buf_addf(error, "%s %s", i ? "," : "", s->found.list[i].wire.name);
+        if (strcmp(name, "data") == 0)
+            buf_adds(error, "; data comes with apt-get install python3-numpy");
         return -ENOENT;
     }
     s->found.list[0] = s->found.list[i];

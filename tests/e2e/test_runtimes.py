@@ -578,6 +578,31 @@ def test_what_is_wrong_is_told(tmp_path, text, says):
     assert done.returncode == 1 and says in done.stderr and f"{path}:2: runtime." in done.stderr
 
 
+def test_imports_that_are_not_there(tmp_path):
+    """check-config names them, doctor tries them; both say that all else is well."""
+    path = tmp_path / "hatchery.conf"
+    path.write_text("[python]\nimports = json math _ssl nosuchmodule os.path\n[runtime.one]\nimports = other.thing\n[server]\nstate = none\n")
+    done = hatchery("check-config", str(path))
+    lines = [line for line in done.stdout.splitlines() if "there is no module" in line]
+    assert done.returncode == 0 and [line.partition(": it is")[0] for line in lines] == [
+        "python.imports: there is no module 'nosuchmodule'", "runtime.one.imports: there is no module 'other'"]
+    done = hatchery("doctor", "--config", str(path))
+    assert "Runtime one: it starts, without some of its imports\n  The import of nosuchmodule is left out: it raises an " \
+        "exception.\n  The import of other.thing is left out: it raises an exception.\n" in done.stdout
+
+
+def test_data_says_what_it_comes_with(tmp_path):
+    root = tmp_path / "root"
+    (root / "usr/lib").mkdir(parents=True)
+    done = hatchery("run", "--runtime", "data", "-", stdin="", env={"HATCHERY_ISOLATION_ROOT": str(root)})
+    assert done.returncode != 0 and "data comes with apt-get install python3-numpy" in done.stderr
+
+
+def test_a_list_of_none(tmp_path):
+    done = env("list", state=tmp_path / "state")
+    assert (done.returncode, done.stdout) == (0, "") and "hatchery env add NAME" in done.stderr
+
+
 def test_variables(tmp_path):
     done = hatchery("print-config", env={"HATCHERY_RUNTIME_MY_DATA_POOL_SIZE": "5", "HATCHERY_RUNTIME_X_IMPORTS": "json"})
     assert "[runtime.my_data]" in done.stdout and "; environment HATCHERY_RUNTIME_MY_DATA_POOL_SIZE" in done.stdout
