@@ -6,7 +6,10 @@
  * base-type storage is read and no method of the value is called. */
 #include "encode.h"
 
+#include "hint.h"
+
 #include <errno.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -14,8 +17,12 @@ struct encoder {
     struct buf *out;
     char *reason;
     size_t reason_size;
+    struct buf *hint;
     unsigned depth;
-    PyObject *open[ENCODE_DEPTH]; /* the containers around the current value */
+    unsigned failed_depth;          /* of what was refused */
+    PyObject *open[ENCODE_DEPTH];   /* the containers around the current value */
+    PyObject *key[ENCODE_DEPTH];    /* where we are in each: of a dict the key; */
+    Py_ssize_t index[ENCODE_DEPTH]; /* of a sequence, whose key is NULL */
 };
 
 static int encode(struct encoder *e, PyObject *value);
@@ -26,7 +33,48 @@ __attribute__((format(printf, 2, 3))) static int refuse(struct encoder *e, const
     va_start(ap, fmt);
     vsnprintf(e->reason, e->reason_size, fmt, ap);
     va_end(ap);
+    e->failed_depth = e->depth;
     return -EINVAL;
+}
+
+static bool is_identifier(const char *text)
+{
+    return *text && (*text < '0' || *text > '9')
+           && text[strspn(text, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_")] == '\0';
+}
+
+static void add_key(struct buf *place, PyObject *key)
+{
+    const char *text = PyUnicode_Check(key) ? PyUnicode_AsUTF8(key) : NULL;
+
+    PyErr_Clear();
+    if (text && is_identifier(text) && strlen(text) <= 40)
+        buf_addf(place, "%s%s", place->len ? "." : "", text);
+    else if (text)
+        buf_addf(place, "[\"%.40s\"]", text);
+    else if (PyLong_CheckExact(key))
+        buf_addf(place, "[%ld]", PyLong_AsLong(key));
+    else
+        buf_adds(place, "[...]");
+    PyErr_Clear();
+}
+
+/* As one would write it: rows[3].date. Not of the value as a whole, and of a deep one its end. */
+static void add_place(struct encoder *e)
+{
+    struct buf place;
+    size_t len = strlen(e->reason);
+
+    buf_init(&place, 240);
+    for (unsigned i = e->failed_depth > 6 ? e->failed_depth - 6 : 0; i < e->failed_depth; i++)
+        if (e->key[i])
+            add_key(&place, e->key[i]);
+        else
+            buf_addf(&place, "[%zd]", e->index[i]);
+    if (place.len)
+        snprintf(e->reason + len, e->reason_size - len, " (at %s%.*s)", e->failed_depth > 6 ? "..." : "",
+                 (int) place.len, place.data);
+    buf_free(&place);
 }
 
 /* The pending Python exception's text as the reason. */
@@ -101,11 +149,13 @@ static int encode_int(struct encoder *e, PyObject *value)
 static int encode_float(struct encoder *e, PyObject *value)
 {
     double d = PyFloat_AS_DOUBLE(value);
-    if (!Py_IS_FINITE(d))
+    if (!Py_IS_FINITE(d)) {
+        buf_adds(e->hint, "return None in its place: JSON has no such number");
         return refuse(e, "Out of range float values are not JSON compliant: %s",
                       Py_IS_NAN(d) ? "nan"
                       : d > 0      ? "inf"
                                    : "-inf");
+    }
     char *digits = PyOS_double_to_string(d, 'r', 0, Py_DTSF_ADD_DOT_0, NULL);
     if (!digits)
         return refuse_pending(e);
@@ -118,8 +168,12 @@ static int encode_key(struct encoder *e, PyObject *key)
 {
     if (PyUnicode_Check(key))
         return encode_str(e, key);
-    if (key != Py_None && !PyLong_Check(key) && !PyFloat_Check(key))
-        return refuse(e, "keys must be str, int, float, bool or None, not %.100s", Py_TYPE(key)->tp_name);
+    if (key != Py_None && !PyLong_Check(key) && !PyFloat_Check(key)) {
+        buf_adds(e->hint, "return str(key) in its place");
+        refuse(e, "keys must be str, int, float, bool or None, not %.100s", Py_TYPE(key)->tp_name);
+        e->failed_depth--; /* the place is the dict */
+        return -EINVAL;
+    }
     buf_addc(e->out, '"');
     int err = encode(e, key);
     buf_addc(e->out, '"');
@@ -136,6 +190,7 @@ static int encode_dict(struct encoder *e, PyObject *value)
     for (int first = 1; !err && PyDict_Next(value, &pos, &key, &item); first = 0) {
         if (!first)
             buf_adds(e->out, ", ");
+        e->key[e->depth - 1] = key;
         err = encode_key(e, key);
         if (!err) {
             buf_adds(e->out, ": ");
@@ -154,6 +209,7 @@ static int encode_sequence(struct encoder *e, PyObject *value)
     for (Py_ssize_t i = 0; !err && i < PySequence_Fast_GET_SIZE(value); i++) {
         if (i)
             buf_adds(e->out, ", ");
+        e->index[e->depth - 1] = i;
         err = encode(e, PySequence_Fast_GET_ITEM(value, i));
     }
     buf_addc(e->out, ']');
@@ -167,6 +223,7 @@ static int encode_container(struct encoder *e, PyObject *value)
             return refuse(e, "Circular reference detected");
     if (e->depth == ENCODE_DEPTH)
         return refuse(e, "the value is nested more than %d levels deep", ENCODE_DEPTH);
+    e->key[e->depth] = NULL;
     e->open[e->depth++] = value;
     int err = PyDict_Check(value) ? encode_dict(e, value) : encode_sequence(e, value);
     e->depth--;
@@ -187,14 +244,23 @@ static int encode(struct encoder *e, PyObject *value)
         return encode_float(e, value);
     if (PyDict_Check(value) || PyList_Check(value) || PyTuple_Check(value))
         return encode_container(e, value);
+    hint_result(e->hint, Py_TYPE(value));
     return refuse(e, "Object of type %.100s is not JSON serializable", Py_TYPE(value)->tp_name);
 }
 
-int encode_value(struct buf *out, PyObject *value, char *reason, size_t size)
+int encode_value(struct buf *out, PyObject *value, char *reason, size_t size, struct buf *hint)
 {
-    struct encoder e = { .out = out, .reason = reason, .reason_size = size };
+    struct encoder e; /* not cleared: it has room for a depth that few values have, on pages that are not ours yet */
+
+    e.out = out;
+    e.reason = reason;
+    e.reason_size = size;
+    e.hint = hint;
+    e.depth = 0;
     int err = encode(&e, value);
     if (out->full)
-        err = refuse(&e, "the value is larger than %zu bytes as JSON", out->max);
+        return refuse(&e, "the value is larger than %zu bytes as JSON", out->max);
+    if (err < 0)
+        add_place(&e);
     return err;
 }

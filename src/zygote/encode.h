@@ -13,8 +13,8 @@ enum { ENCODE_DEPTH = 500 };
 
 /* Append @value to @out as json.dumps(value, allow_nan=False) would write it: dict, list, tuple, str,
  * int, float, bool, None and their subclasses; keys str, int, float, bool, None.
- * Returns 0, or -EINVAL with the reason in @reason (one line, bounded). Needs the GIL; leaves no
- * Python exception set. */
-int encode_value(struct buf *out, PyObject *value, char *reason, size_t size);
+ * Returns 0, or -EINVAL with the reason in @reason (one line, bounded, with the place in the value) and in @hint what to
+ * write instead. Needs the GIL; leaves no Python exception set. */
+int encode_value(struct buf *out, PyObject *value, char *reason, size_t size, struct buf *hint);
 
 #endif

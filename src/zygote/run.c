@@ -13,6 +13,7 @@
 #include "encode.h"
 #include "failure.h"
 #include "finish.h"
+#include "hint.h"
 #include "prelude.h"
 #include "show.h"
 
@@ -206,7 +207,7 @@ static void show_exception(struct ending *end, PyObject *type, PyObject *value, 
 }
 
 /* The pending exception is the end of the program. */
-static void end_by_exception(struct ending *end, bool compiling)
+static void end_by_exception(struct ending *end, PyObject *source, bool compiling)
 {
     PyObject *type, *value, *tb;
     PyErr_Fetch(&type, &value, &tb);
@@ -224,6 +225,10 @@ static void end_by_exception(struct ending *end, bool compiling)
         PyObject *text = exception_text(type, value, tb);
         add_text(&end->error, text);
         failure_describe(&end->failure, type, value, tb, text);
+        if (end->kind == OUTCOME_SYNTAX)
+            hint_syntax(&end->failure.hint, value);
+        else
+            hint_exception(&end->failure.hint, value, source, py.limits);
         PySys_SetObject("last_type", type);
         PySys_SetObject("last_value", value);
         PySys_SetObject("last_traceback", tb ? tb : Py_None);
@@ -252,7 +257,7 @@ static void end_by_return(struct ending *end, PyObject *value)
 
     end->kind = OUTCOME_OK;
     end->exit_code = 0;
-    if (encode_value(&end->result, value, reason, sizeof(reason)) < 0) {
+    if (encode_value(&end->result, value, reason, sizeof(reason), &end->failure.hint) < 0) {
         end->kind = OUTCOME_RESULT;
         buf_reset(&end->result);
         buf_adds(&end->error, reason);
@@ -266,7 +271,7 @@ static void execute(struct ending *end, PyObject *source, PyObject *space)
     PyObject *code = source ? compile_source(source) : NULL;
     end->stamps.compiled_us = now_us();
     if (!code) {
-        end_by_exception(end, true);
+        end_by_exception(end, source, true);
         return;
     }
     PyObject *value = compile_run(code, space);
@@ -274,7 +279,7 @@ static void execute(struct ending *end, PyObject *source, PyObject *space)
     if (value)
         end_by_return(end, value);
     else
-        end_by_exception(end, false);
+        end_by_exception(end, source, false);
     Py_XDECREF(value);
 }
 

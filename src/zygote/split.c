@@ -207,6 +207,12 @@ static bool has_late_future(const char *text, size_t n, const struct piece *firs
     return memmem(text + from, n - from, "__future__", 10) != NULL;
 }
 
+/* Who traces sees each piece begin, and a module begins once. */
+static bool may_trace(const char *text, size_t n)
+{
+    return memmem(text, n, "settrace", 8) || memmem(text, n, "setprofile", 10);
+}
+
 int split_text(const char *text, size_t n, struct piece pieces[static PIECES_MAX])
 {
     struct scan s = { text, n, 0, 1 };
@@ -241,5 +247,5 @@ int split_text(const char *text, size_t n, struct piece pieces[static PIECES_MAX
     if (!returns)
         return 0;
     count = add_statement(pieces, count, &statement, n);
-    return has_late_future(text, n, &pieces[0]) ? 0 : count;
+    return has_late_future(text, n, &pieces[0]) || may_trace(text, n) ? 0 : count;
 }

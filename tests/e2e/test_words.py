@@ -55,3 +55,150 @@ def test_long_texts_are_cut(server):
     assert server.run("class X(Exception):\n    def __str__(self): return 'é' * 10**6\nraise X")["message"] \
         == "X: " + "é" * 150 + "..."
     assert server.run("raise type('N' * 10**6, (Exception,), {})('text')")["message"] == "N" * 256 + ": text"
+
+
+NETWORK, MODULE, JSON = "no network", "is not installed", "JSON, not Python"
+HINTS = {
+    "fence": ("```python\nprint(1)\n```", "Markdown fence"),
+    "fence_at_end": ("print(1)\n```\n", "Markdown fence"),
+    "fence_indented": ("if 1:\n    print(1)\n  ```", "Markdown fence"),
+    "pip_line": ("!pip install pandas\nimport json", "Jupyter's"),
+    "shell_line_in_block": ("if 1:\n    !ls", "Jupyter's"),
+    "magic": ("%matplotlib inline\nimport math", "magics"),
+    "cell_magic": ("%%time\nx = 1", "magics"),
+    "prompt": (">>> x = 1\n>>> print(x)\n1", "interactive session"),
+    "quotes": ("print(“hello”)", "typographic quotes"),
+    "single_quotes": ("print(‘hello’)", "typographic quotes"),
+    "dash": ("x = 2 – 1", "dash"),
+    "no_break_space": ("x\u00a0= 1", "no-break space"),
+    "zero_width": ("x\u200b = 1", "invisible"),
+    "escaped_twice": (r"print(1)\nprint(2)", "escaped twice"),
+    "escaped_twice_later": (r"é = 'é'\nprint(2)", "escaped twice"),
+    "await": ("import asyncio\nawait asyncio.sleep(0)", "asyncio.run"),
+    "await_and_return": ("import asyncio\nx = await asyncio.sleep(0)\nreturn x", "asyncio.run"),
+    "await_in_comprehension": ("x = [await y for y in z]", "asyncio.run"),
+    "async_with": ("async with x: pass", "asyncio.run"),
+    "all_indented": ("    x = 1\n    print(x)", "first line is indented"),
+    "json_null": ("rows = [{'a': null}]", JSON),
+    "json_true": ("rows = [true, false]\nreturn rows", JSON),
+    "module": ("import no_such_module", "no package installed for programs here has it"),
+    "module_from": ("from no_such_module.sub import x", "no package installed"),
+    "module_in_function": ("def f():\n    import no_such_module\nf()", "no package installed"),
+    "input": ("name = input('Name? ')", "stdin is empty"),
+    "recursion": ("def f(): return f()\nf()", "1000 calls"),
+    "name_lookup": ("import socket\nsocket.gethostbyname('example.org')", NETWORK),
+    "urllib": ("import urllib.request\nurllib.request.urlopen('http://example.org')", NETWORK),
+    "https": ("import urllib.request\nurllib.request.urlopen('https://example.org')", NETWORK),
+    "http_client": ("import http.client\nhttp.client.HTTPConnection('10.0.0.1').request('GET', '/')", NETWORK),
+    "smtp": ("import smtplib\nsmtplib.SMTP('example.org')", NETWORK),
+    "tcp": ("import socket\nsocket.create_connection(('127.0.0.1', 1))", NETWORK),
+    "unix": ("import socket\nsocket.socket(socket.AF_UNIX)", NETWORK),
+    "server": ("import http.server\nhttp.server.HTTPServer(('127.0.0.1', 0), http.server.SimpleHTTPRequestHandler)", NETWORK),
+    "asyncio_connection": ("import asyncio\nasyncio.run(asyncio.open_connection('example.org', 80))", NETWORK),
+    "wrapped": ("import socket\ntry:\n    socket.gethostbyname('x.example')\nexcept OSError as e:\n"
+                "    raise RuntimeError('could not fetch') from e", NETWORK),
+    "manager": ("from multiprocessing import Manager\nManager()", "multiprocessing's managers"),
+    "forkserver": ("import multiprocessing as m\nc = m.get_context('forkserver')\nc.Process(target=print).start()",
+                   "multiprocessing's managers and forkserver"),
+    "pip_as_a_program": ("import subprocess, sys\nsubprocess.run([sys.executable, '-m', 'pip', 'install', 'x'], check=True)",
+                         "can't install packages"),
+    "disk": ("f = open('x', 'wb')\nwhile True: f.write(bytes(1 << 20))", "128 MiB (limits.scratch)"),
+    "open_files": ("import os\nf = [os.open('/dev/null', 0) for _ in range(10**4)]", "256 open files"),
+    "read_only": ("open('/usr/lib/x', 'w')", "can write only"),
+    "mkfifo": ("import os\nos.mkfifo('x')", "jail"),
+}
+NO_HINTS = {
+    "own_module_error": "raise ModuleNotFoundError(\"No module named 'pandas'\", name='pandas')",
+    "own_module_error_in_if": "if 1: raise ModuleNotFoundError(\"No module named 'pandas'\", name='pandas')",
+    "submodule": "import json.no_such_part",
+    "import_name": "from json import no_such_name",
+    "own_os_error": "raise OSError(97, 'Address family not supported by protocol')",
+    "own_os_error_later": "e = OSError(97, 'x')\ndef f():\n    raise e\nf()",
+    "own_gaierror": "import socket\nraise socket.gaierror(-2, 'Name or service not known')",
+    "own_class_of_that_name": "class gaierror(OSError): pass\ndef f(): raise gaierror('x')\nf()",
+    "own_eof": "raise EOFError('EOF when reading a line')",
+    "eof_of_a_file": "import pickle, io\npickle.load(io.BytesIO())",
+    "own_recursion": "raise RecursionError('x')",
+    "own_memory": "import ctypes\nraise MemoryError",
+    "real_memory": "import ctypes\nx = bytearray(1 << 60)",
+    "own_permission": "raise PermissionError(1, 'Operation not permitted')",
+    "no_such_file": "open('missing.txt')",
+    "own_proc_path": "raise FileNotFoundError(2, 'No such file', '/proc/x')",
+    "name_error": "print(nul)",
+    "own_name_error": "raise NameError(\"name 'null' is not defined\")",
+    "fence_in_a_string": "x = '''\n```python\n!pip\n%magic\n>>> x\n'''\nraise ValueError(x)",
+    "fence_in_a_string_and_a_syntax_error": "x = '''\n```\n'''\ny = = 1",
+    "modulo_on_its_own_line": "x = ('%s'\n     %name 5)",
+    "not_equal_on_its_own_line": "x = (1\n     != = 2)",
+    "shift_on_its_own_line": "x = (1\n     >>> 2)",
+    "continuation": "x = 1 \\ 2",
+    "escape_in_a_string": "x = 'a\\nb' = = 1",
+    "quotes_in_a_string": "x = '“' = = 1",
+    "await_in_a_string": "raise ValueError(\"'await' outside function\")",
+    "syntax_error_in_exec": "exec('```')",
+    "indented_later": "x = 1\n    y = 2",
+    "caught_before": "import socket\ntry: socket.gethostbyname('x.example')\nexcept OSError: pass\nraise ValueError('later')",
+    "caught_import": "try:\n    import no_such_module\nexcept ImportError: pass\n1 / 0",
+    "called_process": "import subprocess\nsubprocess.run(['false'], check=True)",
+    "assertion": "assert 0, 'programs here have no network'",
+}
+
+
+@pytest.mark.parametrize("name", HINTS)
+def test_the_right_hint(server, name):
+    code, words = HINTS[name]
+    reply = server.run(code)
+    assert reply.status == 400, reply
+    assert words in reply.json.get("hint", ""), reply
+    assert reply["message"].endswith(f" (hint: {reply['hint']})") and "\n" not in reply["message"]
+    assert words not in reply["error"] and words not in reply["stderr"], "they are Python's own"
+
+
+@pytest.mark.parametrize("name", NO_HINTS)
+def test_no_hint_where_none_is_right(server, name):
+    reply = server.run(NO_HINTS[name])
+    assert reply.status == 400 and "hint" not in reply.json, reply
+
+
+def test_a_hint_names_the_package(server):
+    """Modules of the table that this host happens not to have."""
+    for module, package in (("fitz", "python3-fitz"), ("pptx", "python3-pptx"), ("skimage", "scikit-image")):
+        reply = server.run(f"import {module}")
+        if reply.status == 400:
+            assert package in reply["hint"]
+
+
+RESULTS = {
+    "date": ("import datetime\nreturn {'rows': [0, 1, 2, {'date': datetime.date(2026, 1, 1)}]}",
+             "Object of type {} is not JSON serializable (at rows[3].date)", "str(x)"),
+    "datetime_alone": ("import datetime\nreturn datetime.datetime(2026, 1, 1)",
+                       "Object of type {} is not JSON serializable", "x.isoformat()"),
+    "decimal": ("from decimal import Decimal\nreturn {'total': Decimal('10.50')}",
+                "Object of type {} is not JSON serializable (at total)", "float(x)"),
+    "set": ("return [[], [{1}]]", "Object of type set is not JSON serializable (at [1][0])", "sorted(x)"),
+    "bytes": ("return {'a b': b''}", 'Object of type bytes is not JSON serializable (at ["a b"])', "x.decode()"),
+    "nan": ("return {5: [1.0, float('nan')]}", "Out of range float values are not JSON compliant: nan (at [5][1])", "None"),
+    "generator": ("return (x for x in [])", "Object of type generator is not JSON serializable", "list(x)"),
+    "keys": ("return {'a': {(1, 2): 3}}", "keys must be str, int, float, bool or None, not tuple (at a)", "str(key)"),
+    "enum": ("import enum\nclass C(enum.Enum):\n    A = 1\nreturn [C.A]", "Object of type C is not JSON serializable (at [0])",
+             "x.value"),
+    "own": ("class C: pass\nreturn {'c': C()}", "Object of type C is not JSON serializable (at c)", "str(x)"),
+    "inherited": ("from collections import deque\nclass Q(deque): pass\nreturn Q()",
+                  "Object of type Q is not JSON serializable", "list(x)"),
+    "deep": ("x = set()\nfor i in range(20): x = [0, x]\nreturn x",
+             "Object of type set is not JSON serializable (at ...[1][1][1][1][1][1])", "list(x)"),
+    "numpy": ("import numpy\nreturn {'m': [numpy.int64(3)]}", "Object of type {} is not JSON serializable (at m[0])", "x.item()"),
+    "frame": ("import pandas\nreturn pandas.DataFrame()", "Object of type {} is not JSON serializable", "x.to_json("),
+}
+
+
+@pytest.mark.parametrize("name", RESULTS)
+def test_a_result_that_is_no_json_says_where_and_what_instead(server, name):
+    code, reason, instead = RESULTS[name]
+    reply = server.run(code)
+    if reply.json.get("reason") == "exception":
+        pytest.skip(reply["message"])
+    assert reply.status == 500 and reply["reason"] == "result", reply
+    before, _, after = reason.partition("{}")
+    assert reply["error"].startswith("Failed to parse execution result: " + before) and reply["error"].endswith(after)
+    assert instead in reply["hint"] and reply["message"] == f"{reply['error']} (hint: {reply['hint']})"

@@ -1,0 +1,420 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A sentence that may help the author of a program that has failed.
+ *
+ * Called by run.c in a box, for a program that has ended by an exception.  The sentences are in hint.def; here is when each
+ * is right.  What must never happen here: a sentence about what the program itself has raised, or about what it has
+ * caught; a look at the program's objects that runs its code. */
+#include "hint.h"
+
+#include <errno.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+
+/* --- looking at objects --- */
+
+static bool is_text(PyObject *text, const char *words)
+{
+    return text && PyUnicode_Check(text) && PyUnicode_CompareWithASCIIString(text, words) == 0;
+}
+
+/* Its bytes, or "" where it is no str. */
+static const char *bytes_of(PyObject *text)
+{
+    const char *bytes = text && PyUnicode_Check(text) ? PyUnicode_AsUTF8(text) : NULL;
+
+    PyErr_Clear();
+    return bytes ? bytes : "";
+}
+
+/* The only argument of an exception, if it is one and a str. */
+static PyObject *only_text(PyObject *value)
+{
+    PyObject *args = ((PyBaseExceptionObject *) value)->args;
+    bool one = args && PyTuple_Check(args) && PyTuple_GET_SIZE(args) == 1;
+
+    return one && PyUnicode_Check(PyTuple_GET_ITEM(args, 0)) ? PyTuple_GET_ITEM(args, 0) : NULL;
+}
+
+/* The class @name of @module, as a type of C's or of Python's says it of itself. */
+static bool is_called(PyTypeObject *type, const char *module, const char *name)
+{
+    const char *dot = strrchr(type->tp_name, '.');
+    PyObject *own = PyDict_GetItemString(type->tp_dict, "__module__");
+    size_t n = strlen(module);
+
+    if (strcmp(dot ? dot + 1 : type->tp_name, name) != 0)
+        return false;
+    if (own && PyUnicode_Check(own))
+        return is_text(own, module);
+    return dot ? strncmp(type->tp_name, module, n) == 0 && type->tp_name[n] == '.' : strcmp(module, "builtins") == 0;
+}
+
+/* --- where it came from --- */
+
+/* The file and the line of the innermost frame; false where there is none. */
+static bool innermost(PyObject *value, const char **ret_file, int *ret_line)
+{
+    PyTracebackObject *tb = (PyTracebackObject *) ((PyBaseExceptionObject *) value)->traceback;
+
+    if (!tb || !PyTraceBack_Check(tb))
+        return false;
+    while (tb->tb_next)
+        tb = tb->tb_next;
+    PyCodeObject *code = PyFrame_GetCode(tb->tb_frame);
+    *ret_file = bytes_of(code->co_filename);
+    *ret_line = PyCode_Addr2Line(code, tb->tb_lasti);
+    Py_DECREF(code); /* its frame has it */
+    return true;
+}
+
+static bool passes(PyObject *value, const char *file)
+{
+    PyTracebackObject *tb = (PyTracebackObject *) ((PyBaseExceptionObject *) value)->traceback;
+    bool found = false;
+
+    for (; tb && PyTraceBack_Check(tb) && !found; tb = tb->tb_next) {
+        PyCodeObject *code = PyFrame_GetCode(tb->tb_frame);
+        found = strstr(bytes_of(code->co_filename), file) != NULL;
+        Py_DECREF(code);
+    }
+    return found;
+}
+
+/* Does the line @line of @source have @word in it? */
+static bool line_has(PyObject *source, int line, const char *word)
+{
+    const char *text = bytes_of(source);
+
+    while (text && --line > 0)
+        text = (text = strchr(text, '\n')) ? text + 1 : NULL;
+    const char *end = text ? strchrnul(text, '\n') : NULL;
+    return text && memmem(text, (size_t) (end - text), word, strlen(word));
+}
+
+/* The innermost frame is a `raise` of the program's own: it may say anything. */
+static bool by_hand(PyObject *value, PyObject *source)
+{
+    const char *file;
+    int line;
+
+    if (!innermost(value, &file, &line))
+        return true;
+    return strcmp(file, "main.py") == 0 && line_has(source, line, "raise");
+}
+
+/* --- which sentence --- */
+
+static const struct {
+    int error;
+    const char *sentence;
+} os_errors[] = {
+#define OS_ERROR(error, sentence) { error, sentence },
+#include "hint.def"
+#undef OS_ERROR
+};
+
+static const struct {
+    const char *name, *debian, *pypi;
+} modules[] = {
+#define MODULE(name, debian, pypi) { name, debian, pypi },
+#include "hint.def"
+#undef MODULE
+};
+
+static int errno_of(PyObject *value)
+{
+    PyObject *number =
+        PyObject_TypeCheck(value, (PyTypeObject *) PyExc_OSError) ? ((PyOSErrorObject *) value)->myerrno : NULL;
+    int error = number && PyLong_Check(number) ? (int) PyLong_AsLong(number) : 0;
+
+    PyErr_Clear();
+    return error;
+}
+
+static bool is_refused_socket(PyObject *value, PyObject *source)
+{
+    return (errno_of(value) == EAFNOSUPPORT || is_called(Py_TYPE(value), "socket", "gaierror"))
+           && !by_hand(value, source);
+}
+
+enum { CHAIN_MAX = 16 };
+
+/* @value or what it was raised from or while. */
+static bool came_from_socket(PyObject *value, PyObject *source)
+{
+    for (int i = 0; value && i < CHAIN_MAX; i++) {
+        PyBaseExceptionObject *e = (PyBaseExceptionObject *) value;
+        if (is_refused_socket(value, source))
+            return true;
+        value = e->cause ? e->cause : e->context;
+    }
+    return false;
+}
+
+static void hint_network(struct buf *out, PyObject *value, PyObject *source)
+{
+    if ((came_from_socket(value, source) && passes(value, "/multiprocessing/"))
+        || (PyErr_GivenExceptionMatches(value, PyExc_EOFError) && passes(value, "/multiprocessing/managers.py")))
+        buf_adds(out,
+                 "multiprocessing's managers and forkserver need a socket, which programs here can't have: use Queue, "
+                 "Pipe, Value or shared_memory");
+    else if (came_from_socket(value, source))
+        buf_adds(out, "programs here have no network: no look-up of names, and no sockets, not even to this machine");
+}
+
+static bool is_installed(const char *name, size_t n)
+{
+    PyObject *known = PySys_GetObject("stdlib_module_names");
+    PyObject *top = PyUnicode_FromStringAndSize(name, (Py_ssize_t) n);
+    bool found =
+        top && (PyDict_Contains(PyImport_GetModuleDict(), top) > 0 || (known && PySet_Contains(known, top) > 0));
+
+    Py_XDECREF(top);
+    PyErr_Clear();
+    return found;
+}
+
+static void hint_module(struct buf *out, PyObject *value, PyObject *source)
+{
+    PyObject *text = only_text(value);
+    const char *name = bytes_of(((PyImportErrorObject *) value)->name);
+    size_t n = strcspn(name, ".");
+    char expected[200];
+
+    snprintf(expected, sizeof(expected), "No module named '%s'", name);
+    if (!n || !text || strcmp(bytes_of(text), expected) != 0 || by_hand(value, source) || is_installed(name, n))
+        return;
+    for (size_t i = 0; i < sizeof(modules) / sizeof(*modules); i++)
+        if (strlen(modules[i].name) == n && memcmp(modules[i].name, name, n) == 0) {
+            buf_addf(out,
+                     "it is not installed for programs here; who runs the server can: apt-get install %s, or "
+                     "hatchery env add with %s",
+                     modules[i].debian, modules[i].pypi);
+            return;
+        }
+    buf_adds(out,
+             "no package installed for programs here has it (GET /v1/packages lists them); who runs the server can add "
+             "one: hatchery env add, or apt-get install");
+}
+
+/* `x = [null, true]`: JSON that was put into the program. */
+static void hint_name(struct buf *out, PyObject *value)
+{
+    static const char *const words[] = { "null", "true", "false", "undefined" };
+    PyObject *name = ((PyNameErrorObject *) value)->name;
+
+    for (size_t i = 0; i < sizeof(words) / sizeof(*words); i++)
+        if (is_text(name, words[i]))
+            buf_adds(out, "this is JSON, not Python: write None, True, False, or json.loads(r'''...''') around it");
+}
+
+static void hint_os_error(struct buf *out, PyObject *value, PyObject *source, const struct wire_limits *limits)
+{
+    const PyOSErrorObject *e = (const PyOSErrorObject *) value;
+    int error = errno_of(value);
+
+    if (by_hand(value, source))
+        return;
+    if (error == ENOENT && strncmp(bytes_of(e->filename), "/proc", 5) == 0)
+        buf_adds(out, "programs here have no /proc but for a few files");
+    else if (error == ENOSPC)
+        buf_addf(out, "files are limited to %lld MiB (limits.scratch) and %lld in number (limits.scratch_files)",
+                 (long long) limits->scratch_bytes >> 20, (long long) limits->scratch_files);
+    else if (error == EMFILE)
+        buf_addf(out, "a process can have %lld open files (limits.open_files)", (long long) limits->open_files);
+    else
+        for (size_t i = 0; i < sizeof(os_errors) / sizeof(*os_errors); i++)
+            if (os_errors[i].error == error)
+                buf_adds(out, os_errors[i].sentence);
+}
+
+/* A subprocess that was to install something. */
+static void hint_pip(struct buf *out, PyObject *value)
+{
+    PyObject *dict = PyObject_GenericGetDict(value, NULL);
+    PyObject *cmd = dict ? PyDict_GetItemString(dict, "cmd") : NULL, *text = NULL;
+
+    if (cmd && (PyUnicode_CheckExact(cmd) || PyList_CheckExact(cmd)))
+        text = PyObject_Repr(cmd);
+    if (strstr(bytes_of(text), "pip") && strstr(bytes_of(text), "install"))
+        buf_adds(out,
+                 "a program can't install packages: there is no network; who runs the server can: hatchery env add, or "
+                 "apt-get install");
+    Py_XDECREF(text);
+    Py_XDECREF(dict);
+    PyErr_Clear();
+}
+
+/* The wall against memory that is writable and executable is up, and the limit of memory is far. */
+static bool is_wall_of_memory(const struct wire_limits *limits)
+{
+    struct rusage used;
+    void *p = mmap(NULL, 4096, PROT_READ | PROT_WRITE | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+    if (p != MAP_FAILED) {
+        munmap(p, 4096);
+        return false;
+    }
+    return getrusage(RUSAGE_SELF, &used) == 0 && (int64_t) used.ru_maxrss * 1024 < limits->memory_bytes / 2;
+}
+
+static void hint_memory(struct buf *out, PyObject *value, PyObject *source, const struct wire_limits *limits)
+{
+    static const char *const makers[] = { "ctypes", "cffi", "numba", "llvmlite" }, *const words[] = { "CFUNCTYPE",
+                                                                                                      "callback",
+                                                                                                      "jit" };
+    const char *file;
+    int line;
+    bool makes_code = false;
+
+    for (size_t i = 0; i < sizeof(makers) / sizeof(*makers); i++)
+        makes_code |= passes(value, makers[i]);
+    if (innermost(value, &file, &line) && strcmp(file, "main.py") == 0)
+        for (size_t i = 0; i < sizeof(words) / sizeof(*words); i++)
+            makes_code |= line_has(source, line, words[i]);
+    if (makes_code && !by_hand(value, source) && is_wall_of_memory(limits))
+        buf_adds(out, "this is not the limit of memory: programs here can't make machine code (isolation.mdwe)");
+}
+
+void hint_exception(struct buf *out, PyObject *value, PyObject *source, const struct wire_limits *limits)
+{
+    PyTypeObject *type = Py_TYPE(value);
+
+    hint_network(out, value, source);
+    if (out->len)
+        return;
+    if ((PyObject *) type == PyExc_ModuleNotFoundError)
+        hint_module(out, value, source);
+    else if ((PyObject *) type == PyExc_NameError)
+        hint_name(out, value);
+    else if ((PyObject *) type == PyExc_EOFError && is_text(only_text(value), "EOF when reading a line")
+             && !by_hand(value, source))
+        buf_adds(out, "a program's stdin is empty: put into the code what it would read");
+    else if ((PyObject *) type == PyExc_RecursionError && !by_hand(value, source))
+        buf_addf(out, "Python stops at %d calls within each other; sys.setrecursionlimit() allows more",
+                 Py_GetRecursionLimit());
+    else if ((PyObject *) type == PyExc_MemoryError)
+        hint_memory(out, value, source, limits);
+    else if (is_called(type, "subprocess", "CalledProcessError"))
+        hint_pip(out, value);
+    else if (PyObject_TypeCheck(value, (PyTypeObject *) PyExc_OSError))
+        hint_os_error(out, value, source, limits);
+    PyErr_Clear();
+}
+
+/* --- syntax --- */
+
+static const struct {
+    const char *start, *sentence;
+} starts[] = {
+#define SYNTAX_START(start, sentence) { start, sentence },
+#include "hint.def"
+#undef SYNTAX_START
+};
+
+static const struct {
+    Py_UCS4 first, last;
+    const char *sentence;
+} chars[] = {
+#define SYNTAX_CHAR(first, last, sentence) { first, last, sentence },
+#include "hint.def"
+#undef SYNTAX_CHAR
+};
+
+static const struct {
+    const char *message, *sentence;
+} messages[] = {
+#define SYNTAX_MESSAGE(message, sentence) { message, sentence },
+#include "hint.def"
+#undef SYNTAX_MESSAGE
+};
+
+/* The error is at the first character of @line that is none of its indentation, or in such a line's fence. */
+static const char *sentence_for_start(const char *line, long offset)
+{
+    long indent = (long) strspn(line, " \t");
+
+    for (size_t i = 0; i < sizeof(starts) / sizeof(*starts); i++) {
+        bool there = offset == indent + 1 || starts[i].start[0] == '`';
+        if (there && strncmp(line + indent, starts[i].start, strlen(starts[i].start)) == 0)
+            return starts[i].sentence;
+    }
+    return NULL;
+}
+
+static const char *sentence_for_char(const char *message)
+{
+    const char *code = strstr(message, "U+");
+    unsigned found = 0;
+
+    if (strncmp(message, "invalid ", 8) != 0 || !code || sscanf(code + 2, "%x", &found) != 1)
+        return NULL;
+    for (size_t i = 0; i < sizeof(chars) / sizeof(*chars); i++)
+        if (found >= chars[i].first && found <= chars[i].last)
+            return chars[i].sentence;
+    return NULL;
+}
+
+static const char *sentence_for_message(const char *message, PyObject *line, long offset)
+{
+    for (size_t i = 0; i < sizeof(messages) / sizeof(*messages); i++)
+        if (strcmp(message, messages[i].message) == 0)
+            return messages[i].sentence;
+    bool continued = strcmp(message, "unexpected character after line continuation character") == 0;
+    if (!continued || !line || !PyUnicode_Check(line) || offset < 2 || offset > PyUnicode_GET_LENGTH(line))
+        return NULL;
+    Py_UCS4 c = PyUnicode_READ_CHAR(line, offset - 1);
+    return PyUnicode_READ_CHAR(line, offset - 2) == '\\' && (c == 'n' || c == 'r' || c == 't' || c == '"')
+               ? "the code has \\n where a line should end: it was escaped twice on its way into JSON"
+               : NULL;
+}
+
+void hint_syntax(struct buf *out, PyObject *value)
+{
+    const PySyntaxErrorObject *e = (const PySyntaxErrorObject *) value;
+    const char *line = bytes_of(e->text), *message = bytes_of(e->msg);
+    long offset = e->offset && PyLong_Check(e->offset) ? PyLong_AsLong(e->offset) : 0;
+    long number = e->lineno && PyLong_Check(e->lineno) ? PyLong_AsLong(e->lineno) : 0;
+
+    PyErr_Clear();
+    const char *sentence = sentence_for_start(line, offset);
+    if (!sentence)
+        sentence = sentence_for_char(message);
+    if (!sentence)
+        sentence = sentence_for_message(message, e->text, offset);
+    if (!sentence && number == 1 && strcmp(message, "unexpected indent") == 0)
+        sentence = "the first line is indented: send the code without the blanks that stand before all of its lines";
+    buf_adds(out, sentence ? sentence : "");
+}
+
+/* --- results --- */
+
+static const struct {
+    const char *module, *name, *instead;
+} results[] = {
+#define RESULT_TYPE(module, name, instead) { module, name, instead },
+#include "hint.def"
+#undef RESULT_TYPE
+};
+
+static bool inherits(PyTypeObject *type, const char *module, const char *name)
+{
+    PyObject *mro = type->tp_mro;
+
+    for (Py_ssize_t i = 0; mro && i < PyTuple_GET_SIZE(mro); i++)
+        if (is_called((PyTypeObject *) PyTuple_GET_ITEM(mro, i), module, name))
+            return true;
+    return false;
+}
+
+void hint_result(struct buf *out, PyTypeObject *type)
+{
+    size_t i = 0;
+
+    while (i < sizeof(results) / sizeof(*results) - 1 && !inherits(type, results[i].module, results[i].name))
+        i++;
+    buf_addf(out, "return %s in its place", results[i].instead);
+}
