@@ -28,20 +28,20 @@ with attempt():
 import struct
 with attempt():
     reader, writer = os.pipe()
-    for p in range(10):
+    for p in range(4):
         if os.fork():
             continue
         lock = bytearray(struct.pack("hhqqi4x", 1, 0, 0, 1, 0))
         address = ctypes.addressof((ctypes.c_char * len(lock)).from_buffer(lock))
         start = ctypes.c_int64.from_address(address + 8)
-        for i in range(160):
+        for i in range(240):
             fd = os.open(f"/tmp/{p}-{i}", os.O_RDWR | os.O_CREAT)
-            for k in range(500):
+            for k in range(1000):
                 start.value = 2 * k
                 libc.fcntl(fd, 6, ctypes.c_void_p(address))
         os.write(writer, b"x")
         signal.pause()
-    for p in range(10):
+    for p in range(4):
         os.read(reader, 1)
     time.sleep(0.5)
     refuse("done")
@@ -92,6 +92,27 @@ with attempt():
     for _ in range(20):
         os.wait()
     refuse("done")
+
+# attempt: killed-while-it-asks
+# wall: clock
+# timeout: 2
+# within: 10
+# expect: run timeout
+# Who asks hatchery-init for an epoll is killed: init must not wait for it, or nothing would end this program.
+import select
+tell("ATTEMPT")
+while True:
+    asking = []
+    for _ in range(20):
+        pid = os.fork()
+        if not pid:
+            while True:
+                select.epoll().close()
+        asking.append(pid)
+    time.sleep(0.001)
+    for pid in asking:
+        os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
 
 # attempt: stop-and-continue
 # wall: stops
