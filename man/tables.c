@@ -61,11 +61,14 @@ static void tag(const char *bold, const char *rest)
 /* The arguments of a verb, with what is literal in bold: words in small letters, options. */
 static void arguments(const char *p)
 {
+    static const char letters[] = "abcdefghijklmnopqrstuvwxyz-:";
+
     while (*p) {
-        size_t n = strspn(p, "abcdefghijklmnopqrstuvwxyz-:");
+        size_t n = strspn(p, letters);
         bool literal = n > 1;
         if (!literal)
-            n = strcspn(p + 1, "abcdefghijklmnopqrstuvwxyz-:") + 1;
+            for (n = 1; p[n] && !strchr(letters, p[n]); n++)
+                ;
         char *piece = strndup(p, n);
         fputs(literal ? "\\fB" : "\\fR", stdout);
         text(piece);

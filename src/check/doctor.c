@@ -329,6 +329,19 @@ static json_t *report(const struct visit *v, const struct conf *conf)
 
 /* --- as text --- */
 
+/* A cause a line. */
+static void print_change(const char *errno_word, const char *change)
+{
+    size_t n = strcspn(change, "\n");
+
+    printf("  %-16s %-8s %s; to change: %.*s\n", "", "", errno_word, (int) n, change);
+    while (change[n]) {
+        change += n + 1;
+        n = strcspn(change, "\n");
+        printf("  %-16s %-8s %.*s\n", "", "", (int) n, change);
+    }
+}
+
 static void print_layer(const json_t *layer)
 {
     const char *state = json_string_value(json_object_get(layer, "state"));
@@ -337,12 +350,9 @@ static void print_layer(const json_t *layer)
     printf("  %-16s %-8s %s%s\n", json_string_value(json_object_get(layer, "layer")),
            required && strcmp(state, "missing") == 0 ? "MISSING" : state,
            json_string_value(json_object_get(layer, "what")), required ? "" : " (not required)");
-    const char *change = json_string_value(json_object_get(layer, "change"));
-    if (change)
-        printf("  %-16s %-8s %s; to change: %.*s\n", "", "", json_string_value(json_object_get(layer, "errno")),
-               (int) strcspn(change, "\n"), change);
-    for (change = change ? strchr(change, '\n') : NULL; change; change = strchr(change + 1, '\n'))
-        printf("  %-16s %-8s %.*s\n", "", "", (int) strcspn(change + 1, "\n"), change + 1);
+    if (json_object_get(layer, "change"))
+        print_change(json_string_value(json_object_get(layer, "errno")),
+                     json_string_value(json_object_get(layer, "change")));
     if (json_object_get(layer, "because"))
         printf("  %-16s %-8s %s\n", "", "", json_string_value(json_object_get(layer, "because")));
 }
