@@ -126,21 +126,43 @@ void api_add_envelope(const struct api *api, struct buf *out, int64_t run_us, in
     envelope_add(out, &api->envelope, run_us, queue_us, total_us, api_queue_length(api));
 }
 
-void api_reply(struct request *req, const struct api *api, const struct buf *response)
+static void begin_response(struct buf *out, const struct buf *response)
 {
     char job_id[UUID_SIZE];
+
+    buf_init(out, SIZE_MAX / 2);
+    uuid_make(job_id);
+    envelope_begin(out, 200, (struct store_bytes){ 0 }, job_id);
+    buf_adds(out, "\"response\": ");
+    buf_add(out, response->data, response->len);
+}
+
+static void end_response(struct request *req, const struct api *api, struct buf *out)
+{
+    buf_adds(out, ", \"message\": \"success\", ");
+    api_add_envelope(api, out, 0, 0, now_us() - (int64_t) request_start_us(req));
+    buf_addc(out, '}');
+}
+
+void api_reply(struct request *req, const struct api *api, const struct buf *response)
+{
     struct buf body;
 
-    buf_init(&body, SIZE_MAX / 2);
-    uuid_make(job_id);
-    envelope_begin(&body, 200, (struct store_bytes){ 0 }, job_id);
-    buf_adds(&body, "\"response\": ");
-    buf_add(&body, response->data, response->len);
-    buf_adds(&body, ", \"message\": \"success\", ");
-    api_add_envelope(api, &body, 0, 0, now_us() - (int64_t) request_start_us(req));
-    buf_addc(&body, '}');
+    begin_response(&body, response);
+    end_response(req, api, &body);
     reply_json(req, 200, &body, 0);
     buf_free(&body);
+}
+
+void api_reply_long(struct request *req, const struct api *api, const struct buf *response, struct blob *reply)
+{
+    struct parts parts = { .blob = blob_ref(reply) };
+
+    begin_response(&parts.before, response);
+    buf_init(&parts.after, SIZE_MAX / 2);
+    buf_adds(&parts.after, reply ? "}" : "null}");
+    end_response(req, api, &parts.after);
+    reply_parts(req, 200, &parts, 0);
 }
 
 void api_authenticate(struct request *req, void *data)

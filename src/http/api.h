@@ -128,4 +128,7 @@ void api_add_envelope(const struct api *api, struct buf *out, int64_t run_us, in
 /* Reply with the envelope of a request that runs nothing, with @response (JSON) in it. */
 void api_reply(struct request *req, const struct api *api, const struct buf *response);
 
+/* The same where @response goes on with a long text and one } behind it, which is @reply or null. */
+void api_reply_long(struct request *req, const struct api *api, const struct buf *response, struct blob *reply);
+
 #endif

@@ -535,22 +535,18 @@ static void reply_accepted(struct execution *e)
     end_reply(e, 202, &out, 0);
 }
 
-static void reply_stored(struct execution *e, int status, struct store_bytes reply)
+static void reply_stored(struct execution *e, int status, struct blob *reply)
 {
-    struct buf body;
-
-    buf_init(&body, SIZE_MAX / 2);
-    buf_add(&body, reply.p, reply.n);
-    reply_json(e->req, status, &body, 0);
-    buf_free(&body);
+    struct parts parts = { .blob = blob_ref(reply) };
+    reply_parts(e->req, status, &parts, 0);
 }
 
-static void on_over(void *data, int status, struct store_bytes reply)
+static void on_over(void *data, int status, struct blob *reply)
 {
     struct execution *e = data;
 
     e->waiter = NULL;
-    if (!reply.p) {
+    if (!reply) {
         refuse_job(e, 503, "The server is shutting down; the run is kept: ask again with the same Idempotency-Key", 1);
         return;
     }
@@ -578,12 +574,12 @@ static void on_accepted(void *data, const struct store_answer *answer)
         memcpy(e->job.id, r->id, sizeof(e->job.id)); /* an earlier job's, where the key was known */
         if (e->webhook_url)
             reply_accepted(e);
-        else if (r->body.p)
-            reply_stored(e, r->status, r->body);
+        else if (r->blob)
+            reply_stored(e, r->status, r->blob);
         else {
             e->waiter = backlog_wait(e->api->backlog, r->id, on_over, e);
             if (!e->waiter)
-                on_over(e, 503, (struct store_bytes){ 0 });
+                on_over(e, 503, NULL);
             return;
         }
         execution_free(e);

@@ -226,12 +226,7 @@ static void answer_status(struct question *q, const struct store_answer *answer)
     buf_addf(&out,
              "{\"job_id\": \"%s\", \"job_status\": \"%s\", \"queue_id\": %lld, \"process_id\": %d, \"response\": ",
              r->id, nca_word(shown.state), (long long) q->api->envelope.queue_id, (int) getpid());
-    if (r->body.p)
-        buf_add(&out, r->body.p, r->body.n);
-    else
-        buf_adds(&out, "null");
-    buf_addc(&out, '}');
-    api_reply(q->req, q->api, &out);
+    api_reply_long(q->req, q->api, &out, r->blob);
     buf_free(&out);
 }
 
@@ -449,13 +444,10 @@ static void answer_job(struct question *q, const struct store_answer *answer)
     add_job(&out, &shown);
     add_delivery(&out, r);
     buf_adds(&out, ", \"reply\": ");
-    if (r->body.p)
-        buf_add(&out, r->body.p, r->body.n);
-    else
-        buf_adds(&out, "null");
-    buf_addc(&out, '}');
-    reply_json(q->req, 200, &out, 0);
-    buf_free(&out);
+    struct parts parts = { .before = out, .blob = blob_ref(r->blob) };
+    buf_init(&parts.after, 16);
+    buf_adds(&parts.after, r->blob ? "}" : "null}");
+    reply_parts(q->req, 200, &parts, 0);
 }
 
 void api_job_get(struct request *req, void *data)

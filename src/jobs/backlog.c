@@ -45,6 +45,7 @@ struct lease {
     int64_t created_us;
     struct store_end end;
     struct buf body;
+    struct blob *reply; /* what @body was when it was whole */
     void (*on_cancelled)(void *data, int err);
     void *on_cancelled_data;
     LIST_ENTRY(lease) link;
@@ -52,7 +53,7 @@ struct lease {
 
 struct waiter {
     char id[UUID_SIZE];
-    void (*on_over)(void *data, int status, struct store_bytes reply);
+    void (*on_over)(void *data, int status, struct blob *reply);
     void *data;
     LIST_ENTRY(waiter) link;
 };
@@ -113,7 +114,7 @@ static bool runs_here(const struct backlog *b, const char *id)
 }
 
 struct waiter *backlog_wait(struct backlog *b, const char *id,
-                            void (*on_over)(void *data, int status, struct store_bytes reply), void *data)
+                            void (*on_over)(void *data, int status, struct blob *reply), void *data)
 {
     struct waiter *w;
 
@@ -135,7 +136,7 @@ void backlog_unwait(struct backlog *b, struct waiter *w)
 }
 
 /* @id NULL: all. */
-static void tell_waiters(struct backlog *b, const char *id, int status, struct store_bytes reply)
+static void tell_waiters(struct backlog *b, const char *id, int status, struct blob *reply)
 {
     struct waiter *next;
 
@@ -168,6 +169,7 @@ static void lease_free(struct lease *lease)
     LIST_REMOVE(lease, link);
     b->n_leases--;
     buf_free(&lease->body);
+    blob_unref(lease->reply);
     free_bytes(lease->client_id);
     free(lease->code);
     free(lease);
@@ -210,7 +212,7 @@ static void on_end_stored(void *data, const struct store_answer *answer)
         log_warn("a lease was lost: its result changes nothing", LOG_S("job_id", lease->job.id));
         metric_count(METRIC_LEASES_LOST, 0);
     } else if (!lease->released)
-        tell_waiters(b, lease->job.id, lease->end.status, lease->end.body);
+        tell_waiters(b, lease->job.id, lease->end.status, lease->reply);
     tell_canceller(lease, answer->err ? -EALREADY : 0);
     lease_free(lease);
 }
@@ -266,7 +268,8 @@ static void end_end(struct lease *lease)
     envelope_add(&lease->body, b->conf.envelope, run_us, queue_us > 0 ? queue_us : 0, total_us > 0 ? total_us : 0,
                  b->queued + pool_queue_length(b->conf.pool));
     buf_addc(&lease->body, '}');
-    lease->end.body = (struct store_bytes){ lease->body.data, lease->body.len };
+    lease->reply = blob_new(&lease->body);
+    lease->end.body = (struct store_bytes){ blob_bytes(lease->reply), blob_len(lease->reply) };
 }
 
 static void end_with_error(struct lease *lease, enum store_state state, int status, const char *error,
@@ -638,7 +641,9 @@ static void on_queued_cancelled(void *data, const struct store_answer *answer)
     if (!answer->err) {
         metric_add(METRIC_RUNS, 1, METRIC_ASYNC, METRIC_ENDED_CANCELLED, 0);
         b->queued = answer->queued;
-        tell_waiters(b, c->id, 400, (struct store_bytes){ c->body.data, c->body.len });
+        struct blob *reply = blob_new(&c->body);
+        tell_waiters(b, c->id, 400, reply);
+        blob_unref(reply);
     }
     cancel_over(c, answer->err);
 }
@@ -820,7 +825,7 @@ void backlog_drain(struct backlog *b, void (*on_idle)(void *data), void *data)
         if (runs_here(b, w->id))
             continue;
         LIST_REMOVE(w, link);
-        w->on_over(w->data, 503, (struct store_bytes){ 0 });
+        w->on_over(w->data, 503, NULL);
         free(w);
     }
     check_idle(b);

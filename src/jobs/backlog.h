@@ -31,10 +31,10 @@ void backlog_wake(struct backlog *backlog);
 void backlog_submit(struct backlog *backlog, const struct store_job *job, store_done *done, void *data);
 
 /* Have @on_over called once, when the job @id is over: with its reply, or without one when the server stops first
- * (the job is kept).  backlog_unwait() forgets a waiter that was not called.  NULL: the server stops, and the job will not
+ * (NULL, the job is kept).  backlog_unwait() forgets a waiter that was not called.  NULL: the server stops, and the job will not
  * be over before; on_over is not called. */
 struct waiter *backlog_wait(struct backlog *backlog, const char *id,
-                            void (*on_over)(void *data, int status, struct store_bytes reply), void *data);
+                            void (*on_over)(void *data, int status, struct blob *reply), void *data);
 void backlog_unwait(struct backlog *backlog, struct waiter *waiter);
 
 /* End a job: a queued one never starts, a running one is killed at once.  @done: 0 once that is on disk, -ENOENT,

@@ -2,8 +2,8 @@
 /* Where jobs survive: what was accepted, how it ended, whom it must be told.
  *
  * Asynchronous: every operation returns at once and answers through its callback, on the
- * loop, exactly once, in the order in which operations that write were asked for.  Arguments are copied;
- * an answer is valid during its callback only.  An answer with err == 0 is on disk (fsync) before it comes,
+ * loop, exactly once, in the order in which operations that write were asked for.  Arguments are copied, but for the
+ * body of a store_end, which must stay until the answer; an answer is valid during its callback only.  An answer with err == 0 is on disk (fsync) before it comes,
  * but for store_history(), whose rows may be lost with the power.
  *
  * A job is queued -> running -> done | failed | cancelled | dead.  A claim is a lease, fenced by (seq, attempt,
@@ -16,6 +16,7 @@
 
 #include "uuid.h"
 
+#include "../base/blob.h"
 #include "../base/buf.h"
 
 #include <stdint.h>
@@ -132,6 +133,7 @@ struct store_record {
     struct store_bytes runtime; /* absent: the default; of history() as a string */
     struct store_bytes code;    /* of a claim */
     struct store_bytes body;    /* the reply; of a get and an outbox claim */
+    struct blob *blob; /* where it lies, for whoever needs it longer than the answer is valid; NULL: no reply */
     /* of its delivery, where it has one */
     bool has_delivery;
     enum store_delivery_state delivery;

@@ -115,8 +115,29 @@ const char *op_string(struct op *op, const char *s)
     return s ? op_bytes(op, (struct store_bytes){ s, strlen(s) }).p : NULL;
 }
 
+/* A blob that is given back with its operation. */
+struct held {
+    struct held *next;
+    struct blob *blob;
+};
+
+struct blob *op_blob(struct op *op, const void *p, size_t n)
+{
+    struct held *held = op_alloc(op, sizeof(*held));
+    struct buf bytes;
+
+    buf_init(&bytes, n);
+    buf_add(&bytes, p, n);
+    held->blob = blob_new(&bytes);
+    held->next = op->held;
+    op->held = held;
+    return held->blob;
+}
+
 static void free_chunks(struct op *op)
 {
+    for (struct held *held = op->held; held; held = held->next)
+        blob_unref(held->blob);
     for (struct chunk *chunk = op->chunks, *next; chunk; chunk = next) {
         next = chunk->next;
         free(chunk);
@@ -516,7 +537,6 @@ static void take_id(struct op *op, const char *tenant, const char *id)
 static void take_end(struct op *op, const struct store_end *end)
 {
     op->end = *end;
-    op->end.body = op_bytes(op, end->body);
 }
 
 static void enqueue(struct store *store, const struct store_job *job, store_done *done, void *data)

@@ -36,6 +36,7 @@ struct op {
     enum op_kind kind;
     uint64_t tag; /* its place among what waits for the reader */
     struct chunk *chunks;
+    struct held *held;
     store_done *done;
     void *data;
     struct store_job job;
@@ -61,6 +62,9 @@ struct op {
 void *op_alloc(struct op *op, size_t n);
 struct store_bytes op_bytes(struct op *op, struct store_bytes bytes);
 const char *op_string(struct op *op, const char *s); /* NULL stays NULL */
+
+/* A copy of @n bytes that may live longer than @op, which has a reference. */
+struct blob *op_blob(struct op *op, const void *p, size_t n);
 
 /* --- store_sqlite_db.c --- */
 

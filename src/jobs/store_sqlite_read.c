@@ -20,6 +20,17 @@ struct store_bytes column_bytes(struct op *op, sqlite3_stmt *row, int i)
     return op_bytes(op, (struct store_bytes){ p ? p : "", n });
 }
 
+static void take_body(struct op *op, sqlite3_stmt *row, struct store_record *ret)
+{
+    const void *p = sqlite3_column_blob(row, FIRST_OF_DELIVERY - 1);
+    size_t n = (size_t) sqlite3_column_bytes(row, FIRST_OF_DELIVERY - 1);
+
+    if (sqlite3_column_type(row, FIRST_OF_DELIVERY - 1) == SQLITE_NULL)
+        return;
+    ret->blob = op_blob(op, p, n);
+    ret->body = (struct store_bytes){ blob_bytes(ret->blob), n };
+}
+
 void record_from_row(struct op *op, sqlite3_stmt *row, struct store_record *ret)
 {
     const unsigned char *id = sqlite3_column_blob(row, 1);
@@ -46,7 +57,7 @@ void record_from_row(struct op *op, sqlite3_stmt *row, struct store_record *ret)
         uuid_format(id, ret->id);
     if (n <= FIRST_OF_DELIVERY - 1)
         return;
-    ret->body = column_bytes(op, row, FIRST_OF_DELIVERY - 1);
+    take_body(op, row, ret);
     ret->has_delivery = sqlite3_column_type(row, FIRST_OF_DELIVERY) != SQLITE_NULL;
     ret->delivery = (enum store_delivery_state) sqlite3_column_int(row, FIRST_OF_DELIVERY);
     ret->tries = sqlite3_column_int(row, FIRST_OF_DELIVERY + 1);
