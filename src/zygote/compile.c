@@ -325,6 +325,14 @@ static PyObject *run_code(PyObject *code, PyObject *space)
     return value;
 }
 
+/* A list is of pieces; in a tuple it is the last, if any, that is a function's. */
+bool compile_returns(PyObject *code)
+{
+    Py_ssize_t n = PyTuple_Check(code) ? PyTuple_GET_SIZE(code) : 0;
+
+    return PyList_Check(code) || (n && ((PyCodeObject *) PyTuple_GET_ITEM(code, n - 1))->co_flags & CO_OPTIMIZED);
+}
+
 PyObject *compile_run(PyObject *code, PyObject *space)
 {
     if (PyCode_Check(code))

@@ -6,6 +6,8 @@
  * caught; a look at the program's objects that runs its code. */
 #include "hint.h"
 
+#include "mainfile.h"
+
 #include <errno.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -296,6 +298,11 @@ void hint_exception(struct buf *out, PyObject *value, PyObject *source, const st
     else if ((PyObject *) type == PyExc_RecursionError && !by_hand(value, source))
         buf_addf(out, "Python stops at %d calls within each other; sys.setrecursionlimit() allows more",
                  Py_GetRecursionLimit());
+    else if ((PyObject *) type == PyExc_KeyboardInterrupt && mainfile_has_refused())
+        buf_adds(
+            out,
+            "multiprocessing's spawn has each child import main.py, which Python can't do with a return at top level: "
+            "use fork, the default here, or print instead of return");
     else if ((PyObject *) type == PyExc_MemoryError)
         hint_memory(out, value, source, limits);
     else if (is_called(type, "subprocess", "CalledProcessError"))

@@ -14,6 +14,7 @@
 #include "failure.h"
 #include "finish.h"
 #include "hint.h"
+#include "mainfile.h"
 #include "prelude.h"
 #include "show.h"
 
@@ -274,6 +275,8 @@ static void execute(struct ending *end, PyObject *source, PyObject *space)
         end_by_exception(end, source, true);
         return;
     }
+    if (compile_returns(code))
+        mainfile_is_no_module();
     PyObject *value = compile_run(code, space);
     Py_DECREF(code);
     if (value)
@@ -406,6 +409,17 @@ static PyObject *receive_program(struct wire_run *run)
     return source;
 }
 
+/* @source stays for as long as the program: show.c has it. */
+static void offer_file(PyObject *source)
+{
+    Py_ssize_t n;
+    const char *text = source ? PyUnicode_AsUTF8AndSize(source, &n) : NULL;
+
+    if (text)
+        mainfile_offer(text, (size_t) n);
+    PyErr_Clear();
+}
+
 /* A second line behind the server's wall clock. */
 static void limit_cpu(int64_t timeout_ms)
 {
@@ -473,6 +487,7 @@ _Noreturn void run_box(struct wire_box_state *state)
     atfork_enable();
     pid_t self = getpid();
     PyObject *source = receive_program(&run);
+    offer_file(source);
     end.stamps.received_us = now_us();
     limit_cpu(run.timeout_ms);
     execute(&end, source, py.main_dict);
