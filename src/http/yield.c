@@ -121,19 +121,25 @@ static struct conn *stalest(const struct holder *holder)
     return conn;
 }
 
-/* The same of the address with most.  Holders are listed by their age, the newest first. */
+/* Does @conn rather than @other leave?  First those that were refused or gave way, then of the address with most. */
+static bool leaves_before(const struct conn *conn, const struct conn *other)
+{
+    if (!conn->useful_ms != !other->useful_ms)
+        return !conn->useful_ms;
+    if (conn->holder->n_conns != other->holder->n_conns)
+        return conn->holder->n_conns > other->holder->n_conns;
+    return conn->useful_ms <= other->useful_ms;
+}
+
+/* The same of all addresses.  They are listed by their age, the newest first. */
 static struct conn *stranger_for(const struct http *http)
 {
     struct conn *conn, *found = NULL;
     const struct holder *holder;
 
     LIST_FOREACH(holder, &http->holders, link)
-    {
-        if (holder->is_key || (found && holder->n_conns < found->holder->n_conns) || !(conn = stalest(holder)))
-            continue;
-        if (!found || holder->n_conns > found->holder->n_conns || conn->useful_ms <= found->useful_ms)
-            found = conn;
-    }
+    if (!holder->is_key && (conn = stalest(holder)) && (!found || leaves_before(conn, found)))
+        found = conn;
     return found;
 }
 

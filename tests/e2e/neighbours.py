@@ -59,12 +59,12 @@ def hold(mix, n, said, receive_buffer=0):
         for sock in [sock for sock in held if has_ended(sock)]:
             held.remove(sock)
             sock.close()
-        for _ in range(min(n - len(held), 50)):
+        for _ in range(min(n - len(held), 30)):
             with contextlib.suppress(OSError):
                 held.append(mix.connect(receive_buffer))
                 held[-1].setblocking(False)
                 held[-1].send(said())
-        time.sleep(0.02)
+        time.sleep(0.05)
     for sock in held:
         sock.close()
 
@@ -112,6 +112,7 @@ def early_closers(mix):
     while not mix.over():
         with contextlib.suppress(OSError), mix.connect() as sock:
             where = mix.rng.choice([{}, {"webhook_url": "http://example.invalid/"}])
+            time.sleep(0.002)
             sock.sendall(mix.post("return 1#" + "x" * mix.rng.choice([10, 100000]), mix.unique(), **where))
 
 
@@ -133,6 +134,7 @@ def dripping(mix):
 def in_and_out(mix):
     while not mix.over():
         with contextlib.suppress(OSError), mix.connect() as sock:
+            time.sleep(0.001)
             sock.send(mix.rng.choice([b"", b"GET", b"\0" * 100, head("GET", "/none", key=None)]))
 
 
@@ -144,7 +146,7 @@ def flood(mix):
                     sock.sendall(mix.post("return 1"))
                     if not sock.recv(65536):
                         break
-    threads = [threading.Thread(target=one) for _ in range(8)]
+    threads = [threading.Thread(target=one) for _ in range(4)]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -157,7 +159,7 @@ KINDS = [silent, half_heads, owed_bodies, served_and_idle, unread_pages, idle_wi
 
 def main(seed, seconds, port, keys):
     rng = random.Random(seed)
-    os.nice(10)  # in earnest they have machines of their own
+    os.nice(19)  # in earnest they have machines of their own
     begin = time.monotonic()
     for at in range(round(seconds / SLICE_S)):
         kinds = rng.sample(KINDS, 4)

@@ -6,18 +6,14 @@ import contextlib
 import http.client
 import os
 import random
-import socket
 import subprocess
 import sys
 import threading
 import time
 
-import pytest
-
-from raw import Raw, head
 from service import EXECUTE, KEY, ROOT, Service, hatchery, wait_for
 
-CAPS = "[server]\nmax_connections = 200\nmax_connections_per_address = 150\nmax_bodies = 32M\n[pool]\nmax_runs = 8\n"
+CAPS = "[server]\nmax_connections = 400\nmax_connections_per_address = 300\nmax_bodies = 32M\n[pool]\nmax_runs = 8\n"
 
 
 def new_key(service, name, *options):
@@ -35,14 +31,24 @@ class Client:
         self.connection = None
 
     def request(self, fresh):
+        begin = time.monotonic()
         if fresh or not self.connection:
             self.close()
             self.connection = http.client.HTTPConnection(self.service.host, self.service.port, timeout=60,
                                                          source_address=("127.0.0.9", 0))
-        self.connection.request("POST", EXECUTE, '{"code": "return 1"}',
-                                {"x-api-key": self.key, "content-type": "application/json"})
-        reply = self.connection.getresponse()
-        body = reply.read()
+            self.connection.connect()
+        try:
+            self.connection.request("POST", EXECUTE, '{"code": "return 1"}',
+                                    {"x-api-key": self.key, "content-type": "application/json"})
+            reply = self.connection.getresponse()
+            body = reply.read()
+        except (OSError, http.client.HTTPException):
+            # Of those that have connected and said nothing the oldest has no right to stay: we were held up ourselves.
+            if not fresh or time.monotonic() - begin < 0.02:
+                raise
+            self.close()
+            self.request(False)
+            return
         assert reply.status == 200, (reply.status, body)
 
     def latencies(self, is_over):
@@ -58,6 +64,7 @@ class Client:
     def close(self):
         if self.connection:
             self.connection.close()
+        self.connection = None
 
 
 def p99(latencies):
@@ -74,41 +81,63 @@ def client_of(service, key):
 # --- the property ---
 
 
-def try_mixes(service, good, hogs, seed, seconds):
+class Beside:
+    """Latencies of another server, which has no other client: what the machine alone costs meanwhile."""
+
+    def __init__(self, service):
+        self.client, self.over, self.found = Client(service, KEY), threading.Event(), []
+        self.thread = threading.Thread(target=self.work)
+
+    def work(self):
+        self.found = self.client.latencies(self.over.is_set)
+
+    def __enter__(self):
+        self.thread.start()
+        return self
+
+    def __exit__(self, *exc):
+        self.over.set()
+        self.thread.join()
+        self.client.close()
+
+
+def try_mixes(service, control, good, hogs, seed, seconds):
     """None, or what was wrong."""
     with client_of(service, good) as client:
-        end = time.monotonic() + 3
+        end = time.monotonic() + 2
         quiet = p99(client.latencies(lambda: time.monotonic() > end))
         others = subprocess.Popen([sys.executable, str(ROOT / "tests/e2e/neighbours.py"), str(seed), str(seconds),
                                    str(service.port), *hogs], stdout=subprocess.PIPE, text=True)
+        wrong, found = None, []
         try:
-            found = client.latencies(lambda: others.poll() is not None)
+            with Beside(control) as beside:
+                found = client.latencies(lambda: others.poll() is not None)
         except (OSError, http.client.HTTPException, AssertionError) as error:
-            return f"a request failed: {error!r}\n{others.stdout.readline()}"
+            wrong = f"a request failed: {error!r}"
         finally:
             others.kill()
             said = others.stdout.read()
             others.wait()
-    print(f"seed {seed}: quiet p99 {quiet * 1000:.1f} ms, beside others {p99(found) * 1000:.1f} ms, "
-          f"worst {found[-1] * 1000:.1f} ms of {len(found)}\n{said}")
-    if others.returncode:
-        return f"the others ended with {others.returncode}"
-    if p99(found) >= 10 * max(quiet, 0.02):
-        return f"p99 {p99(found) * 1000:.1f} ms, {quiet * 1000:.1f} when it is quiet\n{said}"
-    return None
+    if wrong or others.returncode:
+        return f"{wrong or others.returncode}\n{said}"
+    quiet = max(quiet, p99(beside.found), 0.02)
+    told = (f"seed {seed}: p99 {p99(found) * 1000:.1f} ms, worst {found[-1] * 1000:.1f} ms of {len(found)}; "
+            f"when it is quiet {quiet * 1000:.1f} ms\n{said}")
+    print(told)
+    return told if p99(found) >= 10 * quiet else None
 
 
 def test_a_key_is_served_whatever_others_do():
     seed = int(os.environ.get("MIX_SEED", random.SystemRandom().randrange(1 << 30)))
     seconds = float(os.environ.get("MIX_SECONDS", 10))
     print(f"MIX_SEED={seed}")
-    with Service(config=CAPS) as service:
+    with Service(config=CAPS) as service, Service("--state", "none") as control:
         # How long programs run is a matter of its own: those that sleep leave boxes to others.
         hogs = [new_key(service, f"hog-{i}", "--max-runs", "2") for i in range(2)]
         good = new_key(service, "good")
-        wrong = try_mixes(service, good, hogs, seed, seconds)
+        wrong = try_mixes(service, control, good, hogs, seed, seconds)
         if wrong:
             print(f"once more, for twice as long: {wrong}")
-            wrong = try_mixes(service, good, hogs, seed, 2 * seconds)
+            wrong = try_mixes(service, control, good, hogs, seed, 2 * seconds)
         assert not wrong, f"MIX_SEED={seed}: {wrong}"
         service.stop(at_once=True)
