@@ -516,6 +516,14 @@ static int take_limit(const char *option, const char *text, unsigned least, unsi
     return 0;
 }
 
+static int take_bytes(const char *option, const char *text, int64_t *ret)
+{
+    if (!text || conf_value_number(CONF_BYTES, text, ret) == 0)
+        return 0;
+    fprintf(stderr, "hatchery: %s: must be a number of bytes, or one with K, M or G\n", option);
+    return -EINVAL;
+}
+
 /* A runtime can come later, and a server can have another configuration: so this is only said. */
 static void warn_of_unknown(const struct conf *conf, const char *runtime)
 {
@@ -543,7 +551,8 @@ static int make_key(const struct conf *conf, const struct options *o, const char
     if (take_limit("--weight", o->weight, 1, &key.weight) < 0
         || take_limit("--max-runs", o->max_runs, 0, &key.max_runs) < 0
         || take_limit("--max-waiting", o->max_waiting, 0, &key.max_waiting) < 0
-        || take_limit("--rate", o->rate, 0, &key.rate) < 0)
+        || take_limit("--rate", o->rate, 0, &key.rate) < 0
+        || take_bytes("--max-bytes", o->max_bytes, &key.max_bytes) < 0)
         return EXIT_USAGE;
     /* What is too long is refused, not cut. */
     snprintf(key.name, sizeof(key.name), "%s", strlen(name) < sizeof(key.name) ? name : "");
@@ -566,7 +575,7 @@ static int key(const struct verb *verb, int argc, char **argv)
     int first = parse_options(verb, argc, argv, &o);
     const char *action = first > 0 && first < argc ? argv[first] : "";
     bool list = strcmp(action, "list") == 0, revoke = strcmp(action, "revoke") == 0, make = strcmp(action, "new") == 0;
-    bool limits = o.weight || o.max_runs || o.max_waiting || o.rate || o.runtime;
+    bool limits = o.weight || o.max_runs || o.max_waiting || o.rate || o.max_bytes || o.runtime;
 
     if (first < 0 || argc - first != (list ? 1 : 2) || !(list || revoke || make) || (limits && !make))
         return usage_error(verb);

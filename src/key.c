@@ -183,10 +183,10 @@ int key_new(const struct conf *conf, struct keyfile_key *key)
     return EXIT_SUCCESS;
 }
 
-static void print_limit(unsigned limit)
+static void print_limit(int64_t limit)
 {
     if (limit)
-        printf("  %11u", limit);
+        printf("  %11lld", (long long) limit);
     else
         printf("  %11s", "unlimited");
 }
@@ -201,8 +201,8 @@ int key_list(const struct conf *conf)
     _cleanup_fd_ int fd = key_open_directory(conf, false, &error);
     if (fd < 0 || read_list(fd, &list, &error) < 0)
         return fail(&error);
-    printf("%-24s  %6s  %11s  %11s  %11s  %-20s  %s\n", "name", "weight", "max-runs", "max-waiting", "rate", "created",
-           "runtime");
+    printf("%-24s  %6s  %11s  %11s  %11s  %11s  %-20s  %s\n", "name", "weight", "max-runs", "max-waiting", "rate",
+           "max-bytes", "created", "runtime");
     for (size_t i = 0; i < list.n; i++) {
         const struct keyfile_key *key = &list.keys[i];
         struct tm tm;
@@ -213,6 +213,7 @@ int key_list(const struct conf *conf)
         print_limit(key->max_runs);
         print_limit(key->max_waiting);
         print_limit(key->rate);
+        print_limit(key->max_bytes);
         printf("  %-20s  %s\n", created, *key->runtime ? key->runtime : "default");
     }
     free(list.keys);

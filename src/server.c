@@ -472,9 +472,12 @@ static void open_store(struct server *s)
                                      .max_bytes = s->conf.store_bytes,
                                      .on_wake = on_store_wake,
                                      .data = s };
-    const struct backlog_conf backlog = {
-        .loop = s->loop, .pool = s->pool, .keys = s->api.keys, .envelope = &s->api.envelope, .places = s->conf.places
-    };
+    const struct backlog_conf backlog = { .loop = s->loop,
+                                          .pool = s->pool,
+                                          .keys = s->api.keys,
+                                          .envelope = &s->api.envelope,
+                                          .places = s->conf.places,
+                                          .limits = &s->conf.limits };
     struct backlog_conf with_store = backlog;
     struct buf error;
 

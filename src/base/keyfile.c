@@ -35,20 +35,39 @@ static int take_hash(const char *hex, unsigned char hash[KEYFILE_HASH])
     return 0;
 }
 
+/* What not every key has; each at most once, in this order. */
+static int parse_rest(const char *rest, struct keyfile_key *key)
+{
+    char runtime[KEYFILE_RUNTIME_MAX + 2] = "";
+    int end = 0;
+
+    key->max_bytes = 0;
+    if (*rest && *rest != ' ')
+        return -EINVAL;
+    if (sscanf(rest, " %33[^= ]%n", runtime, &end) == 1 && rest[end] != '=')
+        rest += end;
+    else
+        *runtime = '\0';
+    end = 0;
+    if (sscanf(rest, " max-bytes=%" SCNd64 "%n", &key->max_bytes, &end) == 1)
+        rest += end;
+    if (*rest || key->max_bytes < 0 || (*runtime && !keyfile_runtime_ok(runtime)))
+        return -EINVAL;
+    snprintf(key->runtime, sizeof(key->runtime), "%.32s", runtime);
+    return 0;
+}
+
 static int parse_line(char *line, struct keyfile_key *key)
 {
-    char name[KEYFILE_NAME_MAX + 2], hex[2 * KEYFILE_HASH + 2], runtime[KEYFILE_RUNTIME_MAX + 2] = "";
-    int end = -1, more = -1;
+    char name[KEYFILE_NAME_MAX + 2], hex[2 * KEYFILE_HASH + 2];
+    int end = -1;
 
     int n = sscanf(line, "%65s %65s %7u %7u %7u %7u %" SCNd64 "%n", name, hex, &key->weight, &key->max_runs,
                    &key->max_waiting, &key->rate, &key->created_s, &end);
-    if (n == 7 && end >= 0 && line[end] && sscanf(line + end, " %33s%n", runtime, &more) == 1)
-        end += more;
-    if (n != 7 || end < 0 || line[end] || (*runtime && !keyfile_runtime_ok(runtime)) || !keyfile_name_ok(name)
-        || strcmp(name, KEYFILE_DEFAULT) == 0 || !key->weight)
+    if (n != 7 || end < 0 || !keyfile_name_ok(name) || strcmp(name, KEYFILE_DEFAULT) == 0 || !key->weight
+        || parse_rest(line + end, key) < 0)
         return -EINVAL;
     snprintf(key->name, sizeof(key->name), "%.64s", name);
-    snprintf(key->runtime, sizeof(key->runtime), "%.32s", runtime);
     return take_hash(hex, key->hash);
 }
 
@@ -82,6 +101,9 @@ void keyfile_add_line(struct buf *out, const struct keyfile_key *key)
     buf_addf(out, "%s ", key->name);
     for (int i = 0; i < KEYFILE_HASH; i++)
         buf_addf(out, "%02x", key->hash[i]);
-    buf_addf(out, " %u %u %u %u %" PRId64 "%s%s\n", key->weight, key->max_runs, key->max_waiting, key->rate,
+    buf_addf(out, " %u %u %u %u %" PRId64 "%s%s", key->weight, key->max_runs, key->max_waiting, key->rate,
              key->created_s, *key->runtime ? " " : "", key->runtime);
+    if (key->max_bytes)
+        buf_addf(out, " max-bytes=%" PRId64, key->max_bytes);
+    buf_addc(out, '\n');
 }

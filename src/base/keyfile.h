@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The file `keys` of the state directory: a line a key, hashes only.
  *
- *   NAME HASH WEIGHT MAX_RUNS MAX_WAITING RATE CREATED [RUNTIME]
+ *   NAME HASH WEIGHT MAX_RUNS MAX_WAITING RATE CREATED [RUNTIME] [max-bytes=BYTES]
  *
  * HASH is the BLAKE2b-256 of the key in hexadecimal, CREATED seconds since 1970; 0 is "unlimited".  Written whole by
  * the command (`hatchery key`) and renamed into place; read by the server. */
@@ -25,6 +25,7 @@ struct keyfile_key {
     unsigned char hash[KEYFILE_HASH];
     unsigned weight, max_runs, max_waiting, rate; /* rate: requests a minute */
     int64_t created_s;
+    int64_t max_bytes;                     /* what its jobs may take of the store */
     char runtime[KEYFILE_RUNTIME_MAX + 1]; /* of requests that name none; "": the default */
 };
 

@@ -105,6 +105,11 @@ const char *api_store_error(int err, int *ret_status)
     case -ENOTRECOVERABLE: *ret_status = 409; return "Only a dead job can be queued again";
     case -ENODATA: *ret_status = 409; return "The job's program is no longer kept: send it again";
     case -EAGAIN: *ret_status = 429; return "MAX_QUEUE_LENGTH reached: nothing was queued, try again";
+    case -EDQUOT: *ret_status = 429; return "As many requests of the key wait as may: nothing was queued, try again";
+    case -ENOBUFS:
+        *ret_status = 429;
+        return "The key holds as much of the store as it may, with jobs that wait, run or are not delivered: try again "
+               "when some are over";
     case -EBUSY: *ret_status = 409; return "The job is being worked on: try again";
     case -ENOMSG: *ret_status = 409; return "The job is not over yet, or was sent without webhook_url";
     case -EBADMSG: *ret_status = 422; return "Idempotency-Key: it was used with another request before";

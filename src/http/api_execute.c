@@ -352,6 +352,25 @@ static void refuse_full(struct execution *e, int err, unsigned mode)
     refuse_job(e, 429, text, 1);
 }
 
+/* Its key holds as much of the store as it may. */
+static void refuse_share(struct execution *e, enum store_limit limit)
+{
+    static const char *const limits[] = {
+        [STORE_LIMIT_QUOTA] = "what --max-bytes allows it",
+        [STORE_LIMIT_BYTES] = "its part of jobs.max_bytes",
+        [STORE_LIMIT_DELIVERIES] = "its part of jobs.retention_count, in deliveries that are not made",
+    };
+    char text[400];
+
+    count_rejected(METRIC_ASYNC, METRIC_REJECTED_KEY_FULL);
+    snprintf(
+        text, sizeof(text),
+        "The jobs of the key %s that wait, run or are not delivered take up %s: nothing was run; have its webhooks "
+        "answered or cancel jobs (GET /v1/jobs lists them), and try again",
+        e->key->file.name, limits[limit]);
+    refuse_job(e, 429, text, 30);
+}
+
 static const char shutting_down[] = "The server is shutting down: nothing was run, try again";
 
 /* --- synchronous runs --- */
@@ -562,6 +581,8 @@ static void on_accepted(void *data, const struct store_answer *answer)
     charge_drop(&e->charge);
     if (answer->err == -EAGAIN || answer->err == -EDQUOT)
         refuse_full(e, answer->err, METRIC_ASYNC);
+    else if (answer->err == -ENOBUFS)
+        refuse_share(e, answer->limit);
     else if (answer->err) {
         if (answer->err != -EBADMSG)
             count_rejected(METRIC_ASYNC, METRIC_REJECTED_STORE);
@@ -600,9 +621,7 @@ static void submit(struct execution *e)
                              .trace = e->job.trace[0] ? e->job.trace : NULL,
                              .runtime = e->runtime,
                              .idem_key = e->idem_name[0] ? e->idem_name : NULL,
-                             .idem_expires_us = now + IDEM_REMEMBERED_S * 1000000LL,
-                             .max_queued = api->conf->queue_max,
-                             .max_tenant_queued = e->key->share.max_waiting };
+                             .idem_expires_us = now + IDEM_REMEMBERED_S * 1000000LL };
 
     if (!api->backlog) {
         count_rejected(METRIC_ASYNC, METRIC_REJECTED_STORE);
@@ -630,7 +649,7 @@ static void submit(struct execution *e)
     memcpy(job.fingerprint, e->fingerprint, sizeof(job.fingerprint));
     request_on_gone(e->req, on_stored_gone, e);
     request_may_yield(e->req, on_stored_yield);
-    backlog_submit(api->backlog, &job, on_accepted, e);
+    backlog_submit(api->backlog, &job, api->conf->queue_max, on_accepted, e);
     forget_program(e);
 }
 

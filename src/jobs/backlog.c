@@ -479,10 +479,16 @@ static unsigned wanted(const struct backlog *b)
     return waiting < most ? most - waiting : 0;
 }
 
+/* Bytes of the largest reply: what is printed may be escaped sixfold, and the error repeats the end of it. */
+static int64_t reply_max(const struct wire_limits *limits)
+{
+    return (int64_t) limits->result_bytes + 6 * (3 * (int64_t) limits->output_bytes + 65536);
+}
+
 static void claim_now(struct backlog *b)
 {
     struct store_share *shares;
-    struct store_claim claim = { .max = wanted(b), .alone = b->n_leases == 0 };
+    struct store_claim claim = { .max = wanted(b), .alone = b->n_leases == 0, .reply_max = reply_max(b->conf.limits) };
 
     b->again = b->claiming;
     if (b->claiming || b->draining || b->alone || !claim.max || !pool_is_ready(b->conf.pool))
@@ -533,20 +539,24 @@ static void on_submitted(void *data, const struct store_answer *answer)
     check_idle(b);
 }
 
-/* What is left of a limit of the store's queue: those that wait in the pool wait as well. */
-static int64_t room_beside(int64_t max, int64_t waiting)
+/* Those that wait in the pool wait as well. */
+static struct store_limits limits_of(const struct backlog *b, const char *tenant, int64_t max_queued)
 {
-    return max <= 0 ? max : max > waiting ? max - waiting : -1;
+    const struct share *share = &keys_named(b->conf.keys, tenant)->share;
+
+    return (struct store_limits){ .max_queued = max_queued,
+                                  .max_tenant_queued = share->max_waiting,
+                                  .waiting = pool_queue_length(b->conf.pool),
+                                  .tenant_waiting = share->waiting,
+                                  .tenants_waiting = pool_sharers(b->conf.pool, share) };
 }
 
-void backlog_submit(struct backlog *b, const struct store_job *job, store_done *done, void *data)
+void backlog_submit(struct backlog *b, const struct store_job *job, int64_t max_queued, store_done *done, void *data)
 {
     struct submission *s = xcalloc(1, sizeof(*s));
     struct store_job limited = *job;
 
-    limited.max_queued = room_beside(job->max_queued, pool_queue_length(b->conf.pool));
-    limited.max_tenant_queued =
-        room_beside(job->max_tenant_queued, keys_named(b->conf.keys, job->tenant)->share.waiting);
+    limited.limits = limits_of(b, job->tenant, max_queued);
     *s = (struct submission){ b, done, data };
     b->asked++;
     ops(b)->enqueue(b->conf.store, &limited, on_submitted, s);
@@ -556,12 +566,12 @@ void backlog_submit(struct backlog *b, const struct store_job *job, store_done *
 void backlog_requeue(struct backlog *b, const char *tenant, const char *id, int64_t max_queued, store_done *done,
                      void *data)
 {
+    const struct store_limits limits = limits_of(b, tenant, max_queued);
     struct submission *s = xcalloc(1, sizeof(*s));
 
     *s = (struct submission){ b, done, data };
     b->asked++;
-    ops(b)->requeue(b->conf.store, tenant, id, room_beside(max_queued, pool_queue_length(b->conf.pool)), on_submitted,
-                    s);
+    ops(b)->requeue(b->conf.store, tenant, id, &limits, on_submitted, s);
 }
 
 int64_t backlog_queued(const struct backlog *b)
@@ -794,12 +804,31 @@ static void on_swept(void *data, const struct store_answer *answer)
     check_idle(b);
 }
 
+static unsigned list_quotas(const struct backlog *b, struct store_quota **ret)
+{
+    unsigned n = 0;
+
+    *ret = NULL;
+    for (struct key *key = keys_first(b->conf.keys); key; key = key->next) {
+        if (!key->file.max_bytes)
+            continue;
+        *ret = xrealloc(*ret, (n + 1) * sizeof(**ret));
+        (*ret)[n++] = (struct store_quota){ key->file.name, key->file.max_bytes };
+    }
+    return n;
+}
+
 static void on_sweep(uv_timer_t *timer)
 {
     struct backlog *b = timer->data;
 
+    struct store_quota *quotas;
+    struct store_sweep sweep = { .now_us = wall_us(), .n_quotas = list_quotas(b, &quotas) };
+
+    sweep.quotas = quotas;
     b->asked++;
-    ops(b)->sweep(b->conf.store, wall_us(), on_swept, b);
+    ops(b)->sweep(b->conf.store, &sweep, on_swept, b);
+    free(quotas);
 }
 
 void backlog_drain(struct backlog *b, void (*on_idle)(void *data), void *data)

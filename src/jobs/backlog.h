@@ -20,6 +20,7 @@ struct backlog_conf {
     struct store *store;
     const struct envelope *envelope;
     unsigned places; /* the pool's: programs that have just begun */
+    const struct wire_limits *limits;
 };
 
 struct backlog *backlog_new(const struct backlog_conf *conf);
@@ -27,8 +28,10 @@ struct backlog *backlog_new(const struct backlog_conf *conf);
 /* Something may wait in the store (struct store_conf's on_wake), or the pool has room (struct pool_hooks'). */
 void backlog_wake(struct backlog *backlog);
 
-/* Accept @job: store_ops.enqueue, and a claim in the same transaction where a box would be free. */
-void backlog_submit(struct backlog *backlog, const struct store_job *job, store_done *done, void *data);
+/* Accept @job, whose limits are filled in: store_ops.enqueue, and a claim in the same transaction where a box would be
+ * free.  @max_queued: jobs that may wait in all; 0: unlimited. */
+void backlog_submit(struct backlog *backlog, const struct store_job *job, int64_t max_queued, store_done *done,
+                    void *data);
 
 /* Have @on_over called once, when the job @id is over: with its reply, or without one when the server stops first
  * (NULL, the job is kept).  backlog_unwait() forgets a waiter that was not called.  NULL: the server stops, and the job will not

@@ -31,6 +31,9 @@ enum { RETRY_MS = 1000, DRAIN_MS = 3000, ORDERS_MAX = 3, RETRY_AFTER_MAX_S = 864
 /* Those of a courier that somebody has taken over come without end; the loop has others to serve. */
 enum { RESULTS_A_TURN = 32 };
 
+/* Replies under way are in memory.  Each key may have one of any size. */
+static const int64_t IN_FLIGHT_MAX = 256 << 20;
+
 enum flight_state {
     FLIGHT_UNSENT, /* the courier has not been told */
     FLIGHT_ORDERED,
@@ -44,7 +47,7 @@ struct flight {
     int64_t seq, started_us;
     int tries; /* before this one */
     unsigned orders;
-    char host[STORE_HOST_MAX + 1], job_id[UUID_SIZE];
+    char host[STORE_HOST_MAX + 1], tenant[STORE_TENANT_MAX + 1], job_id[UUID_SIZE];
     struct courier_order order;
     int body_fd;
     struct store_attempt attempt;
@@ -333,6 +336,7 @@ static void take_off(struct outbox *o, const struct store_record *r)
     f->started_us = wall_us();
     memcpy(f->job_id, r->id, sizeof(f->job_id));
     snprintf(f->host, sizeof(f->host), "%s", r->host.p ? r->host.p : "");
+    snprintf(f->tenant, sizeof(f->tenant), "%s", r->tenant);
     f->order.type = COURIER_ORDER;
     f->order.delivery = ++o->serial;
     f->order.body_len = r->body.n;
@@ -381,11 +385,12 @@ static unsigned list_busy(const struct outbox *o, struct store_busy *busy)
 
     TAILQ_FOREACH(f, &o->flights, link)
     {
-        for (i = 0; i < n && strcmp(busy[i].host, f->host) != 0; i++)
+        for (i = 0; i < n && (strcmp(busy[i].host, f->host) != 0 || strcmp(busy[i].tenant, f->tenant) != 0); i++)
             ;
         if (i == n)
-            busy[n++] = (struct store_busy){ f->host, 0 };
+            busy[n++] = (struct store_busy){ .host = f->host, .tenant = f->tenant };
         busy[i].n++;
+        busy[i].bytes += (int64_t) f->order.body_len;
     }
     return n;
 }
@@ -401,6 +406,7 @@ static void pump(struct outbox *o)
     const struct store_outbox_claim claim = { .now_us = wall_us(),
                                               .max = in_all - o->n_flights,
                                               .per_host = o->conf->webhooks_per_host,
+                                              .max_bytes = IN_FLIGHT_MAX,
                                               .n_busy = list_busy(o, busy),
                                               .busy = busy };
     o->claiming = true;

@@ -611,6 +611,11 @@ void pool_log_last(struct pool *pool)
         run_log_last(pool->runs[i]);
 }
 
+unsigned pool_sharers(const struct pool *pool, const struct share *share)
+{
+    return pool->shares.n_busy + !share->waiting;
+}
+
 unsigned pool_queue_length(const struct pool *pool)
 {
     return pool->shares.waiting;

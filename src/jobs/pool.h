@@ -65,6 +65,9 @@ bool pool_is_draining(const struct pool *pool);
 
 /* Jobs that wait; boxes that wait; whether a job would find a box, or at least boxes that come. */
 unsigned pool_queue_length(const struct pool *pool);
+
+/* How many keys have something that waits, @share's included. */
+unsigned pool_sharers(const struct pool *pool, const struct share *share);
 unsigned pool_free_boxes(const struct pool *pool);
 bool pool_is_ready(const struct pool *pool);
 

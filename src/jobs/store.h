@@ -43,6 +43,13 @@ struct store_bytes {
     size_t n;
 };
 
+/* How many jobs may wait, of all and of one tenant (0: unlimited), where so many more wait elsewhere: of all, of this
+ * tenant, and of how many tenants. */
+struct store_limits {
+    int64_t max_queued, max_tenant_queued;
+    int64_t waiting, tenant_waiting, tenants_waiting;
+};
+
 /* A job to accept. */
 struct store_job {
     char id[UUID_SIZE];
@@ -56,7 +63,7 @@ struct store_job {
     const char *idem_key;    /* NULL: none */
     unsigned char fingerprint[STORE_FINGERPRINT];
     int64_t idem_expires_us;
-    int64_t max_queued, max_tenant_queued; /* 0: unlimited; below 0: none */
+    struct store_limits limits;
 };
 
 /* How a job ended, with the whole reply. */
@@ -83,8 +90,21 @@ struct store_claim {
     bool alone;   /* this owner holds no lease: a job that was lost before may be given, and is then the only one */
     int64_t
         within_ms; /* while lost jobs wait for that: others whose timeout is at most this may be given all the same */
+    int64_t reply_max; /* bytes of the largest reply that a job can have: a tenant runs no more than it has room for */
     unsigned n_shares;
     const struct store_share *shares;
+};
+
+/* What the jobs of one tenant may take at most; of tenants that are not named there is no such limit. */
+struct store_quota {
+    const char *tenant;
+    int64_t max_bytes;
+};
+
+struct store_sweep {
+    int64_t now_us;
+    unsigned n_quotas;
+    const struct store_quota *quotas; /* they hold until the next sweep */
 };
 
 struct store_query {
@@ -98,15 +118,18 @@ struct store_query {
     const int64_t *waiting;
 };
 
-/* Hosts that have deliveries under way. */
+/* Hosts that have deliveries of a tenant under way: how many, and the bytes of their replies. */
 struct store_busy {
     const char *host;
     unsigned n;
+    const char *tenant;
+    int64_t bytes;
 };
 
 struct store_outbox_claim {
     int64_t now_us;
-    unsigned max, per_host;
+    unsigned max, per_host; /* where tenants share the store, each leaves a part of both to others (fair_left()) */
+    int64_t max_bytes;      /* of replies under way, and so in memory, in all; 0: any */
     unsigned n_busy;
     const struct store_busy *busy;
 };
@@ -141,29 +164,44 @@ struct store_record {
     int64_t due_us; /* of a PENDING one */
 };
 
+/* Why a tenant may hold no more of the store. */
+enum store_limit {
+    STORE_LIMIT_QUOTA,      /* its own (struct store_quota) */
+    STORE_LIMIT_BYTES,      /* its part of max_bytes */
+    STORE_LIMIT_DELIVERIES, /* its part of the deliveries that may be owed */
+};
+
 struct store_answer {
     int err; /* 0 or -errno; each operation says which */
     unsigned n;
     const struct store_record *records;
     unsigned n_attempts; /* oldest first */
     const struct store_attempt *attempts;
-    bool existing;       /* enqueue: the idempotency key was known; records[0] is that job */
-    bool suspects;       /* claim: lost jobs wait until this owner holds no lease */
-    bool more;           /* sweep: there is more to do at once; outbox claim: more is due; list: there are others */
-    int64_t next_due_us; /* outbox claim: when the next delivery is due; 0: none waits */
-    int64_t queued;      /* jobs that wait, in all, after this operation */
-    int64_t deliveries;  /* the same of deliveries that are neither made nor given up */
-    int64_t oldest_us;   /* sweep: when the job was created that waits longest; 0: none waits */
+    enum store_limit limit; /* of -ENOBUFS */
+    bool existing;          /* enqueue: the idempotency key was known; records[0] is that job */
+    bool suspects;          /* claim: lost jobs wait until this owner holds no lease */
+    bool more;              /* sweep: there is more to do at once; outbox claim: more is due; list: there are others */
+    int64_t next_due_us;    /* outbox claim: when the next delivery is due; 0: none waits */
+    int64_t queued;         /* jobs that wait, in all, after this operation */
+    int64_t deliveries;     /* the same of deliveries that are neither made nor given up */
+    int64_t oldest_us;      /* sweep: when the job was created that waits longest; 0: none waits */
 };
 
 typedef void store_done(void *data, const struct store_answer *answer);
 
 /* What may go wrong with any operation: -ENOSPC (disk full), -EROFS (read-only), -EUCLEAN (corrupt), -EIDRM (its
  * files were taken away), -EIO, -ENOMEM.
- * Then nothing was changed, and the operation may be tried again. */
+ * Then nothing was changed, and the operation may be tried again.
+ *
+ * What one tenant takes is counted in bytes (store_charge() and its reply).  A tenant holds what no retention may drop:
+ * jobs that wait or run, and replies that are not delivered.  It holds at most its part of max_bytes (fair_left()), and
+ * owes at most its part of store_owed_max() deliveries; beyond that its own new jobs are refused, and its jobs that wait
+ * go on waiting.  For size and number retention drops from the tenant that has most, its oldest first, so that nobody
+ * loses a reply or an idempotency key because another sends much. */
 struct store_ops {
-    /* Accept a job.  -EFBIG: max_bytes reached; -EAGAIN: max_queued reached; -EDQUOT: max_tenant_queued reached; -EBADMSG: the idempotency key is
-     * known with another fingerprint. */
+    /* Accept a job.  -EFBIG: max_bytes reached; -ENOBUFS: the tenant holds as much as it may; -EAGAIN: max_queued reached,
+     * and the tenant has its part of it (fair_may_wait()); -EDQUOT: max_tenant_queued reached; -EBADMSG: the idempotency
+     * key is known with another fingerprint. */
     void (*enqueue)(struct store *, const struct store_job *, store_done *, void *);
     /* Lease jobs: fair between tenants by virtual time, each tenant's in the order they came. */
     void (*claim)(struct store *, const struct store_claim *, store_done *, void *);
@@ -177,8 +215,9 @@ struct store_ops {
     void (*cancel)(struct store *, const char *tenant, const char *id, const struct store_end *, store_done *, void *);
     /* Queue a dead job again: it will run alone, and its attempts go on counting.  Its reply is forgotten, and the delivery of
      * that.  -ENOENT; -ENOTRECOVERABLE: it isn't dead; -EBUSY: it is being delivered; -ENODATA: its program is no more;
-     * -EAGAIN: @max_queued reached. */
-    void (*requeue)(struct store *, const char *tenant, const char *id, int64_t max_queued, store_done *, void *);
+     * -EAGAIN, -EDQUOT, -ENOBUFS as above. */
+    void (*requeue)(struct store *, const char *tenant, const char *id, const struct store_limits *, store_done *,
+                    void *);
     /* Newest first, without their replies; fewer than @limit where their strings would be more than STORE_LIST_BYTES.
      * answer->more: there are others.  Tenants take turns with this and with get(). */
     void (*list)(struct store *, const struct store_query *, store_done *, void *);
@@ -189,11 +228,11 @@ struct store_ops {
     /* What became of one (by its job's seq). */
     void (*outbox_done)(struct store *, int64_t seq, const struct store_attempt *, store_done *, void *);
     /* Deliver again, now, with all retries.  -ENOENT; -ENOMSG: it has no webhook; -EBUSY: it isn't over, or is being
-     * delivered. */
+     * delivered; -ENOBUFS as above. */
     void (*redeliver)(struct store *, const char *tenant, const char *id, int64_t now_us, store_done *, void *);
     /* To be called every few seconds: leases of owners that are gone, retention, expired idempotency keys; in small
      * batches. */
-    void (*sweep)(struct store *, int64_t now_us, store_done *, void *);
+    void (*sweep)(struct store *, const struct store_sweep *, store_done *, void *);
     /* Finish what was asked for, then free; @on_closed from the loop. */
     void (*close)(struct store *, void (*on_closed)(void *), void *);
 };
@@ -205,6 +244,16 @@ struct store {
     _Atomic int write_err; /* why the last change could not be written, or 0 */
     int64_t deliveries, oldest_us;
 };
+
+/* What a job is charged while it has no reply: its row and what hangs on it, the program, what its caller could make long. */
+int64_t store_charge(const struct store_job *job);
+
+/* How many deliveries all tenants may owe; 0: any number. */
+int64_t store_owed_max(int64_t retention_count);
+
+/* May one more job wait, beside @queued of all in the store, @mine of this tenant, of @tenants that have some there?
+ * 0, -EAGAIN or -EDQUOT. */
+int store_may_wait(const struct store_limits *limits, int64_t queued, int64_t mine, int64_t tenants);
 
 struct store_conf {
     const char *path;                          /* of SQLite: the file, its directory exists */

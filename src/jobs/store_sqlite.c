@@ -270,6 +270,7 @@ static int commit(struct sqlite *sqlite, struct op *first, unsigned n)
     int err = trust(sqlite);
     if (err)
         return err;
+    writer_mark(w);
     err = set_durable(sqlite, durable);
     if (!err)
         err = db_exec(&w->db, "BEGIN IMMEDIATE");
@@ -286,7 +287,7 @@ static int commit(struct sqlite *sqlite, struct op *first, unsigned n)
         sqlite3_reset(w->db.statements[i]);
     if (!sqlite3_get_autocommit(w->db.handle))
         db_exec(&w->db, "ROLLBACK");
-    writer_count(w);
+    writer_undo(w);
     return err;
 }
 
@@ -607,13 +608,13 @@ static void cancel(struct store *store, const char *tenant, const char *id, cons
     post(&of(store)->writer, op);
 }
 
-static void requeue(struct store *store, const char *tenant, const char *id, int64_t max_queued, store_done *done,
-                    void *data)
+static void requeue(struct store *store, const char *tenant, const char *id, const struct store_limits *limits,
+                    store_done *done, void *data)
 {
     struct op *op = op_new(OP_REQUEUE, done, data);
 
     take_id(op, tenant, id);
-    op->max_queued = max_queued;
+    op->limits = *limits;
     post(&of(store)->writer, op);
 }
 
@@ -655,7 +656,8 @@ static void outbox_claim(struct store *store, const struct store_outbox_claim *c
     op->outbox = *claim;
     op->outbox.busy = busy;
     for (unsigned i = 0; i < claim->n_busy; i++)
-        busy[i] = (struct store_busy){ op_string(op, claim->busy[i].host), claim->busy[i].n };
+        busy[i] = (struct store_busy){ op_string(op, claim->busy[i].host), claim->busy[i].n,
+                                       op_string(op, claim->busy[i].tenant), claim->busy[i].bytes };
     post(&of(store)->writer, op);
 }
 
@@ -681,11 +683,15 @@ static void redeliver(struct store *store, const char *tenant, const char *id, i
     post(&of(store)->writer, op);
 }
 
-static void sweep(struct store *store, int64_t now_us, store_done *done, void *data)
+static void sweep(struct store *store, const struct store_sweep *sweep, store_done *done, void *data)
 {
     struct op *op = op_new(OP_SWEEP, done, data);
+    struct store_quota *quotas = op_alloc(op, sweep->n_quotas * sizeof(*quotas));
 
-    op->now_us = now_us;
+    op->sweep = *sweep;
+    op->sweep.quotas = quotas;
+    for (unsigned i = 0; i < sweep->n_quotas; i++)
+        quotas[i] = (struct store_quota){ op_string(op, sweep->quotas[i].tenant), sweep->quotas[i].max_bytes };
     post(&of(store)->writer, op);
     if (store->write_err)
         post(of(store)->damaged ? &of(store)->reader : &of(store)->writer, op_new(OP_PROBE, NULL, NULL));
@@ -796,7 +802,7 @@ int store_sqlite_open(struct store **ret, const struct store_conf *conf, uv_loop
         free(sqlite);
         return err;
     }
-    sqlite->store.deliveries = sqlite->write.deliveries;
+    sqlite->store.deliveries = sqlite->write.is.deliveries;
     metric_add(METRIC_JOB_RETRIES, sqlite->write.recovered, METRIC_RETRY_SERVER, 0, 0);
     line_init(&sqlite->over);
     uv_mutex_init(&sqlite->lock);

@@ -43,6 +43,15 @@ static const char *const migrations[] = {
     "DROP INDEX deliveries_due;"
     "CREATE INDEX deliveries_due ON deliveries(tenant, host, due) WHERE state = 0;",
     "CREATE INDEX jobs_state ON jobs(tenant, state, seq) WHERE over IS NOT NULL;",
+    /* What a job is charged, as store_charge() has it, and its idempotency key's name. */
+    "ALTER TABLE jobs ADD COLUMN bytes INTEGER NOT NULL DEFAULT 0;"
+    "ALTER TABLE jobs ADD COLUMN idem TEXT;"
+    "DELETE FROM idempotency WHERE NOT EXISTS(SELECT 1 FROM jobs j WHERE j.seq = idempotency.seq AND "
+    "j.tenant = idempotency.tenant);"
+    "UPDATE jobs SET bytes = 1024 + ifnull(length(client_id), 0) + ifnull(4096 + length(url) + length(host), 0) + "
+    "ifnull((SELECT length(code) FROM programs p WHERE p.seq = jobs.seq), 0) + "
+    "ifnull((SELECT length(body) FROM results r WHERE r.seq = jobs.seq), 0);"
+    "UPDATE jobs SET idem = i.name FROM idempotency i WHERE i.seq = jobs.seq;",
 };
 
 enum { VERSION_NOW = sizeof(migrations) / sizeof(*migrations) };
@@ -217,7 +226,7 @@ const char *db_hint(int err)
 
 static int set_up(struct db *db, bool writer, struct buf *error)
 {
-    char sql[256];
+    char sql[320];
     int err;
 
     sqlite3_busy_timeout(db->handle, 10000);
@@ -229,7 +238,8 @@ static int set_up(struct db *db, bool writer, struct buf *error)
     snprintf(sql, sizeof(sql),
              "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA wal_autocheckpoint = %d; "
              "PRAGMA temp_store = MEMORY; PRAGMA trusted_schema = 0; PRAGMA cache_size = -16384; "
-             "PRAGMA journal_size_limit = 67108864",
+             "PRAGMA journal_size_limit = 67108864; "
+             "PRAGMA secure_delete = ON", /* a program that has run is gone: not every SQLite has it built in */
              PAGES_A_CHECKPOINT);
     err = db_exec(db, sql);
     return err ? err : migrate(db, error);

@@ -9,6 +9,8 @@
  * turn that takes longer the more hosts wait for a time that has not come. */
 #include "store_sqlite.h"
 
+#include "fair.h"
+
 #include <errno.h>
 #include <stdio.h>
 
@@ -89,11 +91,36 @@ static int next_host(struct writer *w, struct tenant *t, int64_t now_us, struct 
     return 1;
 }
 
-void turns_begin(struct writer *w)
+void turns_begin(struct writer *w, const struct store_outbox_claim *claim)
 {
+    w->flying = w->flying_bytes = 0;
+    w->senders = 0;
+    for (struct tenant *t = w->tenants; t; t = t->next) {
+        t->flying = t->flying_bytes = 0;
+        w->senders += t->is.jobs > 0;
+    }
+    for (unsigned i = 0; i < claim->n_busy; i++)
+        turns_sent(w, tenant_of(w, claim->busy[i].tenant ? claim->busy[i].tenant : ""), claim->busy[i].n,
+                   claim->busy[i].bytes);
+    w->places = claim->max + w->flying;
     for (struct tenant *t = w->tenants; t; t = t->next)
-        t->sent_all = !t->sends;
+        t->sent_all = !t->sends || turns_left(w, t, claim) < 1;
     w->turns_before = w->turn;
+}
+
+void turns_sent(struct writer *w, struct tenant *t, int64_t n, int64_t bytes)
+{
+    t->flying += n;
+    t->flying_bytes += bytes;
+    w->flying += n;
+    w->flying_bytes += bytes;
+}
+
+int64_t turns_left(const struct writer *w, const struct tenant *t, const struct store_outbox_claim *claim)
+{
+    if (claim->max_bytes && t->flying && fair_left(claim->max_bytes, w->flying_bytes, t->flying_bytes) < 1)
+        return 0;
+    return w->senders > 1 ? fair_left(w->places, w->flying, t->flying) : w->places - w->flying;
 }
 
 int turns_next(struct writer *w, int64_t now_us, struct turn *ret)

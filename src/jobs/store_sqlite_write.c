@@ -3,18 +3,20 @@
  *
  * Called by store_sqlite.c.  An operation's refusal is its answer; only what
  * SQLite itself fails at breaks the transaction, and then nothing of the batch
- * has happened: what is counted in memory is counted again from the tables.
+ * has happened: what is counted in memory is as it was before.
  * What must never happen here: a result without the delivery it calls for, a
- * finish by an owner that lost its lease, a delivery dropped by retention. */
+ * finish by an owner that lost its lease, a delivery without a row in the
+ * table of turns. */
 #include "store_sqlite.h"
+
+#include "fair.h"
 
 #include <errno.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
-enum { SWEEP_MAX = 200, SWEEP_LARGE = 20 };
-enum { JOB_BYTES = 1024 }; /* a row and its places in the indexes, at most, but for what a caller can make long */
+enum { KEYS_MAX = 200, ATTEMPTS_KEPT = 64 };
 
 /* A statement whose bindings are numbers or ours for as long as it runs. */
 #define PREPARE(var, which)                                                                                            \
@@ -51,91 +53,121 @@ struct tenant *tenant_of(struct writer *w, const char *name)
 /* A tenant that was idle does not catch up on the time it had no use for. */
 static void tenant_add(struct writer *w, struct tenant *t)
 {
-    if (t->queued++ == 0)
+    if (t->is.queued++ == 0)
         t->vt = fmax(t->vt, w->vt);
-    w->queued++;
+    w->is.queued++;
+}
+
+static void count_run(struct writer *w, struct tenant *t, int n)
+{
+    t->is.running += n;
+    w->is.running += n;
+}
+
+static void count_delivery(struct writer *w, struct tenant *t, int n)
+{
+    t->is.deliveries += n;
+    w->is.deliveries += n;
 }
 
 static void tenant_take(struct writer *w, struct tenant *t)
 {
     w->vt = fmax(w->vt, t->vt);
     t->vt += 1.0 / t->weight;
-    t->queued--;
-    w->queued--;
+    t->is.queued--;
+    w->is.queued--;
+    count_run(w, t, 1);
 }
 
-static struct tenant *next_tenant(struct writer *w)
+/* A job that was lost waits. */
+static void count_lost(struct writer *w, struct tenant *t, int n)
+{
+    t->is.lost += n;
+    w->is.lost += n;
+}
+
+static struct tenant *next_tenant(struct writer *w, int64_t reply_max)
 {
     struct tenant *best = NULL;
 
     for (struct tenant *t = w->tenants; t; t = t->next)
-        if (t->queued && t->room && (!best || t->vt < best->vt))
+        if (t->is.queued && t->room && (!best || t->vt < best->vt) && room_for_reply(w, t, reply_max))
             best = t;
     return best;
 }
 
-static int read_number(struct writer *w, enum statement which, int64_t *ret)
+static void add_counts(struct counts *to, const struct counts *from)
 {
-    sqlite3_stmt *s = db_statement(&w->db, which);
-    int r = s ? db_step(s) : -EIO;
-
-    if (r <= 0)
-        return r ? r : -EIO;
-    *ret = sqlite3_column_int64(s, 0);
-    sqlite3_reset(s);
-    return 0;
+    to->queued += from->queued;
+    to->lost += from->lost;
+    to->running += from->running;
+    to->jobs += from->jobs;
+    to->history += from->history;
+    to->deliveries += from->deliveries;
+    to->bytes += from->bytes;
+    to->held += from->held;
 }
 
-/* How much is in use.  In between, what is added is counted: asking costs a batch a twentieth of its time. */
-static int measure(struct writer *w)
+static int count_jobs(struct writer *w)
 {
-    int64_t pages, unused, size;
+    PREPARE(s, COUNT);
+    int r;
 
-    if (!w->conf->max_bytes)
-        return 0;
-    int err = read_number(w, SQL_PAGES, &pages);
-    if (!err)
-        err = read_number(w, SQL_FREE_PAGES, &unused);
-    if (!err)
-        err = read_number(w, SQL_PAGE_SIZE, &size);
-    if (!err)
-        w->bytes = (pages - unused) * size;
-    return err;
+    while ((r = db_step(s)) > 0)
+        tenant_of(w, (const char *) sqlite3_column_text(s, 0))->is =
+            (struct counts){ .jobs = sqlite3_column_int64(s, 1),
+                             .queued = sqlite3_column_int64(s, 2),
+                             .lost = sqlite3_column_int64(s, 3),
+                             .running = sqlite3_column_int64(s, 4),
+                             .bytes = sqlite3_column_int64(s, 5),
+                             .held = sqlite3_column_int64(s, 6),
+                             .history = sqlite3_column_int64(s, 7) };
+    return r;
+}
+
+static int count_owed(struct writer *w)
+{
+    PREPARE(s, COUNT_OWED);
+    int r;
+
+    while ((r = db_step(s)) > 0) {
+        struct tenant *t = tenant_of(w, (const char *) sqlite3_column_text(s, 0));
+        t->is.deliveries = sqlite3_column_int64(s, 1);
+        t->is.held += sqlite3_column_int64(s, 2);
+    }
+    return r;
 }
 
 int writer_count(struct writer *w)
 {
-    PREPARE(jobs, COUNT_JOBS);
-    PREPARE(s, COUNT_QUEUED);
-    int r;
-
-    w->queued = w->suspects = 0;
+    w->is = (struct counts){ 0 };
     for (struct tenant *t = w->tenants; t; t = t->next) {
-        t->queued = 0;
-        t->sends = true; /* turns were rolled back, or are filled */
+        t->is = (struct counts){ 0 };
+        t->sends = true;
+        t->old_from = t->history_from = 0;
     }
-    while ((r = db_step(s)) > 0) {
-        struct tenant *t = tenant_of(w, (const char *) sqlite3_column_text(s, 0));
-        int64_t lost = sqlite3_column_int64(s, 2);
-        t->queued = sqlite3_column_int64(s, 1) - lost;
-        w->queued += t->queued + lost;
-        w->suspects += lost;
-    }
-    if (r < 0 || (r = db_step(jobs)) < 0)
-        return r;
-    w->jobs = sqlite3_column_int64(jobs, 0);
-    sqlite3_reset(jobs);
-    PREPARE(deliveries, COUNT_DELIVERIES);
-    if ((r = db_step(deliveries)) < 0)
-        return r;
-    w->deliveries = sqlite3_column_int64(deliveries, 0);
-    sqlite3_reset(deliveries);
-    return measure(w);
+    int err = count_jobs(w);
+    if (!err)
+        err = count_owed(w);
+    for (const struct tenant *t = w->tenants; t; t = t->next)
+        add_counts(&w->is, &t->is);
+    return err ? err : room_measure(w);
 }
 
-static bool has_room(const struct writer *w, int64_t bytes)
+void writer_mark(struct writer *w)
 {
-    return !w->conf->max_bytes || w->bytes + bytes <= w->conf->max_bytes;
+    w->was = w->is;
+    for (struct tenant *t = w->tenants; t; t = t->next)
+        t->was = t->is;
+}
+
+void writer_undo(struct writer *w)
+{
+    w->is = w->was;
+    for (struct tenant *t = w->tenants; t; t = t->next) {
+        t->is = t->was;
+        t->sends = true; /* turns were rolled back */
+    }
 }
 
 int writer_recover(struct writer *w)
@@ -245,10 +277,8 @@ static int look_up_key(struct writer *w, struct op *op)
         return 1;
     }
     int err = answer_job(w, op, seq);
-    if (err == -EUCLEAN) { /* retention has dropped the job: nothing is remembered any more */
-        op->answer.existing = false;
-        return 0;
-    }
+    if (!err && strcmp(op->answer.records[0].tenant, job->tenant) != 0) /* never another's */
+        err = -EUCLEAN;
     return err ? err : 1;
 }
 
@@ -263,7 +293,8 @@ static int add_key(struct writer *w, const struct store_job *job, int64_t seq)
     return db_step(s);
 }
 
-static int add_job(struct writer *w, const struct store_record *r, const unsigned char *id)
+static int add_job(struct writer *w, const struct store_record *r, const unsigned char *id, int64_t bytes,
+                   const char *idem)
 {
     PREPARE(s, ADD_JOB);
     sqlite3_bind_blob(s, 1, id, UUID_BYTES, SQLITE_STATIC);
@@ -279,30 +310,68 @@ static int add_job(struct writer *w, const struct store_record *r, const unsigne
     db_bind_string(s, 11, r->host.p);
     db_bind_string(s, 12, r->trace.p);
     db_bind_string(s, 13, r->runtime.p);
-    int err = db_step(s);
-    if (!err)
-        w->jobs++;
-    return err;
+    sqlite3_bind_int64(s, 14, bytes);
+    db_bind_string(s, 15, idem);
+    return db_step(s);
+}
+
+/* May @t hold @bytes more?  1: it is refused; 0. */
+static int find_share(const struct writer *w, struct op *op, const struct tenant *t, int64_t bytes, bool owes)
+{
+    int err = room_may_hold(w, t, bytes, owes, &op->answer.limit);
+
+    if (err)
+        refuse(op, err);
+    return err != 0;
+}
+
+/* Is there room for @bytes of @t?  As above, or -errno. */
+static int find_room(struct writer *w, struct op *op, struct tenant *t, int64_t bytes)
+{
+    int r = room_make(w, t, bytes);
+
+    if (r == 0)
+        refuse(op, -EFBIG);
+    return r < 0 ? r : !r;
+}
+
+/* May one more job of @t wait?  As above. */
+static int find_place(struct writer *w, struct op *op, const struct tenant *t, const struct store_limits *limits)
+{
+    int64_t mine = t->is.queued + t->is.lost, tenants = !mine;
+
+    for (const struct tenant *other = w->tenants; other; other = other->next)
+        tenants += other->is.queued + other->is.lost > 0;
+    int err = store_may_wait(limits, w->is.queued + w->is.lost, mine, tenants);
+    if (err)
+        refuse(op, err);
+    return err != 0;
+}
+
+static int add_program(struct writer *w, int64_t seq, struct store_bytes code)
+{
+    PREPARE(s, ADD_PROGRAM);
+
+    sqlite3_bind_int64(s, 1, seq);
+    db_bind_bytes(s, 2, code);
+    return db_step(s);
 }
 
 static int apply_enqueue(struct writer *w, struct op *op)
 {
     const struct store_job *job = &op->job;
     struct tenant *t = tenant_of(w, job->tenant);
-    int err = job->idem_key ? look_up_key(w, op) : 0;
+    const int64_t bytes = store_charge(job);
+    int r = job->idem_key ? look_up_key(w, op) : 0;
 
-    if (err)
-        return err < 0 ? err : 0;
-    const int64_t bytes =
-        JOB_BYTES + (int64_t) (job->code.n + job->client_id.n + (job->webhook_url ? strlen(job->webhook_url) : 0));
-    if (!has_room(w, bytes) && (err = measure(w)) < 0)
-        return err;
-    if (!has_room(w, bytes))
-        return refuse(op, -EFBIG);
-    if (job->max_queued && w->queued >= job->max_queued)
-        return refuse(op, -EAGAIN);
-    if (job->max_tenant_queued && t->queued >= job->max_tenant_queued)
-        return refuse(op, -EDQUOT);
+    if (!r)
+        r = find_share(w, op, t, bytes, job->webhook_url != NULL);
+    if (!r)
+        r = find_room(w, op, t, bytes);
+    if (!r)
+        r = find_place(w, op, t, &job->limits);
+    if (r)
+        return r < 0 ? r : 0;
     const struct store_record record = { .tenant = job->tenant,
                                          .state = STORE_QUEUED,
                                          .created_us = job->created_us,
@@ -312,20 +381,17 @@ static int apply_enqueue(struct writer *w, struct op *op)
                                          .host = { job->webhook_url ? job->host : NULL, 0 },
                                          .trace = { job->trace, 0 },
                                          .runtime = { job->runtime, 0 } };
-    err = add_job(w, &record, op->id);
+    int err = add_job(w, &record, op->id, bytes, job->idem_key);
     int64_t seq = sqlite3_last_insert_rowid(w->db.handle);
-    sqlite3_stmt *s = db_statement(&w->db, SQL_ADD_PROGRAM);
-    if (err || !s)
-        return err ? err : -EIO;
-    sqlite3_bind_int64(s, 1, seq);
-    db_bind_bytes(s, 2, job->code);
-    err = db_step(s);
+    if (!err)
+        err = add_program(w, seq, job->code);
     if (!err && job->idem_key)
         err = add_key(w, job, seq);
     if (err)
         return err;
     tenant_add(w, t);
-    w->bytes += bytes;
+    charge_add(w, t, bytes);
+    charge_hold(w, t, bytes);
     answer_new_job(op, &record, seq);
     return 0;
 }
@@ -380,9 +446,13 @@ static int claim_suspect(struct writer *w, struct op *op, struct store_record *r
 
     if (r <= 0)
         return r ? r : -EUCLEAN;
-    w->suspects--;
-    w->queued--;
-    return lease(w, op, seq, &records[0]);
+    int err = lease(w, op, seq, &records[0]);
+    if (err)
+        return err;
+    struct tenant *t = tenant_of(w, records[0].tenant);
+    count_lost(w, t, -1);
+    count_run(w, t, 1);
+    return 0;
 }
 
 /* @within_ms: of the first few of its jobs, one with no larger timeout; 0: the first. */
@@ -405,7 +475,7 @@ static int claim_fresh(struct writer *w, struct op *op, unsigned max, int64_t wi
     int r = 0;
 
     name_shares(w, &op->claim);
-    while (r >= 0 && op->answer.n < max && (t = next_tenant(w))) {
+    while (r >= 0 && op->answer.n < max && (t = next_tenant(w, op->claim.reply_max))) {
         r = next_of(w, t, within_ms, &seq);
         if (r == 0 && !within_ms)
             return -EUCLEAN;
@@ -427,37 +497,53 @@ static int apply_claim(struct writer *w, struct op *op)
     struct store_record *records = op_alloc(op, (max + 1) * sizeof(*records));
 
     op->answer.records = records;
-    op->answer.suspects = w->suspects > 0;
-    if (!w->suspects)
+    op->answer.suspects = w->is.lost > 0;
+    if (!w->is.lost)
         return claim_fresh(w, op, max, 0, records);
     if (op->claim.alone)
         return claim_suspect(w, op, records);
     return op->claim.within_ms ? claim_fresh(w, op, max, op->claim.within_ms, records) : 0;
 }
 
-static int add_result(struct writer *w, int64_t seq, const struct store_end *end)
+/* What is left of the job's charge once it has ended so: its program is kept where it may be queued again. */
+static int64_t charge_after(const struct job_charge *c, const struct store_end *end)
 {
+    return c->bytes + (int64_t) end->body.n - (end->state == STORE_DEAD ? 0 : c->program);
+}
+
+static int add_delivery(struct writer *w, const struct job_charge *c, int64_t due_us)
+{
+    PREPARE(s, ADD_DELIVERY);
+
+    sqlite3_bind_int64(s, 1, c->seq);
+    sqlite3_bind_int64(s, 2, due_us);
+    int err = db_step(s);
+    if (err)
+        return err;
+    count_delivery(w, c->tenant, 1);
+    return turns_add(w, c->seq);
+}
+
+/* The job's row says how it ended already. */
+static int add_result(struct writer *w, const struct job_charge *c, const struct store_end *end)
+{
+    const int64_t after = charge_after(c, end);
     int err = 0;
 
     if (end->body.p) {
         PREPARE(s, ADD_RESULT);
-        sqlite3_bind_int64(s, 1, seq);
+        sqlite3_bind_int64(s, 1, c->seq);
         db_bind_bytes(s, 2, end->body);
         err = db_step(s);
-        w->bytes += (int64_t) end->body.n;
     }
-    PREPARE(delivery, ADD_DELIVERY);
-    sqlite3_bind_int64(delivery, 1, seq);
-    sqlite3_bind_int64(delivery, 2, end->over_us);
-    if (!err)
-        err = db_step(delivery);
-    if (!err)
-        w->deliveries += sqlite3_changes(w->db.handle);
-    if (!err)
-        err = turns_add(w, seq);
-    if (err || end->state == STORE_DEAD) /* it may be queued again */
-        return err;
-    return run_on_seq(w, SQL_DROP_PROGRAM, seq);
+    charge_change(w, c->tenant, after - c->bytes);
+    if (c->has_url)
+        charge_hold(w, c->tenant, after - c->bytes);
+    else
+        charge_let_go(w, c->tenant, c->seq, c->bytes);
+    if (!err && c->has_url)
+        err = add_delivery(w, c, end->over_us);
+    return err || end->state == STORE_DEAD ? err : run_on_seq(w, SQL_DROP_PROGRAM, c->seq);
 }
 
 static void bind_lease(const struct writer *w, sqlite3_stmt *s, const struct store_lease *lease)
@@ -470,19 +556,25 @@ static void bind_lease(const struct writer *w, sqlite3_stmt *s, const struct sto
 static int apply_finish(struct writer *w, struct op *op)
 {
     const struct store_end *end = &op->end;
+    struct job_charge c;
+    int r = charge_read(w, op->lease.seq, &c);
     PREPARE(s, FINISH);
 
+    if (r <= 0)
+        return r ? r : refuse(op, -ESTALE);
     bind_lease(w, s, &op->lease);
     sqlite3_bind_int(s, 4, (int) end->state);
     sqlite3_bind_int(s, 5, end->status);
     db_bind_time(s, 6, end->started_us);
     sqlite3_bind_int64(s, 7, end->over_us);
+    sqlite3_bind_int64(s, 8, charge_after(&c, end));
     int err = db_step(s);
     if (err)
         return err;
     if (!sqlite3_changes(w->db.handle))
         return refuse(op, -ESTALE);
-    return add_result(w, op->lease.seq, end);
+    count_run(w, c.tenant, -1);
+    return add_result(w, &c, end);
 }
 
 static int apply_release(struct writer *w, struct op *op)
@@ -495,13 +587,12 @@ static int apply_release(struct writer *w, struct op *op)
     if (r <= 0)
         return r ? r : refuse(op, -ESTALE);
     struct tenant *t = tenant_of(w, (const char *) sqlite3_column_text(s, 0));
-    if (sqlite3_column_int(s, 1)) {
-        w->suspects++;
-        w->queued++;
-    } else
+    count_run(w, t, -1);
+    if (sqlite3_column_int(s, 1))
+        count_lost(w, t, 1);
+    else
         tenant_add(w, t);
-    r = db_step(s);
-    return r;
+    return db_step(s);
 }
 
 static int find_job(struct writer *w, struct op *op, int64_t *ret_seq, int *ret_state, int *ret_attempts,
@@ -526,6 +617,7 @@ static int find_job(struct writer *w, struct op *op, int64_t *ret_seq, int *ret_
 
 static int apply_cancel(struct writer *w, struct op *op)
 {
+    struct job_charge c;
     bool has_url;
     int64_t seq;
     int state, attempts;
@@ -535,20 +627,25 @@ static int apply_cancel(struct writer *w, struct op *op)
         return r ? r : refuse(op, -ENOENT);
     if (state != STORE_QUEUED)
         return refuse(op, state == STORE_RUNNING ? -EBUSY : -EALREADY);
+    r = charge_read(w, seq, &c);
+    if (r <= 0)
+        return r ? r : -EUCLEAN;
     PREPARE(s, CANCEL);
     sqlite3_bind_int64(s, 1, seq);
     sqlite3_bind_int(s, 2, (int) op->end.state);
     sqlite3_bind_int(s, 3, op->end.status);
     sqlite3_bind_int64(s, 4, op->end.over_us);
+    sqlite3_bind_int64(s, 5, charge_after(&c, &op->end));
     int err = db_step(s);
     if (err)
         return err;
-    w->queued--;
     if (attempts)
-        w->suspects--;
-    else
-        tenant_of(w, op->tenant)->queued--;
-    return add_result(w, seq, &op->end);
+        count_lost(w, c.tenant, -1);
+    else {
+        c.tenant->is.queued--;
+        w->is.queued--;
+    }
+    return add_result(w, &c, &op->end);
 }
 
 /* 1: a row; 0: none. */
@@ -563,8 +660,31 @@ static int has_row(struct writer *w, enum statement which, int64_t seq, int *ret
     return r;
 }
 
+/* Its reply goes, and with it the delivery of that, which is owed (@was_due) or is not. */
+static int queue_again(struct writer *w, const struct job_charge *c, bool was_due)
+{
+    const int64_t after = c->bytes - c->reply;
+    PREPARE(s, REQUEUE);
+
+    sqlite3_bind_int64(s, 1, c->seq);
+    sqlite3_bind_int64(s, 2, after);
+    int err = db_step(s);
+    if (!err)
+        err = run_on_seq(w, SQL_DROP_RESULT, c->seq);
+    if (!err)
+        err = run_on_seq(w, SQL_DROP_DELIVERY, c->seq);
+    if (err)
+        return err;
+    charge_change(w, c->tenant, after - c->bytes);
+    charge_hold(w, c->tenant, was_due ? after - c->bytes : after);
+    count_delivery(w, c->tenant, -was_due);
+    count_lost(w, c->tenant, 1);
+    return 0;
+}
+
 static int apply_requeue(struct writer *w, struct op *op)
 {
+    struct job_charge c;
     bool has_url;
     int64_t seq;
     int state, attempts, value;
@@ -574,8 +694,9 @@ static int apply_requeue(struct writer *w, struct op *op)
         return r ? r : refuse(op, -ENOENT);
     if (state != STORE_DEAD)
         return refuse(op, -ENOTRECOVERABLE);
-    if (op->max_queued && w->queued >= op->max_queued)
-        return refuse(op, -EAGAIN);
+    r = charge_read(w, seq, &c);
+    if (r <= 0)
+        return r ? r : -EUCLEAN;
     r = has_row(w, SQL_DELIVERY_STATE, seq, &value);
     if (r > 0 && value == STORE_SENDING)
         return refuse(op, -EBUSY);
@@ -584,17 +705,10 @@ static int apply_requeue(struct writer *w, struct op *op)
         r = has_row(w, SQL_PROGRAM, seq, &value);
     if (r <= 0) /* buried by a version that dropped it */
         return r ? r : refuse(op, -ENODATA);
-    int err = run_on_seq(w, SQL_REQUEUE, seq);
-    if (!err)
-        err = run_on_seq(w, SQL_DROP_RESULT, seq);
-    if (!err)
-        err = run_on_seq(w, SQL_DROP_DELIVERY, seq);
-    if (err)
-        return err;
-    w->deliveries -= was_due;
-    w->suspects++;
-    w->queued++;
-    return 0;
+    r = was_due ? 0 : find_share(w, op, c.tenant, c.bytes, false);
+    if (!r)
+        r = find_place(w, op, c.tenant, &op->limits);
+    return r < 0 ? r : r ? 0 : queue_again(w, &c, was_due);
 }
 
 static int apply_history(struct writer *w, struct op *op)
@@ -603,53 +717,72 @@ static int apply_history(struct writer *w, struct op *op)
     int err = 0;
 
     for (unsigned i = 0; i < op->n_history && !err; i++) {
-        const int64_t bytes = JOB_BYTES + (int64_t) op->history[i].client_id.n;
-        if (!uuid_parse(op->history[i].id, UUID_SIZE - 1, id) || !has_room(w, bytes))
+        const struct store_job as_job = { .client_id = op->history[i].client_id };
+        struct tenant *t = tenant_of(w, op->history[i].tenant);
+        const int64_t bytes = store_charge(&as_job);
+        int r = uuid_parse(op->history[i].id, UUID_SIZE - 1, id) ? room_make(w, t, bytes) : 0;
+        if (r <= 0) {
+            err = r;
             continue;
-        err = add_job(w, &op->history[i], id);
-        w->bytes += bytes;
+        }
+        err = add_job(w, &op->history[i], id, bytes, NULL);
+        if (err)
+            break;
+        charge_add(w, t, bytes);
+        charge_let_go(w, t, sqlite3_last_insert_rowid(w->db.handle), 0);
+        t->is.history++;
+        w->is.history++;
     }
     return err;
 }
 
 /* --- deliveries --- */
 
-static unsigned under_way(const struct store_outbox_claim *claim, const char *host)
+/* How many more of @t may be under way to @host. */
+static int64_t room_at(const struct writer *w, const struct store_outbox_claim *claim, const struct tenant *t,
+                       const char *host)
 {
+    int64_t all = 0, mine = 0;
+
     for (unsigned i = 0; i < claim->n_busy; i++)
-        if (strcmp(claim->busy[i].host, host) == 0)
-            return claim->busy[i].n;
-    return 0;
+        if (strcmp(claim->busy[i].host, host) == 0) {
+            all += claim->busy[i].n;
+            mine += claim->busy[i].tenant && strcmp(claim->busy[i].tenant, t->name) == 0 ? claim->busy[i].n : 0;
+        }
+    return w->senders > 1 ? fair_left(claim->per_host, all, mine) : (int64_t) claim->per_host - all;
 }
 
-static int send_one(struct writer *w, struct op *op, int64_t seq, struct store_record *record)
+static int send_one(struct writer *w, struct op *op, struct tenant *t, int64_t seq, struct store_record *record)
 {
     int err = load_record(w, op, seq, record);
     if (!err)
         err = run_on_seq(w, SQL_SEND, seq);
-    if (!err)
-        op->answer.n++;
-    return err;
+    if (err)
+        return err;
+    turns_sent(w, t, 1, (int64_t) record->body.n);
+    op->answer.n++;
+    return 0;
 }
 
 /* Of the host whose turn it is, what is due, as much as it may have under way. */
 static int send_to_host(struct writer *w, struct op *op, const struct turn *turn, struct store_record *records)
 {
     const struct store_outbox_claim *claim = &op->outbox;
-    unsigned busy = under_way(claim, turn->host);
-    unsigned room = claim->per_host > busy ? claim->per_host - busy : 0;
+    struct tenant *t = turn->tenant;
+    int64_t room = room_at(w, claim, t, turn->host), left = turns_left(w, t, claim);
     int64_t seqs[STORE_CLAIM_MAX], left_us = 0;
-    unsigned n = 0;
+    unsigned n = 0, sent = 0;
     int r;
     PREPARE(s, DUE_OF);
 
-    if (!room) /* it is asked for again when one of them is done */
+    if (room < 1) /* it is asked for again when one of them is done */
         return turns_end(w, turn, turn->due_us, false);
+    room = room < left ? room : left;
     if (room > claim->max - op->answer.n)
         room = claim->max - op->answer.n;
-    db_bind_string(s, 1, turn->tenant->name);
+    db_bind_string(s, 1, t->name);
     db_bind_string(s, 2, turn->host);
-    sqlite3_bind_int64(s, 3, (int64_t) room + 1);
+    sqlite3_bind_int64(s, 3, room + 1);
     while (!left_us && (r = db_step(s)) > 0) {
         int64_t due_us = sqlite3_column_int64(s, 1);
         if (due_us > claim->now_us || n == room)
@@ -658,10 +791,13 @@ static int send_to_host(struct writer *w, struct op *op, const struct turn *turn
             seqs[n++] = sqlite3_column_int64(s, 0);
     }
     sqlite3_reset(s);
+    for (; sent < n && r >= 0 && turns_left(w, t, claim) > 0; sent++)
+        r = send_one(w, op, t, seqs[sent], &records[op->answer.n]);
+    if (sent < n) /* its replies are large */
+        left_us = turn->due_us;
+    t->sent_all = turns_left(w, t, claim) < 1;
     op->answer.more = op->answer.more || (left_us && left_us <= claim->now_us);
-    for (unsigned i = 0; i < n && r >= 0; i++)
-        r = send_one(w, op, seqs[i], &records[op->answer.n]);
-    return r < 0 ? r : turns_end(w, turn, left_us, n > 0);
+    return r < 0 ? r : turns_end(w, turn, left_us, sent > 0);
 }
 
 static int apply_outbox_claim(struct writer *w, struct op *op)
@@ -672,7 +808,7 @@ static int apply_outbox_claim(struct writer *w, struct op *op)
 
     op->outbox.max = max;
     op->answer.records = records;
-    turns_begin(w);
+    turns_begin(w, &op->outbox);
     while (op->answer.n < max) {
         int r = turns_next(w, op->outbox.now_us, &turn);
         if (r > 0)
@@ -686,11 +822,50 @@ static int apply_outbox_claim(struct writer *w, struct op *op)
     return 0;
 }
 
+/* Made or given up: its reply may be dropped. */
+static int end_delivery(struct writer *w, int64_t seq)
+{
+    struct job_charge c;
+    int r = charge_read(w, seq, &c);
+
+    if (r <= 0)
+        return r ? r : -EUCLEAN;
+    count_delivery(w, c.tenant, -1);
+    charge_let_go(w, c.tenant, seq, c.bytes);
+    return 0;
+}
+
+/* The last few: a job can be delivered again as often as its owner likes. */
+static int add_attempt(struct writer *w, int64_t seq, const struct store_attempt *a)
+{
+    PREPARE(s, ADD_ATTEMPT);
+    int n = 0;
+    int r = has_row(w, SQL_LAST_ATTEMPT, seq, &n);
+
+    if (r < 0)
+        return r;
+    sqlite3_bind_int64(s, 1, seq);
+    sqlite3_bind_int64(s, 2, a->at_us);
+    sqlite3_bind_int64(s, 3, a->duration_us);
+    sqlite3_bind_int(s, 4, a->status);
+    if (a->error.p)
+        sqlite3_bind_text(s, 5, a->error.p, (int) a->error.n, SQLITE_STATIC);
+    if (a->address.p)
+        sqlite3_bind_text(s, 6, a->address.p, (int) a->address.n, SQLITE_STATIC);
+    sqlite3_bind_int(s, 7, n + 1);
+    int err = db_step(s);
+    if (err || n < ATTEMPTS_KEPT)
+        return err;
+    PREPARE(drop, DROP_ATTEMPT);
+    sqlite3_bind_int64(drop, 1, seq);
+    sqlite3_bind_int(drop, 2, n + 1 - ATTEMPTS_KEPT);
+    return db_step(drop);
+}
+
 static int apply_outbox_done(struct writer *w, struct op *op)
 {
     const struct store_attempt *a = &op->attempt;
     PREPARE(sent, SENT);
-    PREPARE(s, ADD_ATTEMPT);
 
     sqlite3_bind_int64(sent, 1, op->seq);
     sqlite3_bind_int(sent, 2, (int) a->next);
@@ -700,37 +875,29 @@ static int apply_outbox_done(struct writer *w, struct op *op)
         return err;
     if (!sqlite3_changes(w->db.handle))
         return refuse(op, -ESTALE);
-    w->deliveries -= a->next != STORE_PENDING;
-    err = a->next == STORE_PENDING ? turns_add(w, op->seq) : 0;
-    if (err)
-        return err;
-    sqlite3_bind_int64(s, 1, op->seq);
-    sqlite3_bind_int64(s, 2, a->at_us);
-    sqlite3_bind_int64(s, 3, a->duration_us);
-    sqlite3_bind_int(s, 4, a->status);
-    if (a->error.p)
-        sqlite3_bind_text(s, 5, a->error.p, (int) a->error.n, SQLITE_STATIC);
-    if (a->address.p)
-        sqlite3_bind_text(s, 6, a->address.p, (int) a->address.n, SQLITE_STATIC);
-    return db_step(s);
+    err = a->next == STORE_PENDING ? turns_add(w, op->seq) : end_delivery(w, op->seq);
+    return err ? err : add_attempt(w, op->seq, a);
 }
 
 static int apply_redeliver(struct writer *w, struct op *op)
 {
+    struct job_charge c;
     bool has_url;
     int64_t seq;
-    int state, attempts;
+    int state, attempts, was = STORE_PENDING;
     int r = find_job(w, op, &seq, &state, &attempts, &has_url);
 
     if (r <= 0)
         return r ? r : refuse(op, -ENOENT);
     if (!has_url)
         return refuse(op, -ENOMSG);
-    r = run_on_seq(w, SQL_DELIVERY_STATE, seq);
-    if (r < 0)
-        return r;
-    bool was_over = r && sqlite3_column_int(w->db.statements[SQL_DELIVERY_STATE], 0) > STORE_SENDING;
-    sqlite3_reset(w->db.statements[SQL_DELIVERY_STATE]);
+    r = has_row(w, SQL_DELIVERY_STATE, seq, &was);
+    if (r >= 0)
+        r = charge_read(w, seq, &c);
+    if (r <= 0)
+        return r ? r : -EUCLEAN;
+    if (was > STORE_SENDING && find_share(w, op, c.tenant, c.bytes, true))
+        return 0;
     PREPARE(s, REDELIVER);
     sqlite3_bind_int64(s, 1, seq);
     sqlite3_bind_int64(s, 2, op->now_us);
@@ -739,96 +906,14 @@ static int apply_redeliver(struct writer *w, struct op *op)
         return err;
     if (!sqlite3_changes(w->db.handle))
         return refuse(op, -EBUSY);
-    w->deliveries += was_over;
+    if (was > STORE_SENDING) {
+        count_delivery(w, c.tenant, 1);
+        charge_hold(w, c.tenant, c.bytes);
+    }
     return turns_add(w, seq);
 }
 
-/* --- retention --- */
-
-static int drop_job(struct writer *w, int64_t seq)
-{
-    static const enum statement drops[] = { SQL_DROP_ATTEMPTS, SQL_DROP_DELIVERY, SQL_DROP_RESULT, SQL_DROP_PROGRAM,
-                                            SQL_DROP_JOB };
-    int err = 0;
-
-    for (size_t i = 0; i < sizeof(drops) / sizeof(*drops) && !err; i++)
-        err = run_on_seq(w, drops[i], seq);
-    if (!err)
-        w->jobs--;
-    return err;
-}
-
-/* What @s finds. */
-static int drop_found(struct writer *w, sqlite3_stmt *s, int *ret_n, int64_t *ret_first)
-{
-    int64_t seqs[SWEEP_MAX];
-    int n = 0, r;
-
-    while (n < SWEEP_MAX && (r = db_step(s)) > 0)
-        seqs[n++] = sqlite3_column_int64(s, 0);
-    sqlite3_reset(s);
-    for (int i = 0; i < n && r >= 0; i++)
-        r = drop_job(w, seqs[i]);
-    *ret_first = n ? seqs[0] : 0;
-    *ret_n = n;
-    return r < 0 ? r : 0;
-}
-
-static int drop_old(struct writer *w, int64_t over_before_us, int64_t max, int *ret_n)
-{
-    int64_t first;
-    PREPARE(s, OLD);
-
-    sqlite3_bind_int64(s, 1, over_before_us);
-    sqlite3_bind_int64(s, 2, max < SWEEP_MAX ? max : SWEEP_MAX);
-    return drop_found(w, s, ret_n, &first);
-}
-
-/* Rows of runs whose callers have the reply: nothing hangs on them. */
-static int drop_history(struct writer *w, int64_t max, int *ret_n)
-{
-    int64_t first;
-    PREPARE(s, OLD_HISTORY);
-
-    sqlite3_bind_int64(s, 1, w->history_from);
-    sqlite3_bind_int64(s, 2, max);
-    int err = drop_found(w, s, ret_n, &first);
-    if (err || first)
-        w->history_from = first ? first : w->history_from;
-    else
-        err = read_number(w, SQL_NEXT_SEQ, &w->history_from);
-    return err;
-}
-
-static int drop_of_largest(struct writer *w, int64_t max, int *ret_n)
-{
-    char tenant[STORE_TENANT_MAX + 1];
-    int64_t first;
-    PREPARE(largest, LARGEST);
-    PREPARE(s, OLD_OF);
-    int r = db_step(largest);
-
-    if (r <= 0)
-        return r;
-    snprintf(tenant, sizeof(tenant), "%s", (const char *) sqlite3_column_text(largest, 0));
-    sqlite3_reset(largest);
-    db_bind_string(s, 1, tenant);
-    sqlite3_bind_int64(s, 2, max);
-    return drop_found(w, s, ret_n, &first);
-}
-
-/* There are too many.  A tenant that sends much must not have others' replies forgotten, nor their idempotency keys. */
-static int drop_excess(struct writer *w, int64_t excess, int *ret_n)
-{
-    int64_t max = excess < SWEEP_MAX ? excess : SWEEP_MAX;
-    int more = 0;
-    int err = drop_history(w, max, ret_n);
-
-    if (!err && *ret_n < max)
-        err = drop_of_largest(w, max - *ret_n, &more);
-    *ret_n += more;
-    return err || *ret_n ? err : drop_old(w, INT64_MAX, max, ret_n);
-}
+/* --- keeping house --- */
 
 static int note_oldest(struct writer *w, struct op *op, enum statement which, const char *tenant)
 {
@@ -849,10 +934,10 @@ static int note_oldest(struct writer *w, struct op *op, enum statement which, co
 
 static int find_oldest(struct writer *w, struct op *op)
 {
-    int err = w->suspects ? note_oldest(w, op, SQL_OLDEST_SUSPECT, NULL) : 0;
+    int err = w->is.lost ? note_oldest(w, op, SQL_OLDEST_SUSPECT, NULL) : 0;
 
     for (struct tenant *t = w->tenants; t && !err; t = t->next)
-        if (t->queued)
+        if (t->is.queued)
             err = note_oldest(w, op, SQL_OLDEST_OF, t->name);
     return err;
 }
@@ -868,29 +953,26 @@ static int apply_probe(struct writer *w, struct op *op)
     return db_step(s);
 }
 
+static int drop_expired_keys(struct writer *w, int64_t now_us, bool *ret_more)
+{
+    PREPARE(s, DROP_IDEM);
+
+    sqlite3_bind_int64(s, 1, now_us);
+    sqlite3_bind_int64(s, 2, KEYS_MAX);
+    int err = db_step(s);
+    *ret_more = *ret_more || sqlite3_changes(w->db.handle) == KEYS_MAX;
+    return err;
+}
+
 static int apply_sweep(struct writer *w, struct op *op)
 {
-    int aged = 0, counted = 0, large = 0;
     int err = w->probed ? run_on_seq(w, SQL_DROP_RESULT, -1) : 0;
-    PREPARE(s, DROP_IDEM);
 
     w->probed = w->probed && err;
     if (!err)
-        err = measure(w);
-
-    if (!err && w->conf->retention_age_us)
-        err = drop_old(w, op->now_us - w->conf->retention_age_us, SWEEP_MAX, &aged);
-    int64_t excess = w->conf->retention_count ? w->jobs - w->conf->retention_count : 0;
-    if (!err && excess > 0)
-        err = drop_excess(w, excess, &counted);
-    if (!err && w->conf->max_bytes && w->bytes > w->conf->max_bytes / 10 * 9) /* a few: each may be large */
-        err = drop_old(w, INT64_MAX, SWEEP_LARGE, &large);
-    sqlite3_bind_int64(s, 1, op->now_us);
-    sqlite3_bind_int64(s, 2, SWEEP_MAX);
+        err = room_sweep(w, &op->sweep, &op->answer.more);
     if (!err)
-        err = db_step(s);
-    op->answer.more =
-        aged == SWEEP_MAX || counted == SWEEP_MAX || large == SWEEP_LARGE || sqlite3_changes(w->db.handle) == SWEEP_MAX;
+        err = drop_expired_keys(w, op->sweep.now_us, &op->answer.more);
     return err ? err : find_oldest(w, op);
 }
 
@@ -920,7 +1002,7 @@ int writer_apply(struct writer *w, struct op *op)
 {
     op->answer = (struct store_answer){ 0 };
     int err = appliers[op->kind](w, op);
-    op->answer.queued = w->queued;
-    op->answer.deliveries = w->deliveries;
+    op->answer.queued = w->is.queued + w->is.lost;
+    op->answer.deliveries = w->is.deliveries;
     return err;
 }

@@ -95,7 +95,7 @@ def test_the_store_has_a_size(make_server, receiver):
     replies = [service.run(code, timeout=60, webhook_url=receiver.url("ok/size")) for _ in range(14)]
     assert [reply.status for reply in replies[:5]] == [202] * 5
     refused = replies[-1]
-    assert refused.status == 503 and "jobs.max_bytes" in refused["error"] and "retry-after" in refused.headers
+    assert refused.status == 429 and "jobs.max_bytes" in refused["error"] and "retry-after" in refused.headers
     accepted = [reply["job_id"] for reply in replies if reply.status == 202]
     assert service.request("DELETE", f"/v1/jobs/{accepted[0]}").status == 200, "what was accepted goes on"
     for job_id in accepted[1:]:

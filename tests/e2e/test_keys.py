@@ -4,6 +4,7 @@ import concurrent.futures
 import contextlib
 import json
 import os
+import socket
 import stat
 
 import pytest
@@ -145,6 +146,61 @@ def test_one_key_does_not_fill_the_queue_for_others(make_server):
             stack.enter_context(send(victim))
             wait_for(lambda: service.queue_length() == n, 20, "the victim waits, too")
         assert run(service, victim).status == run(service, crowd).status == 429
+
+
+def test_one_key_does_not_fill_the_store_for_others(make_server):
+    """Neither with replies, for which others' would be forgotten, nor with such as can't be delivered."""
+    service = make_server(env={"HATCHERY_JOBS_MAX_BYTES": "16M", "HATCHERY_LIMITS_RESULT": "1M",
+                               "HATCHERY_LIMITS_OUTPUT": "64K", "HATCHERY_WEBHOOKS_ALLOW": "private"})
+    crowd, victim = key(service, "crowd"), key(service, "victim")
+    large = "return 'x' * 1000000"
+
+    def send(of, code="import time; return time.time()", idem=None, **members):
+        headers = {"x-api-key": of, **({"idempotency-key": idem} if idem else {})}
+        return service.request("POST", EXECUTE, {"code": code, **members}, headers=headers)
+
+    first = send(victim, idem="pay-invoice-1")
+    replies = [send(crowd, large, f"crowd-{i}") for i in range(30)]
+    assert [reply.status for reply in replies] == [200] * 30, "its own oldest make room"
+    again = send(victim, idem="pay-invoice-1")
+    assert again["job_id"] == first["job_id"] and again.response["result"] == first.response["result"]
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        dead = f"http://127.0.0.1:{closed.getsockname()[1]}/"
+        for _ in range(12):
+            assert send(crowd, large, webhook_url=dead).status == 202
+        for i in range(30):
+            refused = send(crowd, large + "#" * 900000, webhook_url=dead)
+            if refused.status != 202:
+                break
+        assert refused.status == 429 and "crowd" in refused["error"] and "jobs.max_bytes" in refused["error"]
+        assert "retry-after" in refused.headers
+        for i in range(5):
+            assert send(victim, idem=f"while-{i}").status == 200
+        assert send(victim, webhook_url=dead).status == 202
+        again = send(victim, idem="pay-invoice-1")
+        assert again["job_id"] == first["job_id"] and again.response["result"] == first.response["result"]
+    assert sum(path.stat().st_size for path in service.state_dir.glob("jobs.db")) < 24 << 20
+
+
+def test_max_bytes(make_server):
+    service = make_server(env={"HATCHERY_LIMITS_RESULT": "1M"})
+    text = key(service, "small", "--max-bytes", "2M", "--runtime", "default")
+    listed = hatchery("key", "list", "--state", str(service.state_dir)).stdout.splitlines()
+    assert listed[1].split()[:6] == ["small", "1", "unlimited", "unlimited", "unlimited", str(2 << 20)]
+    ids = []
+    for i in range(4):
+        reply = service.request("POST", EXECUTE, {"code": "return 'x' * 900000"},
+                                headers={"x-api-key": text, "idempotency-key": f"k{i}"})
+        assert reply.status == 200, reply
+        ids.append(reply["job_id"])
+
+    def kept():
+        return [job_id for job_id in ids
+                if service.request("GET", f"/v1/jobs/{job_id}", headers={"x-api-key": text}).status == 200]
+
+    wait_for(lambda: kept() and kept() in (ids[-1:], ids[-2:]), 30, "the oldest go")
+    assert hatchery("key", "new", "x", "--max-bytes", "much", "--state", str(service.state_dir)).returncode == 2
 
 
 def test_a_damaged_file_locks_nobody_out(make_server):

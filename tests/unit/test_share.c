@@ -247,9 +247,14 @@ static void on_key(void *data, const struct keyfile_key *key)
 
 static void test_a_key_survives_the_file(void **state)
 {
-    struct keyfile_key key = {
-        .name = "a.b_c-1", .weight = 2, .max_runs = 3, .max_waiting = 4, .rate = 5, .created_s = 6, .runtime = "data"
-    };
+    struct keyfile_key key = { .name = "a.b_c-1",
+                               .weight = 2,
+                               .max_runs = 3,
+                               .max_waiting = 4,
+                               .rate = 5,
+                               .created_s = 6,
+                               .runtime = "data",
+                               .max_bytes = 7 };
     struct keyfile_key read = { 0 };
     struct buf text;
     unsigned line;
@@ -272,6 +277,11 @@ static void test_no_line_is_half_understood(void **state)
         "name " HASH " 1 0 0 0",
         "name " HASH " 1 0 0 0 5 data more",
         "name " HASH " 1 0 0 0 5 More",
+        "name " HASH " 1 0 0 0 5 max-bytes=x",
+        "name " HASH " 1 0 0 0 5 max-bytes=-1",
+        "name " HASH " 1 0 0 0 5 max-bytes=1 data",
+        "name " HASH " 1 0 0 0 5 data max-bytes=1 more",
+        "name " HASH " 1 0 0 0 5 max-bytes=1 max-bytes=2",
         "name " HASH " 0 0 0 0 5",
         "name " HASH " x 0 0 0 5",
         "name " HASH "0 1 0 0 0 5",

@@ -16,13 +16,14 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-enum { RECORDS_MAX = 300 };
+enum { RECORDS_MAX = 300, MEGA = 1 << 20 };
 
 /* The last answer, copied. */
 struct seen {
     unsigned n_calls;
     int err;
     unsigned n, n_attempts;
+    enum store_limit limit;
     bool existing, suspects, more;
     int64_t next_due_us, queued;
     struct {
@@ -64,6 +65,7 @@ static void on_done(void *data, const struct store_answer *a)
                         .err = a->err,
                         .n = a->n,
                         .n_attempts = a->n_attempts,
+                        .limit = a->limit,
                         .existing = a->existing,
                         .suspects = a->suspects,
                         .more = a->more,
@@ -192,6 +194,18 @@ static struct seen *claim(struct test *t, unsigned max, bool alone)
     return ASK(claim, &c);
 }
 
+static struct seen *requeue(struct test *t, const char *tenant, const char *id, int64_t max_queued)
+{
+    const struct store_limits limits = { .max_queued = max_queued };
+    return ASK(requeue, tenant, id, &limits);
+}
+
+static struct seen *sweep(struct test *t, int64_t now_us)
+{
+    const struct store_sweep s = { .now_us = now_us };
+    return ASK(sweep, &s);
+}
+
 static struct seen *outbox_claim(struct test *t, int64_t now_us, unsigned max, unsigned per_host)
 {
     const struct store_outbox_claim c = { .now_us = now_us, .max = max, .per_host = per_host };
@@ -199,6 +213,66 @@ static struct seen *outbox_claim(struct test *t, int64_t now_us, unsigned max, u
 }
 
 /* A job with a webhook, over, its delivery due at 3000. */
+static void sweep_all(struct test *t, int64_t now_us)
+{
+    do
+        assert_int_equal(sweep(t, now_us)->err, 0);
+    while (t->seen.more);
+}
+
+static void run_job_with(struct test *t, const struct store_job *job, const struct store_end *end)
+{
+    assert_int_equal(ASK(enqueue, job)->err, 0);
+    assert_int_equal(claim(t, 1, true)->n, 1);
+    struct store_lease lease = t->seen.records[0].lease;
+    assert_int_equal(ASK(finish, &lease, end)->err, 0);
+}
+
+static void run_job(struct test *t, const struct store_job *job)
+{
+    const struct store_end end = an_end(STORE_DONE, "reply");
+    run_job_with(t, job, &end);
+}
+
+/* A job whose reply has @n bytes. */
+static void run_large(struct test *t, struct store_job job, size_t n)
+{
+    static char body[8 * MEGA];
+    struct store_end end = an_end(STORE_DONE, "");
+
+    end.body = (struct store_bytes){ body, n };
+    run_job_with(t, &job, &end);
+}
+
+static struct store_job a_keyed_job(const char *tenant, const char *name)
+{
+    struct store_job job = a_job(tenant, "pass");
+    job.idem_key = name;
+    job.idem_expires_us = 1000000;
+    return job;
+}
+
+/* What the store takes for held by @tenant: as much as it refuses to take beside that. */
+static int64_t held_by(struct test *t, const char *tenant)
+{
+    static char code[8 * MEGA];
+    const struct store_end end = an_end(STORE_CANCELLED, "");
+    int64_t taken = 0, refused = t->conf.max_bytes;
+
+    while (refused - taken > 1) {
+        struct store_job job = a_job(tenant, "");
+        job.code = (struct store_bytes){ code, (size_t) (taken + (refused - taken) / 2) };
+        int err = ASK(enqueue, &job)->err;
+        if (err == -ENOBUFS)
+            refused = (int64_t) job.code.n;
+        else
+            taken = (int64_t) job.code.n;
+        if (!err)
+            assert_int_equal(ASK(cancel, tenant, job.id, &end)->err, 0);
+    }
+    return t->conf.max_bytes - refused;
+}
+
 static struct store_job a_finished_job(struct test *t, const char *tenant, const char *host)
 {
     struct store_job job = a_webhook_job(tenant, host);
@@ -340,21 +414,21 @@ static void test_a_dead_job_is_queued_again(void **state)
     const struct store_attempt failed = { .at_us = 5000, .status = 500, .next = STORE_PENDING, .next_us = 9000 };
 
     ASK(enqueue, &job);
-    assert_int_equal(ASK(requeue, "k", job.id, 0)->err, -ENOTRECOVERABLE);
+    assert_int_equal(requeue(t, "k", job.id, 0)->err, -ENOTRECOVERABLE);
     struct store_lease lease = claim(t, 1, true)->records[0].lease;
-    assert_int_equal(ASK(requeue, "k", job.id, 0)->err, -ENOTRECOVERABLE);
+    assert_int_equal(requeue(t, "k", job.id, 0)->err, -ENOTRECOVERABLE);
     ASK(finish, &lease, &dead);
-    assert_int_equal(ASK(requeue, "other", job.id, 0)->err, -ENOENT);
-    assert_int_equal(ASK(requeue, "k", "no id", 0)->err, -ENOENT);
+    assert_int_equal(requeue(t, "other", job.id, 0)->err, -ENOENT);
+    assert_int_equal(requeue(t, "k", "no id", 0)->err, -ENOENT);
     assert_int_equal(outbox_claim(t, 4000, 5, 5)->n, 1);
-    assert_int_equal(ASK(requeue, "k", job.id, 0)->err, -EBUSY);
+    assert_int_equal(requeue(t, "k", job.id, 0)->err, -EBUSY);
     ASK(outbox_done, lease.seq, &failed);
     enqueue_many(t, "k", 2);
-    assert_int_equal(ASK(requeue, "k", job.id, 2)->err, -EAGAIN);
+    assert_int_equal(requeue(t, "k", job.id, 2)->err, -EAGAIN);
     assert_int_equal(ASK(get, "k", job.id)->records[0].state, STORE_DEAD);
-    assert_int_equal(ASK(requeue, "k", job.id, 3)->err, 0);
+    assert_int_equal(requeue(t, "k", job.id, 3)->err, 0);
     assert_int_equal(t->seen.queued, 3);
-    assert_int_equal(ASK(requeue, "k", job.id, 0)->err, -ENOTRECOVERABLE);
+    assert_int_equal(requeue(t, "k", job.id, 0)->err, -ENOTRECOVERABLE);
 
     ASK(get, "k", job.id);
     assert_int_equal(t->seen.records[0].state, STORE_QUEUED);
@@ -370,7 +444,7 @@ static void test_a_dead_job_is_queued_again(void **state)
     assert_int_equal(t->seen.records[0].lease.attempt, 2);
     lease = t->seen.records[0].lease;
     assert_int_equal(ASK(finish, &lease, &done)->err, 0);
-    assert_int_equal(ASK(requeue, "k", job.id, 0)->err, -ENOTRECOVERABLE);
+    assert_int_equal(requeue(t, "k", job.id, 0)->err, -ENOTRECOVERABLE);
     assert_int_equal(outbox_claim(t, 4000, 5, 5)->n, 1);
     assert_string_equal(t->seen.records[0].body, "reply");
 }
@@ -381,20 +455,34 @@ static void test_a_queue_of_the_first_schema_is_taken_over(void **state)
     struct store_job job = a_job("k", "pass");
     char command[1024];
 
+    close_store(t);
+    t->conf.max_bytes = MEGA;
+    open_store(t);
     a_finished_job(t, "k", "h");
+    struct store_job keyed = a_keyed_job("k", "once");
+    run_job(t, &keyed);
     ASK(enqueue, &job);
+    int64_t held = held_by(t, "k");
     close_store(t);
     snprintf(command, sizeof(command),
              "/usr/bin/python3 -c 'import sqlite3; c = sqlite3.connect(\"%s\"); "
-             "c.executescript(\"ALTER TABLE jobs DROP COLUMN runtime; ALTER TABLE jobs DROP COLUMN requeues; "
+             "c.executescript(\"ALTER TABLE jobs DROP COLUMN bytes; ALTER TABLE jobs DROP COLUMN idem; "
+             "ALTER TABLE jobs DROP COLUMN runtime; ALTER TABLE jobs DROP COLUMN requeues; "
              "DROP INDEX jobs_state; DROP INDEX deliveries_due; ALTER TABLE deliveries DROP COLUMN tenant; "
              "CREATE INDEX deliveries_due ON deliveries(host, due) WHERE state = 0; PRAGMA user_version = 1\")'",
              t->path);
     assert_int_equal(system(command), 0);
     open_store(t);
+    assert_int_equal(held_by(t, "k"), held);
     assert_int_equal(claim(t, 5, false)->n, 1);
     assert_string_equal(t->seen.records[0].code, "pass");
     assert_int_equal(outbox_claim(t, 4000, 5, 5)->n, 1);
+    close_store(t);
+    open_store(t);
+    ASK(enqueue, &keyed);
+    assert_true(t->seen.existing);
+    sweep_all(t, 5000);
+    assert_int_equal(ASK(get, "k", keyed.id)->err, 0);
 }
 
 static void test_tenants_take_turns(void **state)
@@ -454,22 +542,45 @@ static void test_order_of_a_tenant_is_that_of_arrival(void **state)
         assert_string_equal(t->seen.records[i].code, codes[i]);
 }
 
+/* The queue is full of one tenant's jobs: others get their part, and no more. */
+static void test_a_full_queue_takes_in_others(void **state)
+{
+    struct test *t = *state;
+    struct store_limits limits = { .max_queued = 4 };
+
+    enqueue_many(t, "A", 4);
+    for (int i = 0; i < 4; i++) {
+        struct store_job job = a_job(i < 3 ? "B" : "A", "pass");
+        job.limits = limits;
+        assert_int_equal(ASK(enqueue, &job)->err, i < 2 ? 0 : -EAGAIN);
+    }
+    struct store_job job = a_job("C", "pass"); /* two of it wait in the pool, where four keys have jobs */
+    job.limits = (struct store_limits){ .max_queued = 4, .waiting = 6, .tenant_waiting = 1, .tenants_waiting = 4 };
+    assert_int_equal(ASK(enqueue, &job)->err, -EAGAIN);
+    job.limits.tenant_waiting = 0;
+    assert_int_equal(ASK(enqueue, &job)->err, 0);
+    job = a_job("A", "pass");
+    claim(t, 7, true);
+    job.limits = (struct store_limits){ .max_queued = 4, .max_tenant_queued = 2, .tenant_waiting = 2, .waiting = 2 };
+    assert_int_equal(ASK(enqueue, &job)->err, -EDQUOT);
+}
+
 static void test_limits_of_the_queue(void **state)
 {
     struct test *t = *state;
     struct store_job job = a_job("A", "pass");
 
-    job.max_queued = 2;
+    job.limits.max_queued = 2;
     assert_int_equal(ASK(enqueue, &job)->err, 0);
     uuid_make(job.id);
-    job.max_tenant_queued = 1;
+    job.limits.max_tenant_queued = 1;
     assert_int_equal(ASK(enqueue, &job)->err, -EDQUOT);
     job.tenant = "B";
     assert_int_equal(ASK(enqueue, &job)->err, 0);
-    job = a_job("C", "pass");
-    job.max_queued = 2;
+    job = a_job("B", "pass");
+    job.limits.max_queued = 2;
     assert_int_equal(ASK(enqueue, &job)->err, -EAGAIN);
-    assert_int_equal(ASK(get, "C", job.id)->err, -ENOENT);
+    assert_int_equal(ASK(get, "B", job.id)->err, -ENOENT);
     claim(t, 1, true);
     assert_int_equal(ASK(enqueue, &job)->err, 0);
 }
@@ -708,7 +819,7 @@ static void test_a_host_holds_up_no_other(void **state)
     ASK(enqueue, &quiet);
     assert_int_equal(ASK(redeliver, "k", quiet.id, 5)->err, -ENOMSG);
     assert_int_equal(outbox_claim(t, 4000, 10, 3)->n, 4);
-    const struct store_busy busy[] = { { "slow:80", 3 } };
+    const struct store_busy busy[] = { { "slow:80", 3, "k", 0 } };
     const struct store_outbox_claim c = { .now_us = 4000, .max = 10, .per_host = 3, .n_busy = 1, .busy = busy };
     assert_int_equal(ASK(outbox_claim, &c)->n, 0);
     assert_int_equal(t->seen.next_due_us, 0);
@@ -723,7 +834,7 @@ static void test_deliveries_take_turns(void **state)
     for (int i = 0; i < 9; i++)
         a_finished_job(t, "k", hosts[i / 3]);
     assert_int_equal(outbox_claim(t, 4000, 4, 2)->n, 4);
-    const struct store_busy busy[] = { { "b", 2 } }; /* those to a are done: it is c's turn all the same */
+    const struct store_busy busy[] = { { "b", 2, "k", 0 } }; /* those to a are done: it is c's turn all the same */
     const struct store_outbox_claim c = { .now_us = 4000, .max = 2, .per_host = 2, .n_busy = 1, .busy = busy };
     assert_int_equal(ASK(outbox_claim, &c)->n, 2);
     for (int i = 0; i < 2; i++)
@@ -734,13 +845,6 @@ static void test_deliveries_take_turns(void **state)
     close_store(t);
     open_store(t);
     assert_int_equal(outbox_claim(t, 4000, 20, 20)->n, 10);
-}
-
-static void sweep_all(struct test *t, int64_t now_us)
-{
-    do
-        assert_int_equal(ASK(sweep, now_us)->err, 0);
-    while (t->seen.more);
 }
 
 static void test_retention(void **state)
@@ -778,15 +882,6 @@ static void test_retention(void **state)
 }
 
 /* Who sends much makes others forget nothing. */
-static void run_job(struct test *t, const struct store_job *job)
-{
-    const struct store_end end = an_end(STORE_DONE, "reply");
-
-    ASK(enqueue, job);
-    struct store_lease lease = claim(t, 1, true)->records[0].lease;
-    assert_int_equal(ASK(finish, &lease, &end)->err, 0);
-}
-
 static void test_retention_between_tenants(void **state)
 {
     struct test *t = *state;
@@ -841,7 +936,7 @@ static void test_keys_go_with_their_jobs(void **state)
         struct store_lease lease = claim(t, 1, true)->records[0].lease;
         ASK(finish, &lease, &end);
     }
-    assert_int_equal(ASK(sweep, 5000)->err, 0);
+    assert_int_equal(sweep(t, 5000)->err, 0);
     snprintf(command, sizeof(command),
              "/usr/bin/python3 -c 'import sqlite3; c = sqlite3.connect(\"%s\"); "
              "assert c.execute(\"SELECT group_concat(name) FROM idempotency\").fetchone()[0] == \"key8,key9\"'",
@@ -849,40 +944,315 @@ static void test_keys_go_with_their_jobs(void **state)
     assert_int_equal(system(command), 0);
 }
 
+/* One tenant holds three quarters at most; of what is over, the oldest makes room at once. */
 static void test_a_store_has_a_size(void **state)
 {
     struct test *t = *state;
     static char code[100000];
-    struct store_job job, first = { 0 };
-    const struct store_end end = an_end(STORE_DONE, "reply");
+    struct store_job job, first = a_keyed_job("k", "first");
     int n = 0;
 
     close_store(t);
     t->conf.max_bytes = 1000000;
     open_store(t);
+    run_large(t, first, sizeof(code));
     memset(code, '#', sizeof(code));
     do {
         job = a_job("k", "");
         job.code = (struct store_bytes){ code, sizeof(code) };
-        if (!n)
-            first = job;
         n++;
     } while (ASK(enqueue, &job)->err == 0 && n < 20);
-    assert_int_equal(t->seen.err, -EFBIG);
-    assert_in_range(n, 8, 10);
+    assert_int_equal(t->seen.err, -ENOBUFS);
+    assert_int_equal(n, 8);
     assert_int_equal(ASK(get, "k", job.id)->err, -ENOENT);
+    job.tenant = "m"; /* another finds room, for which the oldest that is over goes */
+    for (int i = 0; i < 2; i++) {
+        uuid_make(job.id);
+        assert_int_equal(ASK(enqueue, &job)->err, 0);
+    }
+    assert_int_equal(ASK(get, "k", first.id)->err, -ENOENT);
     /* What was accepted goes on. */
     assert_int_equal(claim(t, 1, true)->n, 1);
     struct store_lease lease = t->seen.records[0].lease;
-    struct store_end large = end;
+    struct store_end large = an_end(STORE_DONE, "");
     large.body = (struct store_bytes){ code, sizeof(code) };
     assert_int_equal(ASK(finish, &lease, &large)->err, 0);
-    assert_int_equal(ASK(enqueue, &job)->err, -EFBIG);
-    /* The oldest that is over makes room. */
-    assert_int_equal(ASK(sweep, 5000)->err, 0);
-    assert_int_equal(ASK(get, "k", first.id)->err, -ENOENT);
+    sweep_all(t, 5000);
+    assert_int_equal(ASK(enqueue, &first)->err, -ENOBUFS); /* more than three times what is free now */
+    while (claim(t, 1, false)->n) {
+        lease = t->seen.records[0].lease;
+        ASK(finish, &lease, &large);
+    }
+    assert_int_equal(ASK(enqueue, &first)->err, 0);
+}
+
+/* Who fills the store with replies loses its own; others' stay, and their idempotency keys. */
+static void test_who_has_most_gives_way(void **state)
+{
+    struct test *t = *state;
+    struct store_job early = a_keyed_job("m", "once"), again = a_keyed_job("m", "once");
+
+    close_store(t);
+    t->conf.max_bytes = 8 * MEGA;
+    t->conf.retention_count = 1000;
+    open_store(t);
+    run_large(t, early, MEGA);
+    for (int i = 0; i < 30; i++) {
+        run_large(t, a_job("k", "pass"), MEGA);
+        if (i % 5 == 0)
+            sweep_all(t, 5000);
+    }
+    ASK(enqueue, &again);
+    assert_true(t->seen.existing);
+    assert_string_equal(t->seen.records[0].id, early.id);
+    for (int i = 0; i < 30; i++) /* and where its replies are small: by number */
+        run_large(t, a_job("k", "pass"), 10);
+    assert_int_equal(ASK(get, "m", early.id)->err, 0);
+}
+
+/* Replies that are not delivered can't be dropped: one tenant owes no more than its part, and its jobs wait. */
+static void test_undelivered_replies_have_a_share(void **state)
+{
+    struct test *t = *state;
+    struct store_job job = a_webhook_job("k", "h"), other = a_job("m", "pass");
+    int n = 0;
+
+    close_store(t);
+    t->conf.max_bytes = 8 * MEGA;
+    open_store(t);
+    for (; n < 20; n++) {
+        uuid_make(job.id);
+        if (ASK(enqueue, &job)->err)
+            break;
+        assert_int_equal(claim(t, 1, true)->n, 1);
+        struct store_lease lease = t->seen.records[0].lease;
+        static char body[MEGA];
+        struct store_end end = an_end(STORE_DONE, "");
+        end.body = (struct store_bytes){ body, sizeof(body) };
+        ASK(finish, &lease, &end);
+    }
+    assert_int_equal(t->seen.err, -ENOBUFS);
+    assert_in_range(n, 5, 7);
+    run_large(t, other, MEGA / 2); /* others are served, and lose nothing */
+    sweep_all(t, 5000);
+    assert_int_equal(ASK(get, "m", other.id)->err, 0);
+    int64_t held = held_by(t, "k");
+    close_store(t);
+    open_store(t);
+    assert_int_equal(held_by(t, "k"), held);
+    /* One is given up: there is room for one. */
+    int64_t seq = outbox_claim(t, 4000, 1, 1)->records[0].lease.seq;
+    char gone[UUID_SIZE];
+    memcpy(gone, t->seen.records[0].id, UUID_SIZE);
+    const struct store_attempt given_up = { .at_us = 4000, .next = STORE_GIVEN_UP };
+    assert_int_equal(ASK(outbox_done, seq, &given_up)->err, 0);
     assert_int_equal(ASK(enqueue, &job)->err, 0);
-    assert_int_equal(ASK(enqueue, &first)->err, -EFBIG);
+    assert_true(held_by(t, "k") < held);
+    /* Nor is one owed again beyond the share. */
+    struct store_job large = a_job("k", "");
+    static char code[8 * MEGA];
+    large.code = (struct store_bytes){ code, (size_t) (t->conf.max_bytes - held_by(t, "k") - MEGA / 2) };
+    assert_int_equal(ASK(enqueue, &large)->err, 0);
+    assert_int_equal(ASK(redeliver, "k", gone, 5000)->err, -ENOBUFS);
+}
+
+/* A tenant begins as many jobs as there is room for the replies of. */
+static void test_replies_have_room_before_a_job_begins(void **state)
+{
+    struct test *t = *state;
+    struct store_claim c = { .max = 10, .reply_max = 2 * MEGA };
+
+    close_store(t);
+    t->conf.max_bytes = 8 * MEGA;
+    open_store(t);
+    enqueue_many(t, "k", 10);
+    assert_int_equal(ASK(claim, &c)->n, 2);
+    struct store_lease lease = t->seen.records[0].lease;
+    assert_int_equal(ASK(claim, &c)->n, 0);
+    enqueue_many(t, "m", 10);
+    assert_int_equal(ASK(claim, &c)->n, 1);
+    assert_string_equal(t->seen.records[0].tenant, "m");
+    const struct store_end end = an_end(STORE_DONE, "reply");
+    ASK(finish, &lease, &end);
+    assert_int_equal(ASK(claim, &c)->n, 1);
+    c.reply_max = 100 * MEGA; /* however small the store: one by one */
+    enqueue_many(t, "n", 3);
+    assert_int_equal(ASK(claim, &c)->n, 1);
+    assert_int_equal(ASK(claim, &c)->n, 0);
+}
+
+static void test_a_quota(void **state)
+{
+    struct test *t = *state;
+    const struct store_quota quota = { "k", MEGA };
+    const struct store_sweep with = { .now_us = 5000, .n_quotas = 1, .quotas = &quota };
+    struct store_job first = a_job("k", "pass"), last = a_job("k", "pass"), other = a_job("m", "pass");
+
+    run_large(t, first, MEGA / 2);
+    run_large(t, other, 4 * MEGA);
+    ASK(sweep, &with);
+    assert_int_equal(ASK(get, "k", first.id)->err, 0);
+    run_large(t, last, MEGA / 2);
+    ASK(sweep, &with);
+    assert_int_equal(ASK(get, "k", first.id)->err, -ENOENT);
+    assert_int_equal(ASK(get, "k", last.id)->err, 0);
+    assert_int_equal(ASK(get, "m", other.id)->err, 0);
+    static char code[MEGA];
+    struct store_job large = a_job("k", "");
+    large.code = (struct store_bytes){ code, sizeof(code) };
+    assert_int_equal(ASK(enqueue, &large)->err, -ENOBUFS);
+    assert_int_equal(t->seen.limit, STORE_LIMIT_QUOTA);
+    large.code.n = MEGA * 3 / 4;
+    assert_int_equal(ASK(enqueue, &large)->err, 0); /* its oldest makes room */
+    assert_int_equal(ASK(get, "k", last.id)->err, -ENOENT);
+    sweep(t, 5000); /* the quota is no more */
+    large.code.n = MEGA;
+    uuid_make(large.id);
+    assert_int_equal(ASK(enqueue, &large)->err, 0);
+}
+
+/* Whatever is done, the sums are those of the rows. */
+static void test_sums_are_those_of_the_rows(void **state)
+{
+    static const char *const tenants[] = { "k", "m" };
+    struct test *t = *state;
+    struct store_lease leases[8];
+    unsigned n_leases = 0, seed = 1;
+
+    close_store(t);
+    t->conf.max_bytes = 4 * MEGA;
+    open_store(t);
+    for (int i = 0; i < 400; i++) {
+        const char *tenant = tenants[rand_r(&seed) % 2];
+        struct store_job job = rand_r(&seed) % 2 ? a_webhook_job(tenant, "h") : a_keyed_job(tenant, "name");
+        static char text[20000];
+        enum store_state ends[] = { STORE_DONE, STORE_FAILED, STORE_DEAD };
+        struct store_end end = an_end(ends[rand_r(&seed) % 3], "");
+        end.body = (struct store_bytes){ text, rand_r(&seed) % sizeof(text) };
+        job.code = (struct store_bytes){ text, rand_r(&seed) % sizeof(text) };
+        switch (rand_r(&seed) % 6) {
+        case 0: ASK(enqueue, &job); break;
+        case 1:
+            if (n_leases < 8 && claim(t, 1, !n_leases)->n)
+                leases[n_leases++] = t->seen.records[0].lease;
+            break;
+        case 2:
+            if (n_leases)
+                ASK(finish, &leases[--n_leases], &end);
+            break;
+        case 3:
+            if (n_leases)
+                ASK(release, &leases[--n_leases], rand_r(&seed) % 3 == 0);
+            break;
+        case 4:
+            if (outbox_claim(t, 4000, 1, 1)->n) {
+                const struct store_attempt a = { .at_us = 4000,
+                                                 .next = rand_r(&seed) % 2 ? STORE_PENDING : STORE_DELIVERED,
+                                                 .next_us = 4000 };
+                char id[UUID_SIZE];
+                memcpy(id, t->seen.records[0].id, UUID_SIZE);
+                ASK(outbox_done, t->seen.records[0].lease.seq, &a);
+                if (rand_r(&seed) % 2)
+                    ASK(redeliver, tenant, id, 4000);
+                else
+                    requeue(t, tenant, id, 0);
+            }
+            break;
+        default: sweep(t, 5000);
+        }
+    }
+    int64_t held[2] = { held_by(t, "k"), held_by(t, "m") };
+    assert_true(held[0] > 20000 && held[1] > 20000);
+    close_store(t);
+    open_store(t);
+    for (int i = 0; i < 2; i++)
+        assert_int_equal(held_by(t, tenants[i]), held[i]);
+}
+
+/* A claim leaves places to others, with hosts of their own and with the same; replies that are large fill no memory. */
+static void test_deliveries_leave_places(void **state)
+{
+    struct test *t = *state;
+
+    close_store(t);
+    t->conf.max_bytes = 0;
+    open_store(t);
+    for (int i = 0; i < 8; i++)
+        a_finished_job(t, "k", "a");
+    assert_int_equal(outbox_claim(t, 4000, 8, 8)->n, 8); /* who is alone */
+    close_store(t);
+    open_store(t);
+    for (int i = 0; i < 8; i++) {
+        a_finished_job(t, "k", i % 2 ? "b" : "c");
+    }
+    a_finished_job(t, "m", "a");
+    assert_int_equal(ASK(outbox_claim, (&(struct store_outbox_claim){ .now_us = 4000, .max = 1, .per_host = 8 }))->n,
+                     1);
+    const struct store_busy busy[] = { { "a", 6, "k", 0 } };
+    const struct store_outbox_claim full = { .now_us = 4000, .max = 10, .per_host = 8, .n_busy = 1, .busy = busy };
+    unsigned n = ASK(outbox_claim, &full)->n;
+    assert_in_range(n, 6, 7); /* 12 of 16 */
+    for (unsigned i = 0; i < n; i++)
+        assert_true(strcmp(t->seen.records[i].tenant, "m") == 0 || strcmp(t->seen.records[i].host, "a") != 0);
+    close_store(t);
+    open_store(t);
+    const struct store_outbox_claim few = { .now_us = 4000, .max = 10, .per_host = 8, .max_bytes = 8 };
+    n = ASK(outbox_claim, &few)->n;
+    assert_in_range(n, 2, 4); /* of five bytes each: one of each tenant at least */
+}
+
+static bool file_has(const char *path, const char *what, long *ret_size)
+{
+    FILE *f = fopen(path, "r");
+    char *text;
+
+    *ret_size = 0;
+    if (!f)
+        return false;
+    fseek(f, 0, SEEK_END);
+    *ret_size = ftell(f);
+    rewind(f);
+    text = calloc(1, (size_t) *ret_size + 1);
+    assert_int_equal(fread(text, 1, (size_t) *ret_size, f), *ret_size);
+    bool found = memmem(text, (size_t) *ret_size, what, strlen(what)) != NULL;
+    free(text);
+    fclose(f);
+    return found;
+}
+
+/* A program that has run is in no file any more once the store has been idle, however SQLite was built. */
+static void test_what_is_deleted_is_gone(void **state)
+{
+    static const char secret[] = "the program of a stranger";
+    static char code[50000];
+    struct test *t = *state;
+    struct store_job small = a_job("k", secret), large = a_job("k", "");
+    char log[128];
+    long size, log_size = 1;
+
+    memset(code, '#', sizeof(code));
+    memcpy(code + sizeof(code) - sizeof(secret), secret, sizeof(secret) - 1);
+    large.code = (struct store_bytes){ code, sizeof(code) };
+    snprintf(log, sizeof(log), "%s-wal", t->path);
+    enqueue_many(t, "k", 20);
+    ASK(enqueue, &small);
+    ASK(enqueue, &large);
+    assert_true(file_has(log, secret, &log_size));
+    claim(t, 22, true);
+    struct store_lease leases[22];
+    for (int i = 0; i < 22; i++)
+        leases[i] = t->seen.records[i].lease;
+    for (int i = 0; i < 22; i++) {
+        const struct store_end end = an_end(STORE_DONE, "reply");
+        ASK(finish, &leases[i], &end);
+    }
+    for (int i = 0; i < 600 && log_size; i++) { /* it empties its log when nothing comes for a second */
+        usleep(50000);
+        assert_false(file_has(log, secret, &log_size) && !log_size);
+    }
+    assert_int_equal(log_size, 0);
+    assert_false(file_has(t->path, secret, &size));
+    assert_true(size > 0);
 }
 
 static void test_a_batch_answers_in_order(void **state)
@@ -1007,6 +1377,7 @@ int main(void)
         TEST(weight_and_room),
         TEST(order_of_a_tenant_is_that_of_arrival),
         TEST(limits_of_the_queue),
+        TEST(a_full_queue_takes_in_others),
         TEST(idempotency),
         TEST(cancel),
         TEST(list_pages),
@@ -1021,6 +1392,13 @@ int main(void)
         TEST(retention_between_tenants),
         TEST(keys_go_with_their_jobs),
         TEST(a_store_has_a_size),
+        TEST(who_has_most_gives_way),
+        TEST(undelivered_replies_have_a_share),
+        TEST(replies_have_room_before_a_job_begins),
+        TEST(a_quota),
+        TEST(sums_are_those_of_the_rows),
+        TEST(deliveries_leave_places),
+        TEST(what_is_deleted_is_gone),
         TEST(a_batch_answers_in_order),
         TEST(what_was_acknowledged_survives_sigkill),
         TEST(damaged_files_are_refused),
