@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 
+from raw import Raw, post
 from service import EXECUTE, KEY, ROOT, Service, hatchery, wait_for
 
 CAPS = "[server]\nmax_connections = 400\nmax_connections_per_address = 300\nmax_bodies = 32M\n[pool]\nmax_runs = 8\n"
@@ -140,4 +141,30 @@ def test_a_key_is_served_whatever_others_do():
             print(f"once more, for twice as long: {wrong}")
             wrong = try_mixes(service, control, good, hogs, seed, 2 * seconds)
         assert not wrong, f"MIX_SEED={seed}: {wrong}"
+        service.stop(at_once=True)
+
+
+# --- memory ---
+
+
+def test_what_a_client_that_hung_up_has_sent_counts_on():
+    """Stored requests whose clients close at once: no more is in hand than server.max_bodies, however slow the disk is."""
+    with Service(config="[server]\nmax_bodies = 24M\n") as service:
+        def resident():
+            return int(open(f"/proc/{service.child('server')}/statm").read().split()[1]) * os.sysconf("SC_PAGESIZE")
+
+        def close_early():
+            for _ in range(25):
+                with contextlib.suppress(OSError), Raw(service, request):
+                    pass
+
+        request = post("return 1#" + "x" * 1000000, webhook_url="http://example.invalid/")
+        before, most = resident(), 0
+        threads = [threading.Thread(target=close_early) for _ in range(16)]
+        for thread in threads:
+            thread.start()
+        while any(thread.is_alive() for thread in threads):
+            most = max(most, resident())
+            time.sleep(0.01)
+        assert most - before < 120 << 20, "of 400 that were sent"
         service.stop(at_once=True)
