@@ -15,6 +15,7 @@
 #include "http/api.h"
 #include "http/http.h"
 #include "jobs/backlog.h"
+#include "jobs/headroom.h"
 #include "jobs/outbox.h"
 #include "jobs/run.h"
 #include "metrics/metrics.h"
@@ -41,6 +42,7 @@ struct server {
     struct pool *pool;
     struct api api;
     struct outbox *outbox;
+    struct headroom headroom;
     int lock_fd;       /* holds the state directory's lock as long as this process lives */
     unsigned draining; /* parts that are not at rest yet: requests in hand, the backlog */
     uv_timer_t delay;  /* active: /readyz says no, and everything is served yet */
@@ -93,8 +95,8 @@ static void on_run_done(struct job *job, struct outcome *outcome)
         return;
     s->exit_status = outcome->kind == OUTCOME_TIMEOUT ? EXIT_TIMEOUT : outcome->exit_code;
     buf_init(&message, 200000);
-    if (outcome->kind == OUTCOME_TIMEOUT || outcome->kind == OUTCOME_MEMORY || outcome->kind == OUTCOME_INTERNAL
-        || outcome->kind == OUTCOME_PROCESSES || outcome->kind == OUTCOME_SIGNAL) {
+    if (outcome->kind == OUTCOME_TIMEOUT || outcome->kind == OUTCOME_MEMORY || outcome->kind == OUTCOME_HOST_MEMORY
+        || outcome->kind == OUTCOME_INTERNAL || outcome->kind == OUTCOME_PROCESSES || outcome->kind == OUTCOME_SIGNAL) {
         buf_adds(&message, "hatchery: ");
         outcome_message(outcome, outcome->limits, &message);
         buf_addc(&message, '\n');
@@ -208,6 +210,22 @@ static void ask_zygote(void *data, unsigned runtime)
     fd_send(SUPERVISOR_FD, &ask, sizeof(ask), NULL, 0);
 }
 
+static int64_t memory_left(void *data, unsigned kept)
+{
+    struct server *s = data;
+    return headroom_left(&s->headroom, kept);
+}
+
+static bool has_keys(void *data)
+{
+    struct server *s = data;
+    unsigned n = 0;
+
+    for (const struct key *key = keys_first(s->api.keys); key; key = key->next)
+        n += key->valid;
+    return n > 1;
+}
+
 static const struct pool_hooks pool_hooks = {
     .on_ready = on_ready,
     .on_refused = on_refused,
@@ -215,6 +233,8 @@ static const struct pool_hooks pool_hooks = {
     .tell_long = tell_long,
     .ask_zygote = ask_zygote,
     .on_room = on_room,
+    .memory_left = memory_left,
+    .has_keys = has_keys,
 };
 
 /* --- the listeners --- */
@@ -420,7 +440,9 @@ static void on_supervisor(uv_poll_t *handle, int status, int events)
         else if (msg.type == WIRE_FAULT && fd >= 0) {
             api_take_left_out(&s->api, msg.slot, fd, msg.serial);
             pool_fault(s->pool, msg.slot, (enum fault) msg.status);
-        } else if (msg.type == WIRE_COURIER && fd >= 0 && s->outbox)
+        } else if (msg.type == WIRE_MEMORY && fd >= 0)
+            headroom_take(&s->headroom, msg.slot, fd);
+        else if (msg.type == WIRE_COURIER && fd >= 0 && s->outbox)
             outbox_courier(s->outbox, fd);
         else
             fd_close(&fd);
@@ -543,6 +565,7 @@ static int start(struct server *s, const int *fds)
     if (err)
         return err;
     s->loop = uv_default_loop();
+    headroom_init(&s->headroom, s->conf.memory_bytes);
     s->pool = pool_new(s->loop, &s->conf, &pool_hooks, s);
     s->lock_fd = s->conf.has_state ? state[1] : -1;
     s->api = (struct api){ .loop = s->loop,

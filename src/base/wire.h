@@ -5,7 +5,7 @@
  * A runtime goes by its index in wire_server_conf.runtimes; 0 is the default.
  *
  *   supervisor -> server   WIRE_SERVER_CONF [listeners, metrics.listen's, state directory, its lock], WIRE_ZYGOTE [socket],
- *                          WIRE_COURIER [socket], WIRE_PACKAGES [file], WIRE_FAULT [file], WIRE_USAGE, WIRE_OOM, WIRE_DRAIN, WIRE_KEPT, WIRE_ALIVE;
+ *                          WIRE_COURIER [socket], WIRE_PACKAGES [file], WIRE_FAULT [file], WIRE_MEMORY [file], WIRE_USAGE, WIRE_OOM, WIRE_DRAIN, WIRE_KEPT, WIRE_ALIVE;
  *                          WIRE_SERVER_CONF again, without descriptors, when the configuration was read again
  *   server -> supervisor   WIRE_READY, WIRE_REFUSED, WIRE_USAGE_GET, WIRE_ZYGOTE_GET, WIRE_LONG, WIRE_ALIVE
  *   supervisor -> zygote   struct wire_zygote_conf, once, as its first message
@@ -28,6 +28,7 @@ enum wire_type {
     WIRE_SERVER_CONF = 1,
     WIRE_ZYGOTE, /* of the runtime @slot */
     WIRE_COURIER,
+    WIRE_MEMORY,   /* a file that tells of the memory: which, enum wire_memory, is @slot */
     WIRE_PACKAGES, /* of the runtime @slot: the file has members of a JSON object */
     WIRE_DRAIN,
     WIRE_KEPT,  /* the configuration was to be read again, is wrong, and stays as it was */
@@ -48,6 +49,10 @@ enum wire_type {
     WIRE_EXITED,
     WIRE_GONE,
 };
+
+/* proc_meminfo(5); and of the cgroup around the service whose limit is the smallest, if there is one: what it uses, and
+ * memory.stat. */
+enum wire_memory { WIRE_MEMORY_HOST, WIRE_MEMORY_USAGE, WIRE_MEMORY_STAT, WIRE_MEMORY_FILES };
 
 /* How many boxes may exist at once, whatever is configured. */
 enum { WIRE_SLOTS_MAX = 4096 };
@@ -83,6 +88,7 @@ struct wire_server_conf {
     unsigned places;                 /* and of these so many that have just begun */
     unsigned n_runtimes;             /* at least one */
     struct wire_runtime runtimes[WIRE_RUNTIMES_MAX];
+    int64_t memory_bytes;               /* the limit of a cgroup around the service; 0: there is none */
     uint32_t layers_missing;            /* of the jail: bits of enum layer (box/layers.h) */
     int cgroup_version, landlock_abi;   /* 0: none */
     bool metrics_here;                  /* with the key, on the clients' listener */
@@ -137,7 +143,8 @@ struct wire_msg {
     enum wire_type type;
     uint32_t slot;
     uint32_t serial; /* counts the boxes of a server's life: slots are used again */
-    int32_t status;  /* WIRE_EXITED: as waitpid(2) gives it; WIRE_GONE: -errno where no box could be made, else 0 */
+    /* WIRE_OOM, WIRE_USAGE: 1 where it was not the box's own limit that it was killed for. */
+    int32_t status; /* WIRE_EXITED: as waitpid(2) gives it; WIRE_GONE: -errno where no box could be made, else 0 */
     int64_t user_us, system_us, peak_bytes; /* WIRE_EXITED */
     int64_t oom_kills, pid_refusals;        /* WIRE_USAGE, the answer for slot and serial of WIRE_USAGE_GET */
 };

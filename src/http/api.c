@@ -126,9 +126,10 @@ int64_t api_queue_length(const struct api *api)
     return pool_queue_length(api->pool) + (api->backlog ? backlog_queued(api->backlog) : 0);
 }
 
-void api_add_envelope(const struct api *api, struct buf *out, int64_t run_us, int64_t queue_us, int64_t total_us)
+void api_add_envelope(const struct api *api, struct buf *out, int64_t run_us, int64_t queue_us, const char *waited_for,
+                      int64_t total_us)
 {
-    envelope_add(out, &api->envelope, run_us, queue_us, total_us, api_queue_length(api));
+    envelope_add(out, &api->envelope, run_us, queue_us, waited_for, total_us, api_queue_length(api));
 }
 
 static void begin_response(struct buf *out, const struct buf *response)
@@ -145,7 +146,7 @@ static void begin_response(struct buf *out, const struct buf *response)
 static void end_response(struct request *req, const struct api *api, struct buf *out)
 {
     buf_adds(out, ", \"message\": \"success\", ");
-    api_add_envelope(api, out, 0, 0, now_us() - (int64_t) request_start_us(req));
+    api_add_envelope(api, out, 0, 0, "", now_us() - (int64_t) request_start_us(req));
     buf_addc(out, '}');
 }
 

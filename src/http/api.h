@@ -123,7 +123,8 @@ int64_t api_queue_length(const struct api *api);
 
 /* Append the members that end every reply to a job:
  * pid, queue_id, run_time, queue_time, total_time, queue_length, build_number. */
-void api_add_envelope(const struct api *api, struct buf *out, int64_t run_us, int64_t queue_us, int64_t total_us);
+void api_add_envelope(const struct api *api, struct buf *out, int64_t run_us, int64_t queue_us, const char *waited_for,
+                      int64_t total_us);
 
 /* Reply with the envelope of a request that runs nothing, with @response (JSON) in it. */
 void api_reply(struct request *req, const struct api *api, const struct buf *response);

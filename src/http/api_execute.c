@@ -312,7 +312,7 @@ static void end_reply(struct execution *e, int status, struct buf *out, unsigned
 
     buf_adds(out, ", ");
     api_add_envelope(e->api, out, job->ended_us - job->started_us, job->started_us - job->queued_us,
-                     now_us() - e->start_us);
+                     lack_word(job->waited_for), now_us() - e->start_us);
     buf_addc(out, '}');
     struct parts parts = { .before = *out };
     reply_parts(e->req, status, &parts, retry_after_s);
@@ -340,12 +340,13 @@ static void count_rejected(unsigned mode, unsigned reason)
 /* Why a queue did not take it. */
 static void refuse_full(struct execution *e, int err, unsigned mode)
 {
-    char text[160];
+    enum lack lack = pool_lack(e->api->pool);
+    char text[256];
 
     count_rejected(mode, err == -EAGAIN ? METRIC_REJECTED_FULL : METRIC_REJECTED_KEY_FULL);
     if (err == -EAGAIN)
-        snprintf(text, sizeof(text), "MAX_QUEUE_LENGTH (%lld) reached: nothing was run, try again",
-                 (long long) e->api->conf->queue_max);
+        snprintf(text, sizeof(text), "MAX_QUEUE_LENGTH (%lld) reached%s%s: nothing was run, try again",
+                 (long long) e->api->conf->queue_max, lack ? ", and others wait because " : "", lack_why(lack));
     else
         snprintf(text, sizeof(text), "As many requests of the key %s wait as may (%u): nothing was run, try again",
                  e->key->file.name, e->key->share.max_waiting);
@@ -418,7 +419,7 @@ static void on_reply_worded(void *data, struct buf *body)
     struct execution *e = data;
 
     if (e->req)
-        end_reply(e, e->status, body, 0);
+        end_reply(e, e->status, body, e->status == 503 ? 1 : 0);
     else
         buf_free(body);
     execution_free(e);

@@ -265,8 +265,8 @@ static void end_end(struct lease *lease)
     int64_t queue_us = lease->end.started_us ? lease->end.started_us - lease->created_us : total_us;
 
     buf_adds(&lease->body, ", ");
-    envelope_add(&lease->body, b->conf.envelope, run_us, queue_us > 0 ? queue_us : 0, total_us > 0 ? total_us : 0,
-                 b->queued + pool_queue_length(b->conf.pool));
+    envelope_add(&lease->body, b->conf.envelope, run_us, queue_us > 0 ? queue_us : 0, lack_word(job->waited_for),
+                 total_us > 0 ? total_us : 0, b->queued + pool_queue_length(b->conf.pool));
     buf_addc(&lease->body, '}');
     lease->reply = blob_new(&lease->body);
     lease->end.body = (struct store_bytes){ blob_bytes(lease->reply), blob_len(lease->reply) };
@@ -291,17 +291,24 @@ static void on_job_worded(void *data, struct buf *body)
     leave_pool(lease);
 }
 
-/* What the program did is a result.  That its box was lost is not: it runs again. */
+/* It ended by no fault of its own: it runs again. */
+static void run_again(struct lease *lease, unsigned why)
+{
+    log_warn(why == METRIC_RETRY_BOX ? "a job was lost with its box and will run again"
+                                     : "a job was ended for the machine's memory and will run again",
+             LOG_S("job_id", lease->job.id) LOG_I("attempt", lease->fence.attempt));
+    metric_count(METRIC_JOB_RETRIES, why);
+    give_back(lease, true);
+}
+
+/* What the program did is a result.  That its box was lost is not. */
 static void on_job_done(struct job *job, struct outcome *outcome)
 {
     struct lease *lease = job->owner;
     int status = outcome_status(outcome);
 
-    if (outcome->kind == OUTCOME_INTERNAL) {
-        log_warn("a job was lost with its box and will run again",
-                 LOG_S("job_id", job->id) LOG_I("attempt", lease->fence.attempt));
-        metric_count(METRIC_JOB_RETRIES, METRIC_RETRY_BOX);
-        give_back(lease, true);
+    if (outcome->kind == OUTCOME_INTERNAL || outcome->kind == OUTCOME_HOST_MEMORY) {
+        run_again(lease, outcome->kind == OUTCOME_INTERNAL ? METRIC_RETRY_BOX : METRIC_RETRY_MEMORY);
         return;
     }
     begin_end(lease,
@@ -668,7 +675,7 @@ static void cancel_queued(struct cancel *c, struct store_bytes client_id, int64_
     envelope_begin(&c->body, 400, client_id, c->id);
     envelope_add_error(&c->body, "The run was cancelled", "cancelled");
     buf_adds(&c->body, ", \"stdout\": \"\", \"stderr\": \"\", \"exit_code\": 137, ");
-    envelope_add(&c->body, b->conf.envelope, 0, waited_us, waited_us, b->queued);
+    envelope_add(&c->body, b->conf.envelope, 0, waited_us, "", waited_us, b->queued);
     buf_addc(&c->body, '}');
     const struct store_end end = {
         .state = STORE_CANCELLED, .status = 400, .over_us = now, .body = { c->body.data, c->body.len }

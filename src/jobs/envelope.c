@@ -29,8 +29,8 @@ void envelope_begin(struct buf *out, int status, struct store_bytes client_id, c
     buf_addf(out, ", \"job_id\": \"%s\", ", job_id);
 }
 
-void envelope_add(struct buf *out, const struct envelope *e, int64_t run_us, int64_t queue_us, int64_t total_us,
-                  int64_t queue_length)
+void envelope_add(struct buf *out, const struct envelope *e, int64_t run_us, int64_t queue_us, const char *waited_for,
+                  int64_t total_us, int64_t queue_length)
 {
     static int pid; /* the process never forks, and getpid(2) is a system call */
 
@@ -39,6 +39,8 @@ void envelope_add(struct buf *out, const struct envelope *e, int64_t run_us, int
     json_add_seconds(out, run_us);
     buf_adds(out, ", \"queue_time\": ");
     json_add_seconds(out, queue_us);
+    if (*waited_for)
+        buf_addf(out, ", \"waited_for\": \"%s\"", waited_for);
     buf_adds(out, ", \"total_time\": ");
     json_add_seconds(out, total_us);
     buf_addf(out, ", \"queue_length\": %lld, \"build_number\": %d", (long long) queue_length, e->build_number);

@@ -14,9 +14,10 @@ struct envelope {
 /* Append {"code", "id", "job_id" and a comma.  @client_id may be absent. */
 void envelope_begin(struct buf *out, int status, struct store_bytes client_id, const char *job_id);
 
-/* Append pid, queue_id, run_time, queue_time, total_time, queue_length, build_number: no braces, no commas around. */
-void envelope_add(struct buf *out, const struct envelope *e, int64_t run_us, int64_t queue_us, int64_t total_us,
-                  int64_t queue_length);
+/* Append pid, queue_id, run_time, queue_time, waited_for unless "", total_time, queue_length, build_number: no braces, no
+ * commas around. */
+void envelope_add(struct buf *out, const struct envelope *e, int64_t run_us, int64_t queue_us, const char *waited_for,
+                  int64_t total_us, int64_t queue_length);
 
 /* Append "response": null, "error", "message", and "reason" unless NULL: no commas around. */
 void envelope_add_error(struct buf *out, const char *error, const char *reason);

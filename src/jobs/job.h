@@ -10,6 +10,18 @@
 
 struct run;
 
+/* What a job waits for. */
+enum lack {
+    LACK_NONE,
+#define LACK(name, word, why) LACK_##name,
+#include "lack.def"
+#undef LACK
+};
+
+/* "" for LACK_NONE. */
+const char *lack_word(enum lack lack);
+const char *lack_why(enum lack lack);
+
 struct job {
     char id[UUID_SIZE];
     char trace[TRACE_SIZE]; /* the span that it is (traceparent); empty: of no trace */
@@ -20,6 +32,7 @@ struct job {
     struct share *share; /* whose turn it takes; NULL: the pool's own */
     bool leased;         /* the store has it: it was admitted long ago, and no limit of the queue holds for it */
     int64_t queued_us, started_us, ended_us; /* now_us(); set by the pool */
+    enum lack waited_for;                    /* the last that it lacked; set by the pool */
     struct wire_stamps stamps;               /* what the box says of the time between the last two, or all 0 */
 
     /* One of these two is called exactly once, unless the owner cancels first: the job is the owner's again.

@@ -118,10 +118,10 @@ void outcome_from_status(struct outcome *outcome, int status)
     outcome->kind = outcome->exit_code ? OUTCOME_EXIT : OUTCOME_OK;
 }
 
-void outcome_add_usage(struct outcome *outcome, int64_t oom_kills, int64_t pid_refusals)
+void outcome_add_usage(struct outcome *outcome, int64_t oom_kills, bool of_machine, int64_t pid_refusals)
 {
     if (oom_kills > 0) {
-        outcome->kind = OUTCOME_MEMORY;
+        outcome->kind = of_machine ? OUTCOME_HOST_MEMORY : OUTCOME_MEMORY;
         outcome->signal = SIGKILL;
         outcome->exit_code = 128 + SIGKILL;
     } else if (pid_refusals > 0)
@@ -266,6 +266,12 @@ static void add_own_words(const struct outcome *outcome, const struct wire_limit
         buf_adds(out, "Memory limit exceeded (");
         add_bytes(out, limits->memory_bytes);
         buf_addc(out, ')');
+        break;
+    case OUTCOME_HOST_MEMORY:
+        buf_adds(out, "The machine's memory was full, and of all programs this one was ended, which is not its fault: "
+                      "its own limit (");
+        add_bytes(out, limits->memory_bytes);
+        buf_adds(out, ") was not reached; try again");
         break;
     case OUTCOME_PROCESSES: buf_addf(out, "Too many processes (%lld)", (long long) limits->processes); break;
     case OUTCOME_SIGNAL: {

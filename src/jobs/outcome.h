@@ -40,8 +40,8 @@ int outcome_take(struct outcome *outcome, const struct wire_outcome *head, const
 /* The outcome of a box that ended without a report, from its wait status (waitpid(2)). */
 void outcome_from_status(struct outcome *outcome, int status);
 
-/* What the cgroup says about a run that failed. */
-void outcome_add_usage(struct outcome *outcome, int64_t oom_kills, int64_t pid_refusals);
+/* What the cgroup says about a run that failed.  @of_machine: it was killed, but not for its own limit. */
+void outcome_add_usage(struct outcome *outcome, int64_t oom_kills, bool of_machine, int64_t pid_refusals);
 
 /* The HTTP status, the word for "reason" ("" for success). */
 int outcome_status(const struct outcome *outcome);

@@ -23,6 +23,10 @@
 
 /* After a failure; how long jobs wait for boxes that don't come; and for an interpreter that is only just started. */
 enum { RETRY_MS = 500, LACK_MS = 10000, LACK_COLD_MS = 60000 };
+/* Beyond what the cores run, programs begin while these thousandths of the memory are left; those of a key of which none
+ * runs, while half of that is.  So is an eighth of all runs for such keys: no key's programs that wait shut out another. */
+enum { MEMORY_KEPT = 100, MEMORY_KEPT_FROM_NEWCOMERS = 50, RUNS_FOR_NEWCOMERS = 8 };
+enum { MEMORY_AGAIN_MS = 50 };
 
 /* What makes boxes of one kind. */
 struct runtime {
@@ -55,6 +59,8 @@ struct pool {
     unsigned begun;    /* those of them that hold a place */
     struct run **runs; /* by slot: n_runs of at most conf->n_slots */
     unsigned n_runs;
+    enum lack lack;       /* of the job that would be next, when it was looked at last */
+    uv_timer_t memory;    /* active: jobs wait for memory, which nobody tells of */
     struct shares shares; /* the queue */
     struct share share;   /* of jobs that belong to nobody */
 };
@@ -62,6 +68,26 @@ struct pool {
 static void refill(struct runtime *rt);
 static void refill_later(struct runtime *rt);
 static void watch_for_lack(struct runtime *rt);
+static void on_memory(uv_timer_t *timer);
+
+static const struct {
+    const char *word, *why;
+} lacks[] = {
+    [LACK_NONE] = { "", "" },
+#define LACK(name, word, why) [LACK_##name] = { word, why },
+#include "lack.def"
+#undef LACK
+};
+
+const char *lack_word(enum lack lack)
+{
+    return lacks[lack].word;
+}
+
+const char *lack_why(enum lack lack)
+{
+    return lacks[lack].why;
+}
 
 static uint32_t lane_of(const struct runtime *rt)
 {
@@ -102,10 +128,37 @@ static void on_lack(uv_timer_t *timer)
     refuse_waiting(rt);
 }
 
-/* May one more begin, where its box and its share's limit allow it? */
-static bool has_place(const struct pool *pool)
+static bool is_short_of_memory(const struct pool *pool, bool newcomer)
 {
-    return pool->running < pool->conf->max_runs && pool->begun < pool->conf->places;
+    unsigned kept = newcomer ? MEMORY_KEPT_FROM_NEWCOMERS : MEMORY_KEPT;
+
+    return pool->running >= pool->conf->places && pool->hooks->memory_left
+           && pool->hooks->memory_left(pool->data, kept) <= 0;
+}
+
+static unsigned max_runs(const struct pool *pool, bool newcomer)
+{
+    unsigned most = pool->conf->max_runs, kept = newcomer ? 0 : most / RUNS_FOR_NEWCOMERS;
+
+    if (pool->running + kept < most || !kept)
+        return most;
+    return pool->hooks->has_keys && pool->hooks->has_keys(pool->data) ? most - kept : most;
+}
+
+/* What a job of @share lacks to begin, beside a box. */
+static enum lack lack_of(const struct pool *pool, const struct share *share)
+{
+    bool newcomer = !share->running;
+
+    if (!share_has_room(share))
+        return LACK_KEY;
+    if (pool->running >= max_runs(pool, newcomer))
+        return LACK_RUNS;
+    if (pool->begun >= pool->conf->places)
+        return LACK_PLACE;
+    if (is_short_of_memory(pool, newcomer))
+        return LACK_MEMORY;
+    return LACK_NONE;
 }
 
 static void take_place(struct pool *pool, struct run *run)
@@ -145,11 +198,33 @@ static uint32_t ready_lanes(const struct pool *pool)
     return lanes;
 }
 
+static bool may_begin(struct pool *pool, struct job *job)
+{
+    pool->lack = lack_of(pool, job->share);
+    if (pool->lack)
+        job->waited_for = pool->lack;
+    return !pool->lack;
+}
+
+/* The job that is next and may begin; else one of a key of which nothing runs, which may where others may not. */
+static struct job *next_to_begin(struct pool *pool)
+{
+    uint32_t lanes = ready_lanes(pool);
+    struct job *job = shares_next(&pool->shares, lanes);
+
+    if (!job || may_begin(pool, job))
+        return job;
+    if (pool->lack != LACK_RUNS && pool->lack != LACK_MEMORY)
+        return NULL;
+    job = shares_next_newcomer(&pool->shares, lanes);
+    return job && may_begin(pool, job) ? job : NULL;
+}
+
 static void dispatch(struct pool *pool)
 {
     struct job *job;
 
-    while (has_place(pool) && (job = shares_next(&pool->shares, ready_lanes(pool)))) {
+    while ((job = next_to_begin(pool))) {
         struct runtime *rt = &pool->runtimes[job->runtime];
         struct run *run = rt->idle[--rt->waiting];
         run->zygote->waiting--;
@@ -164,8 +239,15 @@ static void dispatch(struct pool *pool)
         rt->running++;
         uv_timer_stop(&rt->lack);
     }
+    if (pool->lack == LACK_MEMORY && pool->shares.waiting && !uv_is_active((uv_handle_t *) &pool->memory))
+        uv_timer_start(&pool->memory, on_memory, MEMORY_AGAIN_MS, 0);
     for (unsigned i = 0; i < pool->conf->n_runtimes; i++)
         watch_for_lack(&pool->runtimes[i]);
+}
+
+static void on_memory(uv_timer_t *timer)
+{
+    dispatch(timer->data);
 }
 
 /* --- boxes --- */
@@ -531,11 +613,19 @@ bool pool_is_unable(struct pool *pool, unsigned runtime)
     return unable;
 }
 
+/* It is not the next one, or has no box. */
+static void note_lack(struct pool *pool, struct job *job)
+{
+    job->waited_for = lack_of(pool, job->share);
+    if (!job->waited_for)
+        job->waited_for = pool->runtimes[job->runtime].waiting ? LACK_QUEUE : LACK_BOX;
+}
+
 int pool_run(struct pool *pool, struct job *job)
 {
     struct share *share = job->share ? job->share : &pool->share;
     struct runtime *rt = &pool->runtimes[job->runtime];
-    bool at_once = rt->waiting && !shares_next(&pool->shares, lane_of(rt)) && has_place(pool) && share_has_room(share);
+    bool at_once = rt->waiting && !shares_next(&pool->shares, lane_of(rt)) && !lack_of(pool, share);
 
     if (pool->draining)
         return -ESHUTDOWN;
@@ -547,10 +637,13 @@ int pool_run(struct pool *pool, struct job *job)
         return -EDQUOT;
     job->run = NULL;
     job->share = share;
+    job->waited_for = LACK_NONE;
     job->queued_us = rt->used_us = now_us();
     shares_add(&pool->shares, job);
     want_zygote(rt);
     dispatch(pool);
+    if (!job->run && !job->waited_for)
+        note_lack(pool, job);
     return 0;
 }
 
@@ -592,7 +685,7 @@ void pool_out_of_memory(struct pool *pool, const struct wire_msg *msg)
     struct run *run = run_of(pool, msg->slot, msg->serial);
 
     if (run)
-        run_out_of_memory(run);
+        run_out_of_memory(run, msg->status == 1);
 }
 
 void pool_drain(struct pool *pool)
@@ -619,6 +712,11 @@ unsigned pool_sharers(const struct pool *pool, const struct share *share)
 unsigned pool_queue_length(const struct pool *pool)
 {
     return pool->shares.waiting;
+}
+
+enum lack pool_lack(const struct pool *pool)
+{
+    return pool->shares.waiting ? pool->lack : LACK_NONE;
 }
 
 unsigned pool_free_boxes(const struct pool *pool)
@@ -709,6 +807,8 @@ struct pool *pool_new(uv_loop_t *loop, const struct wire_server_conf *conf, cons
     pool->data = data;
     pool->runs = xcalloc(conf->n_slots, sizeof(*pool->runs));
     pool->runtimes = xcalloc(conf->n_runtimes, sizeof(*pool->runtimes));
+    uv_timer_init(loop, &pool->memory);
+    pool->memory.data = pool;
     shares_init(&pool->shares);
     share_init(&pool->share);
     for (unsigned i = 0; i < conf->n_runtimes; i++)

@@ -21,6 +21,9 @@ struct pool_hooks {
     /* Send WIRE_ZYGOTE_GET; answer with pool_zygote(). */
     void (*ask_zygote)(void *data, unsigned runtime);
     void (*on_room)(void *data); /* a box waits and no job does; NULL: nobody asks */
+    /* Bytes of the memory that are left beside so many thousandths of all; NULL: enough. */
+    int64_t (*memory_left)(void *data, unsigned kept);
+    bool (*has_keys)(void *data); /* more than one may send jobs; NULL: no */
 };
 
 /* An empty pool: boxes come once pool_zygote() has brought a zygote. */
@@ -69,6 +72,7 @@ unsigned pool_queue_length(const struct pool *pool);
 /* How many keys have something that waits, @share's included. */
 unsigned pool_sharers(const struct pool *pool, const struct share *share);
 unsigned pool_free_boxes(const struct pool *pool);
+enum lack pool_lack(const struct pool *pool); /* why the first of those that wait does */
 bool pool_is_ready(const struct pool *pool);
 
 /* The runtime of this name, or -1; and its name. */

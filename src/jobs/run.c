@@ -321,6 +321,8 @@ static void count(const struct run *run, unsigned word)
     metric_add(METRIC_RUNS, 1, mode, word, 0);
     metric_observe(METRIC_RUN_DURATION, job->ended_us - job->started_us, mode, 0, 0);
     metric_observe(METRIC_QUEUE_WAIT, job->started_us - job->queued_us, 0, 0, 0);
+    if (job->waited_for)
+        metric_add(METRIC_WAITED, job->started_us - job->queued_us, job->waited_for - 1, 0, 0);
     metric_add(METRIC_RUN_OUTPUT, run->outcome.out.total, METRIC_STDOUT, 0, 0);
     metric_add(METRIC_RUN_OUTPUT, run->outcome.err.total, METRIC_STDERR, 0, 0);
 }
@@ -333,6 +335,7 @@ static void record(struct run *run, const char *outcome)
                                        .outcome = outcome,
                                        .exit_code = run->outcome.exit_code,
                                        .queue_us = job->started_us - job->queued_us,
+                                       .waited_for = job->waited_for,
                                        .run_us = job->ended_us - job->started_us,
                                        .stdout_bytes = run->outcome.out.total,
                                        .stderr_bytes = run->outcome.err.total };
@@ -356,7 +359,8 @@ static void log_run(struct run *run)
                      LOG_US("cpu_system", used->system_us) LOG_I("peak_memory_bytes", used->peak_bytes)
                          LOG_I("stdout_bytes", r->stdout_bytes) LOG_I("stderr_bytes", r->stderr_bytes)
                              LOG_I("slot", run->slot) LOG_SOME("runtime", run->runtime)
-                                 LOG_SOME("trace_id", r->trace.trace) LOG_SOME("span_id", r->trace.span));
+                                 LOG_SOME("waited_for", lack_word(r->waited_for)) LOG_SOME("trace_id", r->trace.trace)
+                                     LOG_SOME("span_id", r->trace.span));
     run->record.job_id[0] = '\0';
 }
 
@@ -401,7 +405,7 @@ void run_usage(struct run *run, const struct wire_msg *msg)
 {
     if (run->state != RUN_ASKING)
         return;
-    outcome_add_usage(&run->outcome, msg->oom_kills, msg->pid_refusals);
+    outcome_add_usage(&run->outcome, msg->oom_kills, msg->status == 1, msg->pid_refusals);
     end(run);
 }
 
@@ -414,11 +418,11 @@ static void cut_short(struct run *run, enum outcome_kind kind)
     run->outcome.exit_code = 128 + SIGKILL;
 }
 
-void run_out_of_memory(struct run *run)
+void run_out_of_memory(struct run *run, bool of_machine)
 {
     if (run->state != RUN_RUNNING)
         return;
-    cut_short(run, OUTCOME_MEMORY);
+    cut_short(run, of_machine ? OUTCOME_HOST_MEMORY : OUTCOME_MEMORY);
     end(run);
 }
 

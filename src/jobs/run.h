@@ -39,6 +39,7 @@ struct run_record {
     const char *outcome;
     int exit_code;
     int64_t queue_us, run_us, stdout_bytes, stderr_bytes;
+    enum lack waited_for;
 };
 
 struct run {
@@ -95,8 +96,9 @@ void run_gone(struct run *run);
 /* The supervisor's answer to on_ask. */
 void run_usage(struct run *run, const struct wire_msg *msg);
 
-/* The kernel killed a process of the box for its memory (WIRE_OOM): the run is over, whatever lives on. */
-void run_out_of_memory(struct run *run);
+/* The kernel killed a process of the box for its memory, or for the machine's (WIRE_OOM): the run is over, whatever lives
+ * on. */
+void run_out_of_memory(struct run *run, bool of_machine);
 
 /* The zygote died and all boxes with it. */
 void run_bereft(struct run *run);

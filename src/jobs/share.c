@@ -8,6 +8,8 @@
 #include "fair.h"
 #include "job.h"
 
+#include <limits.h>
+
 void shares_init(struct shares *shares)
 {
     *shares = (struct shares){ 0 };
@@ -77,14 +79,26 @@ static struct job *first_of(const struct share *share, uint32_t lanes)
     return first;
 }
 
-struct job *shares_next(const struct shares *shares, uint32_t lanes)
+/* @most: of a share of which no more run. */
+static struct job *next_of(const struct shares *shares, uint32_t lanes, unsigned most)
 {
     struct share *next = NULL, *share;
 
     LIST_FOREACH(share, &shares->busy, link)
-    if (share->busy_lanes & lanes && share_has_room(share) && (!next || share->virtual_time < next->virtual_time))
+    if (share->busy_lanes & lanes && share->running <= most && share_has_room(share)
+        && (!next || share->virtual_time < next->virtual_time))
         next = share;
     return next ? first_of(next, lanes) : NULL;
+}
+
+struct job *shares_next(const struct shares *shares, uint32_t lanes)
+{
+    return next_of(shares, lanes, UINT_MAX);
+}
+
+struct job *shares_next_newcomer(const struct shares *shares, uint32_t lanes)
+{
+    return next_of(shares, lanes, 0);
 }
 
 int64_t shares_oldest_us(const struct shares *shares)

@@ -59,6 +59,9 @@ void shares_remove(struct shares *shares, struct job *job);
 /* The next job of a share that has room, in one of these lanes; it stays where it is.  NULL if there is none. */
 struct job *shares_next(const struct shares *shares, uint32_t lanes);
 
+/* The same, of a share of which nothing runs. */
+struct job *shares_next_newcomer(const struct shares *shares, uint32_t lanes);
+
 /* When the job came that waits longest; 0: none waits. */
 int64_t shares_oldest_us(const struct shares *shares);
 

@@ -48,6 +48,11 @@ static const char *const words_BOX_PHASE[] = { "init",    "fork",      "hooks",
 #include "../box/box.def"
 #undef STEP
                                                "renewal", "rehearsal", "exit" };
+static const char *const words_LACK[] = {
+#define LACK(name, word, why) word,
+#include "../jobs/lack.def"
+#undef LACK
+};
 #define WORD(id, text) text,
 #define LABEL(id, label, words) static const char *const words_##id[] = { words };
 #define LABEL_FROM(id, label)

@@ -48,6 +48,14 @@ enum metric_label_BOX_PHASE {
     METRIC_N_BOX_PHASE
 };
 
+/* What programs waited for: enum lack (jobs/job.h) without its first. */
+enum metric_label_LACK {
+#define LACK(name, word, why) METRIC_LACK_##name,
+#include "../jobs/lack.def"
+#undef LACK
+    METRIC_N_LACK
+};
+
 enum metric {
 #define LABEL(id, label, words)
 #define METRIC(id, ...) METRIC_##id,

@@ -32,6 +32,7 @@ static const char *const controllers[HIERARCHIES] = { "memory", "pids", "cpu" };
 
 struct counters {
     int64_t oom_kills, pid_refusals;
+    int64_t at_limit; /* v2: times that it was the group's own memory limit */
 };
 
 /* A box's share of a crowded processor: of a new one (the kernel's defaults), and of one that has run for long.  Twenty
@@ -155,6 +156,40 @@ static int own_directory(const char *controller, char *ret_path, size_t size)
     size_t skip = strcmp(root, "/") != 0 && strncmp(own, root, strlen(root)) == 0 ? strlen(root) : 0;
     const char *below = strcmp(own + skip, "/") == 0 ? "" : own + skip;
     return snprintf(ret_path, size, "%s%s", mount, below) < (int) size ? 0 : -ENAMETOOLONG;
+}
+
+/* The smallest number in @file of @path and the directories above it, up to the mount, which is @top bytes of it. */
+static int find_smallest(char *path, size_t top, const char *file, char *ret_path, size_t size, int64_t *ret)
+{
+    char name[PATH_MAX + 32], text[32];
+    int err = -ENOENT;
+
+    *ret = INT64_MAX;
+    for (size_t n = strlen(path); n >= top; n = (size_t) (strrchr(path, '/') - path)) {
+        path[n] = '\0';
+        snprintf(name, sizeof(name), "%s/%s", path, file);
+        bool has_limit = fd_read_file(AT_FDCWD, name, text, sizeof(text)) > 0 && text[0] >= '0' && text[0] <= '9';
+        if (has_limit && atoll(text) < *ret && snprintf(ret_path, size, "%s", path) < (int) size) {
+            *ret = atoll(text);
+            err = 0;
+        }
+        if (!strchr(path, '/'))
+            break;
+    }
+    return err;
+}
+
+int cgroups_find_memory_limit(char *ret_path, size_t size, int64_t *ret_limit, bool *ret_v1)
+{
+    char path[PATH_MAX], mount[PATH_MAX], root[PATH_MAX];
+
+    *ret_v1 = own_directory("memory", path, sizeof(path)) == 0;
+    if (!*ret_v1 && own_directory(NULL, path, sizeof(path)) < 0)
+        return -ENOENT;
+    if (find_mount(*ret_v1 ? "memory" : NULL, mount, root, sizeof(mount)) < 0)
+        return -ENOENT;
+    return find_smallest(path, strlen(mount), *ret_v1 ? "memory.limit_in_bytes" : "memory.max", ret_path, size,
+                         ret_limit);
 }
 
 /* Remove @path, once empty: the kernel may need a moment after the last process is reaped. */
@@ -409,6 +444,34 @@ static int set_limits(struct cgroups *groups, unsigned slot, const struct wire_l
     return err;
 }
 
+/* Of all boxes together, whatever each may have: what the machine's last tenth is kept by.  (Without use_hierarchy, which
+ * Linux 5.11 has always on, groups would not count for those above them.) */
+static int limit_all(struct cgroups *groups, int64_t bytes, struct buf *error)
+{
+    char memory[24];
+
+    snprintf(memory, sizeof(memory), "%lld", (long long) bytes);
+    const struct {
+        int version;
+        const char *file, *value;
+        bool optional;
+    } values[] = {
+        { 1, "memory.use_hierarchy", "1", true },
+        { 1, "memory.limit_in_bytes", memory, false },
+        { 1, "memory.memsw.limit_in_bytes", memory, true },
+        { 1, "memory.swappiness", "0", true },
+        { 2, "memory.max", memory, false },
+        { 2, "memory.swap.max", "0", true },
+    };
+    int err = 0;
+    for (size_t i = 0; i < sizeof(values) / sizeof(*values) && !err; i++)
+        if (values[i].version == groups->version) {
+            int failed = fd_write_file(groups->dirs[0], values[i].file, values[i].value);
+            err = values[i].optional ? 0 : failed;
+        }
+    return err ? fail(error, err, "cannot limit the memory of the cgroup %s", groups->paths[0]) : 0;
+}
+
 /* v1: have the kernel signal an eventfd when the slot's group is at its memory limit
  * (Documentation/admin-guide/cgroup-v1/memory.rst, 10. OOM Control). */
 static int watch_slot(struct cgroups *groups, unsigned slot)
@@ -506,6 +569,8 @@ static int try_version(struct cgroups **ret, int version, const struct cgroups_c
     int err = version == 2 ? make_v2(groups, error) : make_v1(groups, error);
 
     if (!err)
+        err = limit_all(groups, conf->memory_bytes, error);
+    if (!err)
         err = make_zygote_group(groups, error);
     if (!err)
         err = make_first_slots(groups, conf->n_first_slots, error);
@@ -551,15 +616,48 @@ static int64_t read_counter(int dir, const char *path, const char *name)
     return 0;
 }
 
+static int64_t read_oom_kills(const struct cgroups *groups, uint32_t slot)
+{
+    char path[64];
+
+    snprintf(path, sizeof(path), "box-%u/%s", slot, groups->version == 1 ? "memory.oom_control" : "memory.events");
+    return read_counter(groups->dirs[0], path, "oom_kill");
+}
+
+static int64_t read_bytes(const struct cgroups *groups, uint32_t slot, const char *file)
+{
+    char path[64], text[32];
+
+    snprintf(path, sizeof(path), "box-%u/%s", slot, file);
+    return fd_read_file(groups->dirs[0], path, text, sizeof(text)) > 0 ? atoll(text) : 0;
+}
+
+/* v1: the most that the group has had since its join.  What is asked for at once may not fit a little below the limit. */
+static bool was_at_limit(const struct cgroups *groups, uint32_t slot)
+{
+    return read_bytes(groups, slot, "memory.max_usage_in_bytes") + (2 << 20)
+           >= read_bytes(groups, slot, "memory.limit_in_bytes");
+}
+
+/* v1: that is counted anew.  (Its counter of failures stays at 0 with new kernels.) */
+static void forget_most(const struct cgroups *groups, uint32_t slot)
+{
+    char path[64];
+
+    snprintf(path, sizeof(path), "box-%u/memory.max_usage_in_bytes", slot);
+    fd_write_file(groups->dirs[0], path, "0");
+}
+
 static struct counters read_counters(const struct cgroups *groups, uint32_t slot)
 {
-    char oom[64], pids[64];
+    char pids[64], events[64];
     bool v1 = groups->version == 1;
 
-    snprintf(oom, sizeof(oom), "box-%u/%s", slot, v1 ? "memory.oom_control" : "memory.events");
     snprintf(pids, sizeof(pids), "box-%u/pids.events", slot);
-    return (struct counters){ .oom_kills = read_counter(groups->dirs[0], oom, "oom_kill"),
-                              .pid_refusals = read_counter(groups->dirs[v1 ? 1 : 0], pids, "max") };
+    snprintf(events, sizeof(events), "box-%u/memory.events", slot);
+    return (struct counters){ .oom_kills = read_oom_kills(groups, slot),
+                              .pid_refusals = read_counter(groups->dirs[v1 ? 1 : 0], pids, "max"),
+                              .at_limit = v1 ? 0 : read_counter(groups->dirs[0], events, "oom") };
 }
 
 /* Take what an event says off its eventfd. */
@@ -671,6 +769,8 @@ int cgroups_join(struct cgroups *groups, uint32_t slot, uint32_t serial, pid_t p
         groups->changed_at[slot] = groups->change;
     }
     groups->at_join[slot] = read_counters(groups, slot);
+    if (groups->version == 1)
+        forget_most(groups, slot);
     hear(&groups->watches[slot]); /* of the slot's last box */
     groups->watches[slot].serial = serial;
     groups->watches[slot].looks = 0;
@@ -680,11 +780,15 @@ int cgroups_join(struct cgroups *groups, uint32_t slot, uint32_t serial, pid_t p
     return open_tasks(groups, slot, ret_tasks);
 }
 
-void cgroups_usage(struct cgroups *groups, uint32_t slot, int64_t *ret_oom_kills, int64_t *ret_pid_refusals)
+struct cgroups_usage cgroups_usage(struct cgroups *groups, uint32_t slot)
 {
-    struct counters now = read_counters(groups, slot);
-    *ret_oom_kills = now.oom_kills - groups->at_join[slot].oom_kills;
-    *ret_pid_refusals = now.pid_refusals - groups->at_join[slot].pid_refusals;
+    const struct counters now = read_counters(groups, slot), before = groups->at_join[slot];
+    bool killed = now.oom_kills > before.oom_kills;
+    bool own = killed && (groups->version == 1 ? was_at_limit(groups, slot) : now.at_limit > before.at_limit);
+
+    return (struct cgroups_usage){ .oom_kills = now.oom_kills - before.oom_kills,
+                                   .pid_refusals = now.pid_refusals - before.pid_refusals,
+                                   .oom_of_machine = killed && !own };
 }
 
 int cgroups_oom_fd(const struct cgroups *groups)
@@ -693,10 +797,10 @@ int cgroups_oom_fd(const struct cgroups *groups)
 }
 
 /* An event is no kill yet, and a group above ours that is at its limit signals all below it: the counter tells. */
-bool cgroups_next_oom(struct cgroups *groups, uint32_t *ret_slot, uint32_t *ret_serial, int *ret_wait_ms)
+bool cgroups_next_oom(struct cgroups *groups, uint32_t *ret_slot, uint32_t *ret_serial, bool *ret_of_machine,
+                      int *ret_wait_ms)
 {
     struct epoll_event event;
-    int64_t oom_kills, pid_refusals;
 
     *ret_wait_ms = 0;
     while (epoll_wait(groups->epoll_fd, &event, 1, 0) == 1) {
@@ -708,11 +812,11 @@ bool cgroups_next_oom(struct cgroups *groups, uint32_t *ret_slot, uint32_t *ret_
         if (watch->looks == 0)
             continue;
         watch->looks--;
-        cgroups_usage(groups, slot, &oom_kills, &pid_refusals);
-        if (oom_kills > 0) {
+        if (read_oom_kills(groups, slot) > groups->at_join[slot].oom_kills) {
             watch->looks = 0;
             *ret_slot = slot;
             *ret_serial = watch->serial;
+            *ret_of_machine = cgroups_usage(groups, slot).oom_of_machine;
             return true;
         }
         *ret_wait_ms = LOOK_AGAIN_MS;

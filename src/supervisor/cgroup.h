@@ -16,6 +16,7 @@ struct cgroups;
 struct cgroups_conf {
     unsigned n_slots, n_first_slots; /* how many there may be; whose groups are made at once */
     struct wire_limits limits;       /* of each box */
+    int64_t memory_bytes;            /* of all boxes together; with v2 of their zygotes too */
     uid_t zygote;                    /* the user id that will fork boxes into them; -1: ours */
 };
 
@@ -38,14 +39,23 @@ int cgroups_oom_fd(const struct cgroups *groups);
 
 /* A box of which the kernel has killed a process since its join: true once for each.  @ret_wait_ms is 0, or when to
  * call again though the descriptor is silent: the kernel tells of the limit a moment before it kills. */
-bool cgroups_next_oom(struct cgroups *groups, uint32_t *ret_slot, uint32_t *ret_serial, int *ret_wait_ms);
+bool cgroups_next_oom(struct cgroups *groups, uint32_t *ret_slot, uint32_t *ret_serial, bool *ret_of_machine,
+                      int *ret_wait_ms);
 
 /* Let the groups of other slots go before the box @serial when they compete for a processor, until the next join.
  * @if_crowd: only if many processes are in it. */
 void cgroups_yield(struct cgroups *groups, uint32_t slot, uint32_t serial, bool if_crowd);
 
 /* What happened in the slot's group since its last join. */
-void cgroups_usage(struct cgroups *groups, uint32_t slot, int64_t *ret_oom_kills, int64_t *ret_pid_refusals);
+struct cgroups_usage {
+    int64_t oom_kills, pid_refusals;
+    bool oom_of_machine; /* it was killed and has not been at its own limit: the machine was, or all boxes together */
+};
+struct cgroups_usage cgroups_usage(struct cgroups *groups, uint32_t slot);
+
+/* The cgroup with the smallest memory limit among ours and those around it: its directory, and the limit.  -ENOENT: none
+ * is limited. */
+int cgroups_find_memory_limit(char *ret_path, size_t size, int64_t *ret_limit, bool *ret_v1);
 
 /* 1 or 2. */
 int cgroups_version(const struct cgroups *groups);

@@ -9,6 +9,7 @@
 #include "supervisor.h"
 
 #include "cgroup.h"
+#include "hostmem.h"
 #include "ids.h"
 #include "imports.h"
 #include "inherit.h"
@@ -83,6 +84,7 @@ struct supervisor {
     struct launch_ids ids;
     struct runtimes found;
     struct require *require;
+    struct hostmem memory;
     struct cgroups *cgroups;
     struct watch *watch; /* where there are no cgroups */
     int64_t look_at_us;
@@ -215,14 +217,12 @@ static int find_runtimes(struct supervisor *s)
 enum { RUNS_MAX = 128, MEMORY_OF_A_RUN = 128 << 20 };
 
 /* Where none is configured: what most programs need of the memory and of the descriptors that there are. */
-static unsigned default_max_runs(unsigned cores)
+static unsigned default_max_runs(unsigned cores, int64_t memory)
 {
     struct rlimit files;
-    struct sysinfo host;
 
     getrlimit(RLIMIT_NOFILE, &files);
-    sysinfo(&host);
-    uint64_t most = (uint64_t) host.totalram * host.mem_unit / MEMORY_OF_A_RUN;
+    uint64_t most = (uint64_t) memory / MEMORY_OF_A_RUN;
     uint64_t by_files = files.rlim_cur / (4 * FILES_OF_A_BOX);
     most = most > 2 * cores ? most : 2 * cores;
     most = most < RUNS_MAX ? most : RUNS_MAX;
@@ -231,11 +231,11 @@ static unsigned default_max_runs(unsigned cores)
 }
 
 /* How many run at once, and where. */
-static void fill_slots(struct wire_server_conf *w, const struct conf *c)
+static void fill_slots(struct wire_server_conf *w, const struct conf *c, int64_t memory)
 {
     unsigned cores = (unsigned) get_nprocs(), dying;
 
-    w->max_runs = w->one_run ? 1 : c->pool_max_runs ? (unsigned) c->pool_max_runs : default_max_runs(cores);
+    w->max_runs = w->one_run ? 1 : c->pool_max_runs ? (unsigned) c->pool_max_runs : default_max_runs(cores, memory);
     w->places = w->max_runs < cores ? w->max_runs : cores;
     /* A slot is free again only when the last process of its box is gone: some are always dying. */
     dying = w->max_runs < 4 * cores ? w->max_runs : 4 * cores;
@@ -274,6 +274,7 @@ static void fill_server_conf(struct supervisor *s)
         .retention_age_us = c->jobs_retention_age * 1000,
         .retention_count = c->jobs_retention_count,
         .store_bytes = c->jobs_max_bytes,
+        .memory_bytes = s->memory.limit_bytes,
         .idempotency_by_id = c->jobs_idempotency_by_id,
         .log_format = log_format_of(c),
         .log_level = log_level_of(c, s->options),
@@ -282,7 +283,7 @@ static void fill_server_conf(struct supervisor *s)
     fill_runtimes(s);
     if (w->one_run)
         w->n_runtimes = 1;
-    fill_slots(w, c);
+    fill_slots(w, c, s->memory.bytes);
     w->has_key = c->server_api_key && *c->server_api_key;
     if (w->has_key)
         crypto_generichash(w->key_hash, sizeof(w->key_hash), (const unsigned char *) c->server_api_key,
@@ -344,6 +345,7 @@ static void make_cgroups(struct supervisor *s)
     const struct cgroups_conf conf = { .n_slots = s->server_conf.n_slots,
                                        .n_first_slots = s->server_conf.n_first_slots,
                                        .limits = s->server_conf.limits,
+                                       .memory_bytes = hostmem_of_boxes(&s->memory),
                                        .zygote = s->ids.root ? s->ids.zygote : (uid_t) -1 };
     buf_init(&error, 4096);
     int err = cgroups_new(&s->cgroups, s->conf->isolation_cgroup, &conf, &error);
@@ -490,6 +492,19 @@ static int send_fault(struct supervisor *s, unsigned runtime)
     return ok ? fd_send(s->server.sock, &here, sizeof(here), &fd, 1) : -EIO;
 }
 
+/* By which the server sees whether there is room for one more program. */
+static int send_memory(const struct supervisor *s)
+{
+    int err = 0;
+
+    for (unsigned i = 0; i < WIRE_MEMORY_FILES && !err; i++) {
+        const struct wire_msg here = { .type = WIRE_MEMORY, .slot = i };
+        if (s->memory.fds[i] >= 0)
+            err = fd_send(s->server.sock, &here, sizeof(here), &s->memory.fds[i], 1);
+    }
+    return err;
+}
+
 static int start_server(struct supervisor *s, struct buf *error)
 {
     _cleanup_fd_ int theirs = -1;
@@ -515,6 +530,8 @@ static int start_server(struct supervisor *s, struct buf *error)
         fds[n_fds++] = s->lock_fd;
     }
     err = fd_send(s->server.sock, &s->server_conf, sizeof(s->server_conf), fds, n_fds);
+    if (!err && !one_run)
+        err = send_memory(s);
     for (unsigned i = 0; !err && i < s->server_conf.n_runtimes && !one_run; i++)
         err = send_packages(s, i);
     for (unsigned i = 0; !err && i < s->server_conf.n_runtimes && !one_run; i++)
@@ -903,9 +920,13 @@ static void on_server(struct supervisor *s)
     } else if (msg.type == WIRE_USAGE_GET && msg.slot < s->server_conf.n_slots) {
         msg.type = WIRE_USAGE;
         msg.oom_kills = msg.pid_refusals = 0;
-        if (s->cgroups)
-            cgroups_usage(s->cgroups, msg.slot, &msg.oom_kills, &msg.pid_refusals);
-        else
+        msg.status = 0;
+        if (s->cgroups) {
+            const struct cgroups_usage usage = cgroups_usage(s->cgroups, msg.slot);
+            msg.oom_kills = usage.oom_kills;
+            msg.pid_refusals = usage.pid_refusals;
+            msg.status = usage.oom_of_machine;
+        } else
             watch_usage(s->watch, msg.slot, &msg.oom_kills, &msg.pid_refusals);
         fd_send(s->server.sock, &msg, sizeof(msg), NULL, 0);
     } else if (msg.type == WIRE_LONG && msg.slot < s->server_conf.n_slots) {
@@ -1004,11 +1025,14 @@ static void on_zygote(struct supervisor *s, struct child *zygote)
 static int on_oom(struct supervisor *s)
 {
     struct wire_msg msg = { .type = WIRE_OOM };
+    bool of_machine;
     int wait_ms;
 
-    while (cgroups_next_oom(s->cgroups, &msg.slot, &msg.serial, &wait_ms))
+    while (cgroups_next_oom(s->cgroups, &msg.slot, &msg.serial, &of_machine, &wait_ms)) {
+        msg.status = of_machine;
         if (s->server.sock >= 0)
             fd_send(s->server.sock, &msg, sizeof(msg), NULL, 0);
+    }
     return wait_ms;
 }
 
@@ -1516,6 +1540,7 @@ static int prepare(struct supervisor *s)
     s->signal_fd = make_signal_fd(); /* before there is anything that a signal must not leave behind */
     if (s->signal_fd < 0 || raise_file_limit() < 0 || find_runtimes(s) < 0)
         return -1;
+    hostmem_find(&s->memory);
     fill_server_conf(s);
     if (fit_connections(&s->server_conf) < 0 || find_layers(s) < 0)
         return -1;
@@ -1553,6 +1578,7 @@ int supervisor_run(const struct supervisor_options *options)
                             .notify = { .fd = -1 },
                             .state_fd = -1,
                             .lock_fd = -1,
+                            .memory = { .fds = { -1, -1, -1 } },
                             .files = {
                                 .server_fd = -1, .zygote_fd = -1, .init_fd = -1, .courier_fd = -1, .root = "" } };
     for (unsigned i = 0; i < WIRE_RUNTIMES_MAX; i++)
@@ -1575,6 +1601,7 @@ int supervisor_run(const struct supervisor_options *options)
     cgroups_free(s.cgroups);
     watch_free(s.watch);
     runtimes_free(&s.found);
+    hostmem_close(&s.memory);
     s.conf = options->conf;
     if (s.bound && strncmp(s.conf->server_listen, "unix:", 5) == 0)
         unlink(s.conf->server_listen + 5);

@@ -1,7 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """What the supervisor does with the boxes' cgroups while programs run."""
+import concurrent.futures
+import contextlib
 import os
 import pathlib
+import subprocess
 
 import pytest
 
@@ -48,6 +51,81 @@ def test_a_crowd_yields_sooner(make_server):
              "    threading.Thread(target=time.sleep, args=(60,), daemon=True).start()\ntime.sleep(0.2)\n")
     # A busy machine may take longer for the threads than it takes to be long.
     service.wait_for(lambda: "a crowd" in yields_as(crowd), 30, "a crowd was one before it was long")
+
+
+@pytest.fixture
+def around():
+    """Make a cgroup with a memory limit of so many MiB; returns it and the words that start a command in it."""
+    made = []
+
+    def make(mib):
+        base, limit = pathlib.Path("/sys/fs/cgroup/memory"), "memory.limit_in_bytes"
+        if base.is_dir():
+            own = next(line.split(":", 2)[2].strip() for line in open("/proc/self/cgroup") if ":memory:" in line)
+            base = next(path for path in (pathlib.Path(f"{base}{own}"), base) if path.is_dir())
+        else:
+            base, limit = pathlib.Path("/sys/fs/cgroup"), "memory.max"
+            (base / "cgroup.subtree_control").write_text("+memory +pids +cpu")
+        group = base / f"around-{os.getpid()}-{len(made)}"
+        group.mkdir()
+        made.append(group)
+        (group / limit).write_text(str(mib << 20))
+        return group, ("sh", "-c", f'echo $$ > {group}/cgroup.procs && exec "$@"', "sh")
+    yield make
+    for group in made:
+        for below in group.glob("hog"):
+            below.rmdir()
+        service.wait_for(lambda: not (group / "cgroup.procs").read_text(), 20, "the group is empty")
+        group.rmdir()
+
+
+ROOT_ONLY = pytest.mark.skipif(os.getuid() != 0, reason="an ordinary user may have no cgroups")
+EATER = f"held = b'x' * ({{}} << 20)\n{service.ASLEEP}\nreturn len(held)"
+
+
+@ROOT_ONLY
+def test_all_boxes_together_leave_a_tenth(around):
+    """Each is within its limit: the one that has most is ended, is told why, and nothing else of the service ends."""
+    _, prefix = around(400)
+    with service.Service(prefix=prefix) as server, concurrent.futures.ThreadPoolExecutor(1) as pool:
+        first = pool.submit(server.run, EATER.format(100), timeout=300)
+        service.wait_for(lambda: server.below("sleep"), what="it has its memory and runs")
+        pids = [server.child(name) for name in ("server", "zygote")]
+        reply = server.run(EATER.format(350), timeout=300)
+        assert (reply.status, reply["reason"], reply["exit_code"]) == (503, "host_memory", 137)
+        assert "memory was full" in reply["error"] and "512 MiB" in reply["error"] and "retry-after" in reply.headers
+        server.wake()
+        assert first.result().response["result"] == 100 << 20
+        assert pids == [server.child(name) for name in ("server", "zygote")]
+        assert server.logged("run finished", outcome="host_memory")
+
+
+@ROOT_ONLY
+def test_a_program_waits_for_memory(around):
+    """As many run as there are cores, and somebody else has what is left: the next begins when there is room."""
+    group, prefix = around(1000)
+    usage = next(path for path in (group / "memory.usage_in_bytes", group / "memory.current") if path.exists())
+    with contextlib.ExitStack() as stack:
+        server = stack.enter_context(service.Service(prefix=prefix))
+        pool = stack.enter_context(concurrent.futures.ThreadPoolExecutor(1))
+        stack.callback(server.wake)
+        for _ in range(os.cpu_count()):
+            stack.enter_context(Raw(server, post(service.ASLEEP, timeout=300)))
+        service.wait_for(lambda: len(server.below("sleep")) == os.cpu_count(), what="they run")
+        # In a group below, as v2 has no processes in one that is divided.
+        hog_group = group / "hog"
+        hog_group.mkdir()
+        hog = stack.enter_context(subprocess.Popen(
+            ["sh", "-c", f'echo $$ > {hog_group}/cgroup.procs && exec "$@"', "sh", "/usr/bin/python3", "-c",
+             f"held = b'x' * ({(950 << 20) - int(usage.read_text())})\nprint('full', flush=True)\ninput()"],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE))
+        assert hog.stdout.readline() == b"full\n"
+        waiting = pool.submit(server.run, "return 1")
+        service.wait_for(lambda: server.queue_length() == 1, 20, "it waits")
+        hog.communicate(b"\n")
+        reply = waiting.result()
+        assert reply.response["result"] == 1 and reply["waited_for"] == "memory"
+        assert server.logged("run finished", job_id=reply["job_id"])["waited_for"] == "memory"
 
 
 def test_memory_that_a_child_ate_ends_the_run(server):

@@ -103,6 +103,7 @@ def test_queue_time_and_queue_length_are_true(make_server):
     for i in (1, 2):
         assert seen[i] + times[i] >= sent[i - 1] + times[i - 1] + 0.2, "first come, first served, one after the other"
     for reply in replies:
+        assert reply["waited_for"] in ("runs", "queue") and "waited_for" not in first.result()
         assert 0 < reply["queue_time"] < elapsed
         assert reply["queue_time"] + reply["run_time"] <= reply["total_time"] <= elapsed
         assert reply["run_time"] >= 0.2

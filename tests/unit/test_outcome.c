@@ -263,16 +263,19 @@ static void test_usage(void **state)
     (void) state;
     outcome_init(&outcome, &limits);
     outcome_from_status(&outcome, SIGKILL);
-    outcome_add_usage(&outcome, 0, 0);
+    outcome_add_usage(&outcome, 0, false, 0);
     assert_int_equal(outcome.kind, OUTCOME_SIGNAL);
-    outcome_add_usage(&outcome, 0, 5);
+    outcome_add_usage(&outcome, 0, false, 5);
     assert_int_equal(outcome.kind, OUTCOME_PROCESSES);
     assert_int_equal(outcome.exit_code, 137);
     outcome_free(&outcome);
     outcome_init(&outcome, &limits);
     outcome_from_status(&outcome, exit_status(3));
-    outcome_add_usage(&outcome, 1, 5); /* what was killed may have been a child of it */
+    outcome_add_usage(&outcome, 1, false, 5); /* what was killed may have been a child of it */
     assert_int_equal(outcome.kind, OUTCOME_MEMORY);
+    outcome_add_usage(&outcome, 1, true, 0);
+    assert_int_equal(outcome.kind, OUTCOME_HOST_MEMORY);
+    outcome_add_usage(&outcome, 1, false, 0);
     assert_int_equal(outcome.exit_code, 137);
     assert_int_equal(outcome.signal, SIGKILL);
     outcome_free(&outcome);
@@ -293,6 +296,11 @@ struct telling {
 
 static const char traceback[] =
     "Traceback (most recent call last):\n  File \"main.py\", line 1\nValueError: \xc3\xa9\n";
+
+#define FULL                                                                                                           \
+    "The machine's memory was full, and of all programs this one was ended, which is not its fault: its own limit "    \
+    "(512 "                                                                                                            \
+    "MiB) was not reached; try again"
 
 static const struct telling tellings[] = {
     { OUTCOME_EXCEPTION, 1, 0, 0, traceback, "warning", 400, "exception", "ValueError: \xc3\xa9", traceback,
@@ -334,6 +342,7 @@ static const struct telling tellings[] = {
       "Execution timed out after 1.5 seconds" },
     { OUTCOME_MEMORY, 137, SIGKILL, 0, "MemoryError", "x", 400, "memory", "Memory limit exceeded (512 MiB)",
       "Memory limit exceeded (512 MiB)" },
+    { OUTCOME_HOST_MEMORY, 137, SIGKILL, 0, "MemoryError", "x", 503, "host_memory", FULL, FULL },
     { OUTCOME_PROCESSES, 1, 0, 0, traceback, "x", 400, "exception", "Too many processes (64)", traceback },
     { OUTCOME_PROCESSES, 2, 0, 0, "", "x", 400, "exception", "Too many processes (64)", "Too many processes (64)" },
     { OUTCOME_NONE, 0, 0, 0, "", "", 500, "internal", "Exited with code 0", "Execution failed" },

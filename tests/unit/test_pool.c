@@ -23,7 +23,7 @@
 
 #include <cmocka.h>
 
-enum { SLOTS = 8, OUTPUT_MAX = 1000, RESULT_MAX = 200000, TOKEN = 16, LONG_MS = 60000 };
+enum { SLOTS = 16, OUTPUT_MAX = 1000, RESULT_MAX = 200000, TOKEN = 16, LONG_MS = 60000 };
 
 /* The other end of one box. */
 struct box_end {
@@ -41,6 +41,8 @@ struct scene {
     unsigned n_ready, n_refused, n_asked, n_zygotes_asked, n_long, fds_before;
     uint32_t asked_slot, asked_serial;
     unsigned asked_runtime;
+    int64_t memory;
+    bool two_keys;
     struct box_end boxes[SLOTS];
 };
 
@@ -107,7 +109,22 @@ static void on_long(void *data, uint32_t slot, uint32_t serial, bool maybe)
     assert_int_not_equal(serial, 0);
 }
 
+/* Of 1000 bytes. */
+static int64_t memory_left(void *data, unsigned kept)
+{
+    struct scene *s = data;
+    return s->memory - (int64_t) kept;
+}
+
+static bool has_keys(void *data)
+{
+    struct scene *s = data;
+    return s->two_keys;
+}
+
 static const struct pool_hooks hooks = {
+    .memory_left = memory_left,
+    .has_keys = has_keys,
     .on_ready = on_ready,
     .on_refused = on_refused,
     .ask_usage = on_ask,
@@ -137,6 +154,7 @@ static struct scene *start_with(struct wire_server_conf conf)
     assert_int_equal(run_prepare(), 0);
     s->fds_before = open_fds();
     s->conf = conf;
+    s->memory = 1000;
     s->conf.n_runtimes = conf.n_runtimes ? conf.n_runtimes : 1;
     s->conf.n_first_slots = conf.n_first_slots ? conf.n_first_slots : conf.n_slots;
     s->conf.places = conf.places ? conf.places : conf.max_runs;
@@ -1079,6 +1097,88 @@ static void test_places(void **state)
     stop(s);
     for (int i = 0; i < 3; i++)
         free_job(&t[i]);
+}
+
+/* Who begins, by what: a box waits for each. */
+static enum lack try_job(struct scene *s, struct told *t, struct share *share)
+{
+    make_job(t, s);
+    t->job.share = share;
+    assert_int_equal(pool_run(s->pool, &t->job), 0);
+    return t->job.run ? LACK_NONE : t->job.waited_for;
+}
+
+/* Memory counts where more run than places; half of what is kept is for a key of which nothing runs. */
+static void test_memory(void **state)
+{
+    struct scene *s = start_with(
+        (struct wire_server_conf){ .n_slots = SLOTS, .runtimes[0].pool_size = 5, .max_runs = 9, .places = 1 });
+    struct share one, other;
+    struct told t[4];
+
+    (void) state;
+    share_init(&one);
+    share_init(&other);
+    tell(s, WIRE_WARM, 0, 0, 0);
+    for (int i = 0; i < 5; i++)
+        wait_box(s);
+    s->memory = 0;
+    assert_int_equal(try_job(s, &t[0], &one), LACK_NONE);
+    run_until_long(s, 1);
+    assert_int_equal(try_job(s, &t[1], &one), LACK_MEMORY);
+    assert_int_equal(pool_lack(s->pool), LACK_MEMORY);
+    s->memory = 51;
+    assert_int_equal(try_job(s, &t[2], &other), LACK_NONE);
+    assert_int_equal(pool_queue_length(s->pool), 1);
+    run_until_long(s, 2);
+    assert_int_equal(try_job(s, &t[3], &other), LACK_MEMORY);
+    s->memory = 101;
+    while (pool_queue_length(s->pool)) /* nobody tells of memory: it is looked at again */
+        uv_run(&s->loop, UV_RUN_ONCE);
+    stop(s);
+    for (int i = 0; i < 4; i++)
+        free_job(&t[i]);
+}
+
+/* An eighth of all runs is kept for keys of which nothing runs, where there are others. */
+static void test_runs_kept(void **state)
+{
+    struct scene *s = start_with(
+        (struct wire_server_conf){ .n_slots = SLOTS, .runtimes[0].pool_size = 8, .max_runs = 8, .places = 8 });
+    struct share one, other;
+    struct told t[10];
+
+    (void) state;
+    share_init(&one);
+    share_init(&other);
+    tell(s, WIRE_WARM, 0, 0, 0);
+    for (int i = 0; i < 8; i++)
+        wait_box(s);
+    s->two_keys = true;
+    for (int i = 0; i < 7; i++)
+        assert_int_equal(try_job(s, &t[i], &one), LACK_NONE);
+    assert_int_equal(try_job(s, &t[7], &one), LACK_RUNS);
+    assert_int_equal(try_job(s, &t[8], &other), LACK_NONE);
+    assert_int_equal(try_job(s, &t[9], &other), LACK_RUNS);
+    wait_box(s);
+    pool_cancel(s->pool, &t[8].job);
+    assert_int_equal(pool_queue_length(s->pool), 1); /* the other's second job was the first of a newcomer */
+    pool_cancel(s->pool, &t[9].job);
+    wait_box(s);
+    s->two_keys = false;
+    pool_cancel(s->pool, &t[0].job);
+    assert_int_equal(pool_queue_length(s->pool), 0);
+    stop(s);
+    for (int i = 0; i < 10; i++)
+        free_job(&t[i]);
+}
+
+static void test_words_of_lack(void **state)
+{
+    (void) state;
+    assert_string_equal(lack_word(LACK_NONE), "");
+    assert_string_equal(lack_word(LACK_KEY), "key");
+    assert_non_null(strstr(lack_why(LACK_RUNS), "pool.max_runs"));
 }
 
 /* Slots beyond the first ones come with programs that run for long, and no more than there may be. */
@@ -2140,6 +2240,9 @@ int main(void)
         cmocka_unit_test(test_queue),
         cmocka_unit_test(test_places),
         cmocka_unit_test(test_later_slots),
+        cmocka_unit_test(test_memory),
+        cmocka_unit_test(test_runs_kept),
+        cmocka_unit_test(test_words_of_lack),
         cmocka_unit_test(test_small_pool),
         cmocka_unit_test(test_unlimited_queue),
         cmocka_unit_test(test_cancel_waiting),

@@ -124,6 +124,23 @@ static void test_most_at_once(void **state)
     assert_ptr_equal(shares_next(&s.shares, SHARES_ALL)->share, &s.share[0]);
 }
 
+/* A share of which something runs is no newcomer, whoever's turn it is. */
+static void test_newcomers(void **state)
+{
+    struct scene s;
+    (void) state;
+    scene_init(&s);
+    add(&s, 0, 2);
+    struct job *first = shares_next_newcomer(&s.shares, SHARES_ALL);
+    assert_ptr_equal(first, shares_next(&s.shares, SHARES_ALL));
+    shares_start(&s.shares, first);
+    assert_null(shares_next_newcomer(&s.shares, SHARES_ALL));
+    add(&s, 1, 1);
+    assert_ptr_equal(shares_next_newcomer(&s.shares, SHARES_ALL)->share, &s.share[1]);
+    shares_done(&s.share[0]);
+    assert_non_null(shares_next_newcomer(&s.shares, SHARES_ALL));
+}
+
 /* A job of one lane does not hold up those of another; of several lanes the oldest is next. */
 static void test_lanes(void **state)
 {
@@ -336,6 +353,7 @@ int main(void)
         cmocka_unit_test(test_who_was_idle_does_not_catch_up),
         cmocka_unit_test(test_weight),
         cmocka_unit_test(test_most_at_once),
+        cmocka_unit_test(test_newcomers),
         cmocka_unit_test(test_lanes),
         cmocka_unit_test(test_no_catching_up),
         cmocka_unit_test(test_removal),
