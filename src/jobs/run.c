@@ -29,6 +29,9 @@ enum { TOKEN_SIZE = sizeof(((struct wire_run *) 0)->token) };
 enum { PACKETS_A_TURN = 8, PACKETS_AT_END = 4096, READS_A_TURN = 4, READS_AT_END = 8 };
 /* Most programs end sooner: their output is read once, at the end, without a wake-up of its own. */
 enum { QUIET_MS = 2 };
+/* What comes byte by byte is read this often, and so is what is read only to be dropped: a program pays for each of its
+ * writes, and the server for each of its own wake-ups. */
+enum { REST_MS = 1, SHORT_PIECE = 4096 };
 /* A longer report is checked beside the loop. */
 enum { AT_ONCE_MAX = 65536 };
 /* How long the supervisor may take to say what a cgroup saw. */
@@ -42,6 +45,7 @@ static int sluice[2] = { -1, -1 };
 static char scratch[TOKEN_SIZE + sizeof(struct wire_outcome) + WIRE_PIECE + 1];
 
 static void on_control(uv_poll_t *handle, int status, int events);
+static void on_rest_over(uv_timer_t *timer);
 
 int run_prepare(void)
 {
@@ -91,8 +95,8 @@ static void on_closed(uv_handle_t *handle)
 
 static void close_channels(struct run *run)
 {
-    uv_handle_t *handles[4] = { (uv_handle_t *) &run->timer, (uv_handle_t *) &run->control,
-                                (uv_handle_t *) &run->outputs[0], (uv_handle_t *) &run->outputs[1] };
+    uv_handle_t *handles[] = { (uv_handle_t *) &run->timer, (uv_handle_t *) &run->rest, (uv_handle_t *) &run->control,
+                               (uv_handle_t *) &run->outputs[0], (uv_handle_t *) &run->outputs[1] };
     if (run->control_fd < 0)
         return;
     for (size_t i = 0; i < run->open_handles; i++)
@@ -156,7 +160,9 @@ static int open_handles(struct run *run)
 {
     uv_timer_init(run->loop, &run->timer);
     run->timer.data = run;
-    run->open_handles = 1;
+    uv_timer_init(run->loop, &run->rest);
+    run->rest.data = run;
+    run->open_handles = 2;
     return watch(run, &run->control, run->control_fd);
 }
 
@@ -171,6 +177,7 @@ int run_open(struct run *run, const int fds[static 4])
     int err = open_handles(run);
     run->gone = run->exited = false;
     run->has_head = false;
+    run->resting[0] = run->resting[1] = false;
     run->record.job_id[0] = '\0';
     run->state = RUN_WARMING;
     run->own_limits = *run->limits;
@@ -256,19 +263,24 @@ static ssize_t read_piece(int fd)
     return moved;
 }
 
-/* Read what is there, at most @turns pieces; false when there is no more to come. */
-static bool read_output(struct run *run, int stream, int turns)
+/* Read what is there, at most READS_A_TURN pieces.  @ret_rest: a little, or more than is kept, so that the rest can wait.
+ * False when there is no more to come. */
+static bool read_output(struct run *run, int stream, bool *ret_rest)
 {
-    while (turns-- > 0) {
+    const struct stream *s = stream == 0 ? &run->outcome.out : &run->outcome.err;
+
+    *ret_rest = true;
+    for (int turns = READS_A_TURN; turns > 0; turns--) {
         ssize_t n = read_piece(run->output_fds[stream]);
         if (n == 0)
             return false;
         if (n < 0)
             return errno == EAGAIN || errno == EINTR;
         take_output(run, stream, scratch, (size_t) n);
-        if (n < 4096)
-            break; /* likely all: the next poll tells */
+        if (n < SHORT_PIECE)
+            return true;
     }
+    *ret_rest = !run->job->on_output && s->total > (int64_t) s->kept.max;
     return true;
 }
 
@@ -276,10 +288,27 @@ static void on_output(uv_poll_t *handle, int status, int events)
 {
     struct run *run = handle->data;
     int stream = handle == &run->outputs[1];
+    bool rest = false;
+    bool more = status >= 0 && read_output(run, stream, &rest);
 
     (void) events;
-    if (status < 0 || !read_output(run, stream, READS_A_TURN))
-        uv_poll_stop(handle);
+    if (more && !rest)
+        return;
+    uv_poll_stop(handle);
+    run->resting[stream] = more;
+    if (more && !uv_is_active((uv_handle_t *) &run->rest))
+        uv_timer_start(&run->rest, on_rest_over, REST_MS, 0);
+}
+
+static void on_rest_over(uv_timer_t *timer)
+{
+    struct run *run = timer->data;
+
+    for (int stream = 0; stream < 2; stream++) {
+        if (run->resting[stream] && uv_poll_start(&run->outputs[stream], UV_READABLE, on_output) != 0)
+            log_error("a program's output can't be watched", LOG_I("slot", run->slot));
+        run->resting[stream] = false;
+    }
 }
 
 /* What was written before the report is in the pipe by now. */

@@ -59,7 +59,8 @@ struct run {
     int output_fds[2];
     uv_poll_t control;
     uv_poll_t outputs[2];
-    uv_timer_t timer;
+    uv_timer_t timer, rest;
+    bool resting[2]; /* the output is looked at again when rest fires */
     unsigned open_handles;
     bool exited, gone;    /* WIRE_EXITED, WIRE_GONE came */
     struct wire_msg used; /* the former */

@@ -109,7 +109,7 @@ def check_all(attempt, expect, replies):
 
 # What the host may notice of a program.  Wide, so that a machine that is busy with others stays below.
 UNCHARGED, CLOSE_US, LATE_MS, CPU_SHARE = 64 << 20, 300, 15, 0.25
-WAKES = {"zygote": 300, "supervisor": 300, "init": 20000}  # in the whole of an attempt
+WAKES = {"zygote": 300, "supervisor": 300, "init": 20000, "server": 6000}  # in the whole of an attempt
 
 
 @contextlib.contextmanager

@@ -136,6 +136,8 @@ WALLS = {
         (SECCOMP, '    WORDS("fcntl", 1, 0, locks),', "    // ")]),
     "epolls": Wall("as many epolls as a program likes", [
         (SECCOMP, '    if (nr < 0)\n        return;\n', '    if (nr)\n        return;\n')], only=["host/epoll-wake-ups"]),
+    "rest": Wall("the server looks at a program's output whenever some has come", [
+        (SERVER_RUN, "if (more && !rest)", "if (more)")]),
     "stops": Wall("the zygote hears of a program that is stopped", [
         ("src/zygote/warm.c", ".sa_flags = SA_NOCLDSTOP", ".sa_flags = 0")]),
     "prctl": Wall("any option", no_words("prctl")),

@@ -130,3 +130,24 @@ with attempt():
         os._exit(0)
     os.wait()
     refuse("done")
+
+# attempt: output-byte-by-byte
+# wall: rest
+# timeout: 20
+# expect: REFUSED done
+# Each write would be a wake-up of the server, which is in no box's cgroup.
+with attempt():
+    end = time.monotonic() + 3
+    while time.monotonic() < end:
+        os.write(1, b"\n")
+    refuse("done")
+
+# attempt: more-output-than-is-kept
+# wall: rest
+# timeout: 20
+# expect: run success
+# The server reads what it drops, too.
+tell("ATTEMPT")
+end = time.monotonic() + 3
+while time.monotonic() < end:
+    os.write(1, bytes(4096))
