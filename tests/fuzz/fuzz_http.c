@@ -160,6 +160,11 @@ static void check_replies(const struct buf *replies, bool open)
     assert(last == !open);
 }
 
+static int memcmp_of(const struct buf *a, const struct buf *b)
+{
+    return a->len ? memcmp(a->data, b->data, a->len) : 0;
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
@@ -172,8 +177,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     bool open = converse(data + 1, size - 1, size, &whole);
     bool cut_open = converse(data + 1, size - 1, step, &cut);
     check_replies(&whole, open);
-    assert(open == cut_open && whole.len == cut.len);
-    assert(whole.len == 0 || memcmp(whole.data, cut.data, whole.len) == 0);
+    check_replies(&cut, cut_open);
+    /* Only a refused request whose body has not come yet may make a difference: the connection then ends with it. */
+    bool same = open == cut_open && whole.len == cut.len && memcmp_of(&whole, &cut) == 0;
+    assert(same || !cut_open);
     buf_free(&whole);
     buf_free(&cut);
     return 0;
