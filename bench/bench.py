@@ -36,6 +36,7 @@ Target = collections.namedtuple("Target", "server seconds options")
 TARGETS = {
     "W1 every 20 ms": Target("hatchery", 3, ["--pace-us", "20000", "--warmup", "10"]),
     "bare fork": Target("fork 1", 2, []),
+    "bare fork with hooks": Target("fork 1", 1, ["--hooks"]),
     "W1 one connection": Target("hatchery", 2, ["--warmup", "20"]),
     "W1 connection each": Target("hatchery", 1, ["--warmup", "20", "--close"]),
     "bare fork, 2 parents": Target("fork 2", 2, []),
@@ -79,6 +80,7 @@ def burst(figure, name):
 
 ROWS = [
     ratio("W1 every 20 ms", "bare fork", "p50_us", "W1 every 20 ms: p50 / bare fork's p50", "<=", 0.4, 0.2),
+    ratio("W1 every 20 ms", "bare fork with hooks", "p50_us", "W1 every 20 ms: p50 / that of a bare fork with hooks"),
     ratio("W1 one connection", "bare fork", "p50_us", "W1 one connection: p50 / bare fork's p50", "<=", 0.9, 0.6),
     Row("W1 every 20 ms: p99 / p50", lambda turn: turn["W1 every 20 ms"]["p99_us"] / turn["W1 every 20 ms"]["p50_us"],
         "<=", 4, 2.5, ("W1 every 20 ms",)),
@@ -138,7 +140,7 @@ class Bench:
         """What measures a target, without how long; None where it can't be had."""
         kind, _, number = target.server.partition(" ")
         if kind == "fork":
-            return baselines.fork_argv(self.build, number)
+            return [*baselines.fork_argv(self.build, number), *target.options]
         if kind == "command":
             argv = baselines.command_argv(self.build, name)
             if not argv:

@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * bench-fork: the limits that Hatchery is measured against, with no isolation at all, or with somebody else's.
- *   bench-fork                    forks a warm CPython (the zygote's imports) that runs one print, flushes and exits
+ *   bench-fork                    forks a warm CPython (the zygote's imports) that runs one print, flushes and exits: by clone3(2),
+ *                                 and of what CPython and the C library do at a fork only PyOS_AfterFork_Child(), which must be
+ *   bench-fork --hooks            the same by fork(3) with all of CPython's hooks, as os.fork() does it
  *   bench-fork -- COMMAND ...     starts COMMAND ... 'print(...)' from scratch, by posix_spawn, which copies no memory
  * Each is timed from before the fork until its whole output is read and the child is reaped; a child that printed
  * anything else, or did not exit with 0, is an error. With --parents each of so many processes does this by itself, at
@@ -14,6 +16,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/sched.h>
 #include <getopt.h>
 #include <signal.h>
 #include <spawn.h>
@@ -21,6 +24,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -91,6 +95,16 @@ static _Noreturn void run_child(PyObject *program_code, int out)
     result = PyEval_EvalCode(program_code, globals, globals);
     flushed = result == NULL ? NULL : PyObject_CallMethod(PySys_GetObject("stdout"), "flush", NULL);
     _exit(flushed == NULL ? 1 : 0);
+}
+
+static pid_t start_clone(const struct baseline *baseline, int out)
+{
+    struct clone_args args = { .exit_signal = SIGCHLD };
+    pid_t pid = (pid_t) syscall(SYS_clone3, &args, sizeof(args));
+
+    if (pid == 0)
+        run_child(baseline->program_code, out);
+    return pid < 0 ? -errno : pid;
 }
 
 static pid_t start_fork(const struct baseline *baseline, int out)
@@ -242,19 +256,17 @@ static int run(struct baseline *baseline, const struct plan *plan, long parents)
 /* The command line */
 
 static const struct option option_table[] = {
-    { "requests", required_argument, NULL, 'n' },
-    { "seconds", required_argument, NULL, 's' },
-    { "warmup", required_argument, NULL, 'w' },
-    { "parents", required_argument, NULL, 'p' },
-    { NULL, 0, NULL, 0 },
+    { "requests", required_argument, NULL, 'n' }, { "seconds", required_argument, NULL, 's' },
+    { "warmup", required_argument, NULL, 'w' },   { "parents", required_argument, NULL, 'p' },
+    { "hooks", no_argument, NULL, 'k' },          { NULL, 0, NULL, 0 },
 };
 
 static const char usage[] =
-    "usage: bench-fork [--parents N] [--requests N | --seconds S] [--warmup N] [-- COMMAND ...]\n";
+    "usage: bench-fork [--hooks] [--parents N] [--requests N | --seconds S] [--warmup N] [-- COMMAND ...]\n";
 
 int main(int argc, char **argv)
 {
-    struct baseline baseline = { .start = start_fork };
+    struct baseline baseline = { .start = start_clone };
     struct plan plan = { .requests = 1000 };
     long parents = 1;
     int option;
@@ -265,6 +277,7 @@ int main(int argc, char **argv)
         case 's': plan.ms = measure_seconds_ms("seconds", optarg); break;
         case 'w': plan.warmup = measure_number("warmup", optarg, 0); break;
         case 'p': parents = measure_number("parents", optarg, 1); break;
+        case 'k': baseline.start = start_fork; break;
         default: fputs(usage, stderr); return 2;
         }
     if (parents > PARENTS_MAX) {
