@@ -252,12 +252,12 @@ struct zygote_args {
 };
 
 /* While the host's /proc is still in sight, and before a change of ids makes our own files in it another's; a container
- * may have it read-only, hence no failure of these is one.  A machine out of memory takes programs first, and the
- * filter's wall against user namespaces has a second behind it.  The keyrings of whoever started us are not for
- * programs. */
+ * may have it read-only, hence no failure of these is one.  A machine out of memory takes boxes first
+ * (the supervisor gives each 1000 when it joins), then zygotes, and the filter's wall against user namespaces has a second
+ * behind it.  The keyrings of whoever started us are not for programs. */
 static void prepare_zygote(void)
 {
-    fd_write_file(AT_FDCWD, "/proc/self/oom_score_adj", "1000");
+    fd_write_file(AT_FDCWD, "/proc/self/oom_score_adj", "500");
     fd_write_file(AT_FDCWD, "/proc/sys/user/max_user_namespaces", "0");
     syscall(SYS_keyctl, KEYCTL_JOIN_SESSION_KEYRING, NULL);
 }

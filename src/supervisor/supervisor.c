@@ -979,6 +979,17 @@ static void hear_last(struct supervisor *s, struct child *zygote)
     }
 }
 
+/* Where memory is short the kernel ends who has most mapped, and what a program has not mapped (scratch, a memfd) is
+ * nobody's: then it shall be a box, not the zygote, with which all boxes end (proc_pid_oom_score_adj(5)).  Whose /proc is
+ * read-only has them as equals. */
+static void let_kill_first(pid_t box)
+{
+    char path[48];
+
+    snprintf(path, sizeof(path), "/proc/%d/oom_score_adj", (int) box);
+    fd_write_file(AT_FDCWD, path, "1000");
+}
+
 /* A box asks for its cgroup, or to be watched, and waits for the answer. */
 static void on_zygote(struct supervisor *s, struct child *zygote)
 {
@@ -1001,9 +1012,11 @@ static void on_zygote(struct supervisor *s, struct child *zygote)
         on_import(s, zygote, &in.msg);
     if (n != sizeof(join) || box < 0)
         return;
-    if (join.slot < s->server_conf.n_slots && sender.pid > 0)
+    if (join.slot < s->server_conf.n_slots && sender.pid > 0) {
+        let_kill_first(sender.pid);
         joined.error = -(s->cgroups ? cgroups_join(s->cgroups, join.slot, join.serial, sender.pid, tasks)
                                     : watch_join(s->watch, join.slot, sender.pid));
+    }
     if (joined.error == ESRCH) /* the server has let go of it meanwhile */
         return;
     if (joined.error && log_may(&s->bad_joins))

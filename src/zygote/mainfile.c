@@ -54,11 +54,10 @@ static void make(void)
 {
     int saved = errno;
     int fd = (int) syscall(SYS_openat, AT_FDCWD, HOME_DIR "/main.py", O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
-    const char *end = offered.text + offered.n;
-    ssize_t n = fd < 0 ? -1 : 1;
+    ssize_t n = 1;
 
-    for (const char *p = offered.text; n > 0 && p < end; p += n)
-        n = write(fd, p, (size_t) (end - p));
+    for (size_t at = 0; fd >= 0 && n > 0 && at<offered.n; at += n> 0 ? (size_t) n : 0)
+        n = write(fd, offered.text + at, offered.n - at);
     if (fd >= 0)
         close(fd);
     offered.text = NULL;

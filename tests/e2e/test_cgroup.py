@@ -101,6 +101,23 @@ def test_all_boxes_together_leave_a_tenth(around):
 
 
 @ROOT_ONLY
+def test_memory_that_nobody_has_mapped_ends_boxes_alone(around):
+    """The zygote has more mapped than any of these programs has, and all boxes would end with it."""
+    code = ("with open('f', 'wb') as f:\n    for _ in range(200): f.write(bytes(1 << 20))\n"
+            f"{service.ASLEEP}\nreturn 'got through'")
+    _, prefix = around(400)
+    with service.Service(prefix=prefix, config="[limits]\nscratch = 256M\n") as server, \
+            concurrent.futures.ThreadPoolExecutor(2) as pool:
+        zygote = server.child("zygote")
+        asked = [pool.submit(server.run, code, timeout=300) for _ in range(2)]
+        ended, others = concurrent.futures.wait(asked, return_when=concurrent.futures.FIRST_COMPLETED)
+        assert {one.result()["reason"] for one in ended} == {"host_memory"}
+        service.wait_for(lambda: server.wake() or all(other.done() for other in others), what="the other one ends")
+        assert all(other.result().response["result"] == "got through" for other in others)
+        assert server.child("zygote") == zygote
+
+
+@ROOT_ONLY
 def test_a_program_waits_for_memory(around):
     """As many run as there are cores, and somebody else has what is left: the next begins when there is room."""
     group, prefix = around(1000)
