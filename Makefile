@@ -139,13 +139,14 @@ SOAK_MINUTES ?= 5
 soak: build
 	$(AS_ROOT) /usr/bin/python3 tests/soak/soak.py --minutes $(SOAK_MINUTES)
 
-# On kernels of Debian's with cgroup v2 alone, in qemu (tests/vm/README.md): one that has every layer, one that has not.
+# On kernels of Debian's with cgroup v2 alone, in qemu (tests/vm/README.md): one that has every layer, one that has not, one of 2 GiB.
 # VM_SUITE=all: every end-to-end and escape test there, which takes hours without KVM.
 VM_SUITE ?= short
 test-vm: test-packages build
 	$(call need,$(VM_PACKAGES))
 	tests/vm/run env VM_SUITE=$(VM_SUITE) tests/vm/suite
 	VM_KERNEL=6.1 tests/vm/run env VM_SUITE=require tests/vm/suite
+	VM_MEMORY=2048 tests/vm/run env VM_SUITE=memory tests/vm/suite
 
 # The units under systemd as process 1, in the same machine: some five minutes without KVM.
 test-systemd: test-packages build
