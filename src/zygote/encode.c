@@ -150,7 +150,9 @@ static int encode_float(struct encoder *e, PyObject *value)
 {
     double d = PyFloat_AS_DOUBLE(value);
     if (!Py_IS_FINITE(d)) {
-        buf_adds(e->hint, "return None in its place: JSON has no such number");
+        buf_adds(e->hint, "return None in its place: JSON has no such number (in a list: [v if math.isfinite(v) else "
+                          "None for v in x], with "
+                          "import math; a DataFrame's to_json() writes null for it)");
         return refuse(e, "Out of range float values are not JSON compliant: %s",
                       Py_IS_NAN(d) ? "nan"
                       : d > 0      ? "inf"

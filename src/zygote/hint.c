@@ -40,18 +40,25 @@ static PyObject *only_text(PyObject *value)
     return one && PyUnicode_Check(PyTuple_GET_ITEM(args, 0)) ? PyTuple_GET_ITEM(args, 0) : NULL;
 }
 
-/* The class @name of @module, as a type of C's or of Python's says it of itself. */
+/* Is the dotted @name @module or a part of it? */
+static bool is_within(const char *name, const char *module)
+{
+    size_t n = strlen(module);
+
+    return strncmp(name, module, n) == 0 && (name[n] == '.' || name[n] == '\0');
+}
+
+/* The class @name of @module or of a part of @module, as a type of C's or of Python's says it of itself. */
 static bool is_called(PyTypeObject *type, const char *module, const char *name)
 {
     const char *dot = strrchr(type->tp_name, '.');
     PyObject *own = PyDict_GetItemString(type->tp_dict, "__module__");
-    size_t n = strlen(module);
 
     if (strcmp(dot ? dot + 1 : type->tp_name, name) != 0)
         return false;
     if (own && PyUnicode_Check(own))
-        return is_text(own, module);
-    return dot ? strncmp(type->tp_name, module, n) == 0 && type->tp_name[n] == '.' : strcmp(module, "builtins") == 0;
+        return is_within(bytes_of(own), module);
+    return dot ? is_within(type->tp_name, module) : strcmp(module, "builtins") == 0;
 }
 
 /* --- where it came from --- */
@@ -126,6 +133,14 @@ static const struct {
 #undef MODULE
 };
 
+static const struct {
+    const char *name, *sentence;
+} module_names[] = {
+#define MODULE_NAME(name, sentence) { name, sentence },
+#include "hint.def"
+#undef MODULE_NAME
+};
+
 static int errno_of(PyObject *value)
 {
     PyObject *number =
@@ -167,16 +182,40 @@ static void hint_network(struct buf *out, PyObject *value, PyObject *source)
         buf_adds(out, "programs here have no network: no look-up of names, and no sockets, not even to this machine");
 }
 
-static bool is_installed(const char *name, size_t n)
+static bool is_imported(PyObject *name)
+{
+    return PyDict_Contains(PyImport_GetModuleDict(), name) > 0;
+}
+
+static bool is_of_python(PyObject *name)
 {
     PyObject *known = PySys_GetObject("stdlib_module_names");
-    PyObject *top = PyUnicode_FromStringAndSize(name, (Py_ssize_t) n);
-    bool found =
-        top && (PyDict_Contains(PyImport_GetModuleDict(), top) > 0 || (known && PySet_Contains(known, top) > 0));
 
-    Py_XDECREF(top);
-    PyErr_Clear();
-    return found;
+    return known && PySet_Contains(known, name) > 0;
+}
+
+/* The module @top, which is not there. */
+static void hint_missing(struct buf *out, PyObject *top)
+{
+    for (size_t i = 0; i < sizeof(module_names) / sizeof(*module_names); i++)
+        if (is_text(top, module_names[i].name)) {
+            buf_adds(out, module_names[i].sentence);
+            return;
+        }
+    if (is_of_python(top)) /* what its absence means is not known here */
+        return;
+    for (size_t i = 0; i < sizeof(modules) / sizeof(*modules); i++)
+        if (is_text(top, modules[i].name)) {
+            buf_addf(out,
+                     "it is not installed for programs here; the server's operator can add it: apt-get install %s, or "
+                     "hatchery env add with %s",
+                     modules[i].debian, modules[i].pypi);
+            return;
+        }
+    buf_adds(
+        out,
+        "no package installed for programs here has it (GET /v1/packages lists them); the server's operator can add "
+        "packages: apt-get install, or hatchery env add");
 }
 
 static void hint_module(struct buf *out, PyObject *value, PyObject *source)
@@ -187,19 +226,13 @@ static void hint_module(struct buf *out, PyObject *value, PyObject *source)
     char expected[200];
 
     snprintf(expected, sizeof(expected), "No module named '%s'", name);
-    if (!n || !text || strcmp(bytes_of(text), expected) != 0 || by_hand(value, source) || is_installed(name, n))
+    if (!n || !text || strcmp(bytes_of(text), expected) != 0 || by_hand(value, source))
         return;
-    for (size_t i = 0; i < sizeof(modules) / sizeof(*modules); i++)
-        if (strlen(modules[i].name) == n && memcmp(modules[i].name, name, n) == 0) {
-            buf_addf(out,
-                     "it is not installed for programs here; who runs the server can: apt-get install %s, or "
-                     "hatchery env add with %s",
-                     modules[i].debian, modules[i].pypi);
-            return;
-        }
-    buf_adds(out,
-             "no package installed for programs here has it (GET /v1/packages lists them); who runs the server can add "
-             "one: hatchery env add, or apt-get install");
+    PyObject *top = PyUnicode_FromStringAndSize(name, (Py_ssize_t) n);
+    if (top && !is_imported(top))
+        hint_missing(out, top);
+    Py_XDECREF(top);
+    PyErr_Clear();
 }
 
 /* `x = [null, true]`: JSON that was put into the program. */
@@ -233,19 +266,66 @@ static void hint_os_error(struct buf *out, PyObject *value, PyObject *source, co
                 buf_adds(out, os_errors[i].sentence);
 }
 
+/* Is the word at @word, of @n bytes, in the list @words, each of which a blank follows? */
+static bool is_among(const char *word, size_t n, const char *words)
+{
+    for (const char *w = words; *w; w += strcspn(w, " ") + 1)
+        if (strcspn(w, " ") == n && memcmp(w, word, n) == 0)
+            return true;
+    return false;
+}
+
+/* The words of a shell: does a command among them install packages? */
+static bool installs(const char *words)
+{
+    bool command = true, installer = false;
+
+    for (const char *p = words + strspn(words, " \t\n"); *p; p += strspn(p, " \t\n")) {
+        size_t n = strcspn(p, " \t\n");
+        const char *slash = memrchr(p, '/', n), *base = slash ? slash + 1 : p;
+        if (installer && is_among(p, n, "install "))
+            return true;
+        installer = (command && is_among(base, n - (size_t) (base - p), "pip pip3 conda mamba apt apt-get "))
+                    || (installer && *p == '-');
+        command = is_among(p, n, "-m -c sudo && || | ; ") || p[n - 1] == ';';
+        p += n;
+    }
+    return false;
+}
+
+/* What a subprocess was called with, as a shell would have it; the blanks of an argument are none between words. */
+static void add_command(struct buf *out, PyObject *cmd)
+{
+    bool script = false;
+
+    if (PyUnicode_CheckExact(cmd))
+        buf_adds(out, bytes_of(cmd));
+    for (Py_ssize_t i = 0; PyList_CheckExact(cmd) && i < PyList_GET_SIZE(cmd); i++) {
+        const char *word = bytes_of(PyList_GET_ITEM(cmd, i));
+        for (const char *p = word; *p; p++)
+            buf_addc(out, *p == ' ' && !script ? '_' : *p);
+        buf_addc(out, ' ');
+        script = strcmp(word, "-c") == 0;
+    }
+    buf_addc(out, '\0');
+}
+
+static const char no_pip[] = "a program can't install packages: there is no network; the server's operator can: "
+                             "apt-get install, or hatchery env add";
+
 /* A subprocess that was to install something. */
 static void hint_pip(struct buf *out, PyObject *value)
 {
     PyObject *dict = PyObject_GenericGetDict(value, NULL);
-    PyObject *cmd = dict ? PyDict_GetItemString(dict, "cmd") : NULL, *text = NULL;
+    PyObject *cmd = dict ? PyDict_GetItemString(dict, "cmd") : NULL;
+    struct buf words;
 
-    if (cmd && (PyUnicode_CheckExact(cmd) || PyList_CheckExact(cmd)))
-        text = PyObject_Repr(cmd);
-    if (strstr(bytes_of(text), "pip") && strstr(bytes_of(text), "install"))
-        buf_adds(out,
-                 "a program can't install packages: there is no network; who runs the server can: hatchery env add, or "
-                 "apt-get install");
-    Py_XDECREF(text);
+    buf_init(&words, 4096);
+    if (cmd)
+        add_command(&words, cmd);
+    if (words.len && !words.full && installs(words.data))
+        buf_adds(out, no_pip);
+    buf_free(&words);
     Py_XDECREF(dict);
     PyErr_Clear();
 }
@@ -296,7 +376,9 @@ void hint_exception(struct buf *out, PyObject *value, PyObject *source, const st
              && !by_hand(value, source))
         buf_adds(out, "a program's stdin is empty: put into the code what it would read");
     else if ((PyObject *) type == PyExc_RecursionError && !by_hand(value, source))
-        buf_addf(out, "Python stops at %d calls within each other; sys.setrecursionlimit() allows more",
+        buf_addf(out,
+                 "the recursion has probably no end: look for the case that should end it (Python stops at %d calls "
+                 "within each other)",
                  Py_GetRecursionLimit());
     else if ((PyObject *) type == PyExc_KeyboardInterrupt && mainfile_has_refused())
         buf_adds(
@@ -307,6 +389,14 @@ void hint_exception(struct buf *out, PyObject *value, PyObject *source, const st
         hint_memory(out, value, source, limits);
     else if (is_called(type, "subprocess", "CalledProcessError"))
         hint_pip(out, value);
+    else if (is_called(type, "joblib", "TerminatedWorkerError") && !by_hand(value, source))
+        buf_adds(
+            out,
+            "joblib's default backend, loky, does not work here where psutil is installed, because programs have no "
+            "/proc of processes: use backend=\"threading\", backend=\"multiprocessing\" or n_jobs=1");
+    else if (is_called(type, "psutil", "NoSuchProcess") && !by_hand(value, source))
+        buf_adds(out, "programs here have no /proc of processes: of the program itself, "
+                      "resource.getrusage(resource.RUSAGE_SELF) tells time and memory (import resource)");
     else if (PyObject_TypeCheck(value, (PyTypeObject *) PyExc_OSError))
         hint_os_error(out, value, source, limits);
     PyErr_Clear();
@@ -400,9 +490,9 @@ void hint_syntax(struct buf *out, PyObject *value)
 /* --- results --- */
 
 static const struct {
-    const char *module, *name, *instead;
+    const char *module, *name, *instead, *imports;
 } results[] = {
-#define RESULT_TYPE(module, name, instead) { module, name, instead },
+#define RESULT_TYPE(module, name, instead, imports) { module, name, instead, imports },
 #include "hint.def"
 #undef RESULT_TYPE
 };
@@ -417,11 +507,22 @@ static bool inherits(PyTypeObject *type, const char *module, const char *name)
     return false;
 }
 
+static bool is_dataclass(PyTypeObject *type)
+{
+    return type->tp_dict && PyDict_GetItemString(type->tp_dict, "__dataclass_fields__");
+}
+
 void hint_result(struct buf *out, PyTypeObject *type)
 {
     size_t i = 0;
 
+    if (is_dataclass(type)) {
+        buf_adds(out, "return dataclasses.asdict(x) in its place (import dataclasses)");
+        return;
+    }
     while (i < sizeof(results) / sizeof(*results) - 1 && !inherits(type, results[i].module, results[i].name))
         i++;
     buf_addf(out, "return %s in its place", results[i].instead);
+    if (*results[i].imports)
+        buf_addf(out, " (import %s)", results[i].imports);
 }
