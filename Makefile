@@ -62,6 +62,7 @@ $(BUILD)/build.ninja: | packages
 # On a terminal ninja has one line that goes on; elsewhere it speaks where something fails.
 NINJA = ninja $(shell [ -t 2 ] || echo --quiet)
 build: packages $(BUILD)/build.ninja
+	@[ -t 2 ] || [ -x $(BUILD)/hatchery ] || echo "building $(BUILD)/hatchery, which takes about a minute ..."
 	@$(NINJA) -C $(BUILD)
 
 # The end-to-end tests have the machine to themselves, as some of them measure; those after them come two at a time.

@@ -568,6 +568,26 @@ static int make_key(const struct conf *conf, const struct options *o, const char
     return status;
 }
 
+/* What others call it, after key and env. */
+static const struct {
+    const char *verb, *said, *meant;
+} other_words[] = {
+    { "key", "add", "new" },       { "key", "create", "new" },    { "key", "make", "new" },
+    { "key", "remove", "revoke" }, { "key", "delete", "revoke" }, { "key", "rm", "revoke" },
+    { "key", "ls", "list" },       { "env", "new", "add" },       { "env", "create", "add" },
+    { "env", "make", "add" },      { "env", "delete", "remove" }, { "env", "rm", "remove" },
+    { "env", "revoke", "remove" }, { "env", "ls", "list" },
+};
+
+static int action_error(const struct verb *verb, const char *action)
+{
+    for (size_t i = 0; i < sizeof(other_words) / sizeof(*other_words); i++)
+        if (strcmp(verb->name, other_words[i].verb) == 0 && strcmp(action, other_words[i].said) == 0)
+            fprintf(stderr, "hatchery: '%s' has no '%s': did you mean '%s'?\n", verb->name, action,
+                    other_words[i].meant);
+    return usage_error(verb);
+}
+
 static int key(const struct verb *verb, int argc, char **argv)
 {
     struct options o;
@@ -578,7 +598,7 @@ static int key(const struct verb *verb, int argc, char **argv)
     bool limits = o.weight || o.max_runs || o.max_waiting || o.rate || o.max_bytes || o.runtime;
 
     if (first < 0 || argc - first != (list ? 1 : 2) || !(list || revoke || make) || (limits && !make))
-        return usage_error(verb);
+        return action_error(verb, action);
     if (load_conf(&conf, &o, false) < 0)
         return EXIT_USAGE;
     const char *name = argv[argc - 1];
@@ -597,7 +617,7 @@ static int env(const struct verb *verb, int argc, char **argv)
 
     if (first < 0 || argc - first != (list ? 1 : 2) || !(list || add || remove)
         || (add ? !o.from == !o.requirements : o.from || o.requirements) || (o.build && !o.requirements))
-        return usage_error(verb);
+        return action_error(verb, action);
     if (load_conf(&conf, &o, false) < 0)
         return EXIT_USAGE;
     const char *name = argv[argc - 1];

@@ -124,7 +124,18 @@ static bool is_refused(const struct conf *conf, const char *section, const char 
     return conf->refused[conf_find(section, key) - conf_keys];
 }
 
-/* A key in the wrong section is as near as one with two slips. */
+/* A key in the wrong section is as near as one with two slips, one of the same section that @key begins as with one. */
+static unsigned distance_to(const struct conf_key *of, const char *section, const char *key)
+{
+    enum { BEGINNING_MIN = 3 };
+    unsigned far = conf_value_distance(section, of->section), distance = conf_value_distance(key, of->key);
+    size_t n = strlen(key);
+
+    if (!far && distance && n >= BEGINNING_MIN && strncasecmp(key, of->key, n) == 0)
+        return 1;
+    return (far < 2 ? far : 2) + distance;
+}
+
 static int refuse_unknown(const char *section, const char *key, struct buf *error)
 {
     const struct conf_key *nearest = conf_keys;
@@ -132,8 +143,7 @@ static int refuse_unknown(const char *section, const char *key, struct buf *erro
     unsigned least = 1000;
 
     for (const struct conf_key *k = conf_keys; k->section; k++) {
-        unsigned far = conf_value_distance(section, k->section);
-        unsigned distance = (far < 2 ? far : 2) + conf_value_distance(key, k->key);
+        unsigned distance = distance_to(k, section, key);
         if (distance < least) {
             least = distance;
             nearest = k;

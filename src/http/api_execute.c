@@ -173,12 +173,42 @@ struct reading {
     unsigned char fingerprint[STORE_FINGERPRINT];
 };
 
+static bool is_blank(const struct reading *r)
+{
+    size_t i = 0;
+
+    while (i < r->len && r->text[i] && strchr(" \t\r\n", r->text[i]))
+        i++;
+    return i == r->len;
+}
+
+/* What helps where jansson's text begins like this (its load.c, up to 2.14). */
+static const struct {
+    const char *text, *help;
+} json_help[] = {
+    { "unable to decode byte", ": send UTF-8" },
+    { "unexpected newline", ": write it as \\n (in n8n: {{ JSON.stringify(...) }})" },
+    { "control character 0xd", ": write it as \\r (in n8n: {{ JSON.stringify(...) }})" },
+    { "control character 0x9", ": write it as \\t (in n8n: {{ JSON.stringify(...) }})" },
+};
+
+static const char *help_with(const char *text)
+{
+    for (size_t i = 0; i < sizeof(json_help) / sizeof(*json_help); i++)
+        if (strncmp(text, json_help[i].text, strlen(json_help[i].text)) == 0)
+            return json_help[i].help;
+    return "";
+}
+
 /* Jansson could not read it.  A number beyond its types is good JSON all the same, and timeout the only number. */
 static int refuse_text(struct reading *r, const json_error_t *why)
 {
     if (json_error_code(why) == json_error_numeric_overflow)
         return -ERANGE;
-    buf_addf(&r->error, "The body is not valid JSON: %s (line %d, column %d)", why->text, why->line, why->column);
+    if (is_blank(r))
+        return buf_adds(&r->error, "The body is empty: it must be a JSON object with the member code"), -EINVAL;
+    buf_addf(&r->error, "The body is not valid JSON: %s (line %d, column %d)%s", why->text, why->line, why->column,
+             help_with(why->text));
     return -EINVAL;
 }
 
@@ -712,9 +742,13 @@ static int take_idem(struct execution *e, struct buf *error)
 
 static int refuse_runtime(const struct execution *e, const char *of, const char *name, struct buf *error)
 {
-    buf_addf(error, "%s: there is no runtime '%.64s' here; there are", of, name);
-    for (unsigned i = 0; i < e->api->conf->n_runtimes; i++)
+    unsigned n = e->api->conf->n_runtimes;
+
+    buf_addf(error, "%s: there is no runtime '%.64s' here; there %s", of, name, n == 1 ? "is only" : "are");
+    for (unsigned i = 0; i < n; i++)
         buf_addf(error, "%s %s", i ? "," : "", pool_runtime_name(e->api->pool, i));
+    if (strcmp(name, "data") == 0)
+        buf_adds(error, "; for data: apt-get install python3-numpy, then restart the server");
     return -EINVAL;
 }
 

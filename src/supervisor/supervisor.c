@@ -186,7 +186,7 @@ static int choose_runtime(struct supervisor *s, struct buf *error)
     while (i < s->found.n && strcmp(s->found.list[i].wire.name, name) != 0)
         i++;
     if (i == s->found.n) {
-        buf_addf(error, "there is no runtime '%.64s'; there are", name);
+        buf_addf(error, "there is no runtime '%.64s'; there %s", name, s->found.n == 1 ? "is only" : "are");
         for (i = 0; i < s->found.n; i++)
             buf_addf(error, "%s %s", i ? "," : "", s->found.list[i].wire.name);
         if (strcmp(name, "data") == 0)

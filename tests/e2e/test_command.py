@@ -78,6 +78,8 @@ def test_help_on_the_configuration():
     (["serve", "--listen"], ["hatchery: --listen needs a value\n", "Usage: hatchery serve"]),
     (["doctor", "--json=x"], ["hatchery: --json takes no value\n"]),
     (["key", "list", "--json"], ["hatchery: 'key' has no option --json\n"]),
+    (["key", "add", "bob"], ["hatchery: 'key' has no 'add': did you mean 'new'?\n", "Usage: hatchery key"]),
+    (["env", "new", "science"], ["hatchery: 'env' has no 'new': did you mean 'add'?\n", "Usage: hatchery env"]),
     (["run"], ["Usage: hatchery run"]),
     (["run", "a", "b"], ["Usage: hatchery run"]),
     (["run", "-", "word"], ["hatchery: 'run' takes nothing more: 'word' is too much\n", "hatchery help run"]),
@@ -219,6 +221,7 @@ def test_the_defaults_are_valid(tmp_path):
 
 @pytest.mark.parametrize("text, line, words", [
     ("[limits]\nmemroy = 1G\n", 2, ["limits.memroy", "no such key", "nearest is limits.memory"]),
+    ("[limits]\ntimeout = 5\n", 2, ["limits.timeout", "no such key", "nearest is limits.timeout_default"]),
     ("[limit]\nmemory = 1G\n", 2, ["limit.memory", "no such key", "nearest is limits.memory"]),
     ("[server]\nmemory = 1G\n", 2, ["server.memory", "no such key", "nearest is limits.memory"]),
     ("[limits]\n\n# x\nmemory = much\n", 4, ["limits.memory", "much", "no size", "K, M or G"]),

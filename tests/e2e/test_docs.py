@@ -84,6 +84,9 @@ def test_a_program_can_be_tried(page):
     assert "400 ZeroDivisionError: division by zero" in shown and "stdout\nso far" in shown and "reason: exception, exit code: 1" in shown
     assert "bad" in browser.script("return document.querySelector('#reply .verdict').className")
     keep(browser, "error")
+    browser.set("#runtime", "nuts")
+    assert "no runtime 'nuts' here" in run(browser, "return 1")
+    browser.set("#runtime", "")
     browser.set("#timeout", "1")
     assert "408 Execution timed out" in run(browser, "while True: pass", lambda: browser.type("#code", CTRL + ENTER))
     assert not [line for line in browser.complaints() if "status of 4" not in line]

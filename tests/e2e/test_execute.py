@@ -4,6 +4,7 @@ import base64
 import concurrent.futures
 import json
 import os
+import pathlib
 import re
 import subprocess
 import uuid
@@ -659,7 +660,7 @@ def test_other_methods(untouched, method, path, allow):
 def test_other_types(untouched, type):
     body = b'{"code": "print(1)"}'
     with Raw(untouched, head("POST", EXECUTE, f"Content-Length: {len(body)}", type=type) + body) as raw:
-        check_refusal(raw.reply(), 415, "application/json")
+        check_refusal(raw.reply(), 415, "the header must be content-type: application/json")
         raw.send(head("GET", "/healthz"))
         assert raw.reply().status == 200
 
@@ -723,6 +724,24 @@ def test_long_bodies_are_read_right(server, what):
 ], ids=lambda value: value[:30] if isinstance(value, str) else None)
 def test_long_bodies_are_refused_right(untouched, body, status, words):
     check_refusal(untouched.request("POST", EXECUTE, body), status, words)
+
+
+@pytest.mark.parametrize("body, words", [
+    (b"", "The body is empty: it must be a JSON object with the member code"),
+    (b" \r\n\t", "The body is empty: it must be a JSON object with the member code"),
+    ('{"code": "return \'ä\'"}'.encode("latin-1"), ": send UTF-8"),
+    (b'{"code": "x = 1\nreturn x"}', r": write it as \n (in n8n: {{ JSON.stringify(...) }})"),
+    (b'{"code": "x = 1\r\nreturn x"}', r": write it as \r (in n8n: {{ JSON.stringify(...) }})"),
+    (b'{"code": "if 1:\treturn x"}', r": write it as \t (in n8n: {{ JSON.stringify(...) }})"),
+], ids=["empty", "blank", "Latin-1", "line break", "return", "tab"])
+def test_a_body_that_is_no_json_is_told_what_helps(server, body, words):
+    check_refusal(server.request("POST", EXECUTE, body), 400, words)
+
+
+@pytest.mark.skipif(pathlib.Path("/usr/lib/python3/dist-packages/numpy").is_dir(), reason="with it there are two runtimes")
+def test_a_server_with_one_runtime_names_it(server):
+    reply = server.request("POST", EXECUTE, {"code": ""}, headers={"X-Runtime": "nuts"})
+    check_refusal(reply, 400, "X-Runtime: there is no runtime 'nuts' here; there is only default")
 
 
 def spent(server):

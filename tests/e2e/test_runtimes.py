@@ -81,6 +81,12 @@ def test_an_unknown_one(server):
     assert "fruit" in reply["error"] and run(server, "return 1", "").status == 400
 
 
+@pytest.mark.skipif(NUMPY, reason="Debian's python3-numpy is here")
+def test_a_request_for_data_is_told_what_it_comes_with(server):
+    reply = run(server, "return 1", "data")
+    assert reply.status == 400 and "for data: apt-get install python3-numpy, then restart the server" in reply["error"]
+
+
 def test_nothing_of_it_can_be_written(server):
     code = """
 import os

@@ -79,6 +79,18 @@ def test_an_ordinary_users_tests_ask_for_root(tools):
     assert "sudo -E build/hatchery serve" in make(tools, "-n", "run").stdout
 
 
+def test_without_a_terminal_a_first_build_is_named(tools):
+    for name in ("sudo", "meson", "ninja"):
+        (tools / "bin" / name).symlink_to("/bin/true")
+    for name in ("mktemp", "rm"):
+        (tools / "bin" / name).symlink_to(shutil.which(name))
+    assert make(tools, "build").stdout.count("building build/hatchery") == 1
+    (tools / "build").mkdir()
+    shutil.copy("/bin/true", tools / "build/hatchery")
+    (tools / "build").chmod(0o755)
+    assert "building" not in make(tools, "build").stdout
+
+
 # --- a start ---
 
 

@@ -146,7 +146,9 @@ function prepareTrial(api) {
     event.preventDefault();
     if (element("run").disabled) return;
     const body = JSON.stringify({ code: element("code").value, timeout: Number(element("timeout").value) });
-    answer(element("run"), element("reply"), () => send(api, "POST", "/v1/code/execute/python", body), showRun);
+    const runtime = element("runtime").value.trim();
+    const headers = runtime ? { "X-Runtime": runtime } : {};
+    answer(element("run"), element("reply"), () => send(api, "POST", "/v1/code/execute/python", body, headers), showRun);
   };
   element("try").addEventListener("submit", run);
   element("code").addEventListener("keydown", (event) => {
