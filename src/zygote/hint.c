@@ -8,12 +8,15 @@
 
 #include "mainfile.h"
 
+#include "../box/box.h"
+
 #include <errno.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
+#include <unistd.h>
 
 /* --- looking at objects --- */
 
@@ -61,6 +64,15 @@ static bool is_called(PyTypeObject *type, const char *module, const char *name)
     return dot ? is_within(type->tp_name, module) : strcmp(module, "builtins") == 0;
 }
 
+/* Is the word at @word, of @n bytes, in the list @words, each of which a blank follows? */
+static bool is_among(const char *word, size_t n, const char *words)
+{
+    for (const char *w = words; *w; w += strcspn(w, " ") + 1)
+        if (strcspn(w, " ") == n && memcmp(w, word, n) == 0)
+            return true;
+    return false;
+}
+
 /* --- where it came from --- */
 
 /* The file and the line of the innermost frame; false where there is none. */
@@ -101,6 +113,21 @@ static bool line_has(PyObject *source, int line, const char *word)
         text = (text = strchr(text, '\n')) ? text + 1 : NULL;
     const char *end = text ? strchrnul(text, '\n') : NULL;
     return text && memmem(text, (size_t) (end - text), word, strlen(word));
+}
+
+/* Does the line of the program from which the exception came, of the innermost frame that is its own, have @word in it? */
+static bool came_by(PyObject *value, PyObject *source, const char *word)
+{
+    PyTracebackObject *tb = (PyTracebackObject *) ((PyBaseExceptionObject *) value)->traceback;
+    int line = 0;
+
+    for (; tb && PyTraceBack_Check(tb); tb = tb->tb_next) {
+        PyCodeObject *code = PyFrame_GetCode(tb->tb_frame);
+        if (is_text(code->co_filename, "main.py"))
+            line = PyCode_Addr2Line(code, tb->tb_lasti);
+        Py_DECREF(code);
+    }
+    return line && line_has(source, line, word);
 }
 
 /* The innermost frame is a `raise` of the program's own: it may say anything. */
@@ -235,15 +262,199 @@ static void hint_module(struct buf *out, PyObject *value, PyObject *source)
     PyErr_Clear();
 }
 
-/* `x = [null, true]`: JSON that was put into the program. */
-static void hint_name(struct buf *out, PyObject *value)
-{
-    static const char *const words[] = { "null", "true", "false", "undefined" };
-    PyObject *name = ((PyNameErrorObject *) value)->name;
+static const struct {
+    const char *name, *import;
+    bool is_module;
+} names[] = {
+#define NAME_MODULE(name, import) { name, import, true },
+#define NAME_MEMBER(name, import) { name, import, false },
+#include "hint.def"
+#undef NAME_MODULE
+#undef NAME_MEMBER
+};
 
-    for (size_t i = 0; i < sizeof(words) / sizeof(*words); i++)
-        if (is_text(name, words[i]))
+static bool is_of_word(char c)
+{
+    return c == '_' || (c >= '0' && c <= '9') || ((c | 0x20) >= 'a' && (c | 0x20) <= 'z') || (c & 0x80);
+}
+
+/* Is the word that ends before @p, with blanks between them, one that gives a name its value? */
+static bool follows_binding(const char *text, const char *p)
+{
+    while (p > text && (p[-1] == ' ' || p[-1] == '\t'))
+        p--;
+    const char *end = p;
+    while (p > text && is_of_word(p[-1]))
+        p--;
+    return is_among(p, (size_t) (end - p), "import from as def class for del global nonlocal ");
+}
+
+/* The name at @p is an attribute's, or a part of a longer one, or in a comment. */
+static bool is_no_use(const char *text, const char *p, size_t n)
+{
+    const char *line = p;
+
+    while (line > text && line[-1] != '\n')
+        line--;
+    return (p > text && (is_of_word(p[-1]) || p[-1] == '.')) || is_of_word(p[n])
+           || memchr(line, '#', (size_t) (p - line));
+}
+
+/* May a missing import be why @name is not defined? Only where @source uses it and nowhere gives it a value. */
+static bool is_only_used(PyObject *source, const char *name, const char *followed_by)
+{
+    const char *text = bytes_of(source);
+    size_t n = strlen(name);
+
+    for (const char *p = text; (p = strstr(p, name)); p += n) {
+        if (is_no_use(text, p, n))
+            continue;
+        char next = p[n + strspn(p + n, " \t")];
+        if (!next || !strchr(followed_by, next) || follows_binding(text, p))
+            return false;
+    }
+    return true;
+}
+
+static void hint_import(struct buf *out, PyObject *name, PyObject *source)
+{
+    for (size_t i = 0; i < sizeof(names) / sizeof(*names); i++)
+        if (is_text(name, names[i].name) && is_only_used(source, names[i].name, names[i].is_module ? ".'\"" : ".(['\""))
+            buf_addf(out, "an import is missing: %s", names[i].import);
+}
+
+static void hint_name(struct buf *out, PyObject *value, PyObject *source)
+{
+    static const char *const json[] = { "null", "true", "false", "undefined" }, *const html[] = { "&lt;", "&gt;",
+                                                                                                  "&quot;", "&amp;" };
+    PyObject *name = ((PyNameErrorObject *) value)->name;
+    const char *file, *text = bytes_of(name);
+    int line;
+
+    for (size_t i = 0; i < sizeof(json) / sizeof(*json);
+         i++) /* `x = [null, true]`: JSON that was put into the program */
+        if (is_text(name, json[i]))
             buf_adds(out, "this is JSON, not Python: write None, True, False, or json.loads(r'''...''') around it");
+    if (out->len || !*text || !innermost(value, &file, &line) || strcmp(file, "main.py") != 0)
+        return;
+    for (size_t i = 0; i < sizeof(html) / sizeof(*html); i++)
+        if (strlen(text) == strlen(html[i]) - 2 && memcmp(text, html[i] + 1, strlen(text)) == 0
+            && line_has(source, line, html[i]))
+            buf_addf(out, "the code was escaped as HTML on its way: it has %s", html[i]);
+    if (strcmp(text, "In") == 0 && line_has(source, line, "In ["))
+        buf_adds(out, "the code has the marks of a notebook: send it without In [1]: and without what was printed");
+    hint_import(out, name, source);
+}
+
+static const char no_stdin[] = "a program's stdin is empty: put into the code what it would read",
+                  not_filled[] =
+                      "n8n's expression was not filled in: write {{ JSON.stringify($json...) }} for an object";
+
+/* A text that json.loads() or json.load() could not read. */
+static void hint_json(struct buf *out, PyObject *value, PyObject *source)
+{
+    PyObject *dict = PyObject_GenericGetDict(value, NULL), *doc = dict ? PyDict_GetItemString(dict, "doc") : NULL;
+    const char *text = bytes_of(doc);
+
+    if (is_text(doc, "") && came_by(value, source, "stdin"))
+        buf_adds(out, no_stdin);
+    else if (strncmp(text, "[object Object]", 15) == 0 || strncmp(text, "{{ $", 4) == 0 || strncmp(text, "{{$", 3) == 0)
+        buf_adds(out, not_filled);
+    Py_XDECREF(dict);
+    PyErr_Clear();
+}
+
+/* What a program would get from its caller: input, arguments, environment. */
+static void hint_input(struct buf *out, PyObject *value, PyObject *source)
+{
+    PyObject *type = (PyObject *) Py_TYPE(value), *argv = PySys_GetObject("argv"), *text = only_text(value);
+    const char *file;
+    int line;
+
+    if (by_hand(value, source) || !innermost(value, &file, &line))
+        return;
+    if (type == PyExc_EOFError && (is_text(text, "EOF when reading a line") || passes(value, "/getpass.py")))
+        buf_adds(out, no_stdin);
+    else if (type == PyExc_ValueError && is_text(text, "invalid literal for int() with base 10: ''")
+             && came_by(value, source, "stdin"))
+        buf_adds(out, no_stdin);
+    else if (type == PyExc_IndexError && is_text(text, "list index out of range") && came_by(value, source, "sys.argv[")
+             && argv && PyList_Check(argv) && PyList_GET_SIZE(argv) == 1)
+        buf_adds(out, "a program here gets no arguments: put into the code what sys.argv would have");
+    else if (type == PyExc_KeyError && came_by(value, source, "environ[")
+             && (strcmp(file, "<frozen os>") == 0 || strstr(file, "/os.py")))
+        buf_adds(out, "programs here have no environment variables of yours: put the value into the code, or use "
+                      "os.environ.get()");
+}
+
+static const char no_code[] = "this is not the limit of memory: programs here can't make machine code (isolation.mdwe)";
+
+/* The wall against memory that is writable and executable is up, and the limit of memory is far. */
+static bool is_wall_of_memory(const struct wire_limits *limits)
+{
+    struct rusage used;
+    void *p = mmap(NULL, 4096, PROT_READ | PROT_WRITE | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+    if (p != MAP_FAILED) {
+        munmap(p, 4096);
+        return false;
+    }
+    return getrusage(RUSAGE_SELF, &used) == 0 && (int64_t) used.ru_maxrss * 1024 < limits->memory_bytes / 2;
+}
+
+static const char no_pip[] = "a program can't install packages: there is no network; the server's operator can: "
+                             "apt-get install, or hatchery env add";
+
+static bool is_within_directory(const char *path, const char *directory)
+{
+    size_t n = strlen(directory);
+
+    return strncmp(path, directory, n) == 0 && (path[n] == '/' || path[n] == '\0');
+}
+
+/* Is the directory of @path there? */
+static bool has_directory(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+    char directory[1024];
+
+    if (!slash || slash == path)
+        return true;
+    snprintf(directory, sizeof(directory), "%.*s", (int) (slash - path), path);
+    return access(directory, F_OK) == 0;
+}
+
+/* Where its directory is there, the file was to be read. */
+static void hint_no_file(struct buf *out, PyObject *value, PyObject *source)
+{
+    const char *path = bytes_of(((const PyOSErrorObject *) value)->filename);
+
+    if (passes(value, "/subprocess.py")) {
+        if (is_among(path, strlen(path), "pip pip3 conda "))
+            buf_adds(out, no_pip);
+        return;
+    }
+    if (!*path
+        || !(came_by(value, source, "open(") || came_by(value, source, "read_") || came_by(value, source, "load")))
+        return;
+    if (!has_directory(path))
+        buf_adds(out,
+                 "its directory does not exist: a program begins in an empty directory and sees no files of yours; "
+                 "os.makedirs() makes a directory, and data goes into the code");
+    else if (*path != '/')
+        buf_adds(out, "a program begins in an empty directory and sees no files of yours: put the data into the code");
+}
+
+static void hint_no_access(struct buf *out, PyObject *value, const struct wire_limits *limits)
+{
+    const char *path = bytes_of(((const PyOSErrorObject *) value)->filename);
+
+    if (passes(value, "/llvmlite/") && is_wall_of_memory(limits))
+        buf_adds(out, no_code);
+    else if (*path == '/' && !is_within_directory(path, "/tmp") && !is_within_directory(path, "/dev")
+             && !is_within_directory(path, "/proc") && !is_within_directory(path, HOME_DIR)
+             && !passes(value, "/subprocess.py"))
+        buf_adds(out, "a program can use only its working directory, /tmp and /dev/shm, and read what Python needs");
 }
 
 static void hint_os_error(struct buf *out, PyObject *value, PyObject *source, const struct wire_limits *limits)
@@ -255,6 +466,10 @@ static void hint_os_error(struct buf *out, PyObject *value, PyObject *source, co
         return;
     if (error == ENOENT && strncmp(bytes_of(e->filename), "/proc", 5) == 0)
         buf_adds(out, "programs here have no /proc but for a few files");
+    else if (error == ENOENT)
+        hint_no_file(out, value, source);
+    else if (error == EACCES)
+        hint_no_access(out, value, limits);
     else if (error == ENOSPC)
         buf_addf(out, "files are limited to %lld MiB (limits.scratch) and %lld in number (limits.scratch_files)",
                  (long long) limits->scratch_bytes >> 20, (long long) limits->scratch_files);
@@ -264,15 +479,6 @@ static void hint_os_error(struct buf *out, PyObject *value, PyObject *source, co
         for (size_t i = 0; i < sizeof(os_errors) / sizeof(*os_errors); i++)
             if (os_errors[i].error == error)
                 buf_adds(out, os_errors[i].sentence);
-}
-
-/* Is the word at @word, of @n bytes, in the list @words, each of which a blank follows? */
-static bool is_among(const char *word, size_t n, const char *words)
-{
-    for (const char *w = words; *w; w += strcspn(w, " ") + 1)
-        if (strcspn(w, " ") == n && memcmp(w, word, n) == 0)
-            return true;
-    return false;
 }
 
 /* The words of a shell: does a command among them install packages? */
@@ -310,9 +516,6 @@ static void add_command(struct buf *out, PyObject *cmd)
     buf_addc(out, '\0');
 }
 
-static const char no_pip[] = "a program can't install packages: there is no network; the server's operator can: "
-                             "apt-get install, or hatchery env add";
-
 /* A subprocess that was to install something. */
 static void hint_pip(struct buf *out, PyObject *value)
 {
@@ -330,19 +533,6 @@ static void hint_pip(struct buf *out, PyObject *value)
     PyErr_Clear();
 }
 
-/* The wall against memory that is writable and executable is up, and the limit of memory is far. */
-static bool is_wall_of_memory(const struct wire_limits *limits)
-{
-    struct rusage used;
-    void *p = mmap(NULL, 4096, PROT_READ | PROT_WRITE | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-
-    if (p != MAP_FAILED) {
-        munmap(p, 4096);
-        return false;
-    }
-    return getrusage(RUSAGE_SELF, &used) == 0 && (int64_t) used.ru_maxrss * 1024 < limits->memory_bytes / 2;
-}
-
 static void hint_memory(struct buf *out, PyObject *value, PyObject *source, const struct wire_limits *limits)
 {
     static const char *const makers[] = { "ctypes", "cffi", "numba", "llvmlite" }, *const words[] = { "CFUNCTYPE",
@@ -358,7 +548,7 @@ static void hint_memory(struct buf *out, PyObject *value, PyObject *source, cons
         for (size_t i = 0; i < sizeof(words) / sizeof(*words); i++)
             makes_code |= line_has(source, line, words[i]);
     if (makes_code && !by_hand(value, source) && is_wall_of_memory(limits))
-        buf_adds(out, "this is not the limit of memory: programs here can't make machine code (isolation.mdwe)");
+        buf_adds(out, no_code);
 }
 
 void hint_exception(struct buf *out, PyObject *value, PyObject *source, const struct wire_limits *limits)
@@ -371,10 +561,7 @@ void hint_exception(struct buf *out, PyObject *value, PyObject *source, const st
     if ((PyObject *) type == PyExc_ModuleNotFoundError)
         hint_module(out, value, source);
     else if ((PyObject *) type == PyExc_NameError)
-        hint_name(out, value);
-    else if ((PyObject *) type == PyExc_EOFError && is_text(only_text(value), "EOF when reading a line")
-             && !by_hand(value, source))
-        buf_adds(out, "a program's stdin is empty: put into the code what it would read");
+        hint_name(out, value, source);
     else if ((PyObject *) type == PyExc_RecursionError && !by_hand(value, source))
         buf_addf(out,
                  "the recursion has probably no end: look for the case that should end it (Python stops at %d calls "
@@ -399,6 +586,10 @@ void hint_exception(struct buf *out, PyObject *value, PyObject *source, const st
                       "resource.getrusage(resource.RUSAGE_SELF) tells time and memory (import resource)");
     else if (PyObject_TypeCheck(value, (PyTypeObject *) PyExc_OSError))
         hint_os_error(out, value, source, limits);
+    else if (is_called(type, "json", "JSONDecodeError") && !by_hand(value, source))
+        hint_json(out, value, source);
+    else
+        hint_input(out, value, source);
     PyErr_Clear();
 }
 
@@ -410,6 +601,22 @@ static const struct {
 #define SYNTAX_START(start, sentence) { start, sentence },
 #include "hint.def"
 #undef SYNTAX_START
+};
+
+static const struct {
+    const char *start, *sentence;
+} lines[] = {
+#define SYNTAX_LINE(start, sentence) { start, sentence },
+#include "hint.def"
+#undef SYNTAX_LINE
+};
+
+static const struct {
+    const char *part, *sentence;
+} parts[] = {
+#define SYNTAX_PART(part, sentence) { part, sentence },
+#include "hint.def"
+#undef SYNTAX_PART
 };
 
 static const struct {
@@ -429,6 +636,17 @@ static const struct {
 #undef SYNTAX_MESSAGE
 };
 
+/* What @start begins, where @next stands behind it, is no Python of another meaning. */
+static bool is_mark(const char *start, char next)
+{
+    switch (*start) {
+    case '!': return next != '=';
+    case '%': return next == '%' || (is_of_word(next) && (next < '0' || next > '9'));
+    case '>': return next != '>';
+    default: return true;
+    }
+}
+
 /* The error is at the first character of @line that is none of its indentation, or in such a line's fence. */
 static const char *sentence_for_start(const char *line, long offset)
 {
@@ -436,9 +654,60 @@ static const char *sentence_for_start(const char *line, long offset)
 
     for (size_t i = 0; i < sizeof(starts) / sizeof(*starts); i++) {
         bool there = offset == indent + 1 || starts[i].start[0] == '`';
-        if (there && strncmp(line + indent, starts[i].start, strlen(starts[i].start)) == 0)
+        size_t n = strlen(starts[i].start);
+        if (there && strncmp(line + indent, starts[i].start, n) == 0
+            && is_mark(starts[i].start, line[indent + (long) n]))
             return starts[i].sentence;
     }
+    return NULL;
+}
+
+/* Can a string of several lines begin in the @n bytes at @line? */
+static bool begins_string(const char *line, size_t n)
+{
+    return memmem(line, n, "\"\"\"", 3) || memmem(line, n, "'''", 3) || (n && line[n - 1] == '\\');
+}
+
+/* A line that begins as a Markdown fence does, outside of any string, before or behind the error: prose may stand around it. */
+static const char *sentence_for_fence(PyObject *source)
+{
+    for (const char *p = bytes_of(source); *p; p += strspn(p, "\n")) {
+        size_t n = strcspn(p, "\n");
+        if (strncmp(p + strspn(p, " \t"), "```", 3) == 0)
+            return starts[0].sentence;
+        if (begins_string(p, n))
+            return NULL;
+        p += n;
+    }
+    return NULL;
+}
+
+static bool is_outside_strings(PyObject *source, long number)
+{
+    for (const char *p = bytes_of(source); *p && --number > 0; p += *p == '\n') {
+        size_t n = strcspn(p, "\n");
+        if (begins_string(p, n))
+            return false;
+        p += n;
+    }
+    return true;
+}
+
+/* What the line of the error, number @number, is or has. */
+static const char *sentence_for_line(const char *line, PyObject *source, long number)
+{
+    const char *start = line + strspn(line, " \t");
+    size_t n = strcspn(start, "'\"#");
+
+    if (!is_outside_strings(source, number))
+        return NULL;
+    for (size_t i = 0; i < sizeof(lines) / sizeof(*lines); i++)
+        if (strncmp(start, lines[i].start, strlen(lines[i].start)) == 0)
+            return lines[i].sentence;
+    n += strncmp(start + n, "#39;", 4) == 0 ? 4 : 0;
+    for (size_t i = 0; i < sizeof(parts) / sizeof(*parts); i++)
+        if (memmem(start, n, parts[i].part, strlen(parts[i].part)))
+            return parts[i].sentence;
     return NULL;
 }
 
@@ -464,12 +733,14 @@ static const char *sentence_for_message(const char *message, PyObject *line, lon
     if (!continued || !line || !PyUnicode_Check(line) || offset < 2 || offset > PyUnicode_GET_LENGTH(line))
         return NULL;
     Py_UCS4 c = PyUnicode_READ_CHAR(line, offset - 1);
-    return PyUnicode_READ_CHAR(line, offset - 2) == '\\' && (c == 'n' || c == 'r' || c == 't' || c == '"')
-               ? "the code has \\n where a line should end: it was escaped twice on its way into JSON"
+    return PyUnicode_READ_CHAR(line, offset - 2) == '\\' && (c == 'n' || c == 'r' || c == 't' || c == '"' || c == '\'')
+               ? "the code has \\n or \\\" where an end of line or a quote should be: it was escaped twice on its way "
+                 "into "
+                 "JSON"
                : NULL;
 }
 
-void hint_syntax(struct buf *out, PyObject *value)
+void hint_syntax(struct buf *out, PyObject *value, PyObject *source)
 {
     const PySyntaxErrorObject *e = (const PySyntaxErrorObject *) value;
     const char *line = bytes_of(e->text), *message = bytes_of(e->msg);
@@ -478,6 +749,10 @@ void hint_syntax(struct buf *out, PyObject *value)
 
     PyErr_Clear();
     const char *sentence = sentence_for_start(line, offset);
+    if (!sentence)
+        sentence = sentence_for_fence(source);
+    if (!sentence)
+        sentence = sentence_for_line(line, source, number);
     if (!sentence)
         sentence = sentence_for_char(message);
     if (!sentence)

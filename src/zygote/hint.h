@@ -14,8 +14,8 @@
  * code; leaves no exception set. */
 void hint_exception(struct buf *out, PyObject *value, PyObject *source, const struct wire_limits *limits);
 
-/* The same for an error of main.py's own syntax. */
-void hint_syntax(struct buf *out, PyObject *value);
+/* The same for an error of main.py's own syntax; @source may be NULL. */
+void hint_syntax(struct buf *out, PyObject *value, PyObject *source);
 
 /* What to return in place of a value of @type, which is no JSON. */
 void hint_result(struct buf *out, PyTypeObject *type);

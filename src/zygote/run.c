@@ -227,7 +227,7 @@ static void end_by_exception(struct ending *end, PyObject *source, bool compilin
         add_text(&end->error, text);
         failure_describe(&end->failure, type, value, tb, text);
         if (end->kind == OUTCOME_SYNTAX)
-            hint_syntax(&end->failure.hint, value);
+            hint_syntax(&end->failure.hint, value, source);
         else
             hint_exception(&end->failure.hint, value, source, py.limits);
         PySys_SetObject("last_type", type);
