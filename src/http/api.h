@@ -92,6 +92,11 @@ void api_docs_style(struct request *req, void *data);  /* GET /docs/docs.css */
  * and no more than server.max_body. */
 size_t api_body_max(const struct wire_server_conf *conf);
 
+/* Append why the body @text, in which there must be @member (NULL: none), is no JSON, and what helps; @why is jansson's json_error_t. */
+struct json_error_t;
+void api_add_json_error(struct buf *error, const char *text, size_t len, const char *member,
+                        const struct json_error_t *why);
+
 /* POST /v1/code/execute/python. */
 void api_execute(struct request *req, void *data);
 

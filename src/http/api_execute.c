@@ -173,13 +173,13 @@ struct reading {
     unsigned char fingerprint[STORE_FINGERPRINT];
 };
 
-static bool is_blank(const struct reading *r)
+static bool is_blank(const char *text, size_t len)
 {
     size_t i = 0;
 
-    while (i < r->len && r->text[i] && strchr(" \t\r\n", r->text[i]))
+    while (i < len && text[i] && strchr(" \t\r\n", text[i]))
         i++;
-    return i == r->len;
+    return i == len;
 }
 
 /* What helps where jansson's text begins like this (its load.c, up to 2.14). */
@@ -200,15 +200,22 @@ static const char *help_with(const char *text)
     return "";
 }
 
+void api_add_json_error(struct buf *error, const char *text, size_t len, const char *member, const json_error_t *why)
+{
+    if (is_blank(text, len))
+        buf_addf(error, "The body is empty: it must be a JSON object%s%s", member ? " with the member " : "",
+                 member ? member : "");
+    else
+        buf_addf(error, "The body is not valid JSON: %s (line %d, column %d)%s", why->text, why->line, why->column,
+                 help_with(why->text));
+}
+
 /* Jansson could not read it.  A number beyond its types is good JSON all the same, and timeout the only number. */
 static int refuse_text(struct reading *r, const json_error_t *why)
 {
     if (json_error_code(why) == json_error_numeric_overflow)
         return -ERANGE;
-    if (is_blank(r))
-        return buf_adds(&r->error, "The body is empty: it must be a JSON object with the member code"), -EINVAL;
-    buf_addf(&r->error, "The body is not valid JSON: %s (line %d, column %d)%s", why->text, why->line, why->column,
-             help_with(why->text));
+    api_add_json_error(&r->error, r->text, r->len, "code", why);
     return -EINVAL;
 }
 

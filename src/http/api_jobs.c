@@ -234,7 +234,7 @@ static void answer_status(struct question *q, const struct store_answer *answer)
 static json_t *parse_object(struct request *req, const char *name)
 {
     json_error_t why;
-    char error[256];
+    struct buf error;
     const char *key;
     json_t *value;
     size_t len;
@@ -242,24 +242,25 @@ static json_t *parse_object(struct request *req, const char *name)
     bool few = json_count(text, len) <= API_VALUES_MAX;
     json_t *body = few ? json_loadb(text, len, JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL | JSON_DECODE_ANY, &why) : NULL;
 
+    buf_init(&error, 1024);
     if (!few)
-        snprintf(error, sizeof(error), "The body has more than %d JSON values, which no request needs", API_VALUES_MAX);
+        buf_addf(&error, "The body has more than %d JSON values, which no request needs", API_VALUES_MAX);
     else if (!body)
-        snprintf(error, sizeof(error), "The body is not valid JSON: %s (line %d, column %d)", why.text, why.line,
-                 why.column);
+        api_add_json_error(&error, text, len, NULL, &why);
     else if (!json_is_object(body))
-        snprintf(error, sizeof(error), "The body must be a JSON object");
-    else {
-        error[0] = '\0';
+        buf_adds(&error, "The body must be a JSON object");
+    else
         json_object_foreach (body, key, value)
-            if (strcmp(key, name) != 0)
-                snprintf(error, sizeof(error), "%.64s: unknown member; allowed is %s", key, name);
+            if (strcmp(key, name) != 0 && !error.len)
+                buf_addf(&error, "%.64s: unknown member; allowed is %s", key, name);
+    if (error.len) {
+        json_decref(body);
+        buf_addc(&error, '\0');
+        reply_error(req, 400, error.data, 0);
+        body = NULL;
     }
-    if (!error[0])
-        return body;
-    json_decref(body);
-    reply_error(req, 400, error, 0);
-    return NULL;
+    buf_free(&error);
+    return body;
 }
 
 void api_job_status(struct request *req, void *data)

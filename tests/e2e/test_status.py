@@ -65,6 +65,14 @@ def test_nca_bad_bodies(hooks, body):
     assert hooks.request("POST", "/v1/toolkit/job/status", body).status in (400, 415)
 
 
+@pytest.mark.parametrize("path", ["job", "jobs"])
+def test_a_body_that_is_no_json_is_told_what_helps(hooks, path):
+    for body, words in ((b" ", "The body is empty: it must be a JSON object"),
+                        ('{"job_id": "ä"}'.encode("latin-1"), "send UTF-8"), (b'{"job_id": "\n"}', r"write it as \n")):
+        reply = hooks.request("POST", f"/v1/toolkit/{path}/status", body)
+        assert reply.status == 400 and words in reply["error"]
+
+
 @pytest.mark.parametrize("since", [0, -1, "1", 1.5, True, None, 2 ** 63, 1e400])
 def test_nca_bad_since(hooks, since):
     assert hooks.request("POST", "/v1/toolkit/jobs/status", {"since_seconds": since}).status == 400
