@@ -15,40 +15,120 @@
 
 enum { DISCARD_PORT = 9 }; /* any but 0 */
 
-/* What counts of an address: port, zone and flow are no part of it. */
-static const void *bytes_of(const struct sockaddr *address)
+union inet {
+    struct sockaddr any;
+    struct sockaddr_in v4;
+    struct sockaddr_in6 v6;
+};
+
+/* IPv4 written as IPv6 becomes IPv4: the same way, and one set of rules of the kernel's. */
+static int take(union inet *ret, const struct sockaddr *address)
 {
-    if (address->sa_family == AF_INET6)
-        return &((const struct sockaddr_in6 *) (const void *) address)->sin6_addr;
-    return &((const struct sockaddr_in *) (const void *) address)->sin_addr;
+    *ret = (union inet){ .v6 = { .sin6_family = AF_UNSPEC } };
+    if (address->sa_family == AF_INET) {
+        memcpy(&ret->v4, address, sizeof(ret->v4));
+        return 0;
+    }
+    if (address->sa_family != AF_INET6)
+        return -EAFNOSUPPORT;
+    memcpy(&ret->v6, address, sizeof(ret->v6));
+    if (IN6_IS_ADDR_V4MAPPED(&ret->v6.sin6_addr)) {
+        struct sockaddr_in v4 = { .sin_family = AF_INET };
+        memcpy(&v4.sin_addr, &ret->v6.sin6_addr.s6_addr[12], sizeof(v4.sin_addr));
+        ret->v4 = v4;
+    }
+    return 0;
+}
+
+static socklen_t size_of(const union inet *a)
+{
+    return a->any.sa_family == AF_INET6 ? sizeof(a->v6) : sizeof(a->v4);
+}
+
+static void set_port(union inet *a, unsigned short port)
+{
+    a->v4.sin_port = htons(port); /* at the same place in both */
+}
+
+/* Port, zone and flow are no part of it. */
+static bool same(const union inet *a, const union inet *b)
+{
+    if (a->any.sa_family == AF_INET6)
+        return IN6_ARE_ADDR_EQUAL(&a->v6.sin6_addr, &b->v6.sin6_addr);
+    return a->v4.sin_addr.s_addr == b->v4.sin_addr.s_addr;
 }
 
 /* Where the way leads over the loopback interface the kernel may choose that one's address. */
-static bool is_loopback(const struct sockaddr *address)
+static bool is_loopback(const union inet *a)
 {
-    if (address->sa_family == AF_INET)
-        return *(const unsigned char *) bytes_of(address) == IN_LOOPBACKNET;
-    const struct in6_addr *v6 = bytes_of(address);
-    return IN6_IS_ADDR_LOOPBACK(v6) || (IN6_IS_ADDR_V4MAPPED(v6) && v6->s6_addr[12] == IN_LOOPBACKNET);
+    if (a->any.sa_family == AF_INET6)
+        return IN6_IS_ADDR_LOOPBACK(&a->v6.sin6_addr);
+    return ntohl(a->v4.sin_addr.s_addr) >> 24 == IN_LOOPBACKNET;
+}
+
+static int udp_socket(const union inet *a)
+{
+    int fd = socket(a->any.sa_family, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    return fd < 0 ? -errno : fd;
+}
+
+/* May a socket have this address?  1, 0 or -errno. */
+static int may_bind(const union inet *address)
+{
+    union inet from = *address;
+    _cleanup_fd_ int fd = udp_socket(address);
+
+    if (fd < 0)
+        return fd;
+    set_port(&from, 0);
+    if (bind(fd, &from.any, size_of(&from)) == 0)
+        return 1;
+    /* The last two: a link-local address whose zone is missing or is no interface. */
+    return errno == EADDRNOTAVAIL || errno == EINVAL || errno == ENODEV ? 0 : -errno;
+}
+
+/* Where ip_nonlocal_bind is set a socket may have any address, and so that of nobody too. */
+static int bind_tells(const union inet *address)
+{
+    union inet nobody = { .v4 = { .sin_family = AF_INET,
+                                  .sin_addr.s_addr = htonl(0xfffffffe) } }; /* RFC 1112: reserved */
+
+    if (address->any.sa_family == AF_INET6)
+        nobody.v6 =
+            (struct sockaddr_in6){ .sin6_family = AF_INET6,
+                                   .sin6_addr.s6_addr = { 0x20, 0x01, 0x0d, 0xb8, [15] = 0xfe } }; /* RFC 3849 */
+    int yes = may_bind(&nobody);
+    return yes < 0 ? yes : !yes;
+}
+
+/* Does the kernel send to @address from @address? */
+static int is_own_way(const union inet *address)
+{
+    union inet to = *address, from = *address;
+    socklen_t size = size_of(&to);
+    _cleanup_fd_ int fd = udp_socket(address);
+
+    if (fd < 0)
+        return fd;
+    set_port(&to, DISCARD_PORT);
+    if (connect(fd, &to.any, size) < 0)
+        return errno == ENETUNREACH || errno == EHOSTUNREACH || errno == EACCES || errno == EADDRNOTAVAIL ? 0 : -errno;
+    if (getsockname(fd, &from.any, &size) < 0)
+        return -errno;
+    return is_loopback(&from) || same(&from, address);
 }
 
 int own_address(const struct sockaddr *address)
 {
-    struct sockaddr_in6 to = { 0 }, from = { 0 };
-    bool v6 = address->sa_family == AF_INET6;
-    socklen_t size = v6 ? sizeof(struct sockaddr_in6) : sizeof(struct sockaddr_in);
+    union inet a;
+    int own = take(&a, address);
 
-    if (!v6 && address->sa_family != AF_INET)
-        return -EAFNOSUPPORT;
-    memcpy(&to, address, size);
-    to.sin6_port = htons(DISCARD_PORT); /* at the same place in both */
-    _cleanup_fd_ int fd = socket(address->sa_family, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-    if (fd < 0)
-        return -errno;
-    if (connect(fd, (const struct sockaddr *) &to, size) < 0)
-        return errno == ENETUNREACH || errno == EHOSTUNREACH || errno == EACCES || errno == EADDRNOTAVAIL ? 0 : -errno;
-    if (getsockname(fd, (struct sockaddr *) &from, &size) < 0)
-        return -errno;
-    const struct sockaddr *source = (const struct sockaddr *) &from;
-    return is_loopback(source) || memcmp(bytes_of(source), bytes_of(address), v6 ? 16 : 4) == 0;
+    if (own < 0)
+        return own;
+    own = is_own_way(&a);
+    if (own)
+        return own;
+    /* An interface's second address in a network: the kernel sends to it from the first. */
+    own = may_bind(&a);
+    return own > 0 ? bind_tells(&a) : own;
 }

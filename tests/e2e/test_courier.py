@@ -348,13 +348,18 @@ from courier import Courier, Receiver
 lo = b"lo".ljust(16, b"\0")
 with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as v4, socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as v6:
     fcntl.ioctl(v4, 0x8914, lo + struct.pack("<h", 0x1 | 0x40) + bytes(22))  # SIOCSIFFLAGS: IFF_UP, IFF_RUNNING
-    for name, address in ((b"lo:1", "93.184.215.14"), (b"lo:2", "10.9.8.7")):
+    for name, address in ((b"lo:1", "93.184.215.14"), (b"lo:2", "10.9.8.7"), (b"lo:3", "93.184.215.16")):
         fcntl.ioctl(v4, 0x8916, name.ljust(16, b"\0")  # SIOCSIFADDR
                     + struct.pack("=HH4s", socket.AF_INET, 0, socket.inet_aton(address)) + bytes(16))
-    fcntl.ioctl(v6, 0x8916, socket.inet_pton(socket.AF_INET6, "2606:2800:220:1::14")
-                + struct.pack("=Ii", 128, socket.if_nametoindex("lo")))
+    for address in ("2606:2800:220:1::14", "2606:2800:220:1::15"):
+        fcntl.ioctl(v6, 0x8916, socket.inet_pton(socket.AF_INET6, address)
+                    + struct.pack("=Ii", 64, socket.if_nametoindex("lo")))
 results = []
 for allow, address in json.loads(sys.argv[2]):
+    nonlocal_bind = "1" if address in ("8.8.8.8", "2001:4860:4860::8888") else "0"
+    for family in ("ipv4", "ipv6"):
+        with open(f"/proc/sys/net/{family}/ip_nonlocal_bind", "w") as sysctl:
+            sysctl.write(nonlocal_bind)
     receiver = Receiver(address=address.removeprefix("::ffff:"))
     courier = Courier(allow=allow)
     url = receiver.url.replace(address.removeprefix("::ffff:"), f"[{address}]") if "::ffff:" in address else receiver.url
@@ -375,11 +380,17 @@ def may_have_a_network():
 def test_the_hosts_own_addresses():
     """Global ones, too: from the host itself a request passes every guard of the outside interface."""
     own, own6 = "93.184.215.14", "2606:2800:220:1::14"
+    second, second6 = "93.184.215.16", "2606:2800:220:1::15"
     cases = [("", own, REFUSED), ("private", own, REFUSED), ("private", own6, REFUSED),
              ("private", "::ffff:" + own, REFUSED), ("93.184.215.15", own, REFUSED),
              (own, own, ANSWERED), ("93.184.0.0/16", own, ANSWERED), (own, "::ffff:" + own, ANSWERED),
              (own6, own6, ANSWERED), ("private", "10.9.8.7", ANSWERED), ("private", "127.0.0.1", ANSWERED),
-             ("", "10.9.8.7", REFUSED)]
+             ("", "10.9.8.7", REFUSED),
+             # Second ones in a network: the kernel sends to them from the first.
+             ("", second, REFUSED), ("private", "::ffff:" + second, REFUSED), ("private", second6, REFUSED),
+             (own, second, REFUSED), (second, second, ANSWERED),
+             # Somebody else's, where a socket may have any address.
+             ("", "8.8.8.8", FAILED), ("", "2001:4860:4860::8888", FAILED)]
     flags = [] if os.geteuid() == 0 else ["--map-root-user"]
     done = subprocess.run(["unshare", *flags, "--net", sys.executable, "-c", ON_A_HOST, os.path.dirname(__file__),
                            json.dumps([case[:2] for case in cases])], capture_output=True, text=True, timeout=120)
