@@ -347,6 +347,27 @@ static void add_stream(struct buf *out, const char *name, const struct stream *s
         buf_addf(out, ", \"%s_truncated\": true", name);
 }
 
+/* What helps where the server itself has ended the run, or what the box says. */
+static void add_hint_member(const struct outcome *outcome, const struct wire_limits *limits, struct buf *out)
+{
+    struct buf own;
+
+    buf_init(&own, WIRE_HINT_MAX);
+    if (outcome->kind == OUTCOME_PROCESSES)
+        buf_adds(&own, "threads count too (limits.processes)");
+    else if (outcome->kind == OUTCOME_TIMEOUT && outcome->timeout_ms < limits->timeout_max_ms) {
+        buf_adds(&own, "a request may ask for a timeout of up to ");
+        add_seconds(&own, limits->timeout_max_ms);
+        buf_adds(&own, " seconds (limits.timeout_max)");
+    }
+    const struct buf *hint = own.len ? &own : &outcome->hint;
+    if (hint->len) {
+        buf_adds(out, ", \"hint\": ");
+        json_add_string(out, hint->data, hint->len);
+    }
+    buf_free(&own);
+}
+
 void outcome_add_json(const struct outcome *outcome, const struct wire_limits *limits, struct buf *out)
 {
     if (outcome->kind == OUTCOME_OK) {
@@ -369,10 +390,7 @@ void outcome_add_json(const struct outcome *outcome, const struct wire_limits *l
     buf_adds(out, ", \"error\": ");
     add_error(outcome, limits, out);
     buf_addf(out, ", \"reason\": \"%s\"", outcome_reason(outcome));
-    if (outcome->hint.len) {
-        buf_adds(out, ", \"hint\": ");
-        json_add_string(out, outcome->hint.data, outcome->hint.len);
-    }
+    add_hint_member(outcome, limits, out);
     add_stream(out, "stdout", &outcome->out);
     add_stream(out, "stderr", &outcome->err);
     buf_addf(out, ", \"exit_code\": %d", outcome->exit_code);

@@ -437,10 +437,16 @@ static void hint_no_file(struct buf *out, PyObject *value, PyObject *source)
     if (!*path
         || !(came_by(value, source, "open(") || came_by(value, source, "read_") || came_by(value, source, "load")))
         return;
-    if (!has_directory(path))
-        buf_adds(out,
-                 "its directory does not exist: a program begins in an empty directory and sees no files of yours; "
-                 "os.makedirs() makes a directory, and data goes into the code");
+    if (*path == '/' && !is_within_directory(path, "/tmp") && (!has_directory(path) || !strchr(path + 1, '/')))
+        buf_adds(
+            out,
+            "a program sees no files of yours, and writes only to its working directory, /tmp and /dev/shm: put the "
+            "data into the code");
+    else if (!has_directory(path))
+        buf_adds(
+            out,
+            "the file's directory does not exist: a program begins in an empty directory and sees no files of yours; "
+            "os.makedirs() makes a directory, and data goes into the code");
     else if (*path != '/')
         buf_adds(out, "a program begins in an empty directory and sees no files of yours: put the data into the code");
 }

@@ -131,7 +131,10 @@ HINTS = {
     "import_member": ("d = defaultdict(list)", "from collections import defaultdict"),
     "file": ("open('sales.csv').read()", "empty directory"),
     "file_by_path": ("import pathlib\npathlib.Path('x.csv').open()", "put the data into the code"),
-    "file_in_no_directory": ("open('/data/out/x.txt', 'w')", "os.makedirs()"),
+    "file_in_no_directory": ("open('out/x.txt', 'w')", "os.makedirs()"),
+    "file_of_the_caller": ("open('/home/me/x.csv')", "sees no files of yours, and writes only"),
+    "file_at_the_root": ("open('/x.csv')", "sees no files of yours, and writes only"),
+    "directory_of_the_host": ("import os\nos.makedirs('/data')", "can write only"),
     "llvmlite": ("exec(compile('def f(e): raise e', '/x/llvmlite/binding.py', 'exec'))\n"
                  "f(PermissionError(13, 'cannot allocate executable memory'))", "machine code"),
     "environment": ("import os\nos.environ['API_KEY']", "environment variables"),
@@ -227,6 +230,17 @@ def test_a_hint_names_the_package(server):
         reply = server.run(f"import {module}")
         if reply.status == 400:
             assert package in reply["hint"]
+
+
+def test_a_timeout_tells_how_long_it_may_be(server):
+    reply = server.run("while True: pass", timeout=1)
+    assert reply.status == 408 and reply["message"] == "Execution timed out after 1 second"
+    assert reply["hint"].startswith("a request may ask for a timeout of up to "), reply
+
+
+def test_threads_count_as_processes(server):
+    reply = server.run("import threading, time\nwhile True: threading.Thread(target=time.sleep, args=(5,), daemon=True).start()")
+    assert reply["message"] == "Too many processes (64)" and "threads count too" in reply["hint"], reply
 
 
 RESULTS = {

@@ -343,8 +343,10 @@ static const struct telling tellings[] = {
     { OUTCOME_MEMORY, 137, SIGKILL, 0, "MemoryError", "x", 400, "memory", "Memory limit exceeded (512 MiB)",
       "Memory limit exceeded (512 MiB)" },
     { OUTCOME_HOST_MEMORY, 137, SIGKILL, 0, "MemoryError", "x", 503, "host_memory", FULL, FULL },
-    { OUTCOME_PROCESSES, 1, 0, 0, traceback, "x", 400, "exception", "Too many processes (64)", traceback },
-    { OUTCOME_PROCESSES, 2, 0, 0, "", "x", 400, "exception", "Too many processes (64)", "Too many processes (64)" },
+    { OUTCOME_PROCESSES, 1, 0, 0, traceback, "x", 400, "exception", "Too many processes (64)", traceback, NULL, NULL,
+      "threads count too (limits.processes)" },
+    { OUTCOME_PROCESSES, 2, 0, 0, "", "x", 400, "exception", "Too many processes (64)", "Too many processes (64)", NULL,
+      NULL, "threads count too (limits.processes)" },
     { OUTCOME_NONE, 0, 0, 0, "", "", 500, "internal", "Exited with code 0", "Execution failed" },
 };
 
