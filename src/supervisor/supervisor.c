@@ -566,7 +566,8 @@ static int send_zygote_conf(const struct supervisor *s, int sock, unsigned runti
     static struct wire_zygote_conf conf;
 
     conf = s->zygote_conf;
-    conf.callbacks = s->found.list[runtime].callbacks;
+    /* The watch can't see a file in memory that is written and not mapped. */
+    conf.callbacks = s->found.list[runtime].callbacks && s->cgroups;
     list_imports(s, runtime, conf.imports);
     imports_leave_out(&s->runtimes[runtime].imports, conf.left_out);
     return fd_send(sock, &conf, sizeof(conf), NULL, 0);

@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from service import Service, hatchery
+from service import Service, hatchery, lacks
 
 CALLBACK = "import ctypes\nprint(ctypes.CFUNCTYPE(ctypes.c_int)(lambda: 7)())"
 
@@ -56,6 +56,7 @@ def test_the_certificates_that_clients_look_for(server):
     assert found.response["result"] == [os.path.getsize(path), ["certs"], ["ca-certificates.crt"]]
 
 
+@pytest.mark.skipif(lacks("cgroup"), reason="without a cgroup there are no callbacks")
 def test_callbacks_by_runtime():
     """Each runtime as its key says, those without one as isolation.callbacks."""
     config = "[isolation]\ncallbacks = no\n[runtime.with]\ncallbacks = yes\n[runtime.bare]\nidle = 0\n"
@@ -65,6 +66,18 @@ def test_callbacks_by_runtime():
         assert run("with").stdout == "7\n"
         for name in ("default", "bare"):
             reply = run(name)
+            assert reply.status == 400 and reply["error"].rstrip().endswith("MemoryError"), reply
+
+
+def test_no_files_in_memory_without_a_cgroup():
+    """What is written to one and not mapped nobody would count; callbacks, which need one, fail by themselves."""
+    with Service(config="[isolation]\ncgroup = none\ncallbacks = yes\n[runtime.with]\ncallbacks = yes\n") as service:
+        for name in ("default", "with"):
+            def run(code):
+                return service.request("POST", "/v1/code/execute/python", {"code": code}, headers={"X-Runtime": name})
+            reply = run("import os\nos.memfd_create('x')")
+            assert reply.status == 400 and "Function not implemented" in reply["error"], reply
+            reply = run(CALLBACK)
             assert reply.status == 400 and reply["error"].rstrip().endswith("MemoryError"), reply
 
 

@@ -3,6 +3,7 @@
 
 A file is all that a new case needs.  Comments in it that are read here:
     # needs: numpy pandas     skipped where plain python3 can't import one of them
+    # needs layer: cgroup     skipped where the tests' servers have no such layer
     # stderr differs: reason  only stdout, exit code and the last line of stderr are compared
 """
 import functools
@@ -13,6 +14,8 @@ import subprocess
 import tempfile
 
 import pytest
+
+from service import lacks
 
 PROGRAMS = sorted((pathlib.Path(__file__).parent / "programs").glob("*.py"))
 PYTHON = "/usr/bin/python3"
@@ -92,6 +95,9 @@ def check_needs(source):
     for name in (comment(source, "needs") or "").split():
         if not importable(name):
             pytest.skip(f"needs {name}")
+    for layer in (comment(source, "needs layer") or "").split():
+        if lacks(layer):
+            pytest.skip(f"needs {layer}")
 
 
 def the_same(reply, source, expected):

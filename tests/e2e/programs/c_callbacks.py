@@ -1,3 +1,4 @@
+# needs layer: cgroup
 import ctypes
 import threading
 

@@ -37,7 +37,7 @@ for at in range(0, 1 << 30, 4096):
 # wall: memory
 # needs: cgroup
 # expect: run memory Memory limit exceeded (512 MiB)
-# instead: the watch: run memory Memory limit exceeded (512 MiB)
+# instead: the filter: run exception OSError: [Errno 38] Function not implemented
 # Each as large as a file may be, mapped so that no number of open files holds them.
 import mmap
 tell("ATTEMPT")
