@@ -6,8 +6,6 @@
  * caught; a look at the program's objects that runs its code. */
 #include "hint.h"
 
-#include "mainfile.h"
-
 #include "../box/box.h"
 
 #include <errno.h>
@@ -573,11 +571,6 @@ void hint_exception(struct buf *out, PyObject *value, PyObject *source, const st
                  "the recursion has probably no end: look for the case that should end it (Python stops at %d calls "
                  "within each other)",
                  Py_GetRecursionLimit());
-    else if ((PyObject *) type == PyExc_KeyboardInterrupt && mainfile_has_refused())
-        buf_adds(
-            out,
-            "multiprocessing's spawn has each child import main.py, which Python can't do with a return at top level: "
-            "use fork, the default here, or print instead of return");
     else if ((PyObject *) type == PyExc_MemoryError)
         hint_memory(out, value, source, limits);
     else if (is_called(type, "subprocess", "CalledProcessError"))

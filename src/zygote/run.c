@@ -207,6 +207,24 @@ static void show_exception(struct ending *end, PyObject *type, PyObject *value, 
     Py_DECREF(hook);
 }
 
+/* An interrupt that is mainfile.c's, not a key's, becomes an exception with its reason; the traceback stays. */
+static void name_refusal(PyObject **type, PyObject **value)
+{
+    static const char reason[] =
+        "multiprocessing's spawn has each child import main.py, which Python can't do with a return at top level: use "
+        "fork, the default here, or print instead of return";
+    PyObject *error = *type == PyExc_KeyboardInterrupt && mainfile_has_refused()
+                          ? PyObject_CallFunction(PyExc_RuntimeError, "s", reason)
+                          : NULL;
+
+    PyErr_Clear();
+    if (!error)
+        return;
+    Py_INCREF(PyExc_RuntimeError);
+    Py_SETREF(*type, PyExc_RuntimeError);
+    Py_SETREF(*value, error);
+}
+
 /* The pending exception is the end of the program. */
 static void end_by_exception(struct ending *end, PyObject *source, bool compiling)
 {
@@ -215,6 +233,8 @@ static void end_by_exception(struct ending *end, PyObject *source, bool compilin
     PyErr_NormalizeException(&type, &value, &tb);
     if (compiling)
         Py_CLEAR(tb); /* its frames are ours */
+    else
+        name_refusal(&type, &value);
     PyException_SetTraceback(value, tb ? tb : Py_None);
     if (!compiling && PyErr_GivenExceptionMatches(type, PyExc_SystemExit))
         end_by_exit(end, value);

@@ -89,4 +89,6 @@ def test_children_of_spawn_import_it(server, name):
 def test_spawn_with_a_return_at_top_level_is_refused_and_says_why(server, name):
     """The children would fail one after another, and be replaced for ever."""
     reply = server.run(POOLS[name] + "\nreturn 1", timeout=120)
-    assert reply.status == 400 and reply["reason"] == "exception" and "return at top level" in reply["hint"], reply
+    assert reply.status == 400 and reply["reason"] == "exception", reply
+    assert reply["message"].startswith("RuntimeError: multiprocessing's spawn has each child import main.py"), reply
+    assert "KeyboardInterrupt" not in reply["error"] and 'File "main.py", line' in reply["error"], "no key was pressed"
