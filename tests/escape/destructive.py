@@ -71,9 +71,10 @@ held = bytearray(b"x" * (90 << 20))
 """),
     "memfd": ({"memory"}, "Memory limit exceeded (128 MiB)", """
 import os
-f = os.memfd_create("big")
 while True:
-    os.write(f, b"x" * (1 << 20))
+    f = os.memfd_create("big")
+    for _ in range(32):
+        os.write(f, b"x" * (1 << 20))
 """),
     "forks that eat": ({"memory"}, "Memory limit exceeded (128 MiB)", """
 import os, time
