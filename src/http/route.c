@@ -164,13 +164,11 @@ static bool has_key(struct request *req)
 enum scope { BODIES = ROUTE_JSON | ROUTE_BODY, ALL = ~0 };
 
 static const struct rule {
-    const char *name;
+    const char *name, *values, *sentence;
     unsigned scope; /* flags of a route: any of them; every bit: any route */
-    const char *values;
     int status;
-    const char *sentence;
 } rules[] = {
-#define REFUSED(name, scope, values, status, sentence) { name, (unsigned) (scope), values, status, sentence },
+#define REFUSED(name, scope, values, status, sentence) { name, values, sentence, (unsigned) (scope), status },
 #include "body_fields.def"
 };
 

@@ -805,7 +805,7 @@ struct pool *pool_new(uv_loop_t *loop, const struct wire_server_conf *conf, cons
     pool->conf = conf;
     pool->hooks = hooks;
     pool->data = data;
-    pool->runs = xcalloc(conf->n_slots, sizeof(*pool->runs));
+    pool->runs = xcalloc(conf->n_slots, sizeof(struct run *));
     pool->runtimes = xcalloc(conf->n_runtimes, sizeof(*pool->runtimes));
     uv_timer_init(loop, &pool->memory);
     pool->memory.data = pool;
