@@ -14,7 +14,7 @@
  *   have, and of an address's       idle ones; else it is refused
  *   bytes of requests             the key with most: the slowest of its bodies that arrive, then its newest request
  *                                 that waits
- *   bytes of replies              the holder with most: its connection with most is reset
+ *   bytes of replies              the holder with most: its connection that has read nothing for longest is reset
  *   bytes that the store has      nobody: a key that has a part of them already is refused (request_pin())
  *
  * Called by listen.c, conn.c, request.c and reply.c.  It costs a request nothing but sums; who gives way is looked for
@@ -345,7 +345,7 @@ static struct conn *least_read(const struct http *http)
     TAILQ_FOREACH(conn, &http->conns, all)
     if (conn->unsent
         && (!found || conn->holder->unsent > found->holder->unsent
-            || (conn->holder == found->holder && conn->unsent > found->unsent)))
+            || (conn->holder == found->holder && conn->deadline_ms < found->deadline_ms)))
         found = conn;
     return found;
 }

@@ -294,9 +294,12 @@ static void on_job_worded(void *data, struct buf *body)
 /* It ended by no fault of its own: it runs again. */
 static void run_again(struct lease *lease, unsigned why)
 {
-    log_warn(why == METRIC_RETRY_BOX ? "a job was lost with its box and will run again"
-                                     : "a job was ended for the machine's memory and will run again",
-             LOG_S("job_id", lease->job.id) LOG_I("attempt", lease->fence.attempt));
+    if (why == METRIC_RETRY_BOX)
+        log_warn("a job was lost with its box and will run again",
+                 LOG_S("job_id", lease->job.id) LOG_I("attempt", lease->fence.attempt));
+    else
+        log_warn("a job was ended for the machine's memory and will run again",
+                 LOG_S("job_id", lease->job.id) LOG_I("attempt", lease->fence.attempt));
     metric_count(METRIC_JOB_RETRIES, why);
     give_back(lease, true);
 }

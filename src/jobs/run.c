@@ -305,8 +305,8 @@ static void on_rest_over(uv_timer_t *timer)
     struct run *run = timer->data;
 
     for (int stream = 0; stream < 2; stream++) {
-        if (run->resting[stream] && uv_poll_start(&run->outputs[stream], UV_READABLE, on_output) != 0)
-            log_error("a program's output can't be watched", LOG_I("slot", run->slot));
+        if (run->resting[stream])
+            uv_poll_start(&run->outputs[stream], UV_READABLE, on_output);
         run->resting[stream] = false;
     }
 }

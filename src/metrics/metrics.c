@@ -361,7 +361,7 @@ static bool is_shown(const struct table *t, unsigned i)
 {
     const int64_t *p = t->cells + (size_t) i * t->width;
 
-    if (t->n_cells <= (t->type == HISTOGRAM ? 4 : 16) || t->type == GAUGE)
+    if (t->n_cells <= (t->type == HISTOGRAM ? 4 : 24) || t->type == GAUGE)
         return true;
     for (unsigned n = 0; n < t->width; n++)
         if (p[n])

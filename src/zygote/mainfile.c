@@ -54,10 +54,11 @@ static void make(void)
 {
     int saved = errno;
     int fd = (int) syscall(SYS_openat, AT_FDCWD, HOME_DIR "/main.py", O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
-    ssize_t n = 1;
+    const char *end = offered.text + offered.n;
+    ssize_t n = fd < 0 ? -1 : 1;
 
-    for (size_t at = 0; fd >= 0 && n > 0 && at<offered.n; at += n> 0 ? (size_t) n : 0)
-        n = write(fd, offered.text + at, offered.n - at);
+    for (const char *p = offered.text; n > 0 && p < end; p += n)
+        n = write(fd, p, (size_t) (end - p));
     if (fd >= 0)
         close(fd);
     offered.text = NULL;

@@ -433,8 +433,10 @@ static PyObject *receive_program(struct wire_run *run)
 static void offer_file(PyObject *source)
 {
     Py_ssize_t n;
-    const char *text = source ? PyUnicode_AsUTF8AndSize(source, &n) : NULL;
 
+    if (!source) /* what is wrong with it is the program's outcome */
+        return;
+    const char *text = PyUnicode_AsUTF8AndSize(source, &n);
     if (text)
         mainfile_offer(text, (size_t) n);
     PyErr_Clear();
