@@ -452,16 +452,16 @@ static int limit_all(struct cgroups *groups, int64_t bytes, struct buf *error)
 
     snprintf(memory, sizeof(memory), "%lld", (long long) bytes);
     const struct {
-        int version;
         const char *file, *value;
+        int version;
         bool optional;
     } values[] = {
-        { 1, "memory.use_hierarchy", "1", true },
-        { 1, "memory.limit_in_bytes", memory, false },
-        { 1, "memory.memsw.limit_in_bytes", memory, true },
-        { 1, "memory.swappiness", "0", true },
-        { 2, "memory.max", memory, false },
-        { 2, "memory.swap.max", "0", true },
+        { "memory.use_hierarchy", "1", 1, true },
+        { "memory.limit_in_bytes", memory, 1, false },
+        { "memory.memsw.limit_in_bytes", memory, 1, true },
+        { "memory.swappiness", "0", 1, true },
+        { "memory.max", memory, 2, false },
+        { "memory.swap.max", "0", 2, true },
     };
     int err = 0;
     for (size_t i = 0; i < sizeof(values) / sizeof(*values) && !err; i++)

@@ -381,8 +381,9 @@ static void doubt(const struct conf *conf, const struct runtime_spec *spec, cons
                   struct buf *out)
 {
     for (const char *p = imports; *(p += strspn(p, " ,")); p += strcspn(p, " ,")) {
-        char name[64];
-        snprintf(name, sizeof(name), "%.*s", (int) strcspn(p, " ,."), p);
+        char name[64] = "";
+        size_t n = strcspn(p, " ,.");
+        memcpy(name, p, n < sizeof(name) ? n : sizeof(name) - 1);
         if (!has_module(conf, spec, name))
             buf_addf(out, "%s: there is no module '%s': it is misspelt or not installed, and will be left out\n", key,
                      name);

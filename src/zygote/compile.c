@@ -143,26 +143,19 @@ static char *at_line(int line, const char *before, const char *text, size_t n, c
     if (!room)
         return NULL;
     memset(room, '\n', lines);
-    memcpy(room + lines, before, n_before);
-    memcpy(room + lines + n_before, text, n);
-    strcpy(room + lines + n_before + n, after);
+    char *p = mempcpy(room + lines, before, n_before);
+    p = mempcpy(p, text, n);
+    strcpy(p, after);
     return room;
 }
 
 /* A string at the begin of a piece would be taken for the module's docstring: so it is not at its begin. */
 static char *plain_text(const char *text, const struct piece *piece, bool first)
 {
-    char *room = at_line(piece->line, "", text + piece->begin, piece->end - piece->begin, "");
+    const char *begin = text + piece->begin;
+    size_t n = piece->end - piece->begin;
 
-    if (!room || first)
-        return room;
-    char *padded = PyMem_Realloc(room, strlen(room) + sizeof("pass"));
-    if (!padded) {
-        PyMem_Free(room);
-        return NULL;
-    }
-    memmove(padded + 4, padded, strlen(padded) + 1);
-    return memcpy(padded, "pass", 4);
+    return first ? at_line(piece->line, "", begin, n, "") : at_line(piece->line - 1, "pass\n", begin, n, "");
 }
 
 static bool is_bare(const char *rest, size_t n)

@@ -376,7 +376,7 @@ static bool report(const unsigned char *token, struct ending *end)
     size_t at = 0;
 
     buf_init(&body, SIZE_MAX / 2);
-    for (size_t i = 0; i < sizeof(parts) / sizeof(*parts); i++)
+    for (size_t i = 0; i < sizeof(parts) / sizeof(parts[0]); i++)
         buf_add(&body, parts[i]->data, parts[i]->len);
     do {
         size_t n = body.len - at < WIRE_PIECE ? body.len - at : WIRE_PIECE;

@@ -183,20 +183,20 @@ static void extend(struct piece *piece, size_t end, enum piece_kind kind)
 /* Returns how many pieces there are then. */
 static int add_statement(struct piece *pieces, int n, const struct statement *statement, size_t end)
 {
-    struct piece *last = n ? &pieces[n - 1] : NULL;
     enum piece_kind kind = !statement->returns                        ? PIECE_PLAIN
                            : statement->lone && statement->lines == 1 ? PIECE_RETURN
                                                                       : PIECE_MIXED;
+    struct piece *last = &pieces[n > 0 ? n - 1 : 0];
 
-    if (last && kind == PIECE_PLAIN && last->kind == PIECE_PLAIN)
+    if (n > 0 && kind == PIECE_PLAIN && last->kind == PIECE_PLAIN)
         last->end = end;
-    else if (last && ((kind != PIECE_PLAIN && last->kind != PIECE_PLAIN) || n == PIECES_MAX))
+    else if (n > 0 && ((kind != PIECE_PLAIN && last->kind != PIECE_PLAIN) || n == PIECES_MAX))
         extend(last, end, PIECE_MIXED);
     else if (n >= 2 && kind != PIECE_PLAIN && last->end - last->begin < GAP) {
         extend(&pieces[n - 2], end, PIECE_MIXED);
         n--;
     } else
-        pieces[n++] = (struct piece){ kind, statement->begin, end, statement->line };
+        pieces[n++] = (struct piece){ statement->begin, end, kind, statement->line };
     return n;
 }
 

@@ -13,8 +13,8 @@ enum piece_kind {
 
 /* Whole lines of the text: from the byte @begin up to @end; @line counts from 1. */
 struct piece {
-    enum piece_kind kind;
     size_t begin, end;
+    enum piece_kind kind;
     int line;
 };
 
