@@ -351,8 +351,10 @@ static int decode_string(struct flat *f, size_t max, struct json_member *ret)
         if (!over && c->p == plain && (!take(c, '\\') || decode_escape(f) < 0))
             return -EINVAL;
         ret->len = (size_t) (f->room - ret->string);
-        if (ret->len > max)
+        if (ret->len > max) {
+            *f->room = '\0';
             return -E2BIG;
+        }
         if (over)
             break;
     }

@@ -294,6 +294,12 @@ unsigned pool_free_boxes(const struct pool *pool)
     return 1;
 }
 
+enum lack pool_lack(const struct pool *pool)
+{
+    (void) pool;
+    return LACK_NONE;
+}
+
 bool pool_is_ready(const struct pool *pool)
 {
     (void) pool;
