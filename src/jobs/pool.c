@@ -70,25 +70,6 @@ static void refill_later(struct runtime *rt);
 static void watch_for_lack(struct runtime *rt);
 static void on_memory(uv_timer_t *timer);
 
-static const struct {
-    const char *word, *why;
-} lacks[] = {
-    [LACK_NONE] = { "", "" },
-#define LACK(name, word, why) [LACK_##name] = { word, why },
-#include "lack.def"
-#undef LACK
-};
-
-const char *lack_word(enum lack lack)
-{
-    return lacks[lack].word;
-}
-
-const char *lack_why(enum lack lack)
-{
-    return lacks[lack].why;
-}
-
 static uint32_t lane_of(const struct runtime *rt)
 {
     return 1U << rt->index;
