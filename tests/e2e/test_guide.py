@@ -3,7 +3,6 @@
 import contextlib
 import json
 import os
-import pathlib
 import re
 import shutil
 import signal
@@ -161,11 +160,3 @@ def test_a_trial_leaves_the_services_jobs_alone():
     assert all("/var/lib" not in block for block in blocks("sh"))
     assert TEXT.count("hatchery serve") >= 2 and all("--state /tmp/" in line for line in TEXT.splitlines()
                                                      if line.startswith("API_KEY=") and "hatchery serve" in line)
-
-
-def test_links_lead_somewhere():
-    for name in ("README.md", "SECURITY.md", *(f"docs/{page.name}" for page in (ROOT / "docs").glob("*.md")), "examples/README.md"):
-        text = re.sub(r"^```.*?^```$", "", (ROOT / name).read_text(), flags=re.M | re.S)
-        for target in re.findall(r"\]\(([^)#]+)", text):
-            if "://" not in target:
-                assert (ROOT / pathlib.Path(name).parent / target).exists(), f"{name}: {target}"
