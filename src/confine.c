@@ -15,6 +15,7 @@
 #include <fcntl.h>
 #include <seccomp.h>
 #include <stdint.h>
+#include <sys/resource.h>
 
 static const struct {
     const char *name;
@@ -67,6 +68,13 @@ static int add_fcntl(scmp_filter_ctx ctx)
     return err;
 }
 
+/* A thread may be nicer, or whatever the supervisor left it; no other process is its to change. */
+static int add_setpriority(scmp_filter_ctx ctx)
+{
+    const struct scmp_arg_cmp own[] = { SCMP_CMP64(0, SCMP_CMP_EQ, PRIO_PROCESS), SCMP_CMP64(1, SCMP_CMP_EQ, 0) };
+    return filter_add(ctx, SCMP_ACT_ALLOW, "setpriority", 2, own);
+}
+
 static int enter_seccomp(void)
 {
     scmp_filter_ctx ctx = seccomp_init(SCMP_ACT_ERRNO(EPERM));
@@ -82,6 +90,8 @@ static int enter_seccomp(void)
         err = filter_add_threads(ctx);
     if (!err)
         err = add_fcntl(ctx);
+    if (!err)
+        err = add_setpriority(ctx);
     if (!err)
         err = seccomp_load(ctx);
     if (ctx)

@@ -15,6 +15,7 @@
 #include "http/api.h"
 #include "http/http.h"
 #include "jobs/backlog.h"
+#include "jobs/beside.h"
 #include "jobs/headroom.h"
 #include "jobs/outbox.h"
 #include "jobs/run.h"
@@ -32,9 +33,6 @@
 
 enum { SUPERVISOR_FD = 3 };
 enum { EXIT_REFUSED = 3, EXIT_TIMEOUT = 124 };
-
-/* For what would hold up the loop.  Those who send much of it wait for each other, and leave processors to the rest. */
-#define THREADS "2"
 
 struct server {
     uv_loop_t *loop;
@@ -598,7 +596,7 @@ int main(void)
 
     prctl(PR_SET_NAME, "hatchery-server", 0, 0, 0);
     prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
-    setenv("UV_THREADPOOL_SIZE", THREADS, 1);
+    beside_prepare();
     large_blocks_go_back();
     signal(SIGPIPE, SIG_IGN);
     if (sodium_init() < 0

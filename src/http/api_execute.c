@@ -13,6 +13,7 @@
 #include "../base/fd.h"
 #include "../base/json.h"
 #include "../courier/courier.h"
+#include "../jobs/beside.h"
 #include "../jobs/wording.h"
 #include "../metrics/metrics.h"
 
@@ -816,25 +817,25 @@ static void begin_reading(const struct execution *e, struct reading *r)
 
 /* It and its body live until the thread is done with them, whatever becomes of the client. */
 struct aside {
-    uv_work_t work;
+    struct beside beside;
     struct execution *e;
     struct buf body;
     struct reading reading;
 };
 
-static void read_aside(uv_work_t *work)
+static void read_aside(void *data)
 {
-    struct aside *aside = work->data;
+    struct aside *aside = data;
+
     read_text(&aside->reading);
 }
 
-static void on_read_aside(uv_work_t *work, int status)
+static void on_read_aside(void *data)
 {
-    struct aside *aside = work->data;
+    struct aside *aside = data;
     struct execution *e = aside->e;
     struct reading *r = &aside->reading;
 
-    (void) status;
     buf_free(&aside->body);
     if (e->req) {
         request_on_gone(e->req, NULL, NULL);
@@ -860,14 +861,13 @@ static void go_aside(struct execution *e)
         return;
     }
     aside = xcalloc(1, sizeof(*aside));
-    aside->work.data = aside;
     aside->e = e;
     begin_reading(e, &aside->reading);
     request_keep_body(e->req, &aside->body);
     request_take_charge(e->req, &e->charge);
     buf_init(&aside->reading.error, ERROR_MAX);
     request_on_gone(e->req, on_gone_meanwhile, e);
-    uv_queue_work(e->api->loop, &aside->work, read_aside, on_read_aside);
+    beside_begin(e->api->loop, &aside->beside, read_aside, on_read_aside, aside);
 }
 
 /* --- the endpoint, begun --- */

@@ -8,6 +8,8 @@
  * an outcome that is told twice. */
 #include "run.h"
 
+#include "beside.h"
+
 #include "../base/fd.h"
 #include "../base/log.h"
 #include "../box/box.h"
@@ -67,7 +69,7 @@ void run_init(struct run *run, uint32_t slot, uv_loop_t *loop, const struct wire
 
 /* A report in a thread's hands. */
 struct checking {
-    uv_work_t work;
+    struct beside beside;
     struct run *run; /* NULL: nobody wants to know any more */
     struct wire_outcome head;
     struct wire_limits limits;
@@ -530,21 +532,20 @@ static void on_taken(struct run *run, int err)
         take_stamps(run);
 }
 
-static void check(uv_work_t *work)
+static void check(void *data)
 {
-    struct checking *c = work->data;
+    struct checking *c = data;
 
     c->err = outcome_take(&c->outcome, &c->head, c->body.data, c->body.len);
     buf_free(&c->body);
 }
 
 /* What the program has printed is in the run's own. */
-static void on_checked(uv_work_t *work, int status)
+static void on_checked(void *data)
 {
-    struct checking *c = work->data;
+    struct checking *c = data;
     struct run *run = c->run;
 
-    (void) status;
     if (run) {
         c->outcome.out = run->outcome.out;
         c->outcome.err = run->outcome.err;
@@ -566,7 +567,6 @@ static void check_beside(struct run *run)
 
     uv_poll_stop(&run->control);
     uv_timer_stop(&run->timer);
-    c->work.data = c;
     c->run = run;
     c->head = run->head;
     c->limits = run->own_limits;
@@ -575,7 +575,7 @@ static void check_beside(struct run *run)
     buf_init(&run->body, c->body.max);
     run->checking = c;
     run->state = RUN_CHECKING;
-    uv_queue_work(run->loop, &c->work, check, on_checked);
+    beside_begin(run->loop, &c->beside, check, on_checked, c);
 }
 
 /* 1: it is taken; 2: that will be told. */

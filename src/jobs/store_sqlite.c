@@ -9,6 +9,8 @@
  * without an answer, or the loop waiting for the disk. */
 #include "store_sqlite.h"
 
+#include "beside.h"
+
 #include "../base/fd.h"
 #include "../base/log.h"
 #include "../metrics/metrics.h"
@@ -343,6 +345,7 @@ static void run_writer(void *data)
     struct worker *worker = data;
     bool idle, written = false;
 
+    beside_yield(BESIDE_STORE);
     for (;;) {
         struct op *batch = take_batch(worker, BATCH_MAX, &idle);
         if (batch) {
@@ -376,6 +379,7 @@ static void run_reader(void *data)
     struct worker *worker = data;
     bool idle;
 
+    beside_yield(BESIDE_STORE);
     for (;;) {
         struct op *op = take_batch(worker, 1, &idle);
         if (op) {

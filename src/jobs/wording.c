@@ -6,13 +6,15 @@
  * much, or a thread that touches what the loop may change meanwhile. */
 #include "wording.h"
 
+#include "beside.h"
+
 #include <stdlib.h>
 
 /* Less is written at once: a thread's start and end take about as long. */
 enum { AT_ONCE_MAX = 65536 };
 
 struct wording {
-    uv_work_t work;
+    struct beside beside;
     struct outcome outcome;
     struct wire_limits limits;
     struct buf body;
@@ -25,19 +27,18 @@ static size_t length_of(const struct outcome *o)
     return o->result.len + o->error.len + o->value.len + o->out.kept.len + o->err.kept.len;
 }
 
-static void word(uv_work_t *work)
+static void word(void *data)
 {
-    struct wording *w = work->data;
+    struct wording *w = data;
 
     outcome_add_json(&w->outcome, &w->limits, &w->body);
     outcome_free(&w->outcome);
 }
 
-static void on_word(uv_work_t *work, int status)
+static void on_word(void *data)
 {
-    struct wording *w = work->data;
+    struct wording *w = data;
 
-    (void) status;
     w->done(w->data, &w->body);
     free(w);
 }
@@ -60,10 +61,9 @@ void wording_begin(uv_loop_t *loop, struct outcome *outcome, struct buf *body, o
     }
     struct wording *w = xcalloc(1, sizeof(*w));
     take(w, outcome);
-    w->work.data = w;
     w->body = *body;
     w->done = done;
     w->data = data;
     *body = (struct buf){ 0 };
-    uv_queue_work(loop, &w->work, word, on_word);
+    beside_begin(loop, &w->beside, word, on_word, w);
 }

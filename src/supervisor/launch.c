@@ -26,6 +26,7 @@
 #include <string.h>
 #include <sys/personality.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 
@@ -173,7 +174,16 @@ struct plain {
     const char *name, *who;
     uid_t uid;
     gid_t gid;
+    const char *nice; /* setpriority(2) in digits; NULL: as we are */
 };
+
+/* Whoever serves all passes those who compute.  sched(7): where sessions share processors (autogroup) a process is nice
+ * within its own, and so the session is told too.  Who has no privileges for it goes on as before. */
+static void be_nice(const char *nice)
+{
+    setpriority(PRIO_PROCESS, 0, (int) strtol(nice, NULL, 10));
+    fd_write_file(AT_FDCWD, "/proc/self/autogroup", nice);
+}
 
 _Noreturn static void become_plain(const struct plain *plain, const struct launch_ids *ids, int supervisor_fd,
                                    int trouble_fd, pid_t parent)
@@ -190,6 +200,8 @@ _Noreturn static void become_plain(const struct plain *plain, const struct launc
         give_up(trouble_fd, "descriptors", errno);
     fcntl(EXE_FD, F_SETFD, FD_CLOEXEC);
     fcntl(TROUBLE_FD, F_SETFD, FD_CLOEXEC);
+    if (plain->nice)
+        be_nice(plain->nice);
     const char *failed = drop_to(ids, plain->uid, plain->gid);
     if (failed)
         give_up(TROUBLE_FD, failed, errno);
@@ -227,14 +239,17 @@ static pid_t launch_plain(const struct plain *plain, const struct launch_ids *id
 pid_t launch_server(const struct launch_files *files, const struct launch_ids *ids, int supervisor_fd,
                     struct buf *error)
 {
-    const struct plain plain = { files->server_fd, "hatchery-server", "the server", ids->server_uid, ids->server_gid };
+    const struct plain plain = { files->server_fd, "hatchery-server", "the server",
+                                 ids->server_uid,  ids->server_gid,   "-5" };
     return launch_plain(&plain, ids, supervisor_fd, error);
 }
 
 pid_t launch_courier(const struct launch_files *files, const struct launch_ids *ids, int supervisor_fd,
                      struct buf *error)
 {
-    const struct plain plain = { files->courier_fd, "hatchery-courier", "the courier", ids->courier, ids->courier };
+    const struct plain plain = {
+        files->courier_fd, "hatchery-courier", "the courier", ids->courier, ids->courier, NULL
+    };
     return launch_plain(&plain, ids, supervisor_fd, error);
 }
 

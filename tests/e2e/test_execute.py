@@ -766,6 +766,22 @@ def test_long_bodies_keep_nobody_waiting(make_server):
     assert everything > 0.3 and loop < everything / 3, (loop, everything)
 
 
+def test_the_loop_passes_its_threads(make_server):
+    """Where processors are few, the thread that serves everybody is first: those that read bodies and write to the disk are
+    nicer, and only who may (CAP_SYS_NICE) is less nice than others."""
+    server = make_server()
+    pid = server.child("server")
+
+    def nice():
+        found = {task: open(f"/proc/{pid}/task/{task}/stat").read().rsplit(")", 1)[1].split() for task in os.listdir(f"/proc/{pid}/task")}
+        return sorted((task != str(pid), int(words[16])) for task, words in found.items())
+
+    assert server.request("POST", EXECUTE, '{"code": "' + "x" * 100_000 + '"').status == 400
+    may = int(open("/proc/self/status").read().partition("CapEff:")[2].split()[0], 16) >> 23 & 1
+    of_loop = -5 if may else os.getpriority(os.PRIO_PROCESS, 0)
+    assert nice()[:4] == [(False, of_loop), (True, 5), (True, 5), (True, 10)], nice()
+
+
 def test_a_client_that_goes_while_its_body_is_read(server):
     body = b'{"code": "' + rb"\u0041" * 1_000_000 + b'"}'
     for _ in range(5):

@@ -16,6 +16,7 @@
 #include <sys/file.h>
 #include <sys/mman.h>
 #include <sys/mount.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -65,6 +66,7 @@ static int try_thread(void)
     return err ? err : pthread_join(thread, NULL);
 }
 
+TRY(nicer, setpriority(PRIO_PROCESS, 0, 1))
 TRY(lock_record, fcntl(open("jobs.db", O_RDWR | O_CREAT, 0600), F_SETLK, &(struct flock){ .l_type = F_WRLCK }))
 
 /* what it must not have */
@@ -85,6 +87,9 @@ TRY(fork, syscall(SYS_fork))
 TRY(vfork_like, syscall(SYS_clone, SIGCHLD, 0, 0, 0, 0))
 TRY(namespace, syscall(SYS_unshare, 0x10000000 /* CLONE_NEWUSER */))
 TRY(kill_others, kill(getppid(), 0))
+TRY(nice_others, setpriority(PRIO_PROCESS, (id_t) getppid(), 1))
+TRY(nice_group, setpriority(PRIO_PGRP, 0, 1))
+TRY(nice_user, setpriority(PRIO_USER, 0, 1))
 TRY(mount, mount("x", "/", "tmpfs", 0, NULL))
 TRY(setuid, setuid(0))
 TRY(prctl, syscall(SYS_prctl, 4 /* PR_SET_DUMPABLE */, 1, 0, 0, 0))
@@ -131,6 +136,7 @@ static void test_attempts(void **state)
         { "splice", try_splice, 0, 0 },
         { "memory", try_map, 0, 0 },
         { "thread", try_thread, 0, 0 },
+        { "be nicer", try_nicer, 0, -1 },
         { "lock a record", try_lock_record, 0, 0 },
         { "lock the state directory", try_lock, EPERM, 0 },
         { "lease a file", try_lease, EPERM, 0 },
@@ -149,6 +155,9 @@ static void test_attempts(void **state)
         { "clone a process", try_vfork_like, EPERM, -1 },
         { "namespace", try_namespace, EPERM, -1 },
         { "signal others", try_kill_others, EPERM, 0 },
+        { "nicer others", try_nice_others, EPERM, -1 },
+        { "a nicer group", try_nice_group, EPERM, -1 },
+        { "a nicer user", try_nice_user, EPERM, -1 },
         { "mount", try_mount, EPERM, -1 },
         { "setuid", try_setuid, EPERM, -1 },
         { "prctl", try_prctl, EPERM, 0 },
