@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The pages as pages: README's examples run, its figures are the measured ones, every link leads somewhere, and the
-index has every page."""
+"""The pages as pages: README's examples run, its figures are the measured ones, every link leads somewhere, the index has
+every page, and every page leads to the glossary."""
 import json
 import re
 import shutil
@@ -113,6 +113,11 @@ def test_the_index_has_every_page():
     listed = re.findall(r"^\| \[[^\]]+\]\(([^)]+)\) \|", (ROOT / "docs/README.md").read_text(), re.M)
     assert {ROOT / "docs" / name for name in listed if "/" not in name} == {page for page in DOCS if page.name not in ("README.md", "glossary.md")}
     assert len(listed) == len(set(listed))
+
+
+@pytest.mark.parametrize("page", DOCS, ids=lambda page: page.name)
+def test_every_page_leads_to_the_glossary(page):
+    assert page.name == "glossary.md" or "](glossary.md)" in page.read_text()
 
 
 def test_the_glossary_has_each_word_once():
