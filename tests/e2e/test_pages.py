@@ -9,6 +9,7 @@ import sys
 
 import pytest
 
+import tables
 from service import EXECUTE, KEY, ROOT
 
 DOCS = sorted((ROOT / "docs").glob("*.md"))
@@ -83,6 +84,27 @@ def test_what_it_costs_is_what_was_measured():
         assert (p50, p99) == (f"{median / 1000:.1f} ms", f"{tail / 1000:.1f} ms"), source
         assert rate in ("", f"{per_second:.0f}"), source
         assert many == (f"{measured[several[source]][3]:.0f}" if source in several else ""), source
+
+
+# --- docs/api.md ---
+
+
+def test_the_request_that_fails(server):
+    text = (ROOT / "docs/api.md").read_text()
+    request, shown = map(json.loads, re.findall(r"^```json\n(.*?)^```$", text, re.M | re.S))
+    reply = server.request("POST", EXECUTE, request).json
+    assert list(reply) == list(shown)
+    for name in ("code", "id", "response", "message", "reason", "stdout", "exit_code", "build_number"):
+        assert reply[name] == shown[name], name
+    for name in ("error", "stderr"):
+        assert reply[name].startswith(shown[name].removesuffix(" ..."))
+
+
+def test_every_way_to_end():
+    """The first table has each outcome that a run can report; what the store adds is in openapi.json."""
+    words = {row[2].split(";")[0].strip("`") for row in tables.rows("api.md", "## How a program ends")}
+    reasons = {reason for _, _, reason, _ in tables.entries("base/outcome.def", "OUTCOME")}
+    assert words == reasons | {"worker_lost", "runtime_gone"}
 
 
 # --- all pages ---
