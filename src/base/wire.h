@@ -132,6 +132,7 @@ struct wire_zygote_conf {
     bool cgroups; /* boxes join one; else the supervisor watches them and each has the resource limits that stand in */
     bool landlock, mdwe;
     bool callbacks; /* programs can make C callbacks (memfd_create) */
+    bool epoll;     /* programs have epoll, as the kernel has it */
     int log_format, log_level;
     int64_t warm_ms; /* for its imports; after it the zygote exits with FAULT_LATE */
     char imports[8192];

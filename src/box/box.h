@@ -10,7 +10,6 @@
 #include "../base/wire.h"
 
 #include <linux/filter.h>
-#include <stdbool.h>
 #include <stddef.h>
 
 enum box_step {
@@ -25,9 +24,6 @@ _Static_assert((int) BOX_STEPS <= (int) WIRE_STEPS_MAX, "the times of all steps 
 /* The outcome socket's number in a box: above every descriptor a program can
  * open, and guarded by the filter (seccomp.c) against close, dup2 and write. */
 enum { BOX_CONTROL_FD = 1023 };
-
-/* The way to init's end of life, until the last step; above every descriptor a program can open too. */
-enum { BOX_INIT_FD = BOX_CONTROL_FD - 1 };
 
 /* First host-side-mapped id inside the zygote's user namespace: slot n is BOX_ID_BASE + n. */
 enum { BOX_ID_BASE = 1000 };
@@ -46,8 +42,6 @@ enum { BOX_ID_BASE = 1000 };
 struct box {
     const struct wire_zygote_conf *conf;
     struct sock_fprog shared_filter, own_filter;
-    bool
-        asks; /* hatchery-init is asked about some calls; false: the kernel, or a container's filter, can't have that */
     int landlock_fd;
     char scratch_options[128];
 };
@@ -66,7 +60,6 @@ struct box_slot {
     uint32_t slot, serial;
     int control_fd, stdout_fd, stderr_fd; /* become BOX_CONTROL_FD, 1 and 2 */
     int join_fd;                          /* to the supervisor; closed on the way */
-    int init_fd;                          /* to hatchery-init; becomes BOX_INIT_FD; closed at the end of it */
 };
 
 /* Become the box: called in the forked child, single-threaded, as root of the zygote's
@@ -98,14 +91,9 @@ int box_root_build(const struct box_root *root, const char **ret_what);
 
 /* seccomp.c: the program's filter from seccomp.def, as malloc()ed BPF: the whole of it, or the part that the zygote
  * takes on for all boxes, or the rest, which each box adds.  The two together are the whole.  With @callbacks a program
- * can make memfds, which C callbacks take.  Where @asks, hatchery-init is asked about the calls that make an epoll
- * (init.c); else they are allowed.  0 or -errno. */
+ * can make memfds, which C callbacks take; with @epoll it can make epolls.  0 or -errno. */
 enum box_filter { BOX_FILTER_WHOLE, BOX_FILTER_SHARED, BOX_FILTER_OWN };
-int box_seccomp_compile(enum box_filter which, bool callbacks, bool asks, struct sock_fprog *ret_filter);
-
-/* Can somebody be asked (seccomp_unotify(2))?  Not in a container whose own filter asks somebody already.  Forks; for the
- * zygote before its first box. */
-bool box_seccomp_can_ask(void);
+int box_seccomp_compile(enum box_filter which, bool callbacks, bool epoll, struct sock_fprog *ret_filter);
 
 /* landlock.c: a ruleset for the root made by box_root_build(). A descriptor or -errno. */
 int box_landlock_prepare(void);

@@ -83,8 +83,7 @@ static int mount_scratch(const struct box *box, const struct box_slot *slot)
     return 0;
 }
 
-/* Only 0, 1, 2, the outcome socket and, until the last step, the one to init are left.  The sockets' numbers are above the
- * limit that set_limits() sets. */
+/* Only 0, 1, 2 and the outcome socket are left.  The socket's number is above the limit that set_limits() sets. */
 static int arrange_fds(const struct box_slot *slot)
 {
     struct rlimit room = { BOX_CONTROL_FD + 1, BOX_CONTROL_FD + 1 };
@@ -93,9 +92,9 @@ static int arrange_fds(const struct box_slot *slot)
         return -1;
     if (dup2(slot->stdout_fd, 1) < 0 || dup2(slot->stderr_fd, 2) < 0)
         return -1;
-    if (dup3(slot->init_fd, BOX_INIT_FD, O_CLOEXEC) < 0 || dup3(slot->control_fd, BOX_CONTROL_FD, O_CLOEXEC) < 0)
+    if (dup3(slot->control_fd, BOX_CONTROL_FD, O_CLOEXEC) < 0)
         return -1;
-    if (kernel_close_range(3, BOX_INIT_FD - 1, 0) < 0)
+    if (kernel_close_range(3, BOX_CONTROL_FD - 1, 0) < 0)
         return -1;
     return kernel_close_range(BOX_CONTROL_FD + 1, ~0U, 0);
 }
@@ -187,25 +186,6 @@ static int set_limits(const struct box *box)
     return box->conf->cgroups ? 0 : set_stand_ins(box);
 }
 
-/* The rest of the filter.  Init gets the descriptor at which the kernel asks for its word: a program that had it could
- * give that word itself. */
-static int close_filter(const struct box *box)
-{
-    unsigned long flags = SECCOMP_FILTER_FLAG_TSYNC;
-
-    if (box->asks)
-        flags |= SECCOMP_FILTER_FLAG_TSYNC_ESRCH | SECCOMP_FILTER_FLAG_NEW_LISTENER;
-    int result = (int) syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, flags, &box->own_filter);
-    int err = !box->asks && result ? -1 : result;
-    if (err > 0) {
-        err = fd_send(BOX_INIT_FD, "", 1, &result, 1);
-        close(result);
-        errno = -err;
-    }
-    close(BOX_INIT_FD);
-    return err;
-}
-
 /* A step is taken: note what it took. */
 static bool took(struct wire_box_state *state, enum box_step step, bool failed, int64_t *clock_ns)
 {
@@ -234,7 +214,9 @@ enum box_step box_enter(const struct box *box, const struct box_slot *slot, stru
         || STEP(LANDLOCK, box->conf->landlock && kernel_landlock_restrict_self(box->landlock_fd) < 0)
         || STEP(DESCRIPTORS, arrange_fds(slot) < 0) || STEP(IDS, become_slot(box, slot) < 0)
         || STEP(MDWE, box->conf->mdwe && prctl(PR_SET_MDWE, PR_MDWE_REFUSE_EXEC_GAIN, 0, 0, 0) < 0)
-        || STEP(LIMITS, set_limits(box) < 0) || STEP(SECCOMP, close_filter(box) < 0))
+        || STEP(LIMITS, set_limits(box) < 0)
+        || STEP(SECCOMP,
+                syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, SECCOMP_FILTER_FLAG_TSYNC, &box->own_filter) != 0))
         return (enum box_step) state->step;
 #undef STEP
     state->step = BOX_READY;
@@ -243,11 +225,12 @@ enum box_step box_enter(const struct box *box, const struct box_slot *slot, stru
 
 enum box_step box_prepare(struct box *box, const struct wire_zygote_conf *conf, int *ret_error)
 {
-    box->conf = conf;
-    box->asks = box_seccomp_can_ask();
-    int err = box_seccomp_compile(BOX_FILTER_SHARED, conf->callbacks, box->asks, &box->shared_filter);
+    int err = box_seccomp_compile(BOX_FILTER_SHARED, conf->callbacks, conf->epoll, &box->shared_filter);
+
     if (!err)
-        err = box_seccomp_compile(BOX_FILTER_OWN, conf->callbacks, box->asks, &box->own_filter);
+        err = box_seccomp_compile(BOX_FILTER_OWN, conf->callbacks, conf->epoll, &box->own_filter);
+
+    box->conf = conf;
     snprintf(box->scratch_options, sizeof(box->scratch_options), "mode=0711,size=%lld,nr_inodes=%lld",
              (long long) conf->limits.scratch_bytes, (long long) conf->limits.scratch_files + 4);
     if (err < 0) {

@@ -25,7 +25,6 @@
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #define LOW32 0xffffffffULL
@@ -33,17 +32,20 @@
 /* set_mempolicy_home_node(2), and where x86_64 has numbers of x32's own. */
 enum { NEWEST_KNOWN = 450, FIRST_X32 = 512 };
 
+/* The answer where the runtime has no epoll, and where it has. */
 struct call {
     const char *name;
-    uint32_t action;
+    uint32_t action, with_epoll;
 };
 
 static const struct call calls[] = {
-#define ALLOW(name) { #name, SCMP_ACT_ALLOW },
-#define ANSWER(name, error) { #name, SCMP_ACT_ERRNO(error) },
+#define ALLOW(name) { #name, SCMP_ACT_ALLOW, SCMP_ACT_ALLOW },
+#define ANSWER(name, error) { #name, SCMP_ACT_ERRNO(error), SCMP_ACT_ERRNO(error) },
+#define EPOLL(name) { #name, SCMP_ACT_ERRNO(ENOSYS), SCMP_ACT_ALLOW },
 #include "seccomp.def"
 #undef ALLOW
 #undef ANSWER
+#undef EPOLL
 };
 
 /* Calls refused on the outcome socket only: a program that closes or overwrites every descriptor must not lose its own
@@ -67,16 +69,7 @@ struct words {
     size_t n;
 };
 
-/* The last three are init's, which is asked (asked[]); a program has no descriptor that knows them. */
-static const uint64_t ioctls[] = { TCGETS,
-                                   TIOCGWINSZ,
-                                   FIONREAD,
-                                   FIONBIO,
-                                   FIONCLEX,
-                                   FIOCLEX,
-                                   SECCOMP_IOCTL_NOTIF_RECV,
-                                   SECCOMP_IOCTL_NOTIF_SEND,
-                                   SECCOMP_IOCTL_NOTIF_ADDFD };
+static const uint64_t ioctls[] = { TCGETS, TIOCGWINSZ, FIONREAD, FIONBIO, FIONCLEX, FIOCLEX };
 /* Not SO_PEERPIDFD: a handle on the zygote, whose socketpair the outcome's is.  Not SO_COOKIE, a count of the host's. */
 static const uint64_t socket_options[] = { SO_REUSEADDR, SO_TYPE,       SO_ERROR,    SO_SNDBUF,   SO_RCVBUF,
                                            SO_KEEPALIVE, SO_LINGER,     SO_PASSCRED, SO_PEERCRED, SO_RCVTIMEO,
@@ -123,36 +116,12 @@ static const struct words answers[] = {
     WORDS("prctl", 0, EINVAL, names), /* nobody is charged for the names; what a kernel without them says */
 };
 
-/* Made by hatchery-init, or with its leave: whoever wakes an epoll walks all of them that watch the same file, with
- * interrupts off, and no limit of the kernel's bounds how many a box has. */
-static const char *const asked[] = { "epoll_create", "epoll_create1" };
-
 /* What the zygote and box_enter() ask of the kernel and no program may, or not in this way: not in the shared part,
  * all there is in a box's own.  hatchery-init keeps the shared part alone. */
 static const char *const setup[] = {
-    "capset",
-    "clone",
-    "clone3",
-    "close_range",
-    "dup3",
-    "execveat",
-    "landlock_restrict_self",
-    "mount",
-    "prctl",
-    "prlimit64",
-    "recvmsg",
-    "seccomp",
-    "sendmsg",
-    "setgroups",
-    "setns",
-    "setpriority",
-    "setdomainname",
-    "setresgid",
-    "setresuid",
-    "sethostname",
-    "unshare",
-    "epoll_create",
-    "epoll_create1",
+    "capset", "clone",       "clone3",        "close_range", "dup3",      "execveat",    "landlock_restrict_self",
+    "mount",  "prctl",       "prlimit64",     "recvmsg",     "seccomp",   "sendmsg",     "setgroups",
+    "setns",  "setpriority", "setdomainname", "setresgid",   "setresuid", "sethostname", "unshare",
 };
 
 static bool is_setup(const char *name)
@@ -191,7 +160,6 @@ static int add_sockets(const struct part *part)
 {
     struct scmp_arg_cmp is_unix = SCMP_CMP64(0, SCMP_CMP_MASKED_EQ, LOW32, AF_UNIX);
     struct scmp_arg_cmp plain = SCMP_CMP64(3, SCMP_CMP_MASKED_EQ, MSG_OOB | MSG_ERRQUEUE, 0);
-    struct scmp_arg_cmp to_init = SCMP_CMP64(0, SCMP_CMP_MASKED_EQ, LOW32, BOX_INIT_FD);
     int err = add(part, SCMP_ACT_ERRNO(EAFNOSUPPORT), "socket", 0, NULL);
 
     if (!err)
@@ -200,8 +168,6 @@ static int add_sockets(const struct part *part)
         err = add(part, SCMP_ACT_ALLOW, "sendto", 1, &plain);
     if (!err)
         err = add(part, SCMP_ACT_ALLOW, "recvfrom", 1, &plain);
-    if (!err) /* box_enter()'s last; no program can have a descriptor of this number */
-        err = add(part, SCMP_ACT_ALLOW, "sendmsg", 1, &to_init);
     return err;
 }
 
@@ -270,7 +236,7 @@ static int add_newer(const struct part *part)
  * both of the low 32 bits of one argument.  What passes here goes on to libseccomp's part. */
 struct front {
     enum box_filter which;
-    bool callbacks, asks;
+    bool callbacks;
     struct sock_filter code[256];
     unsigned short n;
 };
@@ -308,17 +274,6 @@ static void put_call(struct front *f, const char *name, unsigned arg, int error,
     put_load(f, offsetof(struct seccomp_data, nr));
 }
 
-/* If the call is @name (its number is loaded), whoever has the filter's descriptor is asked. */
-static void put_asked(struct front *f, const char *name)
-{
-    int nr = seccomp_syscall_resolve_name(name);
-
-    if (nr < 0)
-        return;
-    put(f, BPF_JMP | BPF_JEQ | BPF_K, (uint32_t) nr, 0, 1);
-    put(f, BPF_RET | BPF_K, SECCOMP_RET_USER_NOTIF, 0, 0);
-}
-
 /* What a part says of the calls that it leaves to the other one.  Its last jump is to what follows. */
 static void put_share(struct front *f)
 {
@@ -349,8 +304,6 @@ static int build_front(struct front *f)
     put_load(f, offsetof(struct seccomp_data, nr));
     if (f->which != BOX_FILTER_WHOLE)
         put_share(f);
-    for (size_t i = 0; i < sizeof(asked) / sizeof(*asked) && f->asks && f->which != BOX_FILTER_SHARED; i++)
-        put_asked(f, asked[i]);
     for (size_t i = 0; i < sizeof(guarded) / sizeof(*guarded); i++)
         put_call(f, guarded[i].name, guarded[i].arg, guarded[i].error, true, ours, 1);
     for (size_t i = 0; i < sizeof(answers) / sizeof(*answers); i++)
@@ -376,8 +329,6 @@ static int add_judged(const struct part *part)
         err = add(part, memfd, "memfd_create", 0, NULL);
     for (size_t i = 0; i < sizeof(guarded) / sizeof(*guarded) && !err; i++)
         err = add(part, SCMP_ACT_ALLOW, guarded[i].name, 0, NULL);
-    for (size_t i = 0; i < sizeof(asked) / sizeof(*asked) && !err; i++)
-        err = add(part, SCMP_ACT_ALLOW, asked[i], 0, NULL);
     for (size_t i = 0; i < sizeof(words) / sizeof(*words) && !err; i++)
         err = strcmp(words[i].name, "fcntl") == 0 ? add_open(part) : add(part, SCMP_ACT_ALLOW, words[i].name, 0, NULL);
     return err;
@@ -411,10 +362,10 @@ static int export(scmp_filter_ctx ctx, const struct front *front, struct sock_fp
     return err;
 }
 
-int box_seccomp_compile(enum box_filter which, bool callbacks, bool asks, struct sock_fprog *ret_filter)
+int box_seccomp_compile(enum box_filter which, bool callbacks, bool epoll, struct sock_fprog *ret_filter)
 {
     scmp_filter_ctx ctx = seccomp_init(SCMP_ACT_ERRNO(EPERM));
-    struct front front = { .which = which, .callbacks = callbacks, .asks = asks };
+    struct front front = { .which = which, .callbacks = callbacks };
     const struct part part = { which, callbacks, ctx };
     int err = ctx ? build_front(&front) : -ENOMEM;
 
@@ -423,7 +374,7 @@ int box_seccomp_compile(enum box_filter which, bool callbacks, bool asks, struct
     if (!err)
         err = seccomp_attr_set(ctx, SCMP_FLTATR_CTL_OPTIMIZE, 2);
     for (size_t i = 0; i < sizeof(calls) / sizeof(*calls) && !err; i++)
-        err = add(&part, calls[i].action, calls[i].name, 0, NULL);
+        err = add(&part, epoll ? calls[i].with_epoll : calls[i].action, calls[i].name, 0, NULL);
     if (!err)
         err = add_clone(&part);
     if (!err)
@@ -443,18 +394,4 @@ int box_seccomp_compile(enum box_filter which, bool callbacks, bool asks, struct
     if (ctx)
         seccomp_release(ctx);
     return err;
-}
-
-bool box_seccomp_can_ask(void)
-{
-    static struct sock_filter all[] = { BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW) };
-    const struct sock_fprog filter = { 1, all };
-    int status = 1;
-    pid_t pid = fork();
-
-    if (pid == 0)
-        _exit(syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, SECCOMP_FILTER_FLAG_NEW_LISTENER, &filter) < 0);
-    while (pid > 0 && waitpid(pid, &status, 0) < 0 && errno == EINTR)
-        ;
-    return status == 0;
 }

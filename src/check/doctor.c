@@ -289,6 +289,28 @@ static void add_notes(const struct visit *v, json_t *notes)
                                           "systemd.unified_cgroup_hierarchy=1 on the kernel's command line."));
 }
 
+/* The runtimes whose programs have what nothing counts. */
+static void note_epoll(const struct conf *conf, json_t *notes)
+{
+    struct runtimes runtimes = { 0 };
+    struct buf error, words;
+
+    buf_init(&error, 8192);
+    buf_init(&words, 4096);
+    runtimes_find(conf, &runtimes, &error);
+    for (unsigned i = 0; i < runtimes.n; i++)
+        if (runtimes.list[i].epoll)
+            buf_addf(&words, "%s%s", words.len ? ", " : "", runtimes.list[i].wire.name);
+    if (words.len)
+        json_array_append_new(
+            notes, json_sprintf("Programs have epoll, which nothing counts (isolation.epoll), in: %.*s. One can keep a "
+                                "processor busy with interrupts off, and take a lock of the whole host.",
+                                (int) words.len, words.data));
+    runtimes_free(&runtimes);
+    buf_free(&error);
+    buf_free(&words);
+}
+
 /* The line of configuration that would do without what is missing, or NULL. */
 static json_t *weaker(const struct visit *v, const struct conf *conf)
 {
@@ -319,6 +341,7 @@ static json_t *report(const struct visit *v, const struct conf *conf)
         json_array_append_new(list, layer);
     }
     add_notes(v, notes);
+    note_epoll(conf, notes);
     note_sockets(notes);
     static const char *const cgroups[] = { "none", "v1", "v2" };
     return json_pack("{s:s, s:b, s:s, s:s, s:s, s:s, s:o, s:o, s:o*, s:O*, s:O*}", "version", VERSION, "ready",

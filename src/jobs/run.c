@@ -127,26 +127,20 @@ void run_release(struct run *run)
 
 /* --- warming --- */
 
-static bool is_pipe(int fd)
-{
-    struct stat st;
-    return fstat(fd, &st) == 0 && S_ISFIFO(st.st_mode);
-}
-
-static bool is_our_kind_of_socket(int fd)
-{
-    int domain = 0, type = 0;
-    socklen_t size = sizeof(int);
-
-    return getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &size) == 0 && domain == AF_UNIX
-           && getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &size) == 0 && type == SOCK_SEQPACKET;
-}
-
 /* The zygote's word on what it sent is not enough: of anything else a read could wait, a close too, and what can't be
  * polled would end us. */
 static bool are_ends(const int fds[static 4])
 {
-    return is_our_kind_of_socket(fds[0]) && is_pipe(fds[1]) && is_pipe(fds[2]) && is_our_kind_of_socket(fds[3]);
+    int domain = 0, type = 0;
+    socklen_t size = sizeof(int);
+
+    for (int i = 1; i < 4; i++) {
+        struct stat st;
+        if (fstat(fds[i], &st) < 0 || !S_ISFIFO(st.st_mode))
+            return false;
+    }
+    return getsockopt(fds[0], SOL_SOCKET, SO_DOMAIN, &domain, &size) == 0 && domain == AF_UNIX
+           && getsockopt(fds[0], SOL_SOCKET, SO_TYPE, &type, &size) == 0 && type == SOCK_SEQPACKET;
 }
 
 static int watch(struct run *run, uv_poll_t *poll, int fd)

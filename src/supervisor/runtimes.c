@@ -177,6 +177,7 @@ static struct runtime_spec *add(struct finding *f, const char *name)
     *spec = (struct runtime_spec){ .wire = { .pool_size = POOL_SIZE, .idle_ms = IDLE_MS },
                                    .packages = xstrdup(""),
                                    .callbacks = f->conf->isolation_callbacks,
+                                   .epoll = f->conf->isolation_epoll,
                                    .imports = xstrdup("") };
     snprintf(spec->wire.name, sizeof(spec->wire.name), "%s", name);
     return spec;
@@ -237,7 +238,8 @@ static void keep_those_here(const struct conf *conf, const char *imports, struct
     buf_free(&kept);
 }
 
-static void take_callbacks(struct finding *f, struct runtime_spec *spec, const char *section, const char *text)
+/* The section's @key, whose value @text is: yes, no, or empty, which leaves @ret as it is. */
+static void take_switch(struct finding *f, const char *section, const char *key, const char *text, bool *ret)
 {
     size_t mark = f->error->len;
     int64_t yes;
@@ -246,9 +248,9 @@ static void take_callbacks(struct finding *f, struct runtime_spec *spec, const c
         return;
     int err = conf_value_number(CONF_BOOL, text, &yes);
     if (!err)
-        spec->callbacks = yes;
+        *ret = yes;
     else
-        buf_addf(f->error, "%s.callbacks: '%s' is neither yes nor no", section, text);
+        buf_addf(f->error, "%s.%s: '%s' is neither yes nor no", section, key, text);
     conf_locate(f->conf, err, mark, f->error);
     f->err = f->err ? f->err : err;
 }
@@ -273,7 +275,8 @@ static void add_configured(struct finding *f, const struct conf_runtime *rt)
         set(&spec->imports, rt->imports);
     if (*rt->packages)
         take_packages(f, spec, key, rt->packages);
-    take_callbacks(f, spec, rt->section, rt->callbacks);
+    take_switch(f, rt->section, "callbacks", rt->callbacks, &spec->callbacks);
+    take_switch(f, rt->section, "epoll", rt->epoll, &spec->epoll);
 }
 
 /* One that has no section is a runtime all the same; one that has and names no packages gets these. */

@@ -16,6 +16,7 @@ struct runtime_spec {
     bool of_env;    /* it is one of those below RUNTIMES_ENVS */
     char *imports;  /* in addition to python.imports */
     bool callbacks; /* its programs can make C callbacks */
+    bool epoll;     /* they have epoll */
 };
 
 struct runtimes {

@@ -568,6 +568,7 @@ static int send_zygote_conf(const struct supervisor *s, int sock, unsigned runti
     conf = s->zygote_conf;
     /* The watch can't see a file in memory that is written and not mapped. */
     conf.callbacks = s->found.list[runtime].callbacks && s->cgroups;
+    conf.epoll = s->found.list[runtime].epoll;
     list_imports(s, runtime, conf.imports);
     imports_leave_out(&s->runtimes[runtime].imports, conf.left_out);
     return fd_send(sock, &conf, sizeof(conf), NULL, 0);
@@ -1465,6 +1466,15 @@ static int find_layers(struct supervisor *s)
     return require_settle(s->require, s->conf);
 }
 
+/* What an operator has opened stays in sight, as a layer that is missing does. */
+static void tell_of_epoll(const struct supervisor *s)
+{
+    for (unsigned i = 0; i < s->found.n; i++)
+        if (s->found.list[i].epoll)
+            log_warn("the jail is weaker than it could be: programs of a runtime have epoll, which nothing counts",
+                     LOG_S("runtime", s->found.list[i].wire.name));
+}
+
 /* Where jobs survive, and who tells of them. */
 static int open_state(struct supervisor *s, struct buf *error)
 {
@@ -1573,6 +1583,7 @@ static int prepare(struct supervisor *s)
     s->server_conf.cgroup_version = s->cgroups ? cgroups_version(s->cgroups) : 0;
     s->server_conf.landlock_abi = layers_landlock_abi();
     s->server_conf.has_state = s->state_fd >= 0;
+    tell_of_epoll(s);
     forget_needs(s);
     fill_zygote_conf(s);
     return 0;

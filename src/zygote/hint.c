@@ -12,6 +12,7 @@
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/epoll.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <unistd.h>
@@ -400,6 +401,49 @@ static bool is_wall_of_memory(const struct wire_limits *limits)
     return getrusage(RUSAGE_SELF, &used) == 0 && (int64_t) used.ru_maxrss * 1024 < limits->memory_bytes / 2;
 }
 
+static const char no_epoll[] =
+    "programs here have no epoll: use asyncio or selectors, which do without it; the server's "
+    "operator can allow it (isolation.epoll)";
+
+static const char no_trio[] = "trio does not work here, for it needs epoll and options of sockets: use asyncio";
+
+static bool has_epoll(void)
+{
+    int fd = epoll_create1(EPOLL_CLOEXEC);
+
+    if (fd >= 0)
+        close(fd);
+    return fd >= 0 || errno != ENOSYS;
+}
+
+/* `from select import epoll` */
+static bool is_import_of_epoll(PyObject *value)
+{
+    static const char missing[] = "cannot import name 'epoll' from 'select'";
+    const PyImportErrorObject *e = (const PyImportErrorObject *) value;
+
+    return is_text(e->name, "select") && strncmp(bytes_of(e->msg), missing, sizeof(missing) - 1) == 0;
+}
+
+/* `select.epoll`, `select.EPOLLIN` */
+static bool is_name_of_epoll(PyObject *value)
+{
+    const PyAttributeErrorObject *e = (const PyAttributeErrorObject *) value;
+
+    return e->obj && e->obj == PyDict_GetItemString(PyImport_GetModuleDict(), "select")
+           && strncasecmp(bytes_of(e->name), "epoll", 5) == 0;
+}
+
+/* Also in a package. */
+static void hint_epoll(struct buf *out, PyObject *value, PyObject *source)
+{
+    bool wanted =
+        (PyObject *) Py_TYPE(value) == PyExc_ImportError ? is_import_of_epoll(value) : is_name_of_epoll(value);
+
+    if (wanted && !by_hand(value, source) && !has_epoll())
+        buf_adds(out, passes(value, "/trio/") ? no_trio : no_epoll);
+}
+
 static const char no_pip[] = "a program can't install packages: there is no network; the server's operator can: "
                              "apt-get install, or hatchery env add";
 
@@ -477,6 +521,8 @@ static void hint_os_error(struct buf *out, PyObject *value, PyObject *source, co
     else if (error == ENOSPC)
         buf_addf(out, "files are limited to %lld MiB (limits.scratch) and %lld in number (limits.scratch_files)",
                  (long long) limits->scratch_bytes >> 20, (long long) limits->scratch_files);
+    else if (error == ENOSYS && passes(value, "uvloop/") && !has_epoll())
+        buf_adds(out, no_epoll);
     else if (error == EMFILE)
         buf_addf(out, "a process can have %lld open files (limits.open_files)", (long long) limits->open_files);
     else
@@ -564,6 +610,8 @@ void hint_exception(struct buf *out, PyObject *value, PyObject *source, const st
         return;
     if ((PyObject *) type == PyExc_ModuleNotFoundError)
         hint_module(out, value, source);
+    else if ((PyObject *) type == PyExc_AttributeError || (PyObject *) type == PyExc_ImportError)
+        hint_epoll(out, value, source);
     else if ((PyObject *) type == PyExc_NameError)
         hint_name(out, value, source);
     else if ((PyObject *) type == PyExc_RecursionError && !by_hand(value, source))

@@ -118,10 +118,6 @@ static int prepare(struct zygote *zygote)
     enum box_step step = box_prepare(&zygote->box, &zygote->conf, &error);
     if (step != BOX_READY)
         return tell_step(step, error);
-    if (!zygote->box.asks)
-        log_warn(
-            "the epolls of a program are not counted",
-            LOG_S("hint", "seccomp_unotify(2) needs Linux 5.9, and not to be in use by the filter of a container"));
     pages_settle();
     run_rehearse();
     zygote->self_pidfd = kernel_pidfd_open(getpid());

@@ -29,8 +29,7 @@
 
 /* The ends of a box's channels that the zygote holds while it makes them. */
 struct ends {
-    /* [0] the server's, [1] the box's; of life: init's, and the server's, through which the box gives init something */
-    int control[2], out[2], err[2], life[2];
+    int control[2], out[2], err[2], life[2]; /* [0] the server's (life: init's), [1] the box's (life: the server's) */
 };
 
 static void close_ends(struct ends *ends)
@@ -45,7 +44,7 @@ static void close_ends(struct ends *ends)
 static int make_ends(struct ends *ends)
 {
     if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends->control) < 0 || pipe2(ends->out, O_CLOEXEC) < 0
-        || pipe2(ends->err, O_CLOEXEC) < 0 || socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends->life) < 0)
+        || pipe2(ends->err, O_CLOEXEC) < 0 || pipe2(ends->life, O_CLOEXEC) < 0)
         return -errno;
     return 0;
 }
@@ -102,7 +101,6 @@ _Noreturn static void become_box(const struct zygote *zygote, const struct wire_
                                    .control_fd = ends->control[1],
                                    .stdout_fd = ends->out[1],
                                    .stderr_fd = ends->err[1],
-                                   .init_fd = ends->life[1],
                                    .join_fd = zygote->supervisor_fd };
     sigset_t none;
 

@@ -47,8 +47,40 @@ static PyStatus set_strings(PyConfig *config)
     return status;
 }
 
+/* What is of epoll in `select` goes, so that all who look there (selectors, asyncio, servers of packages) take poll as on a
+ * system without epoll.  0, or -1 with an exception. */
+static int hide_epoll(void)
+{
+    static const char *const names[] = { "epoll", "EPOLL" };
+    PyObject *select = PyImport_ImportModule("select");
+    PyObject *keys = select ? PyDict_Keys(PyModule_GetDict(select)) : NULL;
+    int err = keys ? 0 : -1;
+
+    for (Py_ssize_t i = 0; !err && i < PyList_GET_SIZE(keys); i++) {
+        const char *key = PyUnicode_AsUTF8(PyList_GET_ITEM(keys, i));
+        for (int j = 0; key && j < 2; j++)
+            if (strncmp(key, names[j], strlen(names[j])) == 0)
+                err = PyObject_DelAttrString(select, key);
+    }
+    Py_XDECREF(keys);
+    Py_XDECREF(select);
+    return err;
+}
+
+/* Before modules that the host's *.pth files import, where `select` is a part of the interpreter; else behind these. */
+static PyStatus initialize_main(bool epoll)
+{
+    bool hidden = epoll || hide_epoll() == 0;
+
+    PyErr_Clear();
+    PyStatus status = _Py_InitializeMain();
+    if (!PyStatus_Exception(status) && !hidden && hide_epoll() < 0)
+        status = PyStatus_Error("select can't be imported");
+    return status;
+}
+
 /* As `python3 -B -s -u main.py` with an empty environment. */
-static int initialize(void)
+static int initialize(bool epoll)
 {
     PyPreConfig pre;
     PyConfig config;
@@ -73,7 +105,7 @@ static int initialize(void)
     if (!PyStatus_Exception(status) && atfork_intercept() < 0)
         status = PyStatus_Error("os.register_at_fork can't be put aside");
     if (!PyStatus_Exception(status))
-        status = _Py_InitializeMain();
+        status = initialize_main(epoll);
     PyConfig_Clear(&config);
     if (PyStatus_Exception(status)) {
         log_error("python does not start", LOG_S("reason", status.err_msg ? status.err_msg : "?"));
@@ -83,7 +115,7 @@ static int initialize(void)
 }
 
 /* sys.stdout remembers what kind of file it was made on: in a box it is a pipe. */
-static int initialize_on_pipes(void)
+static int initialize_on_pipes(bool epoll)
 {
     _cleanup_fd_ int saved_stdout = fcntl(1, F_DUPFD_CLOEXEC, 3);
     _cleanup_fd_ int saved_stderr = fcntl(2, F_DUPFD_CLOEXEC, 3);
@@ -95,7 +127,7 @@ static int initialize_on_pipes(void)
     _cleanup_fd_ int writer = p[1];
     if (dup2(writer, 1) < 0 || dup2(writer, 2) < 0)
         return -1;
-    int err = initialize();
+    int err = initialize(epoll);
     if (dup2(saved_stdout, 1) < 0 || dup2(saved_stderr, 2) < 0)
         return -1;
     (void) reader; /* held open: nothing is written, but a pipe without a reader is broken */
@@ -208,7 +240,7 @@ static int set_deadline(int64_t ms)
 int warm_python(const struct wire_zygote_conf *conf, int supervisor_fd)
 {
     imports_begin();
-    if (initialize_on_pipes() < 0)
+    if (initialize_on_pipes(conf->epoll) < 0)
         return -1;
     int err = set_deadline(conf->warm_ms);
     if (!err)

@@ -140,6 +140,16 @@ def selftest(*arguments, **env):
     return done, [int(n) for n in counts.groups()]
 
 
+@ROOT
+def test_who_has_epoll_is_told(tmp_path):
+    path = tmp_path / "hatchery.conf"
+    path.write_text("[runtime.one]\nepoll = yes\n[runtime.two]\nidle = 0\n")
+    for arguments, told in ((["--config", str(path)], "in: one. One can keep"), ([], None)):
+        notes = json.loads(hatchery("doctor", "--json", *arguments).stdout)["notes"]
+        assert [note for note in notes if "epoll" in note] == [note for note in notes if told and told in note]
+        assert bool(told) == any("epoll" in note for note in notes)
+
+
 @pytest.mark.parametrize("group", ["privileges/", "result/"])
 def test_the_attempts_run_into_their_walls(group):
     done, (made, held, accepted, through) = selftest("--only", group)

@@ -58,6 +58,9 @@ def test_long_texts_are_cut(server):
 
 
 NETWORK, MODULE, JSON = "no network", "is not installed", "JSON, not Python"
+# A package of the program's own, as one that is installed would be.
+PACKAGE = ("import os\nos.mkdir({name!r})\nopen({name!r} + '/__init__.py', 'w').write({text!r})\n"
+           "import {name}")
 HINTS = {
     "fence": ("```python\nprint(1)\n```", "Markdown fence"),
     "fence_at_end": ("print(1)\n```\n", "Markdown fence"),
@@ -144,6 +147,12 @@ HINTS = {
     "disk": ("f = open('x', 'wb')\nwhile True: f.write(bytes(1 << 20))", "128 MiB (limits.scratch)"),
     "open_files": ("import os\nf = [os.open('/dev/null', 0) for _ in range(10**4)]", "256 open files"),
     "read_only": ("open('/usr/lib/x', 'w')", "can write only"),
+    "epoll": ("import select\np = select.epoll()", "no epoll: use asyncio or selectors"),
+    "epoll_constant": ("import select\nprint(select.EPOLLIN)", "the server's operator can allow it (isolation.epoll)"),
+    "epoll_imported": ("from select import epoll, EPOLLIN", "no epoll"),
+    "epoll_in_a_package": (PACKAGE.format(name="loop", text="import select\ndef f(): return select.epoll()\nf()"), "no epoll"),
+    "trio": (PACKAGE.format(name="trio", text="import select\nclass C:\n    x = select.epoll"), "trio does not work here"),
+    "uvloop": (PACKAGE.format(name="uvloop", text="import os\nraise OSError(38, os.strerror(38))"), "no epoll"),
     "mkfifo": ("import os\nos.mkfifo('x')", "jail"),
 }
 NO_HINTS = {
@@ -177,6 +186,13 @@ NO_HINTS = {
     "name_of_another": "json_data.x",
     "no_use_of_a_module": "print(1 + json)",
     "own_permission_later": "e = PermissionError(13, 'x')\ndef f(): yield\nf().throw(e)",
+    "own_attribute": "class C: pass\nC.epoll",
+    "own_attribute_error": "import select\nraise AttributeError(\"module 'select' has no attribute 'epoll'\", name='epoll', obj=select)",
+    "another_of_select": "import select\nselect.kqueue()",
+    "own_module_select": "import sys, types\nsys.modules['select'] = m = types.ModuleType('select')\nm.poll_all",
+    "own_import_error": "raise ImportError(\"cannot import name 'epoll' from 'select'\", name='select')",
+    "epoll_of_another_module": "from json import epoll",
+    "caught_epoll": "import select\ntry: select.epoll()\nexcept AttributeError: pass\nraise ValueError('later')",
     "own_key": "{}['API_KEY']",
     "own_environ": "import os\nraise KeyError('x')  # os.environ['x']",
     "own_index": "[][1]",

@@ -29,7 +29,7 @@ ZYGOTE, SPAWN, RUN = "src/zygote/main.c", "src/zygote/spawn.c", "src/zygote/run.
 SERVER_RUN = "src/jobs/run.c"
 
 NO_FILTER = [
-    (ENTER, "close_filter(box) < 0", "close(BOX_INIT_FD) < 0 && close_filter(box)"),
+    (ENTER, "syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, SECCOMP_FILTER_FLAG_TSYNC, &box->own_filter) != 0", "0"),
     (ENTER, "syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, &box->shared_filter) < 0", "box == NULL")]
 NO_LANDLOCK = [(ENTER, "box->conf->landlock && kernel_landlock_restrict_self(box->landlock_fd) < 0", "0")]
 
@@ -90,7 +90,7 @@ WALLS = {
         (SPAWN, "setns(pidfd, CLONE_NEWPID) < 0 ? -errno : 0", "0")],
         only=["processes/see-processes", "processes/parent", "neighbours/meet-as-processes"]),
     "session": Wall("a box stays in the zygote's process group", [(ENTER, "setsid() < 0 ? -1 : 0", "0")]),
-    "kill": Wall("the server keeps the life socket open; the zygote lets init live when the program has ended", [
+    "kill": Wall("the server keeps the life pipe open; the zygote lets init live when the program has ended", [
         (SERVER_RUN, "fd_close(&run->life_fd);", "")], [
         (SPAWN, "kill(brood->init, SIGKILL); /* with it dies", "(void) 0; /* with it dies")],
         only=["processes/outlive-by-daemon", "processes/outlive-stopped", "processes/hold-the-pipe"]),
@@ -134,8 +134,7 @@ WALLS = {
         ("src/box/seccomp.def", "ANSWER(flock, 0)", "ALLOW(flock)"),
         (SECCOMP, "F_GETLK, F_DUPFD_CLOEXEC,", "F_GETLK, F_SETLK, F_SETLKW, F_DUPFD_CLOEXEC,"),
         (SECCOMP, '    WORDS("fcntl", 1, 0, locks),', "    // ")]),
-    "epolls": Wall("as many epolls as a program likes", [
-        (SECCOMP, '    if (nr < 0)\n        return;\n', '    if (nr)\n        return;\n')], only=["host/epoll-wake-ups"]),
+    "epoll": Wall("every runtime has epoll", [(ENTER, "conf->epoll, &box->shared_filter", "true, &box->shared_filter")]),
     "rest": Wall("the server looks at a program's output whenever some has come", [
         (SERVER_RUN, "if (more && !rest)", "if (more)")]),
     "stops": Wall("the zygote hears of a program that is stopped", [

@@ -47,25 +47,28 @@ with attempt():
     refuse("done")
 
 # attempt: epoll-wake-ups
-# wall: epolls
+# wall: epoll
+# server: isolation.epoll=no
 # timeout: 40
-# expect: REFUSED done
-# Each write walks every epoll that watches the file, with interrupts off.
-import select
+# expect: REFUSED ENOSYS
+# Each write would walk every epoll that watches the file, with interrupts off.
+def make_epoll():
+    fd = libc.epoll_create1(0)
+    if fd < 0:
+        raise OSError(ctypes.get_errno(), "epoll_create1")
+    return fd
 with attempt():
+    make_epoll()
     event = os.eventfd(0, os.EFD_NONBLOCK)
     reader, writer = os.pipe()
+    nothing = ctypes.create_string_buffer(b"\1", 16)
     for p in range(20):
         if os.fork():
             continue
-        try:
-            copies = [os.dup(event) for _ in range(120)]
-            epolls = [select.epoll() for _ in range(60)]
-            for epoll in epolls:
-                for copy in copies:
-                    epoll.register(copy, select.EPOLLIN)
-        except OSError:
-            pass
+        copies = [os.dup(event) for _ in range(120)]
+        for epoll in [make_epoll() for _ in range(60)]:
+            for copy in copies:
+                libc.epoll_ctl(epoll, 1, copy, nothing)
         os.write(writer, b"x")
         signal.pause()
     for p in range(20):
@@ -74,45 +77,77 @@ with attempt():
     while time.monotonic() < end:
         os.write(event, b"\1" + bytes(7))
         os.read(event, 8)
-    refuse("done")
 
-# attempt: epolls-in-a-loop
-# wall: epolls
-# timeout: 20
+# attempt: all-poll-one-eventfd
+# wall: rlimits
+# timeout: 40
 # expect: REFUSED done
-# Each asks hatchery-init, whose time nobody is charged for.
-import select
+# Each write walks every place in the file's queue, with interrupts off: of as many processes as there may be, each with as
+# many places as it may have.
 with attempt():
-    end = time.monotonic() + 3
-    for _ in range(20):
-        if not os.fork():
-            while time.monotonic() < end:
-                select.epoll().close()
-            os._exit(0)
-    for _ in range(20):
-        os.wait()
-    refuse("done")
-
-# attempt: killed-while-it-asks
-# wall: clock
-# timeout: 2
-# within: 10
-# expect: run timeout
-# Who asks hatchery-init for an epoll is killed: init must not wait for it, or nothing would end this program.
-import select
-tell("ATTEMPT")
-while True:
-    asking = []
-    for _ in range(20):
-        pid = os.fork()
-        if not pid:
+    event = os.eventfd(0, os.EFD_NONBLOCK)
+    reader, writer = os.pipe()
+    def wait_by(which):
+        copies = []
+        try:
             while True:
-                select.epoll().close()
-        asking.append(pid)
-    time.sleep(0.001)
-    for pid in asking:
-        os.kill(pid, signal.SIGKILL)
-        os.waitpid(pid, 0)
+                copies.append(os.dup(event))
+        except OSError:
+            pass
+        entries = b"".join(fd.to_bytes(4, "little") + b"\1\0\0\0" for fd in [event] * 256)
+        bits = sum(1 << fd for fd in [event, *copies]).to_bytes(128, "little")
+        os.write(writer, b"x")
+        while True:
+            if which == 0:
+                libc.poll(ctypes.create_string_buffer(entries), 256, -1)
+            elif which == 1:
+                libc.ppoll(ctypes.create_string_buffer(entries), 256, None, None)
+            elif which == 2:
+                libc.select(256, ctypes.create_string_buffer(bits), None, None, None)
+            else:
+                libc.pselect(256, ctypes.create_string_buffer(bits), None, None, None, None)
+    made = 0
+    try:
+        while True:
+            if not os.fork():
+                wait_by(made % 4)
+            made += 1
+    except OSError:
+        pass
+    for _ in range(made):
+        os.read(reader, 1)
+    end = time.monotonic() + 2
+    while time.monotonic() < end:
+        os.write(event, b"\1" + bytes(7))
+        os.read(event, 8)
+    refuse("done" if made > 50 else "too few")
+
+# attempt: all-poll-one-pipe
+# wall: rlimits
+# timeout: 40
+# expect: REFUSED done
+# A pipe has two such queues, and a reader wakes those who would write.
+with attempt():
+    event, other = os.pipe()
+    reader, writer = os.pipe()
+    made = 0
+    try:
+        while True:
+            if not os.fork():
+                entries = b"".join(fd.to_bytes(4, "little") + b"\1\0\0\0" for fd in [event] * 256)
+                os.write(writer, b"x")
+                while True:
+                    libc.poll(ctypes.create_string_buffer(entries), 256, -1)
+            made += 1
+    except OSError:
+        pass
+    for _ in range(made):
+        os.read(reader, 1)
+    end = time.monotonic() + 2
+    while time.monotonic() < end:
+        os.write(other, b"x")
+        os.read(event, 1)
+    refuse("done" if made > 50 else "too few")
 
 # attempt: stop-and-continue
 # wall: stops

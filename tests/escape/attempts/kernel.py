@@ -296,6 +296,51 @@ with attempt():
 with attempt():
     os.memfd_create("x")
 
+# attempt: epoll-by-any-way
+# wall: epoll
+# server: isolation.epoll=no
+# expect: REFUSED ENOSYS
+# By the C library, by what Python has hidden, by an interpreter of its own, from what was inherited.
+import gc
+import subprocess
+with attempt():
+    if hasattr(__import__("select"), "epoll"):
+        through("select has it")
+    ways = [lambda: libc.epoll_create(1), lambda: libc.epoll_create1(0)]
+    ways += [kind for kind in gc.get_objects() + object.__subclasses__() if isinstance(kind, type) and kind.__name__ == "epoll"]
+    errors = set()
+    for way in ways:
+        ctypes.set_errno(0)
+        try:
+            if way() != -1:
+                through("an epoll")
+            errors.add(ctypes.get_errno())
+        except OSError as error:
+            errors.add(error.errno)
+    code = "import select\ntry: select.epoll()\nexcept OSError as e: print(e.errno)\nelse: print('made')"
+    errors.add(int(subprocess.check_output(["/usr/bin/python3", "-c", code]).decode().replace("made", "0")))
+    nothing = ctypes.create_string_buffer(4096)
+    for fd in range(1024):
+        if libc.epoll_wait(fd, nothing, 1, 0) >= 0:
+            through("an epoll that was inherited")
+        errors.add(ctypes.get_errno())
+    raise OSError(errors.pop() if len(errors) == 1 else 0, "epoll")
+
+# attempt: epoll-by-number
+# wall: epoll
+# server: isolation.epoll=no
+# arch: x86_64
+# expect: REFUSED ENOSYS
+with attempt():
+    for number in (213, 291):
+        try:
+            call(number, 1 if number == 213 else 0)
+            through("an epoll")
+        except OSError as error:
+            if error.errno != errno.ENOSYS:
+                raise
+    call(291, 1 << 32)
+
 # attempt: memfd-in-huge-pages
 # wall: memfd-flags
 # expect: REFUSED EINVAL
