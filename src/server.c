@@ -45,6 +45,9 @@ struct server {
     unsigned draining; /* parts that are not at rest yet: requests in hand, the backlog */
     uv_timer_t delay;  /* active: /readyz says no, and everything is served yet */
     uv_poll_t supervisor;
+    uv_check_t events_over; /* a turn of the loop: the events that it was woken for, then what is due */
+    uv_prepare_t turn_over;
+    uint64_t events_ns, events_over_ns;
     /* hatchery run */
     int source_fd;
     struct buf source;
@@ -457,6 +460,37 @@ static void on_supervisor(uv_poll_t *handle, int status, int events)
     }
 }
 
+/* --- how long others wait --- */
+
+static const uint64_t LONG_TURN_NS = 2000000;
+
+/* The loop's time is when it was woken, in whole milliseconds. */
+static void on_events_over(uv_check_t *handle)
+{
+    struct server *s = handle->data;
+
+    s->events_over_ns = uv_hrtime();
+    s->events_ns = s->events_over_ns - uv_now(s->loop) * 1000000;
+}
+
+static void on_turn_over(uv_prepare_t *handle)
+{
+    struct server *s = handle->data;
+    uint64_t ns = s->events_ns + uv_hrtime() - s->events_over_ns;
+
+    if (s->events_over_ns && ns > LONG_TURN_NS)
+        metric_observe(METRIC_LOOP_TURN, (int64_t) (ns / 1000), 0, 0, 0);
+}
+
+static void watch_turns(struct server *s)
+{
+    s->events_over.data = s->turn_over.data = s;
+    uv_check_init(s->loop, &s->events_over);
+    uv_check_start(&s->events_over, on_events_over);
+    uv_prepare_init(s->loop, &s->turn_over);
+    uv_prepare_start(&s->turn_over, on_turn_over);
+}
+
 /* --- start --- */
 
 static void on_store_wake(void *data)
@@ -575,6 +609,7 @@ static int start(struct server *s, const int *fds)
     s->supervisor.data = s;
     uv_poll_init(s->loop, &s->supervisor, SUPERVISOR_FD);
     uv_poll_start(&s->supervisor, UV_READABLE, on_supervisor);
+    watch_turns(s);
     if (s->conf.one_run) {
         s->source_fd = fds[0];
         err = give_up_the_rest(-1);

@@ -8,6 +8,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 #include <sys/queue.h>
 
 struct conn;
@@ -20,6 +21,8 @@ struct holder {
     size_t unsent;            /* bytes of replies that clients have yet to read */
     TAILQ_HEAD(, conn) conns; /* by when each last was of use; while there are any */
     LIST_ENTRY(holder) link;  /* the same */
+    uint64_t late_ms;         /* the turn of the loop, by its time, in which it read when that was over, */
+    unsigned n_late;          /* and how often */
 };
 
 #endif

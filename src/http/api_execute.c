@@ -828,6 +828,7 @@ static void read_aside(void *data)
     struct aside *aside = data;
 
     read_text(&aside->reading);
+    buf_free(&aside->body); /* megabytes: it takes as long as a short request */
 }
 
 static void on_read_aside(void *data)
@@ -836,7 +837,6 @@ static void on_read_aside(void *data)
     struct execution *e = aside->e;
     struct reading *r = &aside->reading;
 
-    buf_free(&aside->body);
     if (e->req) {
         request_on_gone(e->req, NULL, NULL);
         go_on(e, r);

@@ -255,13 +255,27 @@ void conn_resume(struct conn *conn)
     }
 }
 
+/* Where the turn is over, a key with a thousand connections reads no more than one with four, and long bodies wait. */
+static size_t most_late(struct conn *conn)
+{
+    struct holder *holder = conn->holder;
+    uint64_t turn_ms = uv_now(conn->http->loop);
+
+    holder->n_late = holder->late_ms == turn_ms ? holder->n_late + 1 : 1;
+    holder->late_ms = turn_ms;
+    return holder->n_late > LATE_READS ? 0 : LATE_READ_MAX;
+}
+
+/* libuv reads on where a buffer was filled, up to 32 times.  No room ends that, with UV_ENOBUFS, and the loop comes back. */
 static void on_alloc(uv_handle_t *handle, size_t hint, uv_buf_t *buf)
 {
     struct conn *conn = handle->data;
     size_t room = conn->state == CONN_LINGER ? READ_MAX : UNREAD_MAX - conn->unread.len;
+    size_t most = conn->has_read ? 0 : http_turn_is_over(conn->http) ? most_late(conn) : READ_MAX;
 
     (void) hint;
-    *buf = uv_buf_init(conn->http->read_buf, (unsigned) (room < READ_MAX ? room : READ_MAX));
+    conn->has_read = false;
+    *buf = uv_buf_init(conn->http->read_buf, (unsigned) (room < most ? room : most));
 }
 
 /* The client has closed its side, or its connection broke: a half-close counts as gone.
@@ -282,10 +296,13 @@ static void on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf)
     struct conn *conn = stream->data;
     size_t used = 0;
 
+    if (n == UV_ENOBUFS)
+        return;
     if (n < 0) {
         on_end(conn, n);
         return;
     }
+    conn->has_read = (size_t) n == buf->len;
     if (conn->state == CONN_LINGER)
         return;
     if (may_parse(conn))
@@ -306,6 +323,7 @@ bool conn_hear(struct conn *conn)
     ssize_t n = recv(conn->fd, buf.base, buf.len, MSG_DONTWAIT);
     if (n > 0)
         on_read(&conn->uv.stream, n, &buf);
+    conn->has_read = false;
     return n > 0;
 }
 

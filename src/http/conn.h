@@ -19,13 +19,15 @@
 #include <sys/queue.h>
 
 enum {
-    READ_MAX = 65536,       /* one read(2); the buffer is shared by all connections */
+    READ_MAX = 65536,       /* one read(2), the only one of its connection in a turn; the buffer is shared by all */
+    LATE_READ_MAX = 16384,  /* the same when the turn is over, */
+    LATE_READS = 4,         /* which each key, or address of strangers, may do so often in a turn */
     UNREAD_MAX = 65536,     /* bytes a connection may send ahead of their turn */
     SLICE_MAX = 65536,      /* bytes of a reply that one turn of the loop writes */
     SKIP_MAX = 65536,       /* a refused request's body up to this is read and dropped, so that the connection stays */
     KEEP_MAX = 16384,       /* a buffer up to this stays allocated between requests */
     TURN_MAX = 32,          /* requests answered before the other connections have their turn */
-    TURN_MS = 2,            /* time after which no other request is begun before the loop looks for events again */
+    TURN_MS = 1,            /* time after which no other request is begun before the loop looks for events again */
     UNSENT_MAX = 256 << 20, /* bytes of replies that clients have yet to read, in all */
     REQUEST_COST = 4096,    /* bytes that a request takes beside its body */
     LINGER_MS = 2000,       /* time for a client to read a last reply while it is still sending */
@@ -109,6 +111,7 @@ struct conn {
     bool awaited;         /* its request was in hand when draining began */
     bool keep;            /* another request may follow this one */
     bool ended;           /* the client has sent all it will */
+    bool has_read;        /* all that one read may, in this turn: the rest has its turn after others */
     uint64_t deadline_ms; /* uv_now() time; UINT64_MAX: none */
     uint64_t body_deadline_ms;
     struct buf unread;

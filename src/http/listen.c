@@ -19,8 +19,10 @@
 #include <sys/eventfd.h>
 #include <sys/socket.h>
 
-enum { ACCEPT_MAX = 64, ACCEPT_PART = 32 }; /* before the connections there already are have their turn */
-enum { REST_MAX = 1024 };                   /* before the listeners are closed */
+/* Before the connections there already are have their turn; where that is over already; and of all that there may be, so that
+ * whoever was accepted last is heard before those that come after it can take all places. */
+enum { ACCEPT_MAX = 64, ACCEPT_LATE = 4, ACCEPT_PART = 32 };
+enum { REST_MAX = 1024 }; /* before the listeners are closed */
 
 struct listener {
     LIST_ENTRY(listener) all;
@@ -170,12 +172,13 @@ static void on_acceptable(uv_poll_t *poll, int status, int events)
 {
     struct listener *listener = poll->data;
 
-    /* Who was accepted last is heard before those that come after it can take all places. */
-    unsigned max = listener->http->conf.max_connections / ACCEPT_PART + 1;
+    struct http *http = listener->http;
+    unsigned part = http->conf.max_connections / ACCEPT_PART + 1, max = part < ACCEPT_MAX ? part : ACCEPT_MAX;
 
     (void) status, (void) events;
-    for (unsigned n = 0; n < ACCEPT_MAX && n < max && accept_one(listener) == 0;)
-        n++;
+    for (unsigned n = 0; n < max && accept_one(listener) == 0; n++)
+        if (n >= ACCEPT_LATE && http_turn_is_over(http))
+            break;
 }
 
 /* The socket's address family or -errno. */

@@ -39,7 +39,7 @@ struct lease {
     struct store_lease fence;
     enum lease_state state;
     bool released, lost; /* it ends by being given back */
-    char *code;
+    struct blob *code;
     char runtime[WIRE_RUNTIME_NAME_MAX + 1]; /* "": the default */
     struct store_bytes client_id;
     int64_t created_us;
@@ -171,7 +171,7 @@ static void lease_free(struct lease *lease)
     buf_free(&lease->body);
     blob_unref(lease->reply);
     free_bytes(lease->client_id);
-    free(lease->code);
+    blob_unref(lease->code);
     free(lease);
     if (!b->n_leases)
         b->alone = false;
@@ -355,16 +355,15 @@ static void refuse_runtime(struct lease *lease)
 static void start(struct backlog *b, const struct store_record *r)
 {
     struct lease *lease = xcalloc(1, sizeof(*lease));
-    struct store_bytes code = copy_bytes(r->code);
 
     lease->backlog = b;
     lease->key = keys_named(b->conf.keys, r->tenant);
     lease->fence = (struct store_lease){ r->seq, r->attempt };
     lease->created_us = r->created_us;
     lease->client_id = copy_bytes(r->client_id);
-    lease->code = (char *) (uintptr_t) code.p;
-    lease->job = (struct job){ .code = code.p,
-                               .code_len = code.n,
+    lease->code = blob_ref(r->blob);
+    lease->job = (struct job){ .code = r->code.p,
+                               .code_len = r->code.n,
                                .timeout_ms = r->timeout_ms,
                                .share = &lease->key->share,
                                .leased = true,

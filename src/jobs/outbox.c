@@ -9,6 +9,7 @@
  * is waited for with. */
 #include "outbox.h"
 
+#include "beside.h"
 #include "envelope.h"
 #include "trace.h"
 
@@ -34,8 +35,12 @@ enum { RESULTS_A_TURN = 32 };
 /* Replies under way are in memory.  Each key may have one of any size. */
 static const int64_t IN_FLIGHT_MAX = 256 << 20;
 
+/* A longer reply is written to its file in a thread. */
+enum { AT_ONCE_MAX = 65536 };
+
 enum flight_state {
-    FLIGHT_UNSENT, /* the courier has not been told */
+    FLIGHT_PACKING, /* a thread is writing its reply to a file */
+    FLIGHT_UNSENT,  /* the courier has not been told */
     FLIGHT_ORDERED,
     FLIGHT_LANDED,  /* its attempt is on the way to the disk */
     FLIGHT_REFUSED, /* the disk did not take it; it is tried again */
@@ -49,7 +54,9 @@ struct flight {
     unsigned orders;
     char host[STORE_HOST_MAX + 1], tenant[STORE_TENANT_MAX + 1], job_id[UUID_SIZE];
     struct courier_order order;
-    int body_fd;
+    struct blob *reply; /* NULL: none, or it is in the file */
+    struct beside beside;
+    int body_fd; /* or -errno */
     struct store_attempt attempt;
     char error[256], address[64];
     TAILQ_ENTRY(flight) link;
@@ -96,6 +103,7 @@ static void flight_free(struct flight *f)
     TAILQ_REMOVE(&o->flights, f, link);
     o->n_flights--;
     fd_close(&f->body_fd);
+    blob_unref(f->reply);
     free(f);
 }
 
@@ -289,15 +297,15 @@ void outbox_courier(struct outbox *o, int fd)
 
 /* --- claiming --- */
 
-static int make_body(struct store_bytes body)
+static int make_body(const char *bytes, size_t len)
 {
     _cleanup_fd_ int fd = memfd_create("webhook", MFD_CLOEXEC | MFD_ALLOW_SEALING);
     size_t done = 0;
 
     if (fd < 0)
         return -errno;
-    while (done < body.n) {
-        ssize_t n = write(fd, body.p + done, body.n - done);
+    while (done < len) {
+        ssize_t n = write(fd, bytes + done, len - done);
         if (n < 0 && errno == EINTR)
             continue;
         if (n <= 0)
@@ -323,11 +331,32 @@ static void name_message(const struct store_record *r, char *ret, size_t size)
         snprintf(ret + n, size - n, "_%d", r->requeues + 1);
 }
 
-static void take_off(struct outbox *o, const struct store_record *r)
+static void pack(void *data)
+{
+    struct flight *f = data;
+
+    f->body_fd = make_body(f->reply ? blob_bytes(f->reply) : "", f->order.body_len);
+    f->reply = blob_unref(f->reply);
+}
+
+/* It may be ordered now. */
+static void on_packed(void *data)
 {
     static const struct courier_result no_memory = { .verdict = COURIER_FAILED,
                                                      .retry_after_s = -1,
                                                      .error = "the server had no descriptor or memory for it" };
+    struct flight *f = data;
+    struct outbox *o = f->outbox;
+
+    f->state = FLIGHT_UNSENT;
+    if (f->body_fd < 0)
+        land(f, &no_memory);
+    send_orders(o);
+    check_idle(o);
+}
+
+static void take_off(struct outbox *o, const struct store_record *r)
+{
     struct flight *f = xcalloc(1, sizeof(*f));
 
     f->outbox = o;
@@ -343,11 +372,17 @@ static void take_off(struct outbox *o, const struct store_record *r)
     name_message(r, f->order.webhook_id, sizeof(f->order.webhook_id));
     snprintf(f->order.url, sizeof(f->order.url), "%s", r->webhook_url.p ? r->webhook_url.p : "");
     snprintf(f->order.traceparent, sizeof(f->order.traceparent), "%s", r->trace.p ? r->trace.p : "");
-    f->body_fd = make_body(r->body);
+    f->state = FLIGHT_PACKING;
+    f->body_fd = -1;
+    f->reply = blob_ref(r->blob);
     TAILQ_INSERT_TAIL(&o->flights, f, link);
     o->n_flights++;
-    if (f->body_fd < 0)
-        land(f, &no_memory);
+    if (r->body.n > AT_ONCE_MAX)
+        beside_begin(o->loop, &f->beside, pack, on_packed, f);
+    else {
+        pack(f);
+        on_packed(f);
+    }
 }
 
 static void on_due(uv_timer_t *timer)
@@ -371,7 +406,6 @@ static void on_claimed(void *data, const struct store_answer *answer)
     o->claiming = o->again = false;
     for (unsigned i = 0; i < answer->n; i++)
         take_off(o, &answer->records[i]);
-    send_orders(o);
     wait_for_due(o, answer->err ? wall_us() + RETRY_MS * 1000 : answer->next_due_us);
     if (again || (answer->more && answer->n))
         pump(o);

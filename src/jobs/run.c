@@ -674,8 +674,9 @@ int run_start(struct run *run, struct job *job)
     job->run = run;
     run->state = RUN_RUNNING;
     run->sent = first;
-    uv_update_time(run->loop);
-    uv_timer_start(&run->timer, on_quiet_over, QUIET_MS, 0);
+    /* Of the loop's time, which is that of the begin of its turn, and must stay that: it says how long the turn takes. */
+    uint64_t behind_ms = uv_hrtime() / 1000000 - uv_now(run->loop);
+    uv_timer_start(&run->timer, on_quiet_over, behind_ms + QUIET_MS, 0);
     if (run->sent < job->code_len)
         send_source(run);
     return 0;

@@ -156,7 +156,8 @@ struct store_record {
     struct store_bytes runtime; /* absent: the default; of history() as a string */
     struct store_bytes code;    /* of a claim */
     struct store_bytes body;    /* the reply; of a get and an outbox claim */
-    struct blob *blob; /* where it lies, for whoever needs it longer than the answer is valid; NULL: no reply */
+    struct blob *
+        blob; /* where the one or the other lies, for whoever needs it longer than the answer is valid; NULL: there is none */
     /* of its delivery, where it has one */
     bool has_delivery;
     enum store_delivery_state delivery;

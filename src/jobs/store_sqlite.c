@@ -25,6 +25,8 @@
 
 enum { CHUNK_MIN = 2048, ALIGN = _Alignof(max_align_t) };
 enum { BATCH_MAX = 512, IDLE_NS = 1000000000 };
+/* Answers are passed on for so long; then the loop has other turns. */
+enum { TURN_NS = 1000000 };
 
 /* An operation's memory; each is filled before the next is made. */
 struct chunk {
@@ -493,24 +495,37 @@ static void observe(struct sqlite *sqlite, const struct op *op)
         store->oldest_us = op->answer.oldest_us;
 }
 
+static struct op *next_answer(struct sqlite *sqlite)
+{
+    uv_mutex_lock(&sqlite->lock);
+    struct op *op = sqlite->over.first ? line_take(&sqlite->over) : NULL;
+    uv_mutex_unlock(&sqlite->lock);
+    return op;
+}
+
+static void pass_on(struct sqlite *sqlite, struct op *op)
+{
+    observe(sqlite, op);
+    if (op->done)
+        op->done(op->data, &op->answer);
+    free_chunks(op);
+    free(op);
+}
+
 static void on_wake(uv_async_t *handle)
 {
     struct sqlite *sqlite = handle->data;
-    struct line over;
+    uint64_t begin_ns = uv_hrtime();
     bool wake = false;
+    struct op *op;
 
-    uv_mutex_lock(&sqlite->lock);
-    over = sqlite->over;
-    line_init(&sqlite->over);
-    uv_mutex_unlock(&sqlite->lock);
-    for (struct op *op = over.first, *next; op; op = next) {
-        next = op->next;
+    while ((op = next_answer(sqlite))) {
         wake = wake || wakes(op);
-        observe(sqlite, op);
-        if (op->done)
-            op->done(op->data, &op->answer);
-        free_chunks(op);
-        free(op);
+        pass_on(sqlite, op);
+        if (uv_hrtime() > begin_ns + TURN_NS) {
+            uv_async_send(handle);
+            break;
+        }
     }
     if (wake && sqlite->conf.on_wake)
         sqlite->conf.on_wake(sqlite->conf.data);
@@ -750,7 +765,8 @@ static void close_store(struct store *store, void (*on_closed)(void *), void *da
     sqlite->conf.on_wake = NULL;
     stop_worker(&sqlite->writer);
     stop_worker(&sqlite->reader);
-    on_wake(&sqlite->wake);
+    for (struct op *op; (op = next_answer(sqlite));)
+        pass_on(sqlite, op);
     truncate_log(sqlite);
     db_close(&sqlite->read);
     writer_free(&sqlite->write);

@@ -246,7 +246,8 @@ void reader_apply(struct db *db, struct op *op);
 /* A row of SQL_*_JOB's columns to a record; its memory is @op's. */
 void record_from_row(struct op *op, sqlite3_stmt *row, struct store_record *ret);
 
-/* Column @i, copied into @op. */
+/* Column @i, copied into @op, or to a blob that @op refers to, whose bytes are in @ret; NULL, and nothing in @ret, where it is NULL. */
 struct store_bytes column_bytes(struct op *op, sqlite3_stmt *row, int i);
+struct blob *column_blob(struct op *op, sqlite3_stmt *row, int i, struct store_bytes *ret);
 
 #endif

@@ -20,15 +20,16 @@ struct store_bytes column_bytes(struct op *op, sqlite3_stmt *row, int i)
     return op_bytes(op, (struct store_bytes){ p ? p : "", n });
 }
 
-static void take_body(struct op *op, sqlite3_stmt *row, struct store_record *ret)
+struct blob *column_blob(struct op *op, sqlite3_stmt *row, int i, struct store_bytes *ret)
 {
-    const void *p = sqlite3_column_blob(row, FIRST_OF_DELIVERY - 1);
-    size_t n = (size_t) sqlite3_column_bytes(row, FIRST_OF_DELIVERY - 1);
+    const void *p = sqlite3_column_blob(row, i);
+    size_t n = (size_t) sqlite3_column_bytes(row, i);
 
-    if (sqlite3_column_type(row, FIRST_OF_DELIVERY - 1) == SQLITE_NULL)
-        return;
-    ret->blob = op_blob(op, p, n);
-    ret->body = (struct store_bytes){ blob_bytes(ret->blob), n };
+    if (sqlite3_column_type(row, i) == SQLITE_NULL)
+        return NULL;
+    struct blob *blob = op_blob(op, p, n);
+    *ret = (struct store_bytes){ blob_bytes(blob), n };
+    return blob;
 }
 
 void record_from_row(struct op *op, sqlite3_stmt *row, struct store_record *ret)
@@ -57,7 +58,7 @@ void record_from_row(struct op *op, sqlite3_stmt *row, struct store_record *ret)
         uuid_format(id, ret->id);
     if (n <= FIRST_OF_DELIVERY - 1)
         return;
-    take_body(op, row, ret);
+    ret->blob = column_blob(op, row, FIRST_OF_DELIVERY - 1, &ret->body);
     ret->has_delivery = sqlite3_column_type(row, FIRST_OF_DELIVERY) != SQLITE_NULL;
     ret->delivery = (enum store_delivery_state) sqlite3_column_int(row, FIRST_OF_DELIVERY);
     ret->tries = sqlite3_column_int(row, FIRST_OF_DELIVERY + 1);

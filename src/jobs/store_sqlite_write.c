@@ -208,7 +208,7 @@ static int load_program(struct writer *w, struct op *op, struct store_record *re
     int r = run_on_seq(w, SQL_PROGRAM, record->seq);
     if (r <= 0)
         return r ? r : -EUCLEAN;
-    record->code = column_bytes(op, w->db.statements[SQL_PROGRAM], 0);
+    record->blob = column_blob(op, w->db.statements[SQL_PROGRAM], 0, &record->code);
     sqlite3_reset(w->db.statements[SQL_PROGRAM]);
     return 0;
 }

@@ -96,6 +96,16 @@ static void on_big(struct request *req, void *data)
     buf_free(&b);
 }
 
+/* Takes more than a turn may. */
+static void on_slow(struct request *req, void *data)
+{
+    uint64_t end_ns = uv_hrtime() + (TURN_MS + 2) * 1000000ULL;
+
+    while (uv_hrtime() < end_ns)
+        ;
+    on_hello(req, data);
+}
+
 static void on_later_gone(struct request *req, void *data)
 {
     struct server *s = data;
@@ -170,6 +180,7 @@ static const struct route routes[] = {
     { "GET", "/any", 0, on_hello },
     { "DELETE", "/any", 0, on_hello },
     { "GET", "/big", 0, on_big },
+    { "GET", "/slow", 0, on_slow },
     { "GET", "/later", 0, on_later },
     { "GET", "/busy", 0, on_busy },
     { "GET", "/wait", ROUTE_KEY, on_wait },
@@ -350,6 +361,7 @@ static const char *got(struct client *c, bool no_body, struct buf *ret_body)
 #define KEY "x-api-key: secret\r\n"
 #define JSON "Content-Type: application/json\r\n"
 #define HELLO "GET /hello HTTP/1.1\r\n" H "\r\n"
+#define SLOW "GET /slow HTTP/1.1\r\n" H "\r\n"
 #define LATER "GET /later HTTP/1.1\r\n" H "\r\n"
 #define POST_ECHO "POST /echo HTTP/1.1\r\n" H KEY JSON
 #define ANY "POST /any HTTP/1.1\r\n" H
@@ -719,6 +731,71 @@ static void test_turns(void **state)
     buf_free(&b);
     client_close(flood);
     client_close(other);
+    stop(s);
+}
+
+/* Long bodies that are all there already: of each a piece is read in a turn, and few of one key where a turn is over. */
+static void test_bodies_in_turns(void **state)
+{
+    enum { N = 12, PIECES = 2 };
+    static char piece[READ_MAX];
+    struct server *s = start(&usual);
+    struct client *clients[N];
+    struct conn *conn;
+    unsigned late = 0;
+
+    (void) state;
+    memset(piece, '1', sizeof(piece));
+    for (unsigned i = 0; i < N; i++) {
+        clients[i] = connect_pair(s);
+        says(clients[i], "POST /any HTTP/1.1\r\n" H "Content-Length: 1000000\r\n\r\n");
+    }
+    for (unsigned i = 0; i < PIECES * N; i++)
+        assert_int_equal(send(clients[i / PIECES]->fd, piece, sizeof(piece), MSG_DONTWAIT), sizeof(piece));
+    uv_run(&s->loop, UV_RUN_NOWAIT);
+    TAILQ_FOREACH(conn, &s->http->conns, all)
+    {
+        assert_true(conn->req.body.len <= READ_MAX);
+        late += conn->req.body.len > 0 && conn->req.body.len < READ_MAX;
+    }
+    assert_true(late <= LATE_READS);
+    settle(clients[0]);
+    TAILQ_FOREACH(conn, &s->http->conns, all)
+    {
+        for (unsigned turns = 0; conn->req.body.len < PIECES * READ_MAX && turns < 1000; turns++)
+            uv_run(&s->loop, UV_RUN_NOWAIT);
+        assert_int_equal(conn->req.body.len, PIECES * READ_MAX);
+    }
+    for (unsigned i = 0; i < N; i++)
+        client_close(clients[i]);
+    stop(s);
+}
+
+/* The same where something else has taken up the turn: what is short is read. */
+static void test_late_reads(void **state)
+{
+    struct server *s = start(&usual);
+    struct client *slow = connect_pair(s), *clients[2 * LATE_READS];
+    unsigned n_read = 0;
+    struct conn *conn;
+
+    (void) state;
+    for (unsigned i = 0; i < 2 * LATE_READS; i++)
+        clients[i] = connect_pair(s);
+    settle(slow);
+    assert_int_equal(send(slow->fd, SLOW, strlen(SLOW), MSG_DONTWAIT), strlen(SLOW));
+    for (unsigned i = 0; i < 2 * LATE_READS; i++)
+        assert_int_equal(send(clients[i]->fd, HELLO, strlen(HELLO), MSG_DONTWAIT), strlen(HELLO));
+    uv_run(&s->loop, UV_RUN_NOWAIT);
+    TAILQ_FOREACH(conn, &s->http->conns, all)
+    n_read += conn->heard || conn->unread.len > 0 || conn->is_ready;
+    assert_int_equal(n_read, 1 + LATE_READS);
+    for (unsigned i = 0; i < 2 * LATE_READS; i++) {
+        settle(clients[i]);
+        expect(clients[i], "200 ");
+        client_close(clients[i]);
+    }
+    client_close(slow);
     stop(s);
 }
 
@@ -1447,6 +1524,8 @@ int main(void)
         cmocka_unit_test(test_pipeline_later),
         cmocka_unit_test(test_pipeline_deep),
         cmocka_unit_test(test_turns),
+        cmocka_unit_test(test_bodies_in_turns),
+        cmocka_unit_test(test_late_reads),
         cmocka_unit_test(test_unread_bound),
         cmocka_unit_test(test_big_reply),
         cmocka_unit_test(test_gone),
