@@ -21,7 +21,7 @@
 
 enum { LIST_DEFAULT = 50, LIST_MAX = 1000, SINCE_DEFAULT_S = 600, SINCE_MAX_S = 31536000, STATUS_MAX = 10000 };
 /* A page ends with the job that makes it longer than this. */
-enum { PAGE_BYTES = 1 << 20 };
+enum { PAGE_BYTES = 1 << 19 };
 enum { CURSOR_MAC = 16, CURSOR_BYTES = 8 + CURSOR_MAC, CURSOR_TEXT = 64 };
 
 /* A request while the store is asked. */

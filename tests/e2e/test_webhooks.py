@@ -48,6 +48,15 @@ def test_until_it_is_taken(hooks, receiver, path, count, statuses):
     assert len({d.body for d in got}) == 1
 
 
+def test_long_replies_arrive_whole(hooks, receiver):
+    """A thread writes each to a file, and several are under way; a short one beside them is none of them."""
+    sent = {send(hooks, receiver.url("ok/long"), f"return {i!r} * {n}"): i * n for i, n in (("a", 3_000_000), ("b", 70_000), ("c", 5), ("d", 4_000_000))}
+    got = receiver.wait("ok/long", len(sent))
+    assert {body["job_id"]: body["response"]["result"] for body in (json.loads(d.body) for d in got)} == sent
+    for job_id in sent:
+        wait_over(hooks, job_id, "delivered")
+
+
 def test_retry_after_is_honoured(hooks, receiver):
     job_id = send(hooks, receiver.url("later/honoured"))
     receiver.wait("later/honoured", 2)
