@@ -24,6 +24,7 @@
 #include <sys/eventfd.h>
 #include <sys/file.h>
 #include <sys/stat.h>
+#include <sys/utsname.h>
 #include <unistd.h>
 
 enum { HIERARCHIES = WIRE_TASKS_MAX }; /* v1: one for each controller; v2: only the first is used */
@@ -52,6 +53,10 @@ struct watch {
 enum { LOOKS = 40, LOOK_AGAIN_MS = 5 };
 enum { CROWD = 8 };
 
+/* Of limits.cpu_percent. */
+#define CPU_PERIOD "100000"
+enum { CPU_PERIOD_US = 100000 };
+
 struct cgroups {
     int version;
     unsigned n_hierarchies, n_slots;
@@ -64,6 +69,8 @@ struct cgroups {
     struct counters *at_join;
     struct watch *watches;
     bool *yielding;
+    bool can_hold, *held;         /* can boxes be held; by slot: it is */
+    int64_t *quota_us;            /* by slot, of its box; v1 */
     struct wire_limits limits;    /* since cgroups_change() */
     unsigned change, *changed_at; /* how many changes there were, and the last that a slot's group knows */
     int epoll_fd;
@@ -200,6 +207,18 @@ static void remove_patiently(int dir, const char *path)
         poll(NULL, 0, 2);
 }
 
+/* Whoever held it is gone: what is killed now may end. */
+static void let_go_stale(int dir, const char *group)
+{
+    static const char *const words[][2] = { { "cpu.cfs_quota_us", "-1" }, { "cgroup.freeze", "0" } };
+    char path[64];
+
+    for (size_t i = 0; i < sizeof(words) / sizeof(*words); i++) {
+        snprintf(path, sizeof(path), "%.32s/%s", group, words[i][0]);
+        fd_write_file(dir, path, words[i][1]);
+    }
+}
+
 static void remove_boxes(int dir)
 {
     DIR *boxes = fdopendir(fcntl(dir, F_DUPFD_CLOEXEC, 3));
@@ -208,8 +227,10 @@ static void remove_boxes(int dir)
     char end;
 
     while (boxes && (child = readdir(boxes)))
-        if (sscanf(child->d_name, "box-%d%c", &box, &end) == 1 || strcmp(child->d_name, ZYGOTE) == 0)
+        if (sscanf(child->d_name, "box-%d%c", &box, &end) == 1 || strcmp(child->d_name, ZYGOTE) == 0) {
+            let_go_stale(dir, child->d_name);
             remove_patiently(dir, child->d_name);
+        }
     if (boxes)
         closedir(boxes);
 }
@@ -276,7 +297,6 @@ static int make_base(struct cgroups *groups, unsigned i, const char *parent)
 
     if (n >= PATH_MAX - 8)
         return -ENAMETOOLONG;
-    remove_stale(parent);
     for (int other = 0; other < 100 && err == -EEXIST; other++) {
         if (other)
             snprintf(path + n, 8, "-%d", other);
@@ -295,6 +315,9 @@ static int make_v1(struct cgroups *groups, struct buf *error)
     groups->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
     if (groups->epoll_fd < 0)
         return -errno;
+    for (unsigned i = HIERARCHIES; i--;) /* first where a box may be held, or it could not end */
+        if (own_directory(controllers[i], parent, sizeof(parent)) == 0)
+            remove_stale(parent);
     for (unsigned i = 0; i < HIERARCHIES; i++) {
         int err = own_directory(controllers[i], parent, sizeof(parent));
         if (err)
@@ -371,8 +394,10 @@ static int make_v2_base(struct cgroups *groups, char *path, size_t mount_len, st
 
     for (;;) {
         err = divide(groups, path, own, error);
-        if (!err)
+        if (!err) {
+            remove_stale(path);
             err = make_base(groups, 0, path);
+        }
         if (!err || strlen(path) <= mount_len)
             return err;
         own = false;
@@ -417,8 +442,9 @@ static int set_limits(struct cgroups *groups, unsigned slot, const struct wire_l
 
     snprintf(memory, sizeof(memory), "%lld", (long long) limits->memory_bytes);
     snprintf(pids, sizeof(pids), "%lld", (long long) limits->processes);
-    snprintf(quota, sizeof(quota), "%lld", (long long) limits->cpu_percent * 1000);
-    snprintf(max, sizeof(max), "%s 100000", quota);
+    groups->quota_us[slot] = limits->cpu_percent * CPU_PERIOD_US / 100;
+    snprintf(quota, sizeof(quota), "%lld", (long long) groups->quota_us[slot]);
+    snprintf(max, sizeof(max), "%s " CPU_PERIOD, quota);
     const struct {
         int version;
         unsigned hierarchy;
@@ -429,7 +455,7 @@ static int set_limits(struct cgroups *groups, unsigned slot, const struct wire_l
         { 1, 0, "memory.memsw.limit_in_bytes", memory, true },
         { 1, 0, "memory.swappiness", "0", true },
         { 1, 1, "pids.max", pids, false },
-        { 1, 2, "cpu.cfs_period_us", "100000", false },
+        { 1, 2, "cpu.cfs_period_us", CPU_PERIOD, false },
         { 1, 2, "cpu.cfs_quota_us", quota, false },
         { 2, 0, "memory.max", memory, false },
         { 2, 0, "memory.swap.max", "0", true },
@@ -557,10 +583,26 @@ static struct cgroups *new_groups(const struct cgroups_conf *conf)
     groups->at_join = xcalloc(n, sizeof(*groups->at_join));
     groups->watches = xcalloc(n, sizeof(*groups->watches));
     groups->yielding = xcalloc(n, sizeof(*groups->yielding));
+    groups->held = xcalloc(n, sizeof(*groups->held));
+    groups->quota_us = xcalloc(n, sizeof(*groups->quota_us));
     groups->changed_at = xcalloc(n, sizeof(*groups->changed_at));
     for (unsigned slot = 0; slot < n; slot++)
         groups->watches[slot].event_fd = -1;
     return groups;
+}
+
+/* v1 has a freezer in a hierarchy of its own: each box would have to join a group there too, and what is frozen there can't be
+ * killed.  The quota of a processor holds nobody within the kernel since Linux 6.18. */
+static bool find_hold(int version)
+{
+    struct utsname here;
+    int major = 0, minor = 0;
+
+    if (version == 2)
+        return true;
+    uname(&here);
+    sscanf(here.release, "%d.%d", &major, &minor);
+    return major > 6 || (major == 6 && minor >= 18);
 }
 
 static int try_version(struct cgroups **ret, int version, const struct cgroups_conf *conf, struct buf *error)
@@ -568,6 +610,7 @@ static int try_version(struct cgroups **ret, int version, const struct cgroups_c
     struct cgroups *groups = new_groups(conf);
     int err = version == 2 ? make_v2(groups, error) : make_v1(groups, error);
 
+    groups->can_hold = find_hold(version);
     if (!err)
         err = limit_all(groups, conf->memory_bytes, error);
     if (!err)
@@ -668,36 +711,89 @@ static void hear(const struct watch *watch)
         return; /* EAGAIN: nothing was said */
 }
 
+static void write_weight(struct cgroups *groups, uint32_t slot, bool yielding)
+{
+    set_limit(groups, groups->version == 1 ? 2 : 0, slot, weights[groups->version].file, true,
+              yielding ? weights[groups->version].yielding : weights[groups->version].whole);
+}
+
 /* Without a weight a box is still in its group: no reason to refuse it. */
 static void set_weight(struct cgroups *groups, uint32_t slot, bool yielding)
 {
+    if (groups->yielding[slot] != yielding)
+        write_weight(groups, slot, yielding);
+    groups->yielding[slot] = yielding;
+}
+
+unsigned cgroups_count_tasks(const struct cgroups *groups, uint32_t slot)
+{
+    char path[64], text[24];
+
+    snprintf(path, sizeof(path), "box-%u/pids.current", slot);
+    bool known = fd_read_file(groups->dirs[groups->version == 1 ? 1 : 0], path, text, sizeof(text)) > 0;
+    return known ? (unsigned) atoi(text) : 0;
+}
+
+ssize_t cgroups_list_tasks(const struct cgroups *groups, uint32_t slot, char *text, size_t size)
+{
     char path[64];
 
-    if (groups->yielding[slot] == yielding)
-        return;
-    snprintf(path, sizeof(path), "box-%u/%s", slot, weights[groups->version].file);
-    fd_write_file(groups->dirs[groups->version == 1 ? 2 : 0], path,
-                  yielding ? weights[groups->version].yielding : weights[groups->version].whole);
-    groups->yielding[slot] = yielding;
+    snprintf(path, sizeof(path), "box-%u/%s", slot, groups->version == 1 ? "tasks" : "cgroup.threads");
+    return fd_read_file(groups->dirs[0], path, text, size);
+}
+
+bool cgroups_can_hold(const struct cgroups *groups)
+{
+    return groups->can_hold;
+}
+
+/* v2: the freezer.  v1: a millisecond of each second; a group whose quota is made more goes on at once. */
+static int hold(struct cgroups *groups, uint32_t slot)
+{
+    if (groups->version == 2)
+        return set_limit(groups, 0, slot, "cgroup.freeze", false, "1");
+    int err = set_limit(groups, 2, slot, "cpu.cfs_period_us", false, "1000000");
+    return err ? err : set_limit(groups, 2, slot, "cpu.cfs_quota_us", false, "1000");
+}
+
+static int let_go(struct cgroups *groups, uint32_t slot)
+{
+    char quota[24];
+
+    if (groups->version == 2)
+        return set_limit(groups, 0, slot, "cgroup.freeze", false, "0");
+    snprintf(quota, sizeof(quota), "%lld", (long long) groups->quota_us[slot]);
+    int err = set_limit(groups, 2, slot, "cpu.cfs_quota_us", false, quota);
+    return err ? err : set_limit(groups, 2, slot, "cpu.cfs_period_us", false, CPU_PERIOD);
+}
+
+/* Who has a lock of the kernel gives it back as fast as others run: a box that is held yields to nobody. */
+int cgroups_hold(struct cgroups *groups, uint32_t slot, bool held)
+{
+    if (held == groups->held[slot])
+        return 0;
+    groups->held[slot] = held;
+    int err = held ? hold(groups, slot) : 0;
+    if (groups->yielding[slot])
+        write_weight(groups, slot, !held);
+    return held ? err : let_go(groups, slot);
 }
 
 /* More processes and threads than a program that is soon over has. */
 static bool is_crowd(const struct cgroups *groups, uint32_t slot)
 {
-    char path[64], text[24];
-
-    snprintf(path, sizeof(path), "box-%u/pids.current", slot);
-    return fd_read_file(groups->dirs[groups->version == 1 ? 1 : 0], path, text, sizeof(text)) > 0 && atoi(text) > CROWD;
+    return cgroups_count_tasks(groups, slot) > CROWD;
 }
 
-void cgroups_yield(struct cgroups *groups, uint32_t slot, uint32_t serial, bool if_crowd)
+bool cgroups_yield(struct cgroups *groups, uint32_t slot, uint32_t serial, bool if_crowd)
 {
     if (groups->watches[slot].serial != serial || groups->yielding[slot])
-        return;
+        return false;
     if (if_crowd && !is_crowd(groups, slot))
-        return;
+        return false;
     set_weight(groups, slot, true);
     log_debug("a box yields", LOG_I("slot", slot) LOG_S("as", if_crowd ? "a crowd" : "long"));
+    return true;
 }
 
 /* Nobody else is in the group of a box that begins, or these few are all of it. */
@@ -762,6 +858,7 @@ int cgroups_join(struct cgroups *groups, uint32_t slot, uint32_t serial, pid_t p
 
     if (made < 0)
         return made;
+    cgroups_hold(groups, slot, false);
     if (groups->changed_at[slot] != groups->change) {
         int err = change_limits(groups, slot);
         if (err)
@@ -847,6 +944,7 @@ void cgroups_free(struct cgroups *groups)
     for (unsigned i = 0; i < groups->n_hierarchies; i++) {
         for (unsigned slot = 0; slot < groups->n_slots; slot++) {
             snprintf(name, sizeof(name), "box-%u", slot);
+            cgroups_hold(groups, slot, false);
             remove_patiently(groups->dirs[i], name);
         }
         remove_patiently(AT_FDCWD, groups->paths[i]);
@@ -859,6 +957,8 @@ void cgroups_free(struct cgroups *groups)
     free(groups->made);
     free(groups->watches);
     free(groups->yielding);
+    free(groups->held);
+    free(groups->quota_us);
     free(groups->changed_at);
     free(groups->at_join);
     free(groups);

@@ -43,8 +43,20 @@ bool cgroups_next_oom(struct cgroups *groups, uint32_t *ret_slot, uint32_t *ret_
                       int *ret_wait_ms);
 
 /* Let the groups of other slots go before the box @serial when they compete for a processor, until the next join.
- * @if_crowd: only if many processes are in it. */
-void cgroups_yield(struct cgroups *groups, uint32_t slot, uint32_t serial, bool if_crowd);
+ * @if_crowd: only if many processes are in it.  True: from here on it does. */
+bool cgroups_yield(struct cgroups *groups, uint32_t slot, uint32_t serial, bool if_crowd);
+
+/* Hold the slot's box, or let it go on; its next box is not held.  A task that is held finishes the system call that it is in,
+ * so it has no lock of the kernel: v2 freezes the group (Linux 5.2), v1 takes nearly all of its processor quota, which is the
+ * same since Linux 6.18 alone.  SIGKILL ends what is held: with v1 in tenths of a second. */
+int cgroups_hold(struct cgroups *groups, uint32_t slot, bool held);
+bool cgroups_can_hold(const struct cgroups *groups);
+
+/* Processes and threads in the slot's group; those that are dead and not reaped count. */
+unsigned cgroups_count_tasks(const struct cgroups *groups, uint32_t slot);
+
+/* Their numbers, a line each, in @text, or as many as it has room for; -errno. */
+ssize_t cgroups_list_tasks(const struct cgroups *groups, uint32_t slot, char *text, size_t size);
 
 /* What happened in the slot's group since its last join. */
 struct cgroups_usage {

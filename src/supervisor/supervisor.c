@@ -9,6 +9,7 @@
 #include "supervisor.h"
 
 #include "cgroup.h"
+#include "convoy.h"
 #include "hostmem.h"
 #include "ids.h"
 #include "imports.h"
@@ -86,7 +87,8 @@ struct supervisor {
     struct require *require;
     struct hostmem memory;
     struct cgroups *cgroups;
-    struct watch *watch; /* where there are no cgroups */
+    struct convoy *convoy; /* where there are */
+    struct watch *watch;   /* where there are none */
     int64_t look_at_us;
     struct wire_server_conf server_conf;
     struct wire_zygote_conf zygote_conf;
@@ -932,8 +934,8 @@ static void on_server(struct supervisor *s)
             watch_usage(s->watch, msg.slot, &msg.oom_kills, &msg.pid_refusals);
         fd_send(s->server.sock, &msg, sizeof(msg), NULL, 0);
     } else if (msg.type == WIRE_LONG && msg.slot < s->server_conf.n_slots) {
-        if (s->cgroups)
-            cgroups_yield(s->cgroups, msg.slot, msg.serial, msg.status == 1);
+        if (s->cgroups && cgroups_yield(s->cgroups, msg.slot, msg.serial, msg.status == 1))
+            convoy_watch(s->convoy, msg.slot);
     } else if (msg.type == WIRE_ZYGOTE_GET && msg.slot < s->server_conf.n_runtimes)
         want_zygote(&s->runtimes[msg.slot]);
     else if (msg.type == WIRE_REFUSED && !s->refused) {
@@ -1016,6 +1018,8 @@ static void on_zygote(struct supervisor *s, struct child *zygote)
         return;
     if (join.slot < s->server_conf.n_slots && sender.pid > 0) {
         let_kill_first(sender.pid);
+        if (s->convoy)
+            convoy_forget(s->convoy, join.slot);
         joined.error = -(s->cgroups ? cgroups_join(s->cgroups, join.slot, join.serial, sender.pid, tasks)
                                     : watch_join(s->watch, join.slot, sender.pid));
     }
@@ -1362,6 +1366,8 @@ static int next_due(const struct supervisor *s)
     }
     if (s->notify.watchdog_us && s->ready)
         sooner(&due, s->ask_alive_at_us);
+    if (s->convoy)
+        sooner(&due, convoy_due_us(s->convoy));
     for (unsigned i = 0; s->watch && i < s->server_conf.n_runtimes; i++)
         if (s->runtimes[i].children[s->runtimes[i].current].pid)
             sooner(&due, s->look_at_us);
@@ -1397,6 +1403,8 @@ static void end_children(struct supervisor *s)
 
 static void look_if_due(struct supervisor *s)
 {
+    if (s->convoy)
+        convoy_look(s->convoy);
     if (!s->watch || now_us() < s->look_at_us)
         return;
     for (unsigned i = 0; i < s->server_conf.n_runtimes; i++)
@@ -1579,6 +1587,8 @@ static int prepare(struct supervisor *s)
         return -1;
     if (!s->cgroups)
         s->watch = watch_new(s->server_conf.n_slots, &s->server_conf.limits);
+    else
+        s->convoy = convoy_new(s->cgroups, s->server_conf.n_slots);
     s->server_conf.layers_missing = s->require->missing;
     s->server_conf.cgroup_version = s->cgroups ? cgroups_version(s->cgroups) : 0;
     s->server_conf.landlock_abi = layers_landlock_abi();
@@ -1623,6 +1633,7 @@ int supervisor_run(const struct supervisor_options *options)
     explicit_bzero(&s.courier_conf, sizeof(s.courier_conf));
     conf_free(s.own_conf);
     free(s.own_conf);
+    convoy_free(s.convoy);
     cgroups_free(s.cgroups);
     watch_free(s.watch);
     runtimes_free(&s.found);

@@ -36,7 +36,10 @@ def test_a_long_program_yields_to_those_that_begin(server):
     service.wait_for(lambda: server.run("print()") and len(set(weights(server).values())) == 1, 30, "it is restored")
 
 
-@pytest.mark.skipif(os.getuid() != 0, reason="an ordinary user may have no cgroups")
+ROOT_ONLY = pytest.mark.skipif(os.getuid() != 0, reason="an ordinary user may have no cgroups")
+
+
+@ROOT_ONLY
 def test_a_crowd_yields_sooner(make_server):
     server = make_server(config="[log]\nformat = json\nlevel = debug\n")
 
@@ -51,6 +54,56 @@ def test_a_crowd_yields_sooner(make_server):
              "    threading.Thread(target=time.sleep, args=(60,), daemon=True).start()\ntime.sleep(0.2)\n")
     # A busy machine may take longer for the threads than it takes to be long.
     service.wait_for(lambda: "a crowd" in yields_as(crowd), 30, "a crowd was one before it was long")
+
+
+CONVOY = """
+import ctypes, os, sys
+libc = ctypes.CDLL(None)
+libc.mprotect.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int]
+page = id(sys.modules) & ~4095
+for _ in range(60):
+    if os.fork() == 0:
+        while True:
+            libc.mprotect(page, 4096, 1)
+            libc.mprotect(page, 4096, 3)
+while True:
+    os.wait()
+"""
+
+
+def holds(base):
+    """What the boxes of a supervisor are held by: nothing, where all of it is the same."""
+    found = set()
+    for name in ("cpu.cfs_quota_us", "cpu.cfs_period_us", "cgroup.freeze"):
+        found.update((name, path.read_text()) for path in pathlib.Path(base).glob(f"box-*/{name}"))
+    return found
+
+
+def all_holds(pid):
+    return set().union(*(holds(base) for base in service.cgroups_of(pid)))
+
+
+@ROOT_ONLY
+def test_a_line_at_a_lock_of_the_kernel_is_held(make_server):
+    """Whether its time is up, its client has gone or somebody has killed the supervisor: what is held ends all the same."""
+    server = make_server(config="[limits]\ntimeout_max = 120s\n")
+    free = all_holds(server.pid)
+    reply = server.run(CONVOY, timeout=4)
+    assert (reply.status, reply["reason"]) == (408, "timeout")
+    assert server.logged("a box is held")
+    service.wait_for(lambda: all_holds(server.pid) == free, 30, "all are let go")
+    with Raw(server, post(CONVOY, timeout=100)):  # until its client goes
+        service.wait_for(lambda: len(all_holds(server.pid)) > len(free), 30, "it is held")
+    service.wait_for(lambda: all_holds(server.pid) == free, 30, "all are let go")
+    assert server.run("return 1").response["result"] == 1
+    with Raw(server, post(CONVOY, timeout=100)):
+        service.wait_for(lambda: len(all_holds(server.pid)) > len(free), 30, "it is held")
+        left = service.cgroups_of(server.pid)
+        server.process.kill()
+        server.process.wait()
+    with service.Service() as next_one:
+        assert next_one.run("return 1").response["result"] == 1
+        assert not any(os.path.exists(path) for path in left)
 
 
 @pytest.fixture
@@ -79,7 +132,6 @@ def around():
         group.rmdir()
 
 
-ROOT_ONLY = pytest.mark.skipif(os.getuid() != 0, reason="an ordinary user may have no cgroups")
 EATER = f"held = b'x' * ({{}} << 20)\n{service.ASLEEP}\nreturn len(held)"
 
 

@@ -135,6 +135,8 @@ WALLS = {
         (SECCOMP, "F_GETLK, F_DUPFD_CLOEXEC,", "F_GETLK, F_SETLK, F_SETLKW, F_DUPFD_CLOEXEC,"),
         (SECCOMP, '    WORDS("fcntl", 1, 0, locks),', "    // ")]),
     "epoll": Wall("every runtime has epoll", [(ENTER, "conf->epoll, &box->shared_filter", "true, &box->shared_filter")]),
+    "convoys": Wall("nobody looks for queues at kernel locks", [
+        (SUPERVISOR, "        convoy_look(s->convoy);", "        (void) convoy_look;")]),
     "rest": Wall("the server looks at a program's output whenever some has come", [
         (SERVER_RUN, "if (more && !rest)", "if (more)")]),
     "stops": Wall("the zygote hears of a program that is stopped", [

@@ -185,3 +185,51 @@ tell("ATTEMPT")
 end = time.monotonic() + 3
 while time.monotonic() < end:
     os.write(1, bytes(4096))
+
+# attempt: mappings-of-a-shared-file
+# wall: convoys
+# timeout: 40
+# twice: yes
+# expect: REFUSED done
+# Each process start of the host maps that file too, and waits behind all who stand in line for the lock on its mappings.
+import glob
+with attempt():
+    libc.mmap.restype = ctypes.c_void_p
+    libc.mmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int, ctypes.c_int, ctypes.c_int, ctypes.c_long]
+    libc.munmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t]
+    fd = os.open(glob.glob("/usr/lib/*/libc.so.6")[0], os.O_RDONLY)
+    end = time.monotonic() + 5
+    for p in range(60):
+        if os.fork():
+            continue
+        made = []
+        while time.monotonic() < end:
+            made.append(libc.mmap(None, 4096, 1, 2, fd, 4096 * (2 * len(made) % 400)))
+            if len(made) > 14000:
+                libc.munmap(made.pop(), 4096)
+        signal.pause()
+    while time.monotonic() < end:
+        time.sleep(0.1)
+    refuse("done")
+
+# attempt: pages-of-the-zygote
+# wall: convoys
+# timeout: 40
+# twice: yes
+# expect: REFUSED done
+# Each box is a fork of the zygote, and a fork takes the lock of all who have pages of the same process.
+import sys
+with attempt():
+    libc.mprotect.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int]
+    page = id(sys.modules) & ~4095
+    end = time.monotonic() + 5
+    for p in range(60):
+        if os.fork():
+            continue
+        while time.monotonic() < end:
+            libc.mprotect(page, 4096, 1)
+            libc.mprotect(page, 4096, 3)
+        signal.pause()
+    while time.monotonic() < end:
+        time.sleep(0.1)
+    refuse("done")
