@@ -135,7 +135,8 @@ static enum lack lack_of(const struct pool *pool, const struct share *share)
         return LACK_KEY;
     if (pool->running >= max_runs(pool, newcomer))
         return LACK_RUNS;
-    if (pool->begun >= pool->conf->places)
+    if (pool->begun
+        >= pool->conf->places + newcomer) /* one more: or it would wait until the next of others has run for long */
         return LACK_PLACE;
     if (is_short_of_memory(pool, newcomer))
         return LACK_MEMORY;
@@ -195,7 +196,7 @@ static struct job *next_to_begin(struct pool *pool)
 
     if (!job || may_begin(pool, job))
         return job;
-    if (pool->lack != LACK_RUNS && pool->lack != LACK_MEMORY)
+    if (pool->lack == LACK_KEY)
         return NULL;
     job = shares_next_newcomer(&pool->shares, lanes);
     return job && may_begin(pool, job) ? job : NULL;

@@ -1108,6 +1108,30 @@ static enum lack try_job(struct scene *s, struct told *t, struct share *share)
     return t->job.run ? LACK_NONE : t->job.waited_for;
 }
 
+/* One program more has just begun than there are places, if it is of a key of which nothing runs. */
+static void test_place_for_newcomer(void **state)
+{
+    struct scene *s = start_with(
+        (struct wire_server_conf){ .n_slots = SLOTS, .runtimes[0].pool_size = 4, .max_runs = 9, .places = 1 });
+    struct share one, other, third;
+    struct told t[4];
+
+    (void) state;
+    share_init(&one);
+    share_init(&other);
+    share_init(&third);
+    tell(s, WIRE_WARM, 0, 0, 0);
+    for (int i = 0; i < 4; i++)
+        wait_box(s);
+    assert_int_equal(try_job(s, &t[0], &one), LACK_NONE);
+    assert_int_equal(try_job(s, &t[1], &one), LACK_PLACE);
+    assert_int_equal(try_job(s, &t[2], &other), LACK_NONE);
+    assert_int_equal(try_job(s, &t[3], &third), LACK_PLACE);
+    stop(s);
+    for (int i = 0; i < 4; i++)
+        free_job(&t[i]);
+}
+
 /* Memory counts where more run than places; half of what is kept is for a key of which nothing runs. */
 static void test_memory(void **state)
 {
@@ -2240,6 +2264,7 @@ int main(void)
         cmocka_unit_test(test_late_answer),
         cmocka_unit_test(test_queue),
         cmocka_unit_test(test_places),
+        cmocka_unit_test(test_place_for_newcomer),
         cmocka_unit_test(test_later_slots),
         cmocka_unit_test(test_memory),
         cmocka_unit_test(test_runs_kept),
