@@ -151,7 +151,9 @@ WALLS = {
         (SECCOMP, "SCMP_CMP_MASKED_EQ, O_DIRECT, 0)", "SCMP_CMP_MASKED_EQ, 0, 0)"),
         (SECCOMP, '"open", 1, O_DIRECT', '"open", 1, 1ULL << 62'),
         (SECCOMP, '"openat", 2, O_DIRECT', '"openat", 2, 1ULL << 62')]),
-    "mmap-flags": Wall("any flags", [(SECCOMP, '"mmap", 3, MAP_HUGETLB', '"mmap", 3, 1ULL << 62')]),
+    "mmap-flags": Wall("any flags", [
+        (SECCOMP, '"mmap", 3, MAP_HUGETLB', '"mmap", 3, 1ULL << 62'),
+        (SECCOMP, '"mremap", 3, MREMAP_FIXED', '"mremap", 3, 1ULL << 62')]),
     "memfd-flags": Wall("any flags", [(SECCOMP, "    if (f->callbacks)\n        put_call(f,", "    if (0)\n        put_call(f,")]),
     "callbacks": Wall("the filter does not know of isolation.callbacks", [
         (ENTER, "BOX_FILTER_SHARED, conf->callbacks", "BOX_FILTER_SHARED, true")]),

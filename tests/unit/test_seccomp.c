@@ -217,6 +217,8 @@ static const struct {
     { "madvise", 2, MADV_HWPOISON, ERR(EINVAL), true },
     { "madvise", 2, 101 /* MADV_SOFT_OFFLINE */, ERR(EINVAL), true },
     { "clone", 0, CLONE_PIDFD | SIGCHLD, ERR(EPERM), true },
+    { "mremap", 3, MREMAP_MAYMOVE, PASS, true },
+    { "mremap", 3, MREMAP_MAYMOVE | MREMAP_FIXED, ERR(EINVAL), true },
     { "mmap", 3, MAP_PRIVATE | MAP_ANONYMOUS, PASS, true },
     { "mmap", 3, MAP_PRIVATE | MAP_ANONYMOUS | MAP_HUGETLB, ERR(EINVAL), true },
     { "mmap", 3, MAP_SHARED | MAP_ANONYMOUS | MAP_HUGETLB | 30U << 26, ERR(EINVAL), true },

@@ -243,6 +243,17 @@ with attempt():
     if libc.mprotect(ctypes.c_void_p(address), 4096, mmap.PROT_READ | mmap.PROT_EXEC) < 0:
         raise OSError(ctypes.get_errno(), "mprotect")
 
+# attempt: many-mappings-moved-at-once
+# wall: mmap-flags
+# expect: REFUSED EINVAL
+with attempt():
+    libc.mmap.restype = ctypes.c_void_p
+    there = [libc.mmap(None, ctypes.c_size_t(8192), 3, 0x22, -1, ctypes.c_long(0)) for _ in range(2)]
+    libc.mremap.restype = ctypes.c_long
+    if libc.mremap(ctypes.c_void_p(there[0]), ctypes.c_size_t(8192), ctypes.c_size_t(8192), 3,
+                   ctypes.c_void_p(there[1])) == -1:
+        raise OSError(ctypes.get_errno(), "mremap")
+
 # attempt: huge-pages
 # wall: mmap-flags
 # expect: REFUSED EINVAL
