@@ -88,16 +88,20 @@ def test_a_line_at_a_lock_of_the_kernel_is_held(make_server):
     """Whether its time is up, its client has gone or somebody has killed the supervisor: what is held ends all the same."""
     server = make_server(config="[limits]\ntimeout_max = 120s\n")
     free = all_holds(server.pid)
-    reply = server.run(CONVOY, timeout=4)
-    assert (reply.status, reply["reason"]) == (408, "timeout")
-    assert server.logged("a box is held")
+
+    def times_out_held(seconds):
+        reply = server.run(CONVOY, timeout=seconds)
+        assert (reply.status, reply["reason"]) == (408, "timeout")
+        return any(line["msg"] == "a box is held" for line in server.log())
+
+    assert times_out_held(4) or times_out_held(60)  # an emulated machine takes long for sixty forks
     service.wait_for(lambda: all_holds(server.pid) == free, 30, "all are let go")
     with Raw(server, post(CONVOY, timeout=100)):  # until its client goes
-        service.wait_for(lambda: len(all_holds(server.pid)) > len(free), 30, "it is held")
+        service.wait_for(lambda: len(all_holds(server.pid)) > len(free), 90, "it is held")
     service.wait_for(lambda: all_holds(server.pid) == free, 30, "all are let go")
     assert server.run("return 1").response["result"] == 1
     with Raw(server, post(CONVOY, timeout=100)):
-        service.wait_for(lambda: len(all_holds(server.pid)) > len(free), 30, "it is held")
+        service.wait_for(lambda: len(all_holds(server.pid)) > len(free), 90, "it is held")
         left = service.cgroups_of(server.pid)
         server.process.kill()
         server.process.wait()
