@@ -259,25 +259,22 @@ static ssize_t read_piece(int fd)
     return moved;
 }
 
-/* Read what is there, at most READS_A_TURN pieces.  @ret_rest: a little, or more than is kept, so that the rest can wait.
+/* Read what is there, at most READS_A_TURN pieces.  @ret_rest: it was little, or more than is kept, so the rest can wait.
  * False when there is no more to come. */
 static bool read_output(struct run *run, int stream, bool *ret_rest)
 {
     const struct stream *s = stream == 0 ? &run->outcome.out : &run->outcome.err;
+    int64_t before = s->total;
+    ssize_t n = SHORT_PIECE;
 
-    *ret_rest = true;
-    for (int turns = READS_A_TURN; turns > 0; turns--) {
-        ssize_t n = read_piece(run->output_fds[stream]);
-        if (n == 0)
-            return false;
-        if (n < 0)
-            return errno == EAGAIN || errno == EINTR;
-        take_output(run, stream, scratch, (size_t) n);
-        if (n < SHORT_PIECE)
-            return true;
+    for (int turns = READS_A_TURN; turns > 0 && n >= SHORT_PIECE; turns--) {
+        n = read_piece(run->output_fds[stream]);
+        if (n > 0)
+            take_output(run, stream, scratch, (size_t) n);
     }
-    *ret_rest = !run->job->on_output && s->total > (int64_t) s->kept.max;
-    return true;
+    bool dropped = !run->job->on_output && s->total > (int64_t) s->kept.max;
+    *ret_rest = dropped || s->total - before < SHORT_PIECE;
+    return n > 0 || (n < 0 && (errno == EAGAIN || errno == EINTR));
 }
 
 static void on_output(uv_poll_t *handle, int status, int events)
