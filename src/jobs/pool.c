@@ -384,9 +384,14 @@ static void on_run_ask(struct run *run)
     pool->hooks->ask_usage(pool->data, run->slot, run->serial);
 }
 
+/* A program that is none of the short ones gives its place to the next: at once where somebody waits for it. */
 static void on_run_long(struct run *run, bool maybe)
 {
     struct pool *pool = run->pool;
+
+    if (!run->has_place)
+        return;
+    maybe &= !pool->shares.waiting || pool->lack != LACK_PLACE;
     pool->hooks->tell_long(pool->data, run->slot, run->serial, maybe);
     if (maybe)
         return;

@@ -34,7 +34,6 @@ CONFIG = f"""
 memory = 128M
 [pool]
 size = {BOXES}
-max_runs = 6
 [queue]
 max_length = 1000
 [python]

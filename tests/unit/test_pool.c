@@ -38,7 +38,7 @@ struct scene {
     struct wire_server_conf conf;
     struct pool *pool;
     int zygote;
-    unsigned n_ready, n_refused, n_asked, n_zygotes_asked, n_long, fds_before;
+    unsigned n_ready, n_refused, n_asked, n_zygotes_asked, n_long, n_maybe, fds_before;
     uint32_t asked_slot, asked_serial;
     unsigned asked_runtime;
     int64_t memory;
@@ -106,6 +106,7 @@ static void on_long(void *data, uint32_t slot, uint32_t serial, bool maybe)
 
     (void) slot;
     s->n_long += !maybe;
+    s->n_maybe += maybe;
     assert_int_not_equal(serial, 0);
 }
 
@@ -1076,6 +1077,7 @@ static void test_places(void **state)
     assert_int_equal(pool_free_boxes(s->pool), 1);
     assert_int_equal(pool_queue_length(s->pool), 2);
     run_until_long(s, 1);
+    assert_int_equal(s->n_maybe, 0); /* somebody waits for its place: so it has that for a shorter time */
     assert_int_equal(pool_queue_length(s->pool), 1);
     wait_box(s); /* others need one while it runs */
     run_until_long(s, 2);
