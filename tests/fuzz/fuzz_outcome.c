@@ -102,7 +102,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     log_init("server", LOG_JSON, (enum log_level)(LOG_ERROR + 1)); /* not a line for each run */
     uv_loop_init(&loop);
     if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_NONBLOCK, 0, control) || pipe2(out, 0) || pipe2(err, 0)
-        || socketpair(AF_UNIX, SOCK_SEQPACKET, 0, life))
+        || pipe2(life, 0))
         abort();
     if (run_prepare() < 0)
         abort();
