@@ -21,9 +21,9 @@ static struct lane *find(struct lanes *lanes, const char *host)
 {
     struct lane *lane;
 
-    TAILQ_FOREACH(lane, &lanes->lanes, link)
-    if (strcmp(lane->host, host) == 0)
-        return lane;
+    TAILQ_FOREACH (lane, &lanes->lanes, link)
+        if (strcmp(lane->host, host) == 0)
+            return lane;
     lane = xcalloc(1, sizeof(*lane));
     snprintf(lane->host, sizeof(lane->host), "%s", host);
     TAILQ_INIT(&lane->waiting);
@@ -58,9 +58,9 @@ struct delivery *lanes_next(struct lanes *lanes)
 
     if (lanes->n_running >= lanes->in_all)
         return NULL;
-    TAILQ_FOREACH(lane, &lanes->lanes, link)
-    if (lane->n_waiting && lane->n_running < lanes->per_host)
-        break;
+    TAILQ_FOREACH (lane, &lanes->lanes, link)
+        if (lane->n_waiting && lane->n_running < lanes->per_host)
+            break;
     if (!lane)
         return NULL;
     TAILQ_REMOVE(&lanes->lanes, lane, link);

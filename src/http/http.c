@@ -107,9 +107,9 @@ static void hurry_idle(struct http *http, unsigned last_ms)
     uint64_t at_ms = uv_now(http->loop) + last_ms;
     struct conn *conn;
 
-    TAILQ_FOREACH(conn, &http->conns, all)
-    if (conn->state == CONN_IDLE && conn->deadline_ms > at_ms)
-        conn->deadline_ms = at_ms;
+    TAILQ_FOREACH (conn, &http->conns, all)
+        if (conn->state == CONN_IDLE && conn->deadline_ms > at_ms)
+            conn->deadline_ms = at_ms;
     http->tick_ms = TICK_MIN_MS;
     uv_timer_start(&http->tick, on_tick, 0, http->tick_ms);
 }
@@ -127,9 +127,9 @@ static bool is_held_up(const struct http *http)
 {
     const struct conn *conn;
 
-    TAILQ_FOREACH(conn, &http->conns, all)
-    if (conn->state == CONN_IDLE && conn->deadline_ms <= http->leave_at_ms)
-        return true;
+    TAILQ_FOREACH (conn, &http->conns, all)
+        if (conn->state == CONN_IDLE && conn->deadline_ms <= http->leave_at_ms)
+            return true;
     return false;
 }
 
@@ -211,8 +211,7 @@ void http_drain(struct http *http, void (*on_quiet)(void *), void *data)
     http->draining = true;
     http->on_rest = on_quiet;
     http->on_rest_data = data;
-    TAILQ_FOREACH(conn, &http->conns, all)
-    {
+    TAILQ_FOREACH (conn, &http->conns, all) {
         conn->awaited = conn->state == CONN_HANDED;
         http->n_awaited += conn->awaited;
     }
@@ -241,8 +240,8 @@ void http_counts(const struct http *http, unsigned *ret_open, unsigned *ret_in_h
     const struct conn *conn;
     unsigned n = 0;
 
-    TAILQ_FOREACH(conn, &http->conns, all)
-    n += conn->state == CONN_HANDED;
+    TAILQ_FOREACH (conn, &http->conns, all)
+        n += conn->state == CONN_HANDED;
     *ret_open = http->n_conns;
     *ret_in_hand = n;
 }
@@ -261,8 +260,8 @@ void http_free(struct http *http)
     http->draining = true;
     http->on_rest = NULL;
     listen_close_all(http);
-    TAILQ_FOREACH(conn, &http->conns, all)
-    conn_close(conn);
+    TAILQ_FOREACH (conn, &http->conns, all)
+        conn_close(conn);
     uv_close((uv_handle_t *) &http->tick, on_handle_closed);
     uv_close((uv_handle_t *) &http->turn, on_handle_closed);
 }

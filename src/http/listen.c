@@ -222,8 +222,7 @@ void listen_retry(struct http *http)
 
     if (http->reserve_fd < 0)
         http->reserve_fd = eventfd(0, EFD_CLOEXEC);
-    LIST_FOREACH(listener, &http->listeners, all)
-    {
+    LIST_FOREACH (listener, &http->listeners, all) {
         if (!listener->paused || http->reserve_fd < 0)
             continue;
         listener->paused = false;
@@ -235,9 +234,9 @@ bool listen_paused(struct http *http)
 {
     struct listener *listener;
 
-    LIST_FOREACH(listener, &http->listeners, all)
-    if (listener->paused)
-        return true;
+    LIST_FOREACH (listener, &http->listeners, all)
+        if (listener->paused)
+            return true;
     return false;
 }
 
@@ -245,9 +244,9 @@ void listen_take_rest(struct http *http)
 {
     struct listener *listener;
 
-    LIST_FOREACH(listener, &http->listeners, all)
-    for (unsigned n = 0; n < REST_MAX && accept_one(listener) == 0;)
-        n++;
+    LIST_FOREACH (listener, &http->listeners, all)
+        for (unsigned n = 0; n < REST_MAX && accept_one(listener) == 0;)
+            n++;
 }
 
 static void on_closed(uv_handle_t *handle)

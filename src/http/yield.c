@@ -115,9 +115,9 @@ static struct conn *stalest(const struct holder *holder)
 
     if (!holder->n_conns)
         return NULL;
-    TAILQ_FOREACH(conn, &holder->conns, held)
-    if (conn->state != CONN_HANDED)
-        break;
+    TAILQ_FOREACH (conn, &holder->conns, held)
+        if (conn->state != CONN_HANDED)
+            break;
     return conn;
 }
 
@@ -137,9 +137,9 @@ static struct conn *stranger_for(const struct http *http)
     struct conn *conn, *found = NULL;
     const struct holder *holder;
 
-    LIST_FOREACH(holder, &http->holders, link)
-    if (!holder->is_key && (conn = stalest(holder)) && (!found || leaves_before(conn, found)))
-        found = conn;
+    LIST_FOREACH (holder, &http->holders, link)
+        if (!holder->is_key && (conn = stalest(holder)) && (!found || leaves_before(conn, found)))
+            found = conn;
     return found;
 }
 
@@ -174,8 +174,7 @@ static struct conn *place_for(const struct conn *newer, const struct peer *peer)
     struct conn *conn, *found = NULL;
     int turn_of_found = TURN_NEVER;
 
-    TAILQ_FOREACH(conn, &newer->http->conns, all)
-    {
+    TAILQ_FOREACH (conn, &newer->http->conns, all) {
         bool own = conn->holder == newer->holder;
         if (!conn->holder->is_key || (peer && conn->peer != peer) || conn->state == CONN_CLOSED
             || (!own && conn->holder->n_conns <= newer->holder->n_conns))
@@ -310,8 +309,7 @@ static struct conn *body_for(struct conn *newer)
     const struct holder *holder = holder_of(newer);
     struct conn *conn, *found = NULL;
 
-    TAILQ_FOREACH(conn, &newer->http->conns, all)
-    {
+    TAILQ_FOREACH (conn, &newer->http->conns, all) {
         bool own = holder_of(conn) == holder;
         int turn = turn_of(conn);
         if ((turn == TURN_BODY || (turn == TURN_HANDED && !own)) && (own || holder_of(conn)->bodies > holder->bodies)
@@ -342,11 +340,11 @@ static struct conn *least_read(const struct http *http)
 {
     struct conn *conn, *found = NULL;
 
-    TAILQ_FOREACH(conn, &http->conns, all)
-    if (conn->unsent
-        && (!found || conn->holder->unsent > found->holder->unsent
-            || (conn->holder == found->holder && conn->deadline_ms < found->deadline_ms)))
-        found = conn;
+    TAILQ_FOREACH (conn, &http->conns, all)
+        if (conn->unsent
+            && (!found || conn->holder->unsent > found->holder->unsent
+                || (conn->holder == found->holder && conn->deadline_ms < found->deadline_ms)))
+            found = conn;
     return found;
 }
 

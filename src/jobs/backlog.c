@@ -107,9 +107,9 @@ static bool runs_here(const struct backlog *b, const char *id)
 {
     const struct lease *lease;
 
-    LIST_FOREACH(lease, &b->leases, link)
-    if (!lease->released && strcmp(lease->job.id, id) == 0)
-        return true;
+    LIST_FOREACH (lease, &b->leases, link)
+        if (!lease->released && strcmp(lease->job.id, id) == 0)
+            return true;
     return false;
 }
 
@@ -184,9 +184,9 @@ static void on_retry(uv_timer_t *timer)
     struct backlog *b = timer->data;
     struct lease *lease;
 
-    LIST_FOREACH(lease, &b->leases, link)
-    if (lease->state == LEASE_REFUSED)
-        post_end(lease);
+    LIST_FOREACH (lease, &b->leases, link)
+        if (lease->state == LEASE_REFUSED)
+            post_end(lease);
 }
 
 static void tell_canceller(struct lease *lease, int err)
@@ -393,8 +393,7 @@ static int64_t last_end_us(const struct backlog *b)
     const struct lease *lease;
     int64_t now = now_us(), last = now;
 
-    LIST_FOREACH(lease, &b->leases, link)
-    {
+    LIST_FOREACH (lease, &b->leases, link) {
         const struct job *job = &lease->job;
         int64_t end = (job->started_us ? job->started_us : now) + job->timeout_ms * 1000;
         last = end > last ? end : last;
@@ -431,8 +430,8 @@ static unsigned leased_waiting(const struct backlog *b, const struct key *key)
     const struct lease *lease;
     unsigned n = 0;
 
-    LIST_FOREACH(lease, &b->leases, link)
-    n += lease->key == key && lease->state == LEASE_POOLED && !lease->job.run;
+    LIST_FOREACH (lease, &b->leases, link)
+        n += lease->key == key && lease->state == LEASE_POOLED && !lease->job.run;
     return n;
 }
 
@@ -465,8 +464,8 @@ static unsigned stalled(const struct backlog *b)
     const struct lease *lease;
     unsigned n = 0;
 
-    LIST_FOREACH(lease, &b->leases, link)
-    n += lease->state == LEASE_POOLED && !pool_is_warm(b->conf.pool, lease->job.runtime);
+    LIST_FOREACH (lease, &b->leases, link)
+        n += lease->state == LEASE_POOLED && !pool_is_warm(b->conf.pool, lease->job.runtime);
     return n < STALLED_MAX ? n : STALLED_MAX;
 }
 
@@ -475,8 +474,8 @@ static unsigned not_begun(const struct backlog *b)
     const struct lease *lease;
     unsigned n = 0;
 
-    LIST_FOREACH(lease, &b->leases, link)
-    n += lease->state == LEASE_POOLED && !lease->job.run;
+    LIST_FOREACH (lease, &b->leases, link)
+        n += lease->state == LEASE_POOLED && !lease->job.run;
     return n;
 }
 
@@ -599,8 +598,7 @@ bool backlog_waits(const struct backlog *b, const char *id, int64_t *ret_started
     const struct lease *lease;
 
     *ret_started_us = 0;
-    LIST_FOREACH(lease, &b->leases, link)
-    {
+    LIST_FOREACH (lease, &b->leases, link) {
         if (strcmp(lease->job.id, id) != 0)
             continue;
         if (has_not_begun(lease))
@@ -616,9 +614,9 @@ unsigned backlog_list_waiting(const struct backlog *b, int64_t **ret_seqs)
     unsigned n = 0;
 
     *ret_seqs = xcalloc(b->n_leases + 1, sizeof(**ret_seqs));
-    LIST_FOREACH(lease, &b->leases, link)
-    if (has_not_begun(lease))
-        (*ret_seqs)[n++] = lease->fence.seq;
+    LIST_FOREACH (lease, &b->leases, link)
+        if (has_not_begun(lease))
+            (*ret_seqs)[n++] = lease->fence.seq;
     return n;
 }
 
@@ -715,9 +713,9 @@ static struct lease *find_lease(const struct backlog *b, const char *tenant, con
 {
     struct lease *lease;
 
-    LIST_FOREACH(lease, &b->leases, link)
-    if (strcmp(lease->job.id, id) == 0 && strcmp(lease->key->file.name, tenant) == 0)
-        return lease;
+    LIST_FOREACH (lease, &b->leases, link)
+        if (strcmp(lease->job.id, id) == 0 && strcmp(lease->key->file.name, tenant) == 0)
+            return lease;
     return NULL;
 }
 

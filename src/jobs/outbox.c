@@ -88,9 +88,9 @@ static void check_idle(struct outbox *o)
 
     if (!o->draining || !on_idle || o->claiming)
         return;
-    TAILQ_FOREACH(f, &o->flights, link)
-    if (f->state != FLIGHT_UNSENT || o->poll)
-        return;
+    TAILQ_FOREACH (f, &o->flights, link)
+        if (f->state != FLIGHT_UNSENT || o->poll)
+            return;
     o->on_idle = NULL;
     uv_timer_stop(&o->last);
     on_idle(o->on_idle_data);
@@ -114,9 +114,9 @@ static void on_retry(uv_timer_t *timer)
     struct outbox *o = timer->data;
     struct flight *f;
 
-    TAILQ_FOREACH(f, &o->flights, link)
-    if (f->state == FLIGHT_REFUSED)
-        record(f);
+    TAILQ_FOREACH (f, &o->flights, link)
+        if (f->state == FLIGHT_REFUSED)
+            record(f);
 }
 
 static void on_recorded(void *data, const struct store_answer *answer)
@@ -219,12 +219,12 @@ static void lose_courier(struct outbox *o)
     uv_close((uv_handle_t *) o->poll, on_poll_closed);
     o->poll = NULL;
     fd_close(&o->fd);
-    TAILQ_FOREACH(f, &o->flights, link)
-    if (f->state == FLIGHT_ORDERED) {
-        f->state = FLIGHT_UNSENT;
-        if (f->orders >= ORDERS_MAX)
-            land(f, &lost);
-    }
+    TAILQ_FOREACH (f, &o->flights, link)
+        if (f->state == FLIGHT_ORDERED) {
+            f->state = FLIGHT_UNSENT;
+            if (f->orders >= ORDERS_MAX)
+                land(f, &lost);
+        }
     check_idle(o);
 }
 
@@ -233,11 +233,11 @@ static void on_result(struct outbox *o, struct courier_result *r)
     struct flight *f;
 
     r->error[sizeof(r->error) - 1] = r->address[sizeof(r->address) - 1] = '\0';
-    TAILQ_FOREACH(f, &o->flights, link)
-    if (f->state == FLIGHT_ORDERED && f->order.delivery == r->delivery) {
-        land(f, r);
-        return;
-    }
+    TAILQ_FOREACH (f, &o->flights, link)
+        if (f->state == FLIGHT_ORDERED && f->order.delivery == r->delivery) {
+            land(f, r);
+            return;
+        }
 }
 
 static void on_courier(uv_poll_t *handle, int status, int events)
@@ -268,8 +268,7 @@ static void send_orders(struct outbox *o)
 
     if (!o->poll)
         return;
-    TAILQ_FOREACH(f, &o->flights, link)
-    {
+    TAILQ_FOREACH (f, &o->flights, link) {
         if (f->state != FLIGHT_UNSENT)
             continue;
         int err = fd_send(o->fd, &f->order, sizeof(f->order), &f->body_fd, 1);
@@ -417,8 +416,7 @@ static unsigned list_busy(const struct outbox *o, struct store_busy *busy)
     const struct flight *f;
     unsigned n = 0, i;
 
-    TAILQ_FOREACH(f, &o->flights, link)
-    {
+    TAILQ_FOREACH (f, &o->flights, link) {
         for (i = 0; i < n && (strcmp(busy[i].host, f->host) != 0 || strcmp(busy[i].tenant, f->tenant) != 0); i++)
             ;
         if (i == n)

@@ -84,10 +84,10 @@ static struct job *next_of(const struct shares *shares, uint32_t lanes, unsigned
 {
     struct share *next = NULL, *share;
 
-    LIST_FOREACH(share, &shares->busy, link)
-    if (share->busy_lanes & lanes && share->running <= most && share_has_room(share)
-        && (!next || share->virtual_time < next->virtual_time))
-        next = share;
+    LIST_FOREACH (share, &shares->busy, link)
+        if (share->busy_lanes & lanes && share->running <= most && share_has_room(share)
+            && (!next || share->virtual_time < next->virtual_time))
+            next = share;
     return next ? first_of(next, lanes) : NULL;
 }
 
@@ -106,8 +106,7 @@ int64_t shares_oldest_us(const struct shares *shares)
     const struct share *share;
     int64_t oldest = 0;
 
-    LIST_FOREACH(share, &shares->busy, link)
-    {
+    LIST_FOREACH (share, &shares->busy, link) {
         int64_t queued_us = first_of(share, SHARES_ALL)->queued_us;
         oldest = !oldest || queued_us < oldest ? queued_us : oldest;
     }

@@ -753,15 +753,13 @@ static void test_bodies_in_turns(void **state)
     for (unsigned i = 0; i < PIECES * N; i++)
         assert_int_equal(send(clients[i / PIECES]->fd, piece, sizeof(piece), MSG_DONTWAIT), sizeof(piece));
     uv_run(&s->loop, UV_RUN_NOWAIT);
-    TAILQ_FOREACH(conn, &s->http->conns, all)
-    {
+    TAILQ_FOREACH (conn, &s->http->conns, all) {
         assert_true(conn->req.body.len <= READ_MAX);
         late += conn->req.body.len > 0 && conn->req.body.len < READ_MAX;
     }
     assert_true(late <= LATE_READS);
     settle(clients[0]);
-    TAILQ_FOREACH(conn, &s->http->conns, all)
-    {
+    TAILQ_FOREACH (conn, &s->http->conns, all) {
         for (unsigned turns = 0; conn->req.body.len < PIECES * READ_MAX && turns < 1000; turns++)
             uv_run(&s->loop, UV_RUN_NOWAIT);
         assert_int_equal(conn->req.body.len, PIECES * READ_MAX);
@@ -787,8 +785,8 @@ static void test_late_reads(void **state)
     for (unsigned i = 0; i < 2 * LATE_READS; i++)
         assert_int_equal(send(clients[i]->fd, HELLO, strlen(HELLO), MSG_DONTWAIT), strlen(HELLO));
     uv_run(&s->loop, UV_RUN_NOWAIT);
-    TAILQ_FOREACH(conn, &s->http->conns, all)
-    n_read += conn->heard || conn->unread.len > 0 || conn->is_ready;
+    TAILQ_FOREACH (conn, &s->http->conns, all)
+        n_read += conn->heard || conn->unread.len > 0 || conn->is_ready;
     assert_int_equal(n_read, 1 + LATE_READS);
     for (unsigned i = 0; i < 2 * LATE_READS; i++) {
         settle(clients[i]);
