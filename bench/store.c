@@ -6,7 +6,7 @@
  * one byte, so that the loop is woken by somebody else as the server's is; with --inside clients are callbacks of the
  * loop, which no server can have. jobs.py sets the server's rates beside both.
  */
-#include "../src/jobs/store.h"
+#include "server/store/store.h"
 
 #include "measure.h"
 

@@ -4,9 +4,9 @@
  * Runs while Hatchery is built, on our own files only.  A template is the page as it is to be, in the macros of
  * groff_man(7), or a configuration file; @WORD@ in it is what the function of that word prints.  What must never
  * happen: a page that says something else than the code does.  So whatever the code has in a table comes from there. */
-#include "../src/base/conf.h"
-#include "../src/http/http.h"
-#include "../src/metrics/metrics.h"
+#include "conf/conf.h"
+#include "server/http/http.h"
+#include "server/metrics/metrics.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -84,7 +84,7 @@ static void verbs(void)
         const char *word, *arguments, *sentences, *example;
     } table[] = {
 #define VERB(word, function, arguments, sentences, example) { word, arguments, sentences, example },
-#include "../src/verbs.def"
+#include "command/verbs.def"
     };
 
     for (size_t i = 0; i < sizeof(table) / sizeof(*table); i++) {
@@ -117,7 +117,7 @@ static void options(void)
 {
 #define OPTION(word, field, argument, sentence) option(word, argument, sentence);
 #define FLAG(word, field, sentence) option(word, "", sentence);
-#include "../src/verbs.def"
+#include "command/verbs.def"
 }
 
 /* --- the configuration --- */
@@ -133,9 +133,9 @@ struct key {
 static const struct key keys[] = {
 #define CONF(section, key, type, def, min, max, when, doc)                                                             \
     { #section, #key, def, min, max, doc, CONF_##type, CONF_##when == CONF_LIVE },
-#include "../src/base/conf.def"
+#include "conf/conf.def"
 #define RUNTIME(key, type, def, min, max, doc) { "runtime.NAME", #key, def, min, max, doc, CONF_##type, false },
-#include "../src/base/conf.def"
+#include "conf/conf.def"
 };
 
 static const size_t n_keys = sizeof(keys) / sizeof(*keys);
@@ -246,7 +246,7 @@ static void layers(void)
 #define LAYER(name, word, kind, what, change)                                                                          \
     tag(word, strcmp(#kind, "ALWAYS") == 0 ? " (always)" : "");                                                        \
     line(what);
-#include "../src/box/layers.def"
+#include "box/layers.def"
 #undef LAYER
 }
 
@@ -258,7 +258,7 @@ static const char *path_of(const char *name)
         const char *name, *path;
     } paths[] = {
 #define PATH(name, path) { #name, path },
-#include "../src/http/routes.def"
+#include "server/api/routes.def"
     };
 
     for (size_t i = 0; i < sizeof(paths) / sizeof(*paths); i++)
@@ -297,7 +297,7 @@ static void routes(void)
 {
 #define ROUTE(method, path, flags, handler, id, summary, parameters, request, replies)                                 \
     route(method, path_of(#path), flags, id, summary, replies);
-#include "../src/http/routes.def"
+#include "server/api/routes.def"
 }
 
 static void status(int code, const char *reason, const char *sentence)
@@ -319,7 +319,7 @@ static void status(int code, const char *reason, const char *sentence)
 static void all_statuses(void)
 {
 #define STATUS(code, reason, sentence) status(code, reason, sentence);
-#include "../src/http/status.def"
+#include "server/http/status.def"
 #undef STATUS
 }
 
@@ -327,7 +327,7 @@ static void all_statuses(void)
 #define LABEL(id, label, words) static const char *const words_##id[] = { words };
 #define LABEL_FROM(id, label)
 #define METRIC(...)
-#include "../src/metrics/metrics.def"
+#include "server/metrics/metrics.def"
 #undef METRIC
 #undef LABEL
 #undef LABEL_FROM
@@ -350,7 +350,7 @@ static void outcome(int code, const char *reason, const char *word)
 static void outcomes(void)
 {
 #define OUTCOME(name, code, reason, word) outcome(code, reason, words_OUTCOME[METRIC_ENDED_##word]);
-#include "../src/base/outcome.def"
+#include "base/outcome.def"
 #undef OUTCOME
 }
 
@@ -362,7 +362,7 @@ static const struct label {
 #define LABEL(id, label, words) { #id, label, words_##id, sizeof(words_##id) / sizeof(char *) },
 #define LABEL_FROM(id, label) { #id, label, NULL, 0 },
 #define METRIC(...)
-#include "../src/metrics/metrics.def"
+#include "server/metrics/metrics.def"
 #undef METRIC
 #undef LABEL
 #undef LABEL_FROM
@@ -417,7 +417,7 @@ static void metrics(void)
 #define LABEL(id, label, words)
 #define LABEL_FROM(id, label)
 #define METRIC(id, name, type, unit, a, b, c, help) metric(name, #type, (const char *const[]){ #a, #b, #c }, help);
-#include "../src/metrics/metrics.def"
+#include "server/metrics/metrics.def"
 #undef METRIC
 #undef LABEL
 #undef LABEL_FROM

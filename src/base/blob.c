@@ -3,7 +3,7 @@
  *
  * Used by the server for replies, from its loop and its threads.  What must
  * never happen here: bytes that change while somebody else has them. */
-#include "blob.h"
+#include "base/blob.h"
 
 #include <stdatomic.h>
 #include <stdlib.h>

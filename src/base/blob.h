@@ -5,7 +5,7 @@
 #ifndef HATCHERY_BASE_BLOB_H
 #define HATCHERY_BASE_BLOB_H
 
-#include "buf.h"
+#include "base/buf.h"
 
 struct blob;
 

@@ -5,7 +5,7 @@
  * replies, log lines.  What must never happen here: more than the maximum in
  * memory, whatever lengths are asked for (so no sum is formed before it is
  * known not to wrap), or a caller that has to handle an allocation's failure. */
-#include "buf.h"
+#include "base/buf.h"
 
 #include <assert.h>
 #include <errno.h>

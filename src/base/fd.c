@@ -4,7 +4,7 @@
  * Used by every process.  What must never happen here: a descriptor that
  * arrived with a message and is owned by nobody, because the receiver did not
  * expect it; such a message is refused whole and its descriptors are closed. */
-#include "fd.h"
+#include "base/fd.h"
 
 #include <errno.h>
 #include <fcntl.h>

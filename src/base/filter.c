@@ -3,7 +3,7 @@
  *
  * Called while a filter is made, before it holds.  What must never happen here:
  * a rule that allows more than its caller says. */
-#include "filter.h"
+#include "base/filter.h"
 
 #include <sched.h>
 #include <stdint.h>

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* A key, or an address whose clients have shown none, and how much it holds of what all of them share.
  *
- * The HTTP room counts in it (http/yield.c).  Its owner has it as a member, zeroed at first but for is_key, and may be
+ * The HTTP room counts in it (server/http/yield.c).  Its owner has it as a member, zeroed at first but for is_key, and may be
  * freed when nothing is counted any more. */
 #ifndef HATCHERY_BASE_HOLDER_H
 #define HATCHERY_BASE_HOLDER_H

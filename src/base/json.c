@@ -6,7 +6,7 @@
  * server and, for log lines, by every process.  What must never happen here:
  * recursion (depth is the attacker's), a read past the end, or text accepted
  * that another parser would take for something else. */
-#include "json.h"
+#include "base/json.h"
 
 #include <errno.h>
 #include <inttypes.h>

@@ -6,7 +6,7 @@
 #ifndef HATCHERY_BASE_JSON_H
 #define HATCHERY_BASE_JSON_H
 
-#include "buf.h"
+#include "base/buf.h"
 
 #include <stdbool.h>
 #include <stddef.h>

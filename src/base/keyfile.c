@@ -3,7 +3,7 @@
  *
  * Called by the command and by the server.  What must never happen here: a
  * line that is half understood, as it says who may do what. */
-#include "keyfile.h"
+#include "base/keyfile.h"
 
 #include <errno.h>
 #include <inttypes.h>

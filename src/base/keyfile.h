@@ -8,7 +8,7 @@
 #ifndef HATCHERY_BASE_KEYFILE_H
 #define HATCHERY_BASE_KEYFILE_H
 
-#include "buf.h"
+#include "base/buf.h"
 
 #include <stdint.h>
 

@@ -6,10 +6,10 @@
  * two or filled with a terminal's control characters, a half line of JSON, an
  * allocation (a line is built on the stack), or a caller that loses its errno
  * or waits because nobody reads the log. */
-#include "log.h"
+#include "base/log.h"
 
-#include "fd.h"
-#include "json.h"
+#include "base/fd.h"
+#include "base/json.h"
 
 #include <errno.h>
 #include <inttypes.h>

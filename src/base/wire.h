@@ -120,7 +120,7 @@ enum { WIRE_IMPORTS_MAX = 256 };
 enum fault {
     FAULT_NONE,
 #define FAULT(name, words) FAULT_##name,
-#include "fault.def"
+#include "base/fault.def"
 #undef FAULT
     FAULTS
 };
@@ -185,12 +185,12 @@ struct wire_box_state {
 enum outcome_kind {
     OUTCOME_NONE,
 #define OUTCOME(name, status, reason, word) OUTCOME_##name,
-#include "outcome.def"
+#include "base/outcome.def"
 #undef OUTCOME
 };
 
 /* now_us() in the box when it had the source, had compiled it, and when the program was over; and how long it rehearsed
- * before (0: it did not).  A program can say what it likes here: run.c has bounds for it. */
+ * before (0: it did not).  A program can say what it likes here: slot.c has bounds for it. */
 struct wire_stamps {
     int64_t rehearsal_us;
     int64_t received_us, compiled_us, over_us;

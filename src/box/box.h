@@ -7,7 +7,7 @@
 #ifndef HATCHERY_BOX_BOX_H
 #define HATCHERY_BOX_BOX_H
 
-#include "../base/wire.h"
+#include "base/wire.h"
 
 #include <linux/filter.h>
 #include <stddef.h>
@@ -15,7 +15,7 @@
 enum box_step {
     BOX_READY = 0,
 #define STEP(name, word, hint) BOX_##name,
-#include "box.def"
+#include "box/box.def"
 #undef STEP
     BOX_STEPS
 };

@@ -4,11 +4,11 @@
  * Called by the zygote's spawn.c between fork and the first byte of a program.
  * This function is the security policy: read it top to bottom.  What must never
  * happen here: going on after a step that failed, allocating, logging. */
-#include "box.h"
-#include "kernel.h"
+#include "box/box.h"
 
-#include "../base/fd.h"
-#include "../base/log.h"
+#include "base/fd.h"
+#include "base/kernel.h"
+#include "base/log.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -255,7 +255,7 @@ static const struct {
 } steps[BOX_STEPS] = {
     [BOX_READY] = { "ready", "" },
 #define STEP(name, word, hint) [BOX_##name] = { word, hint },
-#include "box.def"
+#include "box/box.def"
 #undef STEP
 };
 

@@ -5,8 +5,9 @@
  *
  * Made once in the zygote.  A rule on a directory below which a box mounts its
  * scratch holds there too: the kernel walks up through mount points. */
-#include "box.h"
-#include "kernel.h"
+#include "box/box.h"
+
+#include "base/kernel.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -4,9 +4,9 @@
  * Called by the command when it reads its configuration and by the supervisor
  * before it starts anything.  What must never happen here: a word that is
  * misread, so that a layer is thought required and is not. */
-#include "layers.h"
+#include "box/layers.h"
 
-#include "kernel.h"
+#include "base/kernel.h"
 
 #include <errno.h>
 #include <linux/seccomp.h>
@@ -18,7 +18,7 @@ enum kind { ALWAYS, OPTIONAL };
 
 const struct layer_info layers[LAYERS] = {
 #define LAYER(name, word, kind, what, change) [LAYER_##name] = { word, what, change, (kind) == OPTIONAL },
-#include "layers.def"
+#include "box/layers.def"
 #undef LAYER
 };
 

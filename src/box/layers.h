@@ -5,14 +5,14 @@
 #ifndef HATCHERY_BOX_LAYERS_H
 #define HATCHERY_BOX_LAYERS_H
 
-#include "../base/buf.h"
+#include "base/buf.h"
 
 #include <stdbool.h>
 #include <stdint.h>
 
 enum layer {
 #define LAYER(name, word, kind, what, change) LAYER_##name,
-#include "layers.def"
+#include "box/layers.def"
 #undef LAYER
     LAYERS
 };

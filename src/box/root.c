@@ -9,10 +9,10 @@
  * no page of the page cache is shared with a program outside of the jail.
  * No procfs, no /sys, no cgroupfs: a procfs would bring /proc/self/mem, which
  * ignores page protections, and every process's memory maps.  /proc has a few files that tell the box's limits. */
-#include "box.h"
-#include "kernel.h"
+#include "box/box.h"
 
-#include "../base/fd.h"
+#include "base/fd.h"
+#include "base/kernel.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -8,10 +8,10 @@
  * in a box, and the stricter answer counts.  What must never happen here: a 64-bit compare of an argument that the
  * kernel reads as 32 bits (CVE-2019-10063): those are compared under a 32-bit
  * mask, or by the low half alone in the part that is put in front. */
-#include "box.h"
-#include "kernel.h"
+#include "box/box.h"
 
-#include "../base/filter.h"
+#include "base/filter.h"
+#include "base/kernel.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -42,7 +42,7 @@ static const struct call calls[] = {
 #define ALLOW(name) { #name, SCMP_ACT_ALLOW, SCMP_ACT_ALLOW },
 #define ANSWER(name, error) { #name, SCMP_ACT_ERRNO(error), SCMP_ACT_ERRNO(error) },
 #define EPOLL(name) { #name, SCMP_ACT_ERRNO(ENOSYS), SCMP_ACT_ALLOW },
-#include "seccomp.def"
+#include "box/seccomp.def"
 #undef ALLOW
 #undef ANSWER
 #undef EPOLL

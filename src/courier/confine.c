@@ -6,11 +6,11 @@
  * the process most likely to be taken over by bytes from outside: it must then
  * be of no use to run programs, listen, or read the state and the keys of a
  * server that has the same user id (a supervisor without root). */
-#include "confine.h"
+#include "courier/confine.h"
 
-#include "../base/fd.h"
-#include "../base/filter.h"
-#include "../box/kernel.h"
+#include "base/fd.h"
+#include "base/filter.h"
+#include "base/kernel.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -30,7 +30,7 @@ static const struct {
 #define ALLOW(name) { #name, SCMP_ACT_ALLOW },
 #define ANSWER(name, error) { #name, SCMP_ACT_ERRNO(error) },
 #define END(name) { #name, SCMP_ACT_KILL_PROCESS },
-#include "confine.def"
+#include "courier/confine.def"
 #undef ALLOW
 #undef ANSWER
 #undef END

@@ -8,12 +8,13 @@
  * What must never happen here: an order without its one result while its server
  * lives, a result that goes to another server than its order came from, more
  * orders in hand than the process was given memory for. */
-#include "../base/buf.h"
-#include "../base/fd.h"
-#include "../base/log.h"
-#include "confine.h"
-#include "lane.h"
-#include "sign.h"
+#include "courier/confine.h"
+#include "courier/lane.h"
+#include "courier/sign.h"
+
+#include "base/buf.h"
+#include "base/fd.h"
+#include "base/log.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -7,12 +7,13 @@
  * name that changes its mind between two look-ups gains nothing), a redirect
  * that is followed, a proxy, credentials of any kind, more than a few KiB of an
  * answer, or a log line with a path, a query or a body. */
-#include "delivery.h"
+#include "courier/delivery.h"
 
-#include "../base/fd.h"
-#include "../base/log.h"
-#include "own.h"
-#include "sign.h"
+#include "courier/own.h"
+#include "courier/sign.h"
+
+#include "base/fd.h"
+#include "base/log.h"
 
 #include <errno.h>
 #include <fcntl.h>

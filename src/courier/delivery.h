@@ -3,8 +3,9 @@
 #ifndef HATCHERY_COURIER_DELIVERY_H
 #define HATCHERY_COURIER_DELIVERY_H
 
-#include "courier.h"
-#include "guard.h"
+#include "courier/courier.h"
+
+#include "base/guard.h"
 
 #include <curl/curl.h>
 #include <sys/queue.h>

@@ -4,7 +4,7 @@
  * Called by the courier's loop.  What must never happen here: two deliveries
  * to one host that change places, or a host that waits though it has room while
  * another one is served twice. */
-#include "lane.h"
+#include "courier/lane.h"
 
 #include <errno.h>
 #include <stdio.h>

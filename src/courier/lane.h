@@ -4,7 +4,7 @@
 #ifndef HATCHERY_COURIER_LANE_H
 #define HATCHERY_COURIER_LANE_H
 
-#include "delivery.h"
+#include "courier/delivery.h"
 
 /* More than this wait for nobody: a host that is this far behind is behind for good. */
 enum { LANE_MAX = 256 };

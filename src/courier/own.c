@@ -4,9 +4,9 @@
  * Called by the courier for each address that it is about to connect to.
  * What must never happen here: a packet to that address, or a yes taken for a
  * no because the kernel had no memory or no descriptor to answer with. */
-#include "own.h"
+#include "courier/own.h"
 
-#include "../base/fd.h"
+#include "base/fd.h"
 
 #include <errno.h>
 #include <netinet/in.h>

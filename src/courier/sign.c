@@ -3,7 +3,7 @@
  *
  * Called once for each attempt.  What must never happen here: a signature over
  * other bytes than are sent, a key that stays behind on the stack. */
-#include "sign.h"
+#include "courier/sign.h"
 
 #include <errno.h>
 #include <inttypes.h>

@@ -4,8 +4,9 @@
 #ifndef HATCHERY_COURIER_SIGN_H
 #define HATCHERY_COURIER_SIGN_H
 
-#include "../base/buf.h"
-#include "courier.h"
+#include "courier/courier.h"
+
+#include "base/buf.h"
 
 enum { SIGN_KEY_MIN = 24, SIGN_KEY_MAX = 64 };
 

@@ -5,10 +5,10 @@
  * hierarchy.  Groups are made before the first box of their slot, the first ones
  * at the start, and used again by every box of it, because making one costs more than a run.  What must never
  * happen here: a box that is told it has joined and has not. */
-#include "cgroup.h"
+#include "supervisor/cgroup.h"
 
-#include "../base/fd.h"
-#include "../base/log.h"
+#include "base/fd.h"
+#include "base/log.h"
 
 #include <dirent.h>
 #include <errno.h>

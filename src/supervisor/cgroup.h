@@ -6,8 +6,8 @@
 #ifndef HATCHERY_SUPERVISOR_CGROUP_H
 #define HATCHERY_SUPERVISOR_CGROUP_H
 
-#include "../base/buf.h"
-#include "../base/wire.h"
+#include "base/buf.h"
+#include "base/wire.h"
 
 #include <sys/types.h>
 

@@ -4,12 +4,12 @@
  * Called by the supervisor's loop, which is to answer others meanwhile: a look
  * takes in so many tasks and no more.  What must never happen here: a box that
  * stays held: whatever is seen, each has its turns, and after a while all are let go. */
-#include "convoy.h"
+#include "supervisor/convoy.h"
 
-#include "cgroup.h"
+#include "supervisor/cgroup.h"
 
-#include "../base/fd.h"
-#include "../base/log.h"
+#include "base/fd.h"
+#include "base/log.h"
 
 #include <fcntl.h>
 #include <stdio.h>

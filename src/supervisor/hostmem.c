@@ -3,11 +3,11 @@
  *
  * Called by the supervisor at its start.  Whether there is room for one more
  * program is looked at by the server, which can open no file: it gets these. */
-#include "hostmem.h"
+#include "supervisor/hostmem.h"
 
-#include "cgroup.h"
+#include "supervisor/cgroup.h"
 
-#include "../base/fd.h"
+#include "base/fd.h"
 
 #include <fcntl.h>
 #include <limits.h>

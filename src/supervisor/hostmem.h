@@ -3,7 +3,7 @@
 #ifndef HATCHERY_SUPERVISOR_HOSTMEM_H
 #define HATCHERY_SUPERVISOR_HOSTMEM_H
 
-#include "../base/wire.h"
+#include "base/wire.h"
 
 struct hostmem {
     int64_t bytes;

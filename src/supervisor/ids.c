@@ -4,7 +4,7 @@
  * Called by the supervisor at start.  Root in a container is often root by
  * name only: what counts is the capabilities and which ids its user namespace
  * has. */
-#include "ids.h"
+#include "supervisor/ids.h"
 
 #include <errno.h>
 #include <inttypes.h>

@@ -3,7 +3,7 @@
 #ifndef HATCHERY_SUPERVISOR_IDS_H
 #define HATCHERY_SUPERVISOR_IDS_H
 
-#include "../base/buf.h"
+#include "base/buf.h"
 
 #include <sys/types.h>
 

@@ -2,9 +2,9 @@
 /* What is wrong with a runtime's imports: who is to blame for the end of an interpreter.
  *
  * Called by the supervisor.  What must never happen here: an import that is blamed for what somebody else did. */
-#include "imports.h"
+#include "supervisor/imports.h"
 
-#include "../base/json.h"
+#include "base/json.h"
 
 #include <signal.h>
 #include <stdio.h>
@@ -14,7 +14,7 @@
 static const char *const words[FAULTS] = {
     "",
 #define FAULT(name, words) words,
-#include "../base/fault.def"
+#include "base/fault.def"
 #undef FAULT
 };
 

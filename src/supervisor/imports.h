@@ -3,8 +3,8 @@
 #ifndef HATCHERY_SUPERVISOR_IMPORTS_H
 #define HATCHERY_SUPERVISOR_IMPORTS_H
 
-#include "../base/buf.h"
-#include "../base/wire.h"
+#include "base/buf.h"
+#include "base/wire.h"
 
 struct imports {
     unsigned char

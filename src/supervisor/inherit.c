@@ -4,9 +4,9 @@
  * Called by the supervisor before anything is started, and by check-config.
  * What must never happen here: a descriptor taken for a listening socket that
  * is none, or one that a program could find open. */
-#include "inherit.h"
+#include "supervisor/inherit.h"
 
-#include "listener.h"
+#include "supervisor/listener.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -3,8 +3,8 @@
 #ifndef HATCHERY_SUPERVISOR_INHERIT_H
 #define HATCHERY_SUPERVISOR_INHERIT_H
 
-#include "../base/buf.h"
-#include "../base/wire.h"
+#include "base/buf.h"
+#include "base/wire.h"
 
 struct inherited {
     unsigned n; /* for clients */

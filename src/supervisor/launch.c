@@ -6,13 +6,13 @@
  * of its own, so that Ctrl-C reaches the supervisor alone.  What must never
  * happen here: a child that keeps a descriptor or an id of ours it is not
  * meant to have. */
-#include "launch.h"
+#include "supervisor/launch.h"
 
-#include "../base/fd.h"
-#include "../base/log.h"
-#include "../box/box.h"
-#include "../box/kernel.h"
-#include "../box/layers.h"
+#include "base/fd.h"
+#include "base/kernel.h"
+#include "base/log.h"
+#include "box/box.h"
+#include "box/layers.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -3,10 +3,10 @@
 #ifndef HATCHERY_SUPERVISOR_LAUNCH_H
 #define HATCHERY_SUPERVISOR_LAUNCH_H
 
-#include "reach.h"
-#include "require.h"
+#include "supervisor/reach.h"
+#include "supervisor/require.h"
 
-#include "../base/buf.h"
+#include "base/buf.h"
 
 #include <sys/types.h>
 

@@ -4,9 +4,9 @@
  * Called once by the supervisor before anything else is started, so that a
  * port that is taken is the first thing an operator hears of.  What must never
  * happen here: taking a unix socket away from a server that still lives. */
-#include "listener.h"
+#include "supervisor/listener.h"
 
-#include "../base/fd.h"
+#include "base/fd.h"
 
 #include <arpa/inet.h>
 #include <errno.h>

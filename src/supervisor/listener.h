@@ -3,7 +3,7 @@
 #ifndef HATCHERY_SUPERVISOR_LISTENER_H
 #define HATCHERY_SUPERVISOR_LISTENER_H
 
-#include "../base/buf.h"
+#include "base/buf.h"
 
 /* Bind and listen on @spec: ADDRESS:PORT, [IPV6]:PORT or unix:PATH (mode 0660; a dead socket left there is
  * replaced).  Returns the descriptor and, in @ret_url, "http://127.0.0.1:8080" with the port that the kernel chose

@@ -5,9 +5,9 @@
  * that the kernel adds, so that nobody else can speak for us: no child has the
  * socket, nor the variable.  What must never happen here: waiting for a manager
  * that does not read, or a sign of life that was not asked for by the loop. */
-#include "notify.h"
+#include "supervisor/notify.h"
 
-#include "../base/fd.h"
+#include "base/fd.h"
 
 #include <errno.h>
 #include <stdarg.h>

@@ -3,7 +3,7 @@
 #ifndef HATCHERY_SUPERVISOR_NOTIFY_H
 #define HATCHERY_SUPERVISOR_NOTIFY_H
 
-#include "../base/buf.h"
+#include "base/buf.h"
 
 #include <stdbool.h>
 #include <stdint.h>

@@ -4,9 +4,9 @@
  *
  * Called by the supervisor before it starts a zygote.  What must never happen here: a directory that has anything but a
  * package's public files.  Names only are taken from what is read; they are looked for in /usr/share and nowhere else. */
-#include "reach.h"
+#include "supervisor/reach.h"
 
-#include "../base/fd.h"
+#include "base/fd.h"
 
 #include <dirent.h>
 #include <errno.h>

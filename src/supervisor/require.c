@@ -4,10 +4,10 @@
  * Called by the supervisor before it starts anything, so that an operator hears
  * of all that is missing at once.  What must never happen here: a start with
  * less than was asked for, or with less than everything and not a word of it. */
-#include "require.h"
+#include "supervisor/require.h"
 
-#include "../base/fd.h"
-#include "../base/log.h"
+#include "base/fd.h"
+#include "base/log.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -3,9 +3,9 @@
 #ifndef HATCHERY_SUPERVISOR_REQUIRE_H
 #define HATCHERY_SUPERVISOR_REQUIRE_H
 
-#include "../base/buf.h"
-#include "../base/conf.h"
-#include "../box/layers.h"
+#include "base/buf.h"
+#include "box/layers.h"
+#include "conf/conf.h"
 
 /* No pointers: `hatchery doctor` shares it with the process that finds out. */
 struct require {

@@ -5,13 +5,13 @@
  * `hatchery env`.  What must never happen here: packages that somebody else
  * than the operator could have put there (the state directory is the server's,
  * which strangers talk to), or a file of theirs being read. */
-#include "runtimes.h"
+#include "supervisor/runtimes.h"
 
-#include "state.h"
+#include "supervisor/state.h"
 
-#include "../base/conf_value.h"
-#include "../base/fd.h"
-#include "../base/log.h"
+#include "base/fd.h"
+#include "base/log.h"
+#include "conf/conf_value.h"
 
 #include <dirent.h>
 #include <errno.h>

@@ -3,8 +3,8 @@
 #ifndef HATCHERY_SUPERVISOR_RUNTIMES_H
 #define HATCHERY_SUPERVISOR_RUNTIMES_H
 
-#include "../base/conf.h"
-#include "../base/wire.h"
+#include "base/wire.h"
+#include "conf/conf.h"
 
 /* Below the state directory; each has the directory RUNTIMES_PACKAGES, which is what programs see. */
 #define RUNTIMES_ENVS "envs"

@@ -4,9 +4,9 @@
  * Called by the command before anything is started.  What must never happen
  * here: somebody else's directory being given away or closed off, or two
  * servers on one store. */
-#include "state.h"
+#include "supervisor/state.h"
 
-#include "../base/fd.h"
+#include "base/fd.h"
 
 #include <dirent.h>
 #include <errno.h>

@@ -3,7 +3,7 @@
 #ifndef HATCHERY_SUPERVISOR_STATE_H
 #define HATCHERY_SUPERVISOR_STATE_H
 
-#include "../base/buf.h"
+#include "base/buf.h"
 
 #include <stdbool.h>
 #include <sys/types.h>

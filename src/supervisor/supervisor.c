@@ -6,28 +6,28 @@
  * are fixed-size numbers and descriptors (wire.h).  What must never happen
  * here: blocking on a message to a child, or ending with a child, a mount or
  * a cgroup left behind. */
-#include "supervisor.h"
+#include "supervisor/supervisor.h"
 
-#include "cgroup.h"
-#include "convoy.h"
-#include "hostmem.h"
-#include "ids.h"
-#include "imports.h"
-#include "inherit.h"
-#include "launch.h"
-#include "listener.h"
-#include "notify.h"
-#include "require.h"
-#include "runtimes.h"
-#include "state.h"
-#include "watch.h"
-#include "webhooks.h"
+#include "supervisor/cgroup.h"
+#include "supervisor/convoy.h"
+#include "supervisor/hostmem.h"
+#include "supervisor/ids.h"
+#include "supervisor/imports.h"
+#include "supervisor/inherit.h"
+#include "supervisor/launch.h"
+#include "supervisor/listener.h"
+#include "supervisor/notify.h"
+#include "supervisor/require.h"
+#include "supervisor/runtimes.h"
+#include "supervisor/state.h"
+#include "supervisor/watch.h"
+#include "supervisor/webhooks.h"
 
-#include "../base/fd.h"
-#include "../base/json.h"
-#include "../base/log.h"
-#include "../base/wire.h"
-#include "../box/box.h"
+#include "base/fd.h"
+#include "base/json.h"
+#include "base/log.h"
+#include "base/wire.h"
+#include "box/box.h"
 
 #include <errno.h>
 #include <fcntl.h>

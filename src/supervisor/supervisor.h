@@ -3,9 +3,9 @@
 #ifndef HATCHERY_SUPERVISOR_SUPERVISOR_H
 #define HATCHERY_SUPERVISOR_SUPERVISOR_H
 
-#include "require.h"
+#include "supervisor/require.h"
 
-#include "../base/conf.h"
+#include "conf/conf.h"
 
 /* What was wrong with the imports of the runtime that was asked for, a sentence a line; shared with who started us. */
 struct supervisor_report {

@@ -6,12 +6,12 @@
  * below it belong to the same.  What must never happen here: a signal to a
  * process that is not a box (it goes to a pidfd that was opened while the box
  * waited for us), or a box making us walk further than its limit. */
-#include "watch.h"
+#include "supervisor/watch.h"
 
-#include "../base/buf.h"
-#include "../base/fd.h"
-#include "../base/log.h"
-#include "../box/kernel.h"
+#include "base/buf.h"
+#include "base/fd.h"
+#include "base/kernel.h"
+#include "base/log.h"
 
 #include <dirent.h>
 #include <errno.h>

@@ -6,7 +6,7 @@
 #ifndef HATCHERY_SUPERVISOR_WATCH_H
 #define HATCHERY_SUPERVISOR_WATCH_H
 
-#include "../base/wire.h"
+#include "base/wire.h"
 
 #include <sys/types.h>
 

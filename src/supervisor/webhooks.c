@@ -4,12 +4,12 @@
  * Called by the command when it has loaded the configuration, and by the
  * supervisor.  What must never happen here: a secret in a message, or one that
  * is passed over because it is malformed. */
-#include "webhooks.h"
+#include "supervisor/webhooks.h"
 
-#include "../base/conf_value.h"
-#include "../base/fd.h"
-#include "../courier/guard.h"
-#include "../courier/sign.h"
+#include "base/fd.h"
+#include "base/guard.h"
+#include "conf/conf_value.h"
+#include "courier/sign.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -3,9 +3,9 @@
 #ifndef HATCHERY_SUPERVISOR_WEBHOOKS_H
 #define HATCHERY_SUPERVISOR_WEBHOOKS_H
 
-#include "../base/conf.h"
-#include "../base/wire.h"
-#include "../courier/courier.h"
+#include "base/wire.h"
+#include "conf/conf.h"
+#include "courier/courier.h"
 
 /* Check the section and fill @ret_courier (which holds the secrets: wipe it) and the server's part.  Reads
  * webhooks.secret_file.  0, or -errno with sentences in @error, each of which names its key. */

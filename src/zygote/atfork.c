@@ -6,7 +6,7 @@
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
 
-#include "atfork.h"
+#include "zygote/atfork.h"
 
 #include <stdbool.h>
 #include <string.h>

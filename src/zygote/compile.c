@@ -5,9 +5,9 @@
  * is Python code, whose pages a box copies while its caller waits, and it makes trees of Python's objects, forty times
  * as large as the text.  So a program with a `return` at top level is compiled in pieces (split.c), and only those that
  * have one within other statements are the prelude's. */
-#include "compile.h"
+#include "zygote/compile.h"
 
-#include "split.h"
+#include "zygote/split.h"
 
 #include <stdbool.h>
 #include <string.h>

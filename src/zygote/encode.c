@@ -4,9 +4,9 @@
  * Called by run.c in the box after the program has returned.  The program shares
  * this address space and may have subclassed or replaced anything, so only exact
  * base-type storage is read and no method of the value is called. */
-#include "encode.h"
+#include "zygote/encode.h"
 
-#include "hint.h"
+#include "zygote/hint.h"
 
 #include <errno.h>
 #include <stdbool.h>

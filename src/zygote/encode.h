@@ -4,7 +4,7 @@
 #ifndef HATCHERY_ZYGOTE_ENCODE_H
 #define HATCHERY_ZYGOTE_ENCODE_H
 
-#include "../base/buf.h"
+#include "base/buf.h"
 
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>

@@ -3,9 +3,9 @@
  *
  * Called by run.c in a box when a program has failed, after show.c has worded it.  What must never happen here: the
  * program's own code called once more than by `python3 main.py`, where its author could see it. */
-#include "failure.h"
+#include "zygote/failure.h"
 
-#include "../base/wire.h"
+#include "base/wire.h"
 
 #include <string.h>
 

@@ -3,7 +3,7 @@
 #ifndef HATCHERY_ZYGOTE_FAILURE_H
 #define HATCHERY_ZYGOTE_FAILURE_H
 
-#include "../base/buf.h"
+#include "base/buf.h"
 
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>

@@ -4,7 +4,7 @@
  * Called by run.c in a box.  threading and logging end in Python code, seventy pages of it that a box would copy
  * while its caller waits: where they have nothing to do they are not asked, and what they leave to be seen is done
  * here.  What must never happen here: a thread that is not joined, a handler that is not flushed. */
-#include "finish.h"
+#include "zygote/finish.h"
 
 #include <stdbool.h>
 #include <stdio.h>

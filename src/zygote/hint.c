@@ -4,9 +4,9 @@
  * Called by run.c in a box, for a program that has ended by an exception.  The sentences are in hint.def; here is when each
  * is right.  What must never happen here: a sentence about what the program itself has raised, or about what it has
  * caught; a look at the program's objects that runs its code. */
-#include "hint.h"
+#include "zygote/hint.h"
 
-#include "../box/box.h"
+#include "box/box.h"
 
 #include <errno.h>
 #include <stdbool.h>
@@ -147,7 +147,7 @@ static const struct {
     const char *sentence;
 } os_errors[] = {
 #define OS_ERROR(error, sentence) { error, sentence },
-#include "hint.def"
+#include "zygote/hint.def"
 #undef OS_ERROR
 };
 
@@ -155,7 +155,7 @@ static const struct {
     const char *name, *debian, *pypi;
 } modules[] = {
 #define MODULE(name, debian, pypi) { name, debian, pypi },
-#include "hint.def"
+#include "zygote/hint.def"
 #undef MODULE
 };
 
@@ -163,7 +163,7 @@ static const struct {
     const char *name, *sentence;
 } module_names[] = {
 #define MODULE_NAME(name, sentence) { name, sentence },
-#include "hint.def"
+#include "zygote/hint.def"
 #undef MODULE_NAME
 };
 
@@ -267,7 +267,7 @@ static const struct {
 } names[] = {
 #define NAME_MODULE(name, import) { name, import, true },
 #define NAME_MEMBER(name, import) { name, import, false },
-#include "hint.def"
+#include "zygote/hint.def"
 #undef NAME_MODULE
 #undef NAME_MEMBER
 };
@@ -646,7 +646,7 @@ static const struct {
     const char *start, *sentence;
 } starts[] = {
 #define SYNTAX_START(start, sentence) { start, sentence },
-#include "hint.def"
+#include "zygote/hint.def"
 #undef SYNTAX_START
 };
 
@@ -654,7 +654,7 @@ static const struct {
     const char *start, *sentence;
 } lines[] = {
 #define SYNTAX_LINE(start, sentence) { start, sentence },
-#include "hint.def"
+#include "zygote/hint.def"
 #undef SYNTAX_LINE
 };
 
@@ -662,7 +662,7 @@ static const struct {
     const char *part, *sentence;
 } parts[] = {
 #define SYNTAX_PART(part, sentence) { part, sentence },
-#include "hint.def"
+#include "zygote/hint.def"
 #undef SYNTAX_PART
 };
 
@@ -671,7 +671,7 @@ static const struct {
     const char *sentence;
 } chars[] = {
 #define SYNTAX_CHAR(first, last, sentence) { first, last, sentence },
-#include "hint.def"
+#include "zygote/hint.def"
 #undef SYNTAX_CHAR
 };
 
@@ -679,7 +679,7 @@ static const struct {
     const char *message, *sentence;
 } messages[] = {
 #define SYNTAX_MESSAGE(message, sentence) { message, sentence },
-#include "hint.def"
+#include "zygote/hint.def"
 #undef SYNTAX_MESSAGE
 };
 
@@ -815,7 +815,7 @@ static const struct {
     const char *module, *name, *instead, *imports;
 } results[] = {
 #define RESULT_TYPE(module, name, instead, imports) { module, name, instead, imports },
-#include "hint.def"
+#include "zygote/hint.def"
 #undef RESULT_TYPE
 };
 

@@ -3,8 +3,8 @@
 #ifndef HATCHERY_ZYGOTE_HINT_H
 #define HATCHERY_ZYGOTE_HINT_H
 
-#include "../base/buf.h"
-#include "../base/wire.h"
+#include "base/buf.h"
+#include "base/wire.h"
 
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>

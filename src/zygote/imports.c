@@ -7,10 +7,10 @@
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
 
-#include "imports.h"
+#include "zygote/imports.h"
 
-#include "../base/fd.h"
-#include "../base/log.h"
+#include "base/fd.h"
+#include "base/log.h"
 
 #include <errno.h>
 #include <sched.h>

@@ -3,7 +3,7 @@
 #ifndef HATCHERY_ZYGOTE_IMPORTS_H
 #define HATCHERY_ZYGOTE_IMPORTS_H
 
-#include "../base/wire.h"
+#include "base/wire.h"
 
 /* Before Python is initialised: note what is open, and tell libraries by the environment to start no threads. */
 void imports_begin(void);

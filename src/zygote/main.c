@@ -8,15 +8,15 @@
  * a second thread.
  *
  * It serves one server process: when that one's socket closes, it exits. */
-#include "pages.h"
-#include "run.h"
-#include "spawn.h"
-#include "warm.h"
+#include "zygote/pages.h"
+#include "zygote/run.h"
+#include "zygote/spawn.h"
+#include "zygote/warm.h"
 
-#include "../base/buf.h"
-#include "../base/fd.h"
-#include "../base/log.h"
-#include "../box/kernel.h"
+#include "base/buf.h"
+#include "base/fd.h"
+#include "base/kernel.h"
+#include "base/log.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -8,9 +8,9 @@
  * What must never happen here: an errno that is not the call's own, a file where the program has put one. */
 #undef _FORTIFY_SOURCE /* whose inline functions have these names too */
 
-#include "mainfile.h"
+#include "zygote/mainfile.h"
 
-#include "../box/box.h"
+#include "box/box.h"
 
 #include <dlfcn.h>
 #include <errno.h>

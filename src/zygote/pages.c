@@ -8,7 +8,7 @@
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
 
-#include "pages.h"
+#include "zygote/pages.h"
 
 #include <link.h>
 #include <malloc.h>

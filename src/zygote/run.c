@@ -6,20 +6,21 @@
  * without asking the program's objects, and what the server can know by itself
  * (exit status, time, output) it does not take from here.  What must never
  * happen: a child that the program forked reporting in its parent's place. */
-#include "run.h"
+#include "zygote/run.h"
 
-#include "atfork.h"
-#include "compile.h"
-#include "encode.h"
-#include "failure.h"
-#include "finish.h"
-#include "hint.h"
-#include "mainfile.h"
+#include "zygote/atfork.h"
+#include "zygote/compile.h"
+#include "zygote/encode.h"
+#include "zygote/failure.h"
+#include "zygote/finish.h"
+#include "zygote/hint.h"
+#include "zygote/mainfile.h"
+#include "zygote/show.h"
+
+#include "base/fd.h"
+#include "box/box.h"
+
 #include "prelude.h"
-#include "show.h"
-
-#include "../base/fd.h"
-#include "../box/box.h"
 
 #include <errno.h>
 #include <fcntl.h>

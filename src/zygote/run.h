@@ -3,7 +3,7 @@
 #ifndef HATCHERY_ZYGOTE_RUN_H
 #define HATCHERY_ZYGOTE_RUN_H
 
-#include "../base/wire.h"
+#include "base/wire.h"
 
 /* Load the prelude and everything else that a run needs, and run a first program to
  * warm the paths.  In the zygote, once, the interpreter initialised.  0, or -1 with

@@ -7,7 +7,7 @@
  * and depends on nothing that a program can break, but it reads source lines
  * from a file, and main.py is none: while it works, io.open() is the prelude's.
  * What must never happen here: leaving io.open() replaced. */
-#include "show.h"
+#include "zygote/show.h"
 
 #include <stdbool.h>
 

@@ -9,14 +9,14 @@
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
 
-#include "spawn.h"
+#include "zygote/spawn.h"
 
-#include "atfork.h"
-#include "pages.h"
-#include "run.h"
+#include "zygote/atfork.h"
+#include "zygote/pages.h"
+#include "zygote/run.h"
 
-#include "../base/fd.h"
-#include "../box/kernel.h"
+#include "base/fd.h"
+#include "base/kernel.h"
 
 #include <errno.h>
 #include <fcntl.h>

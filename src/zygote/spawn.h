@@ -3,8 +3,8 @@
 #ifndef HATCHERY_ZYGOTE_SPAWN_H
 #define HATCHERY_ZYGOTE_SPAWN_H
 
-#include "../base/wire.h"
-#include "../box/box.h"
+#include "base/wire.h"
+#include "box/box.h"
 
 #include <sys/types.h>
 

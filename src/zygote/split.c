@@ -5,7 +5,7 @@
  * large by its data: only the statements with a return must be dealt with as trees.  So the text is cut at the begin of
  * top-level statements, by as much of Python's lexis as that takes: strings, comments, brackets, continued lines,
  * indentation.  What must never happen here: more than one look at a byte. */
-#include "split.h"
+#include "zygote/split.h"
 
 #include <stdbool.h>
 #include <string.h>

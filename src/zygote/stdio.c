@@ -7,7 +7,7 @@
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
 
-#include "stdio.h"
+#include "zygote/stdio.h"
 
 static PyObject *write_some; /* FileIO.write */
 

@@ -7,16 +7,16 @@
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
 
-#include "warm.h"
+#include "zygote/warm.h"
 
-#include "atfork.h"
-#include "imports.h"
-#include "run.h"
-#include "stdio.h"
+#include "zygote/atfork.h"
+#include "zygote/imports.h"
+#include "zygote/run.h"
+#include "zygote/stdio.h"
 
-#include "../base/fd.h"
-#include "../base/log.h"
-#include "../box/box.h"
+#include "base/fd.h"
+#include "base/log.h"
+#include "box/box.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -3,7 +3,7 @@
 #ifndef HATCHERY_ZYGOTE_WARM_H
 #define HATCHERY_ZYGOTE_WARM_H
 
-#include "../base/wire.h"
+#include "base/wire.h"
 
 /* Initialise the embedded interpreter as Debian's /usr/bin/python3 running main.py, import what
  * @conf lists (imports.h; @supervisor_fd hears of it), load the run's own code and freeze the

@@ -14,11 +14,11 @@ from service import HATCHERY, ROOT, environment, hatchery, lacks, wait_for
 from steady import another_turn
 import tables
 
-CONF_DEF = (ROOT / "src" / "base" / "conf.def").read_text()
+CONF_DEF = (ROOT / "src" / "conf" / "conf.def").read_text()
 KEYS = re.findall(r'^CONF\((\w+), (\w+), (\w+), "((?:[^"\\]|\\.)*)"', CONF_DEF, re.M)
 
-VERBS = [(verb, text, sentences, example) for verb, _, text, sentences, example in tables.entries("verbs.def", "VERB")]
-OPTIONS = [(entry[0], entry[-1]) for entry in re.findall(r'^(?:OPTION|FLAG)\("([a-z-]+)", .*?"([^"]+)"\)$', (ROOT / "src/verbs.def").read_text(), re.M)]
+VERBS = [(verb, text, sentences, example) for verb, _, text, sentences, example in tables.entries("command/verbs.def", "VERB")]
+OPTIONS = [(entry[0], entry[-1]) for entry in re.findall(r'^(?:OPTION|FLAG)\("([a-z-]+)", .*?"([^"]+)"\)$', (ROOT / "src/command/verbs.def").read_text(), re.M)]
 
 # --- words ---
 

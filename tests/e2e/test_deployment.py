@@ -23,7 +23,7 @@ COMMAND = "bind flock listen mlock munlock signalfd4".split()
 
 
 def known_variables():
-    keys = {f"HATCHERY_{section}_{key}".upper() for section, key, *_ in tables.entries("base/conf.def", "CONF")}
+    keys = {f"HATCHERY_{section}_{key}".upper() for section, key, *_ in tables.entries("conf/conf.def", "CONF")}
     return keys | {"API_KEY", "API_KEY_FILE"}
 
 
@@ -73,7 +73,7 @@ def test_the_filter_has_what_the_tables_have_and_nothing_else():
     setup = set(re.findall(r'"(\w+)"', source.partition("setup[] = {")[2].partition("};")[0]))
     assert {"clone", "writev"} < by_rule and {"setns", "mount"} < setup
     expected = by_rule | setup | set(JAIL) | set(COMMAND)
-    for path in ("box/seccomp.def", "server.def", "courier/confine.def"):
+    for path in ("box/seccomp.def", "server/confine.def", "courier/confine.def"):
         expected |= allowed(path)
     profile = json.loads((CONTAINER / "seccomp.json").read_text())
     assert (profile["defaultAction"], profile["defaultErrnoRet"]) == ("SCMP_ACT_ERRNO", 38)
@@ -175,7 +175,7 @@ def test_a_pod_is_configured_with_what_there_is(name):
 
 @pytest.mark.parametrize("name", PODS)
 def test_probes_and_services_find_it(name):
-    paths = {path for _, path in tables.entries("http/routes.def", "PATH")}
+    paths = {path for _, path in tables.entries("server/api/routes.def", "PATH")}
     (container,) = pod(name)["containers"]
     ports = {port["name"]: port["containerPort"] for port in container["ports"]}
     for probe in ("startupProbe", "readinessProbe", "livenessProbe"):
@@ -204,7 +204,7 @@ def test_keda_scales_by_metrics_that_there_are():
     (scaled,) = documents("keda.yaml")
     assert scaled["spec"]["scaleTargetRef"]["name"] == workload("hatchery.yaml")["metadata"]["name"]
     known = tables.metrics()
-    text = (ROOT / "src/metrics/metrics.def").read_text()
+    text = (ROOT / "src/server/metrics/metrics.def").read_text()
     for trigger in scaled["spec"]["triggers"]:
         query = trigger["metadata"]["query"]
         names = re.findall(r"hatchery_\w+", query)

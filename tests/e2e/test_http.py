@@ -240,7 +240,7 @@ def test_no_continue_when_the_body_is_there(server):
 
 # --- what would change a body's meaning ---
 
-RULES = tables.entries("http/body_fields.def", "REFUSED")
+RULES = tables.entries("server/http/body_fields.def", "REFUSED")
 
 
 @pytest.mark.parametrize("name, scope, values, status, sentence", RULES, ids=[rule[0] for rule in RULES])
@@ -262,7 +262,7 @@ def test_a_field_that_changes_what_is_meant(server, name, scope, values, status,
         assert raw.reply().status == (200 if scope == "BODIES" else int(status)), "there is no body"
 
 
-@pytest.mark.parametrize("name, why", tables.entries("http/body_fields.def", "IGNORED"))
+@pytest.mark.parametrize("name, why", tables.entries("server/http/body_fields.def", "IGNORED"))
 def test_a_field_that_changes_nothing(server, name, why):
     assert why
     with Raw(server, post("return 1", f"{name}: h2c", "Connection: upgrade, te") + post("return 2", f"{name}: x")) as raw:

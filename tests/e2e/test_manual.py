@@ -56,17 +56,17 @@ def paragraphs(lines):
 
 
 def verbs():
-    return [(word, text, sentences) for word, _, text, sentences, _ in tables.entries("verbs.def", "VERB")]
+    return [(word, text, sentences) for word, _, text, sentences, _ in tables.entries("command/verbs.def", "VERB")]
 
 
 def test_every_verb_and_option():
-    table = tables.entries("verbs.def", "VERB")
+    table = tables.entries("command/verbs.def", "VERB")
     assert len(table) >= 7
     found = [(tag, text) for _, tag, text in paragraphs(section("hatchery.1", "VERBS"))]
     assert found[:len(table)] == [(f"hatchery {verb} {text}", f"{sentences} For example {example}")
                                   for verb, _, text, sentences, example in table]
-    options = {(word, argument): sentence for word, _, argument, sentence in tables.entries("verbs.def", "OPTION")}
-    options.update({(word, ""): sentence for word, _, sentence in tables.entries("verbs.def", "FLAG")})
+    options = {(word, argument): sentence for word, _, argument, sentence in tables.entries("command/verbs.def", "OPTION")}
+    options.update({(word, ""): sentence for word, _, sentence in tables.entries("command/verbs.def", "FLAG")})
     found = [(tag, text) for _, tag, text in paragraphs(section("hatchery.1", "OPTIONS"))]
     assert sorted(found) == sorted((f"--{word} {argument}".strip(), text) for (word, argument), text in options.items())
     # and each of them is an option of some verb, each option of a verb is one of them
@@ -74,11 +74,11 @@ def test_every_verb_and_option():
 
 
 def test_options_take_what_they_say():
-    for word, _, argument, _ in tables.entries("verbs.def", "OPTION"):
+    for word, _, argument, _ in tables.entries("command/verbs.def", "OPTION"):
         verb = next(verb for verb, text, _ in verbs() if f"--{word}" in text)
         result = hatchery(verb, f"--{word}")
         assert result.returncode == 2 and "needs a value" in result.stderr
-    for word, _, _ in tables.entries("verbs.def", "FLAG"):
+    for word, _, _ in tables.entries("command/verbs.def", "FLAG"):
         verb = next(verb for verb, text, _ in verbs() if f"--{word}" in text)
         result = hatchery(verb, f"--{word}=x")
         assert result.returncode == 2 and "takes no value" in result.stderr
@@ -89,11 +89,11 @@ def test_options_take_what_they_say():
 
 def test_every_key():
     expected = []
-    for name, key, kind, default, *_, when, doc in tables.entries("base/conf.def", "CONF"):
+    for name, key, kind, default, *_, when, doc in tables.entries("conf/conf.def", "CONF"):
         bounds = {"COUNT": "A number from ", "BYTES": "A size from ", "TIME": "A time from ", "BOOL": "It is yes or no."}.get(kind, "")
         ending = "Read again at SIGHUP." if when == "LIVE" else "A change needs a restart."
         expected.append((f"[{name}]", f"{key} = {default}", doc, bounds, ending))
-    for key, kind, default, *_, doc in tables.entries("base/conf.def", "RUNTIME"):
+    for key, kind, default, *_, doc in tables.entries("conf/conf.def", "RUNTIME"):
         bounds = {"COUNT": "A number from ", "BYTES": "A size from ", "TIME": "A time from ", "BOOL": "It is yes or no."}.get(kind, "")
         expected.append(("[runtime.NAME]", f"{key} = {default}", doc, bounds, "A change needs a restart."))
     assert len(expected) > 45
@@ -125,9 +125,9 @@ def test_every_layer():
 
 
 def test_every_route():
-    paths = dict(tables.entries("http/routes.def", "PATH"))
+    paths = dict(tables.entries("server/api/routes.def", "PATH"))
     found = {tag: text for _, tag, text in paragraphs(section("hatchery-api.7", "ROUTES"))}
-    expected = tables.entries("http/routes.def", "ROUTE")
+    expected = tables.entries("server/api/routes.def", "ROUTE")
     assert list(found) == [f"{method} {paths[path]}" for method, path, *_ in expected] and len(expected) > 15
     for method, path, flags, _, operation, summary, _, _, replies in expected:
         text = found[f"{method} {paths[path]}"]
@@ -139,13 +139,13 @@ def test_every_route():
 def test_every_status():
     found = [(tag, text) for _, tag, text in paragraphs(section("hatchery-api.7", "STATUSES"))]
     expected = [(code, f"{reason}." + ("" if sentence == "NULL" else f" Refused before anything is run: {sentence}."))
-                for code, reason, sentence in tables.entries("http/status.def", "STATUS")]
+                for code, reason, sentence in tables.entries("server/http/status.def", "STATUS")]
     assert found == expected and len(found) > 15
 
 
 def test_every_outcome():
     words = {entry[0]: dict(re.findall(r'WORD\((\w+), "(\w+)"\)', entry[2]))
-             for entry in tables.entries("metrics/metrics.def", "LABEL")}["OUTCOME"]
+             for entry in tables.entries("server/metrics/metrics.def", "LABEL")}["OUTCOME"]
     expected = {}
     for _, status, reason, word in tables.entries("base/outcome.def", "OUTCOME"):
         expected.setdefault(reason or "none (exit code 0)", f"Status {status}; in the metrics {words[f'ENDED_{word}']}.")
@@ -161,20 +161,20 @@ def test_every_metric():
     kinds = {"COUNTER": "Counter.", "GAUGE": "Gauge.", "HISTOGRAM": "Histogram.", "INFO": "Always 1;"}
     for (_, _, text), (name, (kind, _, _, sentence)) in zip(found, expected.items()):
         assert text.startswith(f"{sentence} {kinds[kind]}"), name
-    for _, label, words in tables.entries("metrics/metrics.def", "LABEL"):
+    for _, label, words in tables.entries("server/metrics/metrics.def", "LABEL"):
         line = f"{label} is one of " + ", ".join(re.findall(r'"(\w+)"', words)) + "."
         assert any(line in text for _, _, text in found), line
 
 
 def test_every_member_of_a_request():
-    text = (ROOT / "src/http/docs/components.json").read_text()
+    text = (ROOT / "src/server/api/docs/components.json").read_text()
     program = re.search(r'"Program": \{.*?"properties": \{(.*?)\n      \}', text, re.S)[1]
     members = re.findall(r'^        "(\w+)": \{', program, re.M)
     assert [tag for _, tag, _ in paragraphs(section("hatchery-api.7", "RUNNING A PROGRAM"))] == members
 
 
 def test_every_parameter():
-    text = (ROOT / "src/http/docs/components.json").read_text()
+    text = (ROOT / "src/server/api/docs/components.json").read_text()
     block = text.partition('"parameters": {\n')[2].partition("\n  },")[0]
     expected = [tuple(json.loads('"%s"' % word) for word in found)
                 for found in re.findall(r'\{"name": "([^"]+)", "in": "\w+".*?"description": "((?:[^"\\]|\\.)*)"', block)]
@@ -210,7 +210,7 @@ def test_the_file_is_the_defaults(tmp_path):
     assert not [line for line in text.splitlines() if line and not line.startswith(("#", "["))]
     every = tmp_path / "every.conf"
     every.write_text(re.sub(r"^#(\w+ =)", r"\1", text, flags=re.M))
-    keys = tables.entries("base/conf.def", "CONF")
+    keys = tables.entries("conf/conf.def", "CONF")
     assert len(re.findall(r"^\w+ =", every.read_text(), re.M)) == len(keys)
     values = {}
     for name, arguments in {"none": (), "plain": ("--config", MAN / "hatchery.conf"), "every": ("--config", every)}.items():

@@ -12,8 +12,8 @@ import tables
 from receiver import HOOKS
 from service import EXECUTE, ROOT, wait_for
 
-ROUTES = tables.entries("http/routes.def", "ROUTE")
-PATHS = dict(tables.entries("http/routes.def", "PATH"))
+ROUTES = tables.entries("server/api/routes.def", "ROUTE")
+PATHS = dict(tables.entries("server/api/routes.def", "PATH"))
 KEYED = [entry for entry in ROUTES if "ROUTE_KEY" in entry[2]]
 
 
@@ -74,7 +74,7 @@ def test_its_words_are_the_tables(document):
     assert set(schemas["Failure"]["properties"]["reason"]["enum"]) == words
     assert set(schemas["Failure"]["properties"]["code"]["enum"]) == {int(o[1]) for o in outcomes if o[2]}
     assert schemas["State"]["enum"] == ["queued", "running", "done", "failed", "cancelled", "dead"]
-    meanings = {(status, words) for status, _, words in tables.entries("http/replies.def", "REPLY")}
+    meanings = {(status, words) for status, _, words in tables.entries("server/api/replies.def", "REPLY")}
     found = set()
     for item in document["paths"].values():
         for operation in item.values():
@@ -127,7 +127,7 @@ def test_the_example_of_a_request_is_answered_as_the_example_of_its_reply(server
     wrong = server.request("POST", EXECUTE, {"cod": "x"}).json
     assert wrong == examples["Error400"]["value"]
     assert server.request("POST", EXECUTE, {}, key=False).json == examples["Error401"]["value"]
-    sentences = {code: sentence for code, _, sentence in tables.entries("http/status.def", "STATUS")}
+    sentences = {code: sentence for code, _, sentence in tables.entries("server/http/status.def", "STATUS")}
     for name in ("Error401", "Error404", "Error408", "Error413", "Error415", "Error503"):
         assert examples[name]["value"]["error"] == sentences[name[5:]], name
 
@@ -254,7 +254,7 @@ def text_of(server, path):
 def test_the_page_loads_nothing_from_elsewhere(server, path, kind):
     answer, text = text_of(server, path)
     assert answer.status == 200 and answer.headers["content-type"] == f"{kind}; charset=utf-8"
-    source = (ROOT / "src/http/docs" / {"/docs": "docs.html"}.get(path, path.rpartition("/")[2])).read_text()
+    source = (ROOT / "src/server/api/docs" / {"/docs": "docs.html"}.get(path, path.rpartition("/")[2])).read_text()
     assert text == source, "it is embedded whole"
     policy = dict(part.strip().split(" ", 1) for part in answer.headers["content-security-policy"].split(";"))
     assert policy["default-src"] == "'none'" and set(policy.values()) == {"'none'", "'self'"}
@@ -294,7 +294,7 @@ vm.runInNewContext(fs.readFileSync(process.argv[3], "utf8"), context);
 setImmediate(() => setImmediate(() => console.log(elements.about.text() + elements.operations.text())));
 """
     (tmp_path / "stub.js").write_text(stub)
-    done = subprocess.run(["node", str(tmp_path / "stub.js"), str(tmp_path / "document.json"), str(ROOT / "src/http/docs/docs.js")],
+    done = subprocess.run(["node", str(tmp_path / "stub.js"), str(tmp_path / "document.json"), str(ROOT / "src/server/api/docs/docs.js")],
                           capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr
     for path, item in document["paths"].items():

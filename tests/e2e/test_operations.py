@@ -28,7 +28,7 @@ def test_what_it_names_is_there():
     stems = set(metrics)
     for name in re.findall(r"\bhatchery_[a-z_]+", TEXT):
         assert name in stems, name
-    keys = {f"{section}.{key}" for section, key, *_ in tables.entries("base/conf.def", "CONF")}
+    keys = {f"{section}.{key}" for section, key, *_ in tables.entries("conf/conf.def", "CONF")}
     sections = {key.split(".")[0] for key in keys}
     for key in re.findall(r"`(\w+\.\w+)(?: = [^`]*)?`", TEXT):
         assert key in keys or key.split(".")[0] not in sections or key == "jobs.db", key

@@ -16,7 +16,7 @@ from receiver import HOOKS, OLD_SECRET, SECRET
 from service import ASLEEP, HATCHERY, KEY, SANITIZED, hatchery, memory, wait_for
 
 CONF = {f"{section}.{key}": (kind, default, when, sentence)
-        for section, key, kind, default, _, _, when, sentence in tables.entries("base/conf.def", "CONF")}
+        for section, key, kind, default, _, _, when, sentence in tables.entries("conf/conf.def", "CONF")}
 
 
 def path_of(server):
@@ -100,7 +100,7 @@ def parsed(text):
 
 def test_print_the_defaults():
     found = parsed(printed(HATCHERY_ISOLATION_REQUIRE=None))
-    runtimes = [f"runtime.data.{key}" for key, *_ in tables.entries("base/conf.def", "RUNTIME")]
+    runtimes = [f"runtime.data.{key}" for key, *_ in tables.entries("conf/conf.def", "RUNTIME")]
     assert list(found) == list(CONF) + runtimes
     for key in runtimes:
         del found[key]

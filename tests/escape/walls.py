@@ -26,7 +26,7 @@ BEGIN, END = "<!-- walls -->\n", "<!-- end -->\n"
 ENTER, ROOT_C, SECCOMP, LANDLOCK = "src/box/enter.c", "src/box/root.c", "src/box/seccomp.c", "src/box/landlock.c"
 LAUNCH, CGROUP, SUPERVISOR = "src/supervisor/launch.c", "src/supervisor/cgroup.c", "src/supervisor/supervisor.c"
 ZYGOTE, SPAWN, RUN = "src/zygote/main.c", "src/zygote/spawn.c", "src/zygote/run.c"
-SERVER_RUN = "src/jobs/run.c"
+SERVER_RUN = "src/server/pool/slot.c"
 
 NO_FILTER = [
     (ENTER, "syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, SECCOMP_FILTER_FLAG_TSYNC, &box->own_filter) != 0", "0"),
@@ -182,7 +182,7 @@ WALLS = {
     "encoder": Wall("numbers are not looked at", [
         ("src/zygote/encode.c", "if (!Py_IS_FINITE(d))", "if (0)")], only=["result/not-a-number", "result/infinity"]),
     "output": Wall("the server keeps what comes", [
-        ("src/jobs/outcome.c", "buf_init(&outcome->out.kept, (size_t) limits->output_bytes);",
+        ("src/server/pool/outcome.c", "buf_init(&outcome->out.kept, (size_t) limits->output_bytes);",
          "buf_init(&outcome->out.kept, (size_t) limits->output_bytes * 100);")], only=["result/output-flood"]),
 }
 

@@ -3,7 +3,7 @@
  *
  * A refusal has a sentence that begins as promised and that a terminal can show; what is taken keeps every bound
  * of the table. */
-#include "../../src/base/conf.h"
+#include "conf/conf.h"
 
 #include <assert.h>
 #include <errno.h>

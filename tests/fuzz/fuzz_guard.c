@@ -4,8 +4,8 @@
  *
  * A URL that is accepted is printable, has no user, is accepted again as libcurl writes it, with the same host; and
  * if the C library takes its host for an address, the guard has judged that address.  Its port is one of the list's. */
-#include "../../src/courier/courier.h"
-#include "../../src/courier/guard.h"
+#include "courier/courier.h"
+#include "base/guard.h"
 
 #include <assert.h>
 #include <curl/curl.h>

@@ -4,7 +4,7 @@
  * The first byte of the input says how it is cut.  Whatever comes, each reply is one that a client can read, a
  * request that is handed over is what both parsers took it for, and nothing is answered after a refusal that
  * closes. */
-#include "../../src/http/conn.h"
+#include "server/http/conn.h"
 
 #include <assert.h>
 #include <errno.h>

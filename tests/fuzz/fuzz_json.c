@@ -3,7 +3,7 @@
  *
  * What is copied into a reply must be what every other parser takes for the same JSON; where jansson is known to be
  * stricter (numbers it cannot hold, lone surrogates) or to stop elsewhere (depth), the difference is named. */
-#include "../../src/base/json.h"
+#include "base/json.h"
 
 #include <assert.h>
 #include <errno.h>

@@ -5,10 +5,10 @@
  * a real socketpair to the server's reader, with the right token in front of
  * those whose first byte is even.  Whatever arrives, the reply that comes of
  * it must be one JSON object that jansson can read. */
-#include "../../src/base/log.h"
-#include "../../src/base/fd.h"
-#include "../../src/base/json.h"
-#include "../../src/jobs/run.h"
+#include "base/log.h"
+#include "base/fd.h"
+#include "base/json.h"
+#include "server/pool/slot.h"
 
 #include <assert.h>
 #include <jansson.h>

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The body of POST /v1/code/execute/python: any bytes get one reply that is JSON. */
-#include "../../src/http/api.h"
+#include "server/api/api.h"
 
-#include "../../src/base/json.h"
+#include "base/json.h"
 
 #include <assert.h>
 #include <errno.h>

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The byte buffer: what it holds, what it refuses, and that a refusal changes nothing but @full. */
-#include "../../src/base/buf.h"
+#include "base/buf.h"
 
 #include <errno.h>
 #include <setjmp.h>

@@ -3,8 +3,8 @@
  *
  * Files are read whole and one byte at a time, with the same result.  What was set is compared as text: the keys
  * that differ from the defaults, in the order of the table. */
-#include "../../src/base/conf.h"
-#include "../../src/base/conf_value.h"
+#include "conf/conf.h"
+#include "conf/conf_value.h"
 
 #include <errno.h>
 #include <fcntl.h>

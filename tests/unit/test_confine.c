@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The courier's own walls, run into from inside: each attempt is made by a child that has confined itself. */
-#include "../../src/courier/confine.h"
+#include "courier/confine.h"
 
-#include "../../src/box/kernel.h"
+#include "base/kernel.h"
 
 #include <arpa/inet.h>
 #include <errno.h>

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Where webhooks may go: every block of addresses at both of its ends and just outside, every notation of an
  * address in a URL, and what the operator's list allows and what it does not. */
-#include "../../src/courier/courier.h"
-#include "../../src/courier/guard.h"
+#include "courier/courier.h"
+#include "base/guard.h"
 
 #include <arpa/inet.h>
 #include <errno.h>

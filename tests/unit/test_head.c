@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The strict head check and the chunk check, vector by vector: each whole, one
  * byte at a time and cut in two at every place, always with the same verdict. */
-#include "../../src/http/chunk.h"
-#include "../../src/http/head.h"
+#include "server/http/chunk.h"
+#include "server/http/head.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

@@ -4,7 +4,7 @@
  * Vectors go over a socket pair, each whole and one byte at a time; what needs
  * addresses or a listener goes over the loopback.  Nothing sleeps: a test waits
  * for bytes, an end, a deadline of the server's own, or for the loop to be quiet. */
-#include "../../src/http/conn.h"
+#include "server/http/conn.h"
 
 #include <arpa/inet.h>
 #include <errno.h>

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* JSON: what the checker takes and refuses, what the writers make of any bytes. */
-#include "../../src/base/json.h"
+#include "base/json.h"
 
 #include <errno.h>
 #include <inttypes.h>

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Turns of deliveries: order within a host, independence between hosts, both limits. */
-#include "../../src/courier/lane.h"
+#include "courier/lane.h"
 
-#include "../../src/base/buf.h"
+#include "base/buf.h"
 
 #include <errno.h>
 #include <setjmp.h>

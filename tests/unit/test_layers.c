@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* isolation.require: what the words mean, and that no other words mean anything. */
-#include "../../src/box/layers.h"
+#include "box/layers.h"
 
 #include <errno.h>
 #include <setjmp.h>

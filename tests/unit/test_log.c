@@ -3,7 +3,7 @@
  *
  * Lines are taken from stderr, which is another file while a test logs; what a
  * test asserts, it asserts after stderr is back. */
-#include "../../src/base/log.h"
+#include "base/log.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Metrics: what is counted is what is shown, and in the format that was asked for. */
-#include "../../src/metrics/metrics.h"
+#include "server/metrics/metrics.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Outcomes: reports that lie, and the words, the status and the JSON of every way a run can end. */
-#include "../../src/jobs/outcome.h"
+#include "server/pool/outcome.h"
 
 #include <errno.h>
 #include <jansson.h>

@@ -4,11 +4,11 @@
  * All sockets are local and both ends are in one process: what was sent has
  * arrived, so a few turns of the loop bring the pool to rest.  A test waits
  * only for the clocks of the pool's own: a deadline, the pause after a failure. */
-#include "../../src/base/fd.h"
-#include "../../src/base/log.h"
-#include "../../src/box/box.h"
-#include "../../src/jobs/pool.h"
-#include "../../src/jobs/run.h"
+#include "base/fd.h"
+#include "base/log.h"
+#include "box/box.h"
+#include "server/pool/pool.h"
+#include "server/pool/slot.h"
 
 #include <dirent.h>
 #include <errno.h>

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The program's filter, twice: interpreted, so that every number of every ABI can be asked, and installed in a
  * child, so that the kernel has its say. */
-#include "../../src/box/box.h"
+#include "box/box.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -129,7 +129,7 @@ static const struct {
 #define ALLOW(name) { #name, PASS },
 #define ANSWER(name, error) { #name, ERR(error) },
 #define EPOLL(name) { #name, ERR(ENOSYS) },
-#include "../../src/box/seccomp.def"
+#include "box/seccomp.def"
 #undef ALLOW
 #undef ANSWER
 #undef EPOLL
@@ -359,7 +359,7 @@ static void test_with_epoll(void **state)
 #define ALLOW(name)
 #define ANSWER(name, error)
 #define EPOLL(name) #name,
-#include "../../src/box/seccomp.def"
+#include "box/seccomp.def"
 #undef ALLOW
 #undef ANSWER
 #undef EPOLL

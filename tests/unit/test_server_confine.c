@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The server's own walls, run into from inside: each attempt is made by a child that has confined itself. */
-#include "../../src/confine.h"
+#include "server/confine.h"
 
 #include <errno.h>
 #include <fcntl.h>

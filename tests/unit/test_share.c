@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Turns between shares; and the file of keys, which says how large each is. */
-#include "../../src/base/keyfile.h"
-#include "../../src/jobs/fair.h"
-#include "../../src/jobs/job.h"
+#include "base/keyfile.h"
+#include "base/fair.h"
+#include "server/pool/job.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Signatures: the vector of the Standard Webhooks libraries, rotation, and secrets that are none. */
-#include "../../src/courier/sign.h"
+#include "courier/sign.h"
 
 #include <errno.h>
 #include <setjmp.h>

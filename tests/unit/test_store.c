@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What every engine of store.h must do.  Nothing here knows an engine but open_engine(); another one is another
  * constructor.  Each test has a store of its own, and may close and open it again. */
-#include "../../src/jobs/store.h"
+#include "server/store/store.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

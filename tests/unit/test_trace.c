@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* traceparent: what is one, what is none, and what of it goes on. */
-#include "../../src/jobs/trace.h"
+#include "base/trace.h"
 
 #include <setjmp.h>
 #include <sodium.h>

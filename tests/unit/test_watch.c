@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The watch that stands in for cgroups: which processes it takes in. */
-#include "../../src/supervisor/watch.h"
+#include "supervisor/watch.h"
 
 #include <errno.h>
 #include <setjmp.h>

@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Work that would hold up the loop, done in a thread.
+ *
+ * The loop comes first: where processors are few, these threads and the store's run while it waits. */
+#ifndef HATCHERY_BASE_BESIDE_H
+#define HATCHERY_BASE_BESIDE_H
+
+#include <uv.h>
+
+/* Embedded in what is worked on; belongs to the work until @over has been called. */
+struct beside {
+    uv_work_t work;
+    void (*run)(void *data);
+    void (*over)(void *data);
+    void *data;
+};
+
+/* Before the first work: how many threads there will be, at most two, and one fewer than processors where there are two. */
+void beside_prepare(void);
+
+/* Have a thread call @run(@data), which must touch nothing that the loop may change meanwhile; then @over(@data) is called
+ * from @loop.  Works begin in their order. */
+void beside_begin(uv_loop_t *loop, struct beside *beside, void (*run)(void *data), void (*over)(void *data),
+                  void *data);
+
+/* How nice a thread is to the loop, setpriority(2). */
+enum { BESIDE_STORE = 5, BESIDE_WORK = 10 };
+
+/* For a thread of ours that is not the loop's: be so from here on. */
+void beside_yield(int nice);
+
+#endif

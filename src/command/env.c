@@ -1,0 +1,315 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* `hatchery env`: making, listing and removing environments.
+ *
+ * Called by the command.  An environment is complete before it has its name.
+ * The state directory is the server's, whom strangers talk to, so what is in it
+ * is reached by descriptor: what must never happen here is that the server's
+ * user leads us, who may be root, to another place.  Nor may a directory of
+ * packages, which somebody else may have filled, make a file of ours one that
+ * every program can read, or run code in our place. */
+#include "command/env.h"
+
+#include "command/key.h"
+
+#include "base/fd.h"
+#include "conf/conf_value.h"
+#include "supervisor/runtimes.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <fts.h>
+#include <limits.h>
+#include <spawn.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+extern char **environ;
+
+static const char python[] = "/usr/bin/python3.11"; /* the boxes' */
+/* Without it `-m` looks for the module where the operator stands, who may stand in somebody's packages. */
+static const char nothing_from_here[] = "-P";
+
+static int fail(const struct buf *error)
+{
+    fprintf(stderr, "hatchery: %.*s\n", (int) error->len, error->data ? error->data : "");
+    return EXIT_FAILURE;
+}
+
+/* Run a command to its end; what it prints goes to stderr, if at all.  0, or -errno where it failed. */
+static int run_command(const char *const *argv, bool quiet)
+{
+    posix_spawn_file_actions_t actions;
+    pid_t pid;
+    int status;
+
+    posix_spawn_file_actions_init(&actions);
+    posix_spawn_file_actions_adddup2(&actions, 2, 1);
+    if (quiet) {
+        posix_spawn_file_actions_addopen(&actions, 1, "/dev/null", O_WRONLY, 0);
+        posix_spawn_file_actions_addopen(&actions, 2, "/dev/null", O_WRONLY, 0);
+    }
+    int err = posix_spawnp(&pid, argv[0], &actions, NULL, (char *const *) (uintptr_t) argv, environ);
+    posix_spawn_file_actions_destroy(&actions);
+    if (err)
+        return -err;
+    while (waitpid(pid, &status, 0) < 0)
+        if (errno != EINTR)
+            return -errno;
+    return WIFEXITED(status) && WEXITSTATUS(status) == 0 ? 0 : -ECHILD;
+}
+
+/* The directory of environments, made where it is missing: only ours, and only we can write to it.  One command at a
+ * time, and what it has started, has it. */
+static int open_envs(const struct conf *conf, struct buf *error)
+{
+    struct stat st;
+    _cleanup_fd_ int state = key_open_directory(conf, true, error);
+
+    if (state < 0)
+        return state;
+    if (mkdirat(state, RUNTIMES_ENVS, 0755) < 0 && errno != EEXIST) {
+        buf_addf(error, "the directory " RUNTIMES_ENVS " of the state directory cannot be made (%s)", strerror(errno));
+        return -errno;
+    }
+    int fd = openat(state, RUNTIMES_ENVS, O_RDONLY | O_DIRECTORY | O_NOFOLLOW); /* the commands below inherit it */
+    bool ours = fd >= 0 && fstat(fd, &st) == 0 && st.st_uid == geteuid() && !(st.st_mode & (S_IWGRP | S_IWOTH));
+    if (ours && flock(fd, LOCK_EX | LOCK_NB) == 0)
+        return fd;
+    buf_adds(error, ours ? "another `hatchery env` is at work: try again when it is through"
+                         : "the directory " RUNTIMES_ENVS " of the state directory is not ours alone: remove it");
+    fd_close(&fd);
+    return ours ? -EBUSY : -EPERM;
+}
+
+static void remove_tree(int envs, const char *name)
+{
+    char path[PATH_MAX];
+
+    snprintf(path, sizeof(path), "/proc/self/fd/%d/%s", envs, name);
+    run_command((const char *const[]){ "rm", "-rf", "--", path, NULL }, false);
+}
+
+/* Does the link lead to something below @top?  In our own copy: nobody changes it meanwhile. */
+static bool stays_below(const char *link, const char *top)
+{
+    char to[PATH_MAX];
+    size_t n = strlen(top);
+
+    return realpath(link, to) && strncmp(to, top, n) == 0 && (!to[n] || to[n] == '/');
+}
+
+/* The reason why programs can't be given it, or NULL. */
+static const char *judge(const FTSENT *entry, const char *top)
+{
+    switch (entry->fts_info) {
+    case FTS_D:
+    case FTS_DP:
+    case FTS_F: return NULL;
+    case FTS_SL:
+    case FTS_SLNONE:
+        return stays_below(entry->fts_path, top)
+                   ? NULL
+                   : "is a link that leads out of the directory, or nowhere: put what it leads to in its place";
+    case FTS_DEFAULT: return "is neither a file nor a directory";
+    default: return "cannot be looked at";
+    }
+}
+
+/* A link may stay in the directory, where a box finds what it leads to.  What it leads to elsewhere is not copied: who
+ * filled the directory may have no right to read it, and every program would have. */
+static int check_copy(const char *copy, struct buf *error)
+{
+    char *const paths[] = { (char *) (uintptr_t) copy, NULL };
+    char top[PATH_MAX];
+    const char *reason = NULL;
+    FTSENT *entry;
+
+    FTS *walk = realpath(copy, top) ? fts_open(paths, FTS_PHYSICAL | FTS_NOCHDIR, NULL) : NULL;
+    if (!walk)
+        return buf_addf(error, "--from: the copy cannot be looked at (%s)", strerror(errno)), -EIO;
+    while (!reason && (errno = 0, entry = fts_read(walk))) {
+        reason = judge(entry, top);
+        if (reason) {
+            buf_adds(error, "--from: ");
+            conf_value_add_shown(error, entry->fts_path + strlen(copy) + (entry->fts_level > 0));
+            buf_addf(error, " %s", reason);
+        }
+    }
+    int err = reason ? -EINVAL : -errno;
+    if (err && !reason)
+        buf_addf(error, "--from: the copy cannot be looked at (%s)", strerror(-err));
+    fts_close(walk);
+    return err;
+}
+
+static int fill_from(const char *from, const char *to, struct buf *error)
+{
+    char contents[PATH_MAX];
+
+    snprintf(contents, sizeof(contents), "%s/.", from);
+    if (access(contents, R_OK) < 0) {
+        buf_addf(error, "--from: %s is no directory that can be read (%s)", from, strerror(errno));
+        return -errno;
+    }
+    int err = run_command((const char *const[]){ "cp", "-RP", "--", contents, to, NULL }, false);
+    if (err)
+        buf_addf(error, "--from: %s could not be copied; the lines above say why", from);
+    else
+        err = check_copy(to, error);
+    if (!err) /* or each start would compile it again; what can't be is the programs' business */
+        run_command((const char *const[]){ python, nothing_from_here, "-m", "compileall", "-q", "-d", "/opt/packages",
+                                           to, NULL },
+                    true);
+    return err;
+}
+
+static int fill_by_pip(const char *requirements, bool build, const char *to, struct buf *error)
+{
+    if (access(requirements, R_OK) < 0) {
+        buf_addf(error, "--requirements: %s cannot be read (%s)", requirements, strerror(errno));
+        return -errno;
+    }
+    if (run_command((const char *const[]){ python, nothing_from_here, "-m", "pip", "--version", NULL }, true) < 0) {
+        buf_addf(error,
+                 "%s has no pip: apt-get install python3-pip; or install the packages into a directory elsewhere, with "
+                 "Python 3.11, and use --from DIR",
+                 python);
+        return -ENOENT;
+    }
+    int err = run_command((const char *const[]){ python, nothing_from_here, "-m", "pip", "install", "--no-input",
+                                                 "--disable-pip-version-check", "--no-warn-script-location",
+                                                 "--root-user-action=ignore", "--target", to, "--requirement",
+                                                 requirements, build ? NULL : "--only-binary=:all:", NULL },
+                          false);
+    if (err)
+        buf_addf(error, "pip could not install what the file asks for; the lines above say why (is there a network?)%s",
+                 build ? ""
+                       : "; a package that has no wheel for this Python is not built, as its setup code would run as "
+                         "you: allow that with --build");
+    return err;
+}
+
+/* What was installed is to be read by everybody, for that is what boxes are; as nobody else than who runs it. */
+static int open_to_all(const char *path, struct buf *error)
+{
+    int err = run_command((const char *const[]){ "chmod", "-R", "u+rwX,go+rX,go-w,a-st", "--", path, NULL }, false);
+    if (err)
+        buf_adds(error, "the packages could not be made readable for programs");
+    return err;
+}
+
+static int fill(int envs, const char *fresh, const char *from, const char *requirements, bool build, struct buf *error)
+{
+    char path[PATH_MAX];
+
+    snprintf(path, sizeof(path), "%s/" RUNTIMES_PACKAGES, fresh);
+    if (mkdirat(envs, fresh, 0755) < 0 || mkdirat(envs, path, 0755) < 0) {
+        buf_addf(error, "a directory in " RUNTIMES_ENVS " cannot be made (%s)", strerror(errno));
+        return -errno;
+    }
+    snprintf(path, sizeof(path), "/proc/self/fd/%d/%s/" RUNTIMES_PACKAGES, envs, fresh);
+    int err = from ? fill_from(from, path, error) : fill_by_pip(requirements, build, path, error);
+    return err ? err : open_to_all(path, error);
+}
+
+int env_add(const struct conf *conf, const char *name, const char *from, const char *requirements, bool build)
+{
+    char fresh[CONF_RUNTIME_NAME_MAX + 8];
+    struct buf error;
+    struct stat st;
+
+    buf_init(&error, 2048);
+    if (!conf_runtime_name_ok(name) || strcmp(name, "default") == 0) {
+        buf_addf(&error,
+                 "an environment's name has 1 to %d small letters, digits, '_' and '-', begins with a letter, and "
+                 "is not 'default'",
+                 CONF_RUNTIME_NAME_MAX);
+        return fail(&error);
+    }
+    umask(022);
+    _cleanup_fd_ int envs = open_envs(conf, &error);
+    if (envs < 0)
+        return fail(&error);
+    if (fstatat(envs, name, &st, AT_SYMLINK_NOFOLLOW) == 0) {
+        buf_addf(&error, "there is an environment '%s' already; to replace it: hatchery env remove %s", name, name);
+        return fail(&error);
+    }
+    snprintf(fresh, sizeof(fresh), ".%s.new", name);
+    remove_tree(envs, fresh); /* of a command that was interrupted */
+    int err = fill(envs, fresh, from, requirements, build, &error);
+    if (!err && renameat(envs, fresh, envs, name) < 0) {
+        err = -errno;
+        buf_addf(&error, "the environment could not be given its name (%s)", strerror(-err));
+    }
+    if (err) {
+        remove_tree(envs, fresh);
+        return fail(&error);
+    }
+    printf("The runtime '%s' is there when the server is started again: send X-Runtime: %s.\n", name, name);
+    return EXIT_SUCCESS;
+}
+
+/* What is listed, and how many there were. */
+struct env_list {
+    const char *path;
+    unsigned n;
+};
+
+static void print_env(void *data, const char *name)
+{
+    struct env_list *list = data;
+
+    list->n++;
+    printf("%-32s  %s/%s/" RUNTIMES_PACKAGES "\n", name, list->path, name);
+}
+
+int env_list(const struct conf *conf)
+{
+    struct buf error, path;
+
+    buf_init(&error, 1024);
+    buf_init(&path, PATH_MAX);
+    int err = runtimes_envs_path(conf, &path, &error);
+    if (err)
+        return fail(&error);
+    buf_addc(&path, '\0');
+    struct env_list list = { .path = path.data };
+    err = runtimes_each_env(path.data, print_env, &list);
+    if (err && err != -EPERM) {
+        buf_addf(&error, "%s: %s", path.data, strerror(-err));
+        return fail(&error);
+    }
+    if (!list.n)
+        fputs("There is no environment. To make one: hatchery env add NAME --requirements FILE\n", stderr);
+    buf_free(&path);
+    return EXIT_SUCCESS;
+}
+
+int env_remove(const struct conf *conf, const char *name)
+{
+    char old[CONF_RUNTIME_NAME_MAX + 8];
+    struct buf error;
+
+    buf_init(&error, 1024);
+    _cleanup_fd_ int envs = open_envs(conf, &error);
+    if (envs < 0)
+        return fail(&error);
+    bool is_name = conf_runtime_name_ok(name);
+    snprintf(old, sizeof(old), ".%.32s.old", is_name ? name : "");
+    if (is_name)
+        remove_tree(envs, old); /* of a command that was interrupted */
+    if (!is_name || renameat(envs, name, envs, old) < 0) {
+        buf_adds(&error, "there is no environment of this name; `hatchery env list` shows them");
+        return fail(&error);
+    }
+    remove_tree(envs, old);
+    printf(
+        "Removed. A server that runs has the runtime until it is started again, but not what its programs have still "
+        "to import.\n");
+    return EXIT_SUCCESS;
+}

@@ -1,0 +1,593 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The configuration: the table, the struct it makes, one key at a time.
+ *
+ * The command loads it once, from the sources in conf_source.c; what the other
+ * processes need of it they are sent.  What must never happen here: a value
+ * that is not what was written, a key of the server in a message, or a default
+ * that its own bounds refuse. */
+#include "conf/conf.h"
+
+#include "conf/conf_value.h"
+
+#include "base/fd.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+const struct conf_key conf_keys[] = {
+#define CONF(section, key, type, def, min, max, when, doc)                                                             \
+    { #section, #key, CONF_##type, CONF_##when, def, min, max, doc, offsetof(struct conf, section##_##key) },
+#include "conf/conf.def"
+    { 0 },
+};
+
+/* Strings that are one of a few words. */
+static const struct choice {
+    size_t offset;
+    const char *words[5];
+} choices[] = {
+    { offsetof(struct conf, isolation_cgroup), { "auto", "v1", "v2", "none" } },
+    { offsetof(struct conf, log_format), { "auto", "json", "text" } },
+    { offsetof(struct conf, log_level), { "debug", "info", "warn", "error" } },
+};
+
+static bool is_text(const struct conf_key *key)
+{
+    return key->type == CONF_STRING || key->type == CONF_SECRET;
+}
+
+static char **text_field(struct conf *conf, const struct conf_key *key)
+{
+    return (char **) ((char *) conf + key->offset);
+}
+
+const struct conf_key *conf_find(const char *section, const char *key)
+{
+    for (const struct conf_key *k = conf_keys; k->section; k++)
+        if (strcmp(k->section, section) == 0 && strcmp(k->key, key) == 0)
+            return k;
+    return NULL;
+}
+
+const struct conf_key *conf_find_in(struct conf *conf, const char *section, const char *key)
+{
+    const struct conf_runtime *rt = conf_runtime_find(conf, section);
+    return rt ? conf_runtime_key(rt, key) : conf_find(section, key);
+}
+
+void conf_env_name(const struct conf_key *key, char ret_name[CONF_ENV_NAME_MAX])
+{
+    snprintf(ret_name, CONF_ENV_NAME_MAX, "HATCHERY_%s_%s", key->section, key->key);
+    for (char *p = ret_name; *p; p++)
+        if (*p >= 'a' && *p <= 'z')
+            *p = (char) (*p - 'a' + 'A');
+}
+
+void conf_sentence(struct buf *error)
+{
+    if (error->len)
+        buf_addc(error, '\n');
+}
+
+static char **origin_field(const struct conf *conf, const struct conf_key *key)
+{
+    for (unsigned i = 0; i < conf->n_runtimes; i++)
+        if (key->section == conf->runtimes[i].section)
+            return (char **) (uintptr_t) &conf->runtimes[i].origins[key - conf->runtimes[i].keys];
+    return (char **) (uintptr_t) &conf->origins[key - conf_keys];
+}
+
+/* As an error begins: a variable goes by its name alone. */
+static const char *place_of(const struct conf *conf, const struct conf_key *key)
+{
+    static const char environment[] = "environment ";
+    const char *origin = conf_origin(conf, key);
+
+    return strncmp(origin, environment, sizeof(environment) - 1) == 0 ? origin + sizeof(environment) - 1 : origin;
+}
+
+/* Where the value comes from that @said begins with, if it is that of one of @keys. */
+static void add_place(const struct conf *conf, const struct conf_key *keys, const struct buf *said, struct buf *error)
+{
+    for (const struct conf_key *k = keys; k->section; k++) {
+        char name[CONF_ENV_NAME_MAX + 1];
+        size_t n = (size_t) snprintf(name, sizeof(name), "%s.%s:", k->section, k->key);
+        if (*origin_field(conf, k) && said->len >= n && memcmp(said->data, name, n) == 0)
+            buf_addf(error, "%s: ", place_of(conf, k));
+    }
+}
+
+int conf_locate(const struct conf *conf, int err, size_t mark, struct buf *error)
+{
+    struct buf said;
+
+    if (!err) {
+        error->len = mark;
+        return 0;
+    }
+    buf_init(&said, error->max);
+    buf_add(&said, error->data ? error->data + mark : "", error->len - mark);
+    error->len = mark;
+    conf_sentence(error);
+    add_place(conf, conf_keys, &said, error);
+    for (unsigned i = 0; i < conf->n_runtimes; i++)
+        add_place(conf, conf->runtimes[i].keys, &said, error);
+    buf_add(error, said.data, said.len);
+    buf_free(&said);
+    return err;
+}
+
+static bool is_refused(const struct conf *conf, const char *section, const char *key)
+{
+    return conf->refused[conf_find(section, key) - conf_keys];
+}
+
+/* A key in the wrong section is as near as one with two slips, one of the same section that @key begins as with one. */
+static unsigned distance_to(const struct conf_key *of, const char *section, const char *key)
+{
+    enum { BEGINNING_MIN = 3 };
+    unsigned far = conf_value_distance(section, of->section), distance = conf_value_distance(key, of->key);
+    size_t n = strlen(key);
+
+    if (!far && distance && n >= BEGINNING_MIN && strncasecmp(key, of->key, n) == 0)
+        return 1;
+    return (far < 2 ? far : 2) + distance;
+}
+
+static int refuse_unknown(const char *section, const char *key, struct buf *error)
+{
+    const struct conf_key *nearest = conf_keys;
+    char full[CONF_ENV_NAME_MAX];
+    unsigned least = 1000;
+
+    for (const struct conf_key *k = conf_keys; k->section; k++) {
+        unsigned distance = distance_to(k, section, key);
+        if (distance < least) {
+            least = distance;
+            nearest = k;
+        }
+    }
+    conf_value_add_name(error, section);
+    buf_addc(error, '.');
+    conf_value_add_name(error, key);
+    buf_adds(error, ": there is no such key; ");
+    snprintf(full, sizeof(full), "%s.%s", nearest->section, nearest->key);
+    conf_value_suggest(error, key, least, full);
+    return -ENOENT;
+}
+
+/* Begin the sentence about @value; of a secret it says nothing. */
+static void begin_refusal(const struct conf_key *key, const char *value, struct buf *error)
+{
+    buf_addf(error, "%s.%s: ", key->section, key->key);
+    if (key->type == CONF_SECRET)
+        buf_adds(error, "the value");
+    else
+        conf_value_add_shown(error, value);
+}
+
+static int refuse(const struct conf_key *key, const char *value, const char *rule, struct buf *error)
+{
+    begin_refusal(key, value, error);
+    buf_adds(error, rule);
+    return -EINVAL;
+}
+
+static int refuse_bounds(const struct conf_key *key, const char *value, struct buf *error)
+{
+    begin_refusal(key, value, error);
+    buf_adds(error, " is out of bounds (");
+    conf_value_add_number(error, key->type, key->min);
+    buf_adds(error, " to ");
+    conf_value_add_number(error, key->type, key->max);
+    buf_adds(error, is_text(key) ? " bytes)" : ")");
+    return -EINVAL;
+}
+
+/* The key travels in a header, where a space or a control character would end it or be stripped; of webhooks.secret
+ * there may be several. */
+static int check_secret(const struct conf_key *key, const char *value, struct buf *error)
+{
+    bool several = key->offset == offsetof(struct conf, webhooks_secret);
+
+    for (const char *p = value; *p; p++)
+        if ((*p <= ' ' && !(several && *p == ' ')) || *p >= 0x7f)
+            return refuse(key, value, " has a character that is a space or no printable ASCII", error);
+    return 0;
+}
+
+static int check_choice(const struct conf_key *key, const struct choice *choice, const char *value, struct buf *error)
+{
+    for (const char *const *word = choice->words; *word; word++)
+        if (strcmp(*word, value) == 0)
+            return 0;
+    begin_refusal(key, value, error);
+    buf_adds(error, " is none of");
+    for (const char *const *word = choice->words; *word; word++)
+        buf_addf(error, "%s %s", word == choice->words ? "" : ",", *word);
+    return -EINVAL;
+}
+
+static int check_text(const struct conf_key *key, const char *value, struct buf *error)
+{
+    int64_t len = (int64_t) strlen(value);
+
+    for (size_t i = 0; i < sizeof(choices) / sizeof(*choices); i++)
+        if (key->offset == choices[i].offset)
+            return check_choice(key, &choices[i], value, error);
+    if (len < key->min || len > key->max)
+        return refuse_bounds(key, value, error);
+    if (key->type == CONF_SECRET)
+        return check_secret(key, value, error);
+    for (const char *p = value; *p; p++)
+        if ((unsigned char) *p < ' ' || *p == 0x7f)
+            return refuse(key, value, " has a control character", error);
+    if (key->offset == offsetof(struct conf, server_listen) && !conf_value_is_listen(value))
+        return refuse(key, value, " is not ADDRESS:PORT, [IPV6]:PORT or unix:PATH", error);
+    if (key->offset == offsetof(struct conf, metrics_listen) && *value && strcmp(value, "none") != 0
+        && !conf_value_is_listen(value))
+        return refuse(key, value, " is not ADDRESS:PORT, [IPV6]:PORT, unix:PATH or none", error);
+    return 0;
+}
+
+/* Secrets do not stay in freed memory. */
+static void put_text(struct conf *conf, const struct conf_key *key, const char *value)
+{
+    char **field = text_field(conf, key), *old = *field;
+
+    *field = value ? xstrdup(value) : NULL;
+    if (old && key->type == CONF_SECRET)
+        explicit_bzero(old, strlen(old));
+    free(old);
+}
+
+static int set_text(struct conf *conf, const struct conf_key *key, const char *value, struct buf *error)
+{
+    const struct conf_key *api_key = conf_find("server", "api_key"),
+                          *api_key_file = conf_find("server", "api_key_file");
+    int err = check_text(key, value, error);
+
+    if (err)
+        return err;
+    put_text(conf, key, value);
+    const struct conf_key *other = key == api_key ? api_key_file : key == api_key_file ? api_key : NULL;
+    if (other && *value) {
+        put_text(conf, other, "");
+        conf_note_origin(conf, other, NULL);
+    }
+    return 0;
+}
+
+static int set_number(struct conf *conf, const struct conf_key *key, const char *value, struct buf *error)
+{
+    static const char *const rules[] = {
+        [CONF_COUNT] = " is no number",
+        [CONF_BYTES] = " is no size (a number with an optional K, M or G)",
+        [CONF_TIME] = " is no time (a number of seconds, or with ms, s, min or h)",
+        [CONF_BOOL] = " is neither yes nor no",
+    };
+    void *field = (char *) conf + key->offset;
+    int64_t number;
+
+    if (conf_value_number(key->type, value, &number) < 0)
+        return refuse(key, value, rules[key->type], error);
+    if (number < key->min || number > key->max)
+        return refuse_bounds(key, value, error);
+    if (key->type == CONF_BOOL)
+        *(bool *) field = number;
+    else
+        *(int64_t *) field = number;
+    return 0;
+}
+
+static int set_key(struct conf *conf, const struct conf_key *k, const char *value, struct buf *error)
+{
+    return is_text(k) ? set_text(conf, k, value, error) : set_number(conf, k, value, error);
+}
+
+static void set_default(struct conf *conf, const struct conf_key *k)
+{
+    struct buf error;
+
+    buf_init(&error, 256);
+    if (set_key(conf, k, k->def, &error) < 0)
+        abort(); /* conf.def contradicts itself */
+    buf_free(&error);
+}
+
+/* The first key of a runtime makes it. */
+static int find_runtime(struct conf *conf, const char *section, const char *key, struct conf_runtime **ret,
+                        struct buf *error)
+{
+    *ret = conf_runtime_find(conf, section);
+    if (!conf_runtime_has_key(key))
+        return conf_runtime_refuse_key(section, key, error);
+    int err = *ret ? 0 : conf_runtime_add(conf, section, ret, error);
+    if (!err && !(*ret)->packages)
+        for (const struct conf_key *k = (*ret)->keys; k->section; k++)
+            set_default(conf, k);
+    return err;
+}
+
+int conf_set(struct conf *conf, const char *section, const char *key, const char *value, struct buf *error)
+{
+    struct conf_runtime *rt = NULL;
+    int err = conf_is_runtime(section) ? find_runtime(conf, section, key, &rt, error) : 0;
+
+    if (err)
+        return err;
+    const struct conf_key *k = rt ? conf_runtime_key(rt, key) : conf_find(section, key);
+    if (!k)
+        return refuse_unknown(section, key, error);
+    err = set_key(conf, k, value, error);
+    if (!rt)
+        conf->refused[k - conf_keys] = err < 0;
+    if (!err) /* whoever knows more says so */
+        conf_note_origin(conf, k, NULL);
+    return err;
+}
+
+/* The one that every server has, where the machine has what it is for. */
+static void add_data_runtime(struct conf *conf)
+{
+    struct buf error;
+
+    buf_init(&error, 256);
+    if (conf_set(conf, "runtime.data", "imports", "numpy pandas matplotlib.pyplot", &error) < 0)
+        abort();
+    buf_free(&error);
+}
+
+void conf_init(struct conf *conf)
+{
+    memset(conf, 0, sizeof(*conf));
+    for (const struct conf_key *k = conf_keys; k->section; k++)
+        set_default(conf, k);
+    add_data_runtime(conf);
+}
+
+static void free_runtimes(struct conf *conf)
+{
+    for (unsigned i = 0; i < conf->n_runtimes; i++)
+        for (const struct conf_key *k = conf->runtimes[i].keys; k->section; k++) {
+            if (is_text(k))
+                put_text(conf, k, NULL);
+            conf_note_origin(conf, k, NULL);
+        }
+    conf->n_runtimes = 0;
+}
+
+void conf_free(struct conf *conf)
+{
+    if (!conf)
+        return;
+    for (const struct conf_key *k = conf_keys; k->section; k++)
+        if (is_text(k))
+            put_text(conf, k, NULL);
+    free_runtimes(conf);
+    for (int i = 0; i < CONF_KEYS; i++) {
+        free(conf->origins[i]);
+        conf->origins[i] = NULL;
+    }
+}
+
+/* --- where values come from, and what they are --- */
+
+const char *conf_origin(const struct conf *conf, const struct conf_key *key)
+{
+    const char *origin = *origin_field(conf, key);
+    return origin ? origin : "default";
+}
+
+void conf_note_origin(struct conf *conf, const struct conf_key *key, const char *origin)
+{
+    char **place = origin_field(conf, key), *old = *place;
+
+    *place = origin ? xstrdup(origin) : NULL;
+    free(old);
+}
+
+static int64_t number_of(const struct conf *conf, const struct conf_key *key)
+{
+    const char *field = (const char *) conf + key->offset;
+    return key->type == CONF_BOOL ? *(const bool *) field : *(const int64_t *) (const void *) field;
+}
+
+static const char *text_of(const struct conf *conf, const struct conf_key *key)
+{
+    const char *text = *(char *const *) ((const char *) conf + key->offset);
+    return text ? text : "";
+}
+
+/* Entries of the same name: of the table, or of each one's runtimes. */
+static bool same_value(const struct conf *a, const struct conf_key *key, const struct conf *b,
+                       const struct conf_key *other)
+{
+    return is_text(key) ? strcmp(text_of(a, key), text_of(b, other)) == 0 : number_of(a, key) == number_of(b, other);
+}
+
+bool conf_equals(const struct conf *a, const struct conf *b, const struct conf_key *key)
+{
+    return same_value(a, key, b, key);
+}
+
+/* The value of @key, an entry of @conf's runtimes or the table's, from @other's entry of the same name. */
+static void copy_value(struct conf *conf, const struct conf_key *key, const struct conf *from,
+                       const struct conf_key *other)
+{
+    char *field = (char *) conf + key->offset;
+
+    if (is_text(key))
+        put_text(conf, key, text_of(from, other));
+    else if (key->type == CONF_BOOL)
+        *(bool *) field = number_of(from, other);
+    else
+        *(int64_t *) (void *) field = number_of(from, other);
+    conf_note_origin(conf, key, *origin_field(from, other));
+}
+
+void conf_copy(struct conf *conf, const struct conf *from, const struct conf_key *key)
+{
+    copy_value(conf, key, from, key);
+    conf->refused[key - conf_keys] = false;
+}
+
+void conf_copy_runtimes(struct conf *conf, const struct conf *from)
+{
+    struct conf_runtime *rt;
+
+    free_runtimes(conf);
+    for (unsigned i = 0; i < from->n_runtimes; i++) {
+        if (conf_runtime_add(conf, from->runtimes[i].section, &rt, NULL) < 0)
+            abort(); /* @from has it */
+        for (unsigned k = 0; k < CONF_RUNTIME_KEYS; k++)
+            copy_value(conf, &rt->keys[k], from, &from->runtimes[i].keys[k]);
+    }
+}
+
+/* In any order. */
+bool conf_same_runtimes(const struct conf *a, const struct conf *b)
+{
+    for (unsigned i = 0; i < a->n_runtimes; i++) {
+        const struct conf_runtime *ours = &a->runtimes[i];
+        const struct conf_runtime *theirs = conf_runtime_find((struct conf *) (uintptr_t) b, ours->section);
+        for (unsigned k = 0; theirs && k < CONF_RUNTIME_KEYS; k++)
+            if (!same_value(a, &ours->keys[k], b, &theirs->keys[k]))
+                theirs = NULL;
+        if (!theirs)
+            return false;
+    }
+    return a->n_runtimes == b->n_runtimes;
+}
+
+/* A line has at most some 200 bytes: what is longer goes on in indented ones. */
+static void add_words(struct buf *out, const char *text)
+{
+    enum { LINE = 100 };
+
+    while (strlen(text) > LINE) {
+        const char *space = text + LINE;
+        while (space > text && *space != ' ')
+            space--;
+        if (space == text)
+            break;
+        buf_add(out, text, (size_t) (space - text));
+        buf_adds(out, "\n   ");
+        text = space;
+    }
+    buf_adds(out, text);
+}
+
+static void print_key(const struct conf *conf, const struct conf_key *key, struct buf *out)
+{
+    bool secret = key->type == CONF_SECRET && *text_of(conf, key);
+
+    buf_addf(out, "; %s%s\n%s%s = ", conf_origin(conf, key),
+             key->when == CONF_LIVE ? "" : " (a change needs a restart)", secret ? "; " : "", key->key);
+    if (secret)
+        buf_adds(out, "(set, not shown)");
+    else if (is_text(key))
+        add_words(out, text_of(conf, key));
+    else if (key->type == CONF_BOOL)
+        buf_adds(out, number_of(conf, key) ? "yes" : "no");
+    else
+        conf_value_add_number(out, key->type, number_of(conf, key));
+    buf_addc(out, '\n');
+}
+
+void conf_print(const struct conf *conf, struct buf *out)
+{
+    const char *section = "";
+
+    for (const struct conf_key *k = conf_keys; k->section; k++) {
+        if (strcmp(section, k->section) != 0)
+            buf_addf(out, "%s[%s]\n", *section ? "\n" : "", k->section);
+        section = k->section;
+        print_key(conf, k, out);
+    }
+    for (unsigned i = 0; i < conf->n_runtimes; i++) {
+        buf_addf(out, "\n[%s]\n", conf->runtimes[i].section);
+        for (const struct conf_key *k = conf->runtimes[i].keys; k->section; k++)
+            print_key(conf, k, out);
+    }
+}
+
+/* The first line of the key file, ended by NUL, without the white space at its end. */
+static int cut_first_line(char *text, size_t n)
+{
+    char *end = memchr(text, '\n', n);
+    size_t len = end ? (size_t) (end - text) : n;
+
+    while (len && strchr(" \t\r", text[len - 1]) && text[len - 1])
+        len--;
+    text[len] = '\0';
+    return strlen(text) == len && len ? 0 : -EINVAL;
+}
+
+static int read_key_file(struct conf *conf, struct buf *error)
+{
+    const struct conf_key *api_key = conf_find("server", "api_key");
+    const char *path = conf->server_api_key_file;
+    char origin[4200];
+    char text[1024]; /* more than a key may have: what is cut off here is refused for its length */
+    ssize_t n = fd_read_file(AT_FDCWD, path, text, sizeof(text));
+    int err = n < 0 ? (int) n : cut_first_line(text, (size_t) n);
+
+    if (n < 0)
+        buf_addf(error, "server.api_key_file: cannot read %s: %s", path, strerror((int) -n));
+    else if (err)
+        buf_addf(error, "server.api_key_file: the first line of %s is no key: it is empty or has a NUL byte", path);
+    else {
+        size_t mark = error->len;
+        buf_addf(error, "the first line of %s: ", path);
+        err = check_text(api_key, text, error);
+        if (!err) {
+            put_text(conf, api_key, text);
+            snprintf(origin, sizeof(origin), "the file %s", path);
+            conf_note_origin(conf, api_key, origin);
+            error->len = mark;
+        }
+    }
+    explicit_bzero(text, sizeof(text));
+    return err;
+}
+
+static int check_timeouts(const struct conf *conf, struct buf *error)
+{
+    if (conf->limits_timeout_default <= conf->limits_timeout_max || is_refused(conf, "limits", "timeout_default")
+        || is_refused(conf, "limits", "timeout_max"))
+        return 0;
+    buf_adds(error, "limits.timeout_default: it is longer than limits.timeout_max (");
+    conf_value_add_number(error, CONF_TIME, conf->limits_timeout_max);
+    buf_addc(error, ')');
+    return -EINVAL;
+}
+
+/* JSON may write each byte of a program as six: \u0041. */
+static int check_body(const struct conf *conf, struct buf *error)
+{
+    int64_t needed = conf->limits_code * 6 + 65536;
+
+    if (needed <= conf->server_max_body || is_refused(conf, "limits", "code") || is_refused(conf, "server", "max_body"))
+        return 0;
+    buf_adds(error, "server.max_body: a program of limits.code needs ");
+    conf_value_add_number(error, CONF_BYTES, needed);
+    buf_adds(error, " in JSON");
+    return -EINVAL;
+}
+
+int conf_finish(struct conf *conf, struct buf *error)
+{
+    bool has_file = conf->server_api_key_file && *conf->server_api_key_file;
+    size_t mark = error->len;
+
+    int timeouts = conf_locate(conf, check_timeouts(conf, error), mark, error);
+    mark = error->len;
+    int body = conf_locate(conf, check_body(conf, error), mark, error);
+    mark = error->len;
+    int key = conf_locate(conf, has_file ? read_key_file(conf, error) : 0, mark, error);
+    return timeouts ? timeouts : body ? body : key;
+}

@@ -1,0 +1,159 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The configuration: one table of keys (conf.def), one struct, one loader.
+ *
+ * Read by the command only; other processes receive what they need of it.
+ * Precedence: defaults < file < environment < command line (the caller's). */
+#ifndef HATCHERY_CONF_CONF_H
+#define HATCHERY_CONF_CONF_H
+
+#include "base/buf.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+
+enum conf_type { CONF_STRING, CONF_SECRET, CONF_COUNT, CONF_BYTES, CONF_TIME, CONF_BOOL };
+
+#define CONF_C_STRING char *
+#define CONF_C_SECRET char *
+#define CONF_C_COUNT int64_t
+#define CONF_C_BYTES int64_t
+#define CONF_C_TIME int64_t
+#define CONF_C_BOOL bool
+
+enum conf_when { CONF_RESTART, CONF_LIVE };
+
+enum {
+    CONF_KEYS = 0
+#define CONF(...) +1
+#include "conf/conf.def"
+};
+
+enum { CONF_RUNTIMES_MAX = 15, CONF_RUNTIME_NAME_MAX = 32, CONF_SECTION_MAX = 8 + CONF_RUNTIME_NAME_MAX + 1 };
+#define CONF_RUNTIME_PREFIX "runtime."
+
+enum {
+    CONF_RUNTIME_KEYS = 0
+#define RUNTIME(...) +1
+#include "conf/conf.def"
+};
+
+struct conf_key {
+    const char *section, *key;
+    enum conf_type type;
+    enum conf_when when;
+    const char *def;
+    int64_t min, max;
+    const char *doc;
+    size_t offset; /* of its field in struct conf */
+};
+
+/* A section [runtime.NAME], and its keys as entries of their own. */
+struct conf_runtime {
+    char section[CONF_SECTION_MAX];
+    struct conf_key keys[CONF_RUNTIME_KEYS + 1]; /* ended as the table is */
+#define RUNTIME(key, type, def, min, max, doc) CONF_C_##type key;
+#include "conf/conf.def"
+    char *origins[CONF_RUNTIME_KEYS];
+};
+
+/* Fields are called section_key: conf->limits_memory. */
+struct conf {
+#define CONF(section, key, type, def, min, max, when, doc) CONF_C_##type section##_##key;
+#include "conf/conf.def"
+    unsigned n_runtimes;
+    struct conf_runtime runtimes[CONF_RUNTIMES_MAX];
+    char *origins[CONF_KEYS]; /* by the table's order; NULL: the default */
+    bool refused[CONF_KEYS];  /* the last value for it was no good, and the field has the one before */
+};
+
+/* The table, ended by an entry with section == NULL. */
+extern const struct conf_key conf_keys[];
+
+/* The entry of a key, or NULL. */
+const struct conf_key *conf_find(const char *section, const char *key);
+
+/* The same, also in the sections of runtimes that @conf has. */
+const struct conf_key *conf_find_in(struct conf *conf, const char *section, const char *key);
+
+/* conf_runtime.c: the keys that each runtime has, as they are before it has a name, ended as the table is. */
+extern const struct conf_key *const conf_runtime_keys;
+bool conf_runtime_name_ok(const char *name);
+const char *conf_runtime_name(const struct conf_runtime *runtime);
+bool conf_is_runtime(const char *section);
+struct conf_runtime *conf_runtime_find(struct conf *conf, const char *section); /* or NULL */
+int conf_runtime_add(struct conf *conf, const char *section, struct conf_runtime **ret, struct buf *error);
+const struct conf_key *conf_runtime_key(const struct conf_runtime *runtime, const char *key); /* or NULL */
+bool conf_runtime_has_key(const char *key);
+int conf_runtime_refuse_key(const char *section, const char *key, struct buf *error); /* -ENOENT, and a sentence */
+
+/* HATCHERY_RUNTIME_NAME_KEY: which section and key?  False where @variable is none of these. */
+bool conf_runtime_of_variable(const char *variable, char ret_section[static CONF_SECTION_MAX], const char **ret_key);
+
+/* Have the same runtimes as @from; have they got them? */
+void conf_copy_runtimes(struct conf *conf, const struct conf *from);
+bool conf_same_runtimes(const struct conf *a, const struct conf *b);
+
+/* The name of its environment variable: HATCHERY_LIMITS_MEMORY. */
+enum { CONF_ENV_NAME_MAX = 64 };
+void conf_env_name(const struct conf_key *key, char ret_name[CONF_ENV_NAME_MAX]);
+
+/* Fill @conf with the defaults.  conf_free() releases the strings, and wipes secrets. */
+void conf_init(struct conf *conf);
+void conf_free(struct conf *conf);
+
+/* Errors are gathered: each function appends its sentences to @error, each on a line of its own, which this begins. */
+void conf_sentence(struct buf *error);
+
+/* A check of the values returned @err, and appended behind @mark a sentence that begins with "SECTION.KEY: ": give it a
+ * line of its own, and put "FILE:LINE: ", "VARIABLE: " or "command line: " before it if that is where the key's value
+ * comes from.  Without an error what it appended is forgotten.  Returns @err. */
+int conf_locate(const struct conf *conf, int err, size_t mark, struct buf *error);
+
+/* Set one key from text.  Returns 0, -ENOENT (no such key) or -EINVAL; @error then
+ * holds one sentence with the key and the rule: "limits.memory: '12X' is no size (a number
+ * with an optional K, M or G)".  A value that breaks its bounds is named with them, a secret never.
+ * What concerns one key alone is checked here: type, bounds, the words of isolation.cgroup, log.format and
+ * log.level, listen's syntax, a key's characters (printable ASCII without spaces).
+ * Setting one of server.api_key and server.api_key_file, not to nothing, forgets the other: the later source wins.
+ * On failure @conf is untouched but for @refused. */
+int conf_set(struct conf *conf, const char *section, const char *key, const char *value, struct buf *error);
+
+/* Where the value of @key comes from, in words: "default", "FILE:LINE", "environment NAME", or what was noted. */
+const char *conf_origin(const struct conf *conf, const struct conf_key *key);
+void conf_note_origin(struct conf *conf, const struct conf_key *key, const char *origin);
+
+/* Have the same value as @from, and its origin. */
+void conf_copy(struct conf *conf, const struct conf *from, const struct conf_key *key);
+bool conf_equals(const struct conf *a, const struct conf *b, const struct conf_key *key);
+
+/* Append all keys with what is in effect as the text of a file, each with its origin in a comment.  What is secret is
+ * said to be set, and not shown. */
+void conf_print(const struct conf *conf, struct buf *out);
+
+/* Read an INI file (libinih).  Lines are empty, comments (after ; or #), [section] or key = value; an indented line
+ * without "=" goes on with the value above it, after a space.  Behind a space, ; begins a comment in any line.  A line has at most about 200 bytes (libinih's limit).
+ * Unknown keys, bad values, keys outside a section and lines that are no INI are errors: -EINVAL and
+ * "FILE:LINE: sentence" in @error for each; an unknown key's sentence suggests the nearest known one, where one is near.  Behind a [section]
+ * that is no such line, nothing is judged until the next.
+ * -errno when the file can't be read, with a sentence too.  May block. */
+int conf_read(struct conf *conf, const char *path, struct buf *error);
+
+/* The same from an open stream, which stays the caller's; @name stands for FILE. */
+int conf_read_stream(struct conf *conf, FILE *stream, const char *name, struct buf *error);
+
+/* Apply the environment: HATCHERY_SECTION_KEY for every key, HATCHERY_RUNTIME_NAME_KEY, API_KEY, API_KEY_FILE, MAX_QUEUE_LENGTH (the longer name
+ * wins).  A key and a key file at once are an error.  Empty variables of these three, and of the key, count as unset.
+ * An unknown variable that begins with HATCHERY_ is an error that names it and the nearest known one; ignored are
+ * HATCHERY_CONFIG (the command's) and what Kubernetes sets for a service called hatchery (HATCHERY_PORT,
+ * HATCHERY_SERVICE_HOST ...).  -EINVAL; each sentence of @error begins with the variable's name. */
+int conf_environ(struct conf *conf, char *const *envp, struct buf *error);
+
+/* After all sources: resolve server.api_key_file into server.api_key (first line, white space at its end
+ * removed), check what spans several keys (timeout_default <= timeout_max, limits.code * 6 + 64 KiB <= server.max_body).
+ * Keys whose own values were refused are not compared.  No key at all is no error here: only serving needs one.  Same errors, -errno where the key file
+ * can't be read.  May block. */
+int conf_finish(struct conf *conf, struct buf *error);
+
+#endif

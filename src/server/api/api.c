@@ -1,0 +1,269 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The table of endpoints, the keys and their rates, and the endpoints that run nothing.
+ *
+ * Called by the HTTP room through the table.  What must never happen here:
+ * work that a request without a key can ask for. */
+#include "server/api/api.h"
+
+#include "base/fd.h"
+#include "base/json.h"
+#include "server/metrics/metrics.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+struct holder *api_find_key(void *data, const char *key, size_t len)
+{
+    const struct api *api = data;
+    struct key *found = keys_find(api->keys, key ? key : "", key ? len : 0);
+
+    return found ? &found->holder : NULL;
+}
+
+/* draft-ietf-httpapi-ratelimit-headers. */
+static void add_rate(struct request *req, const struct key *key, unsigned left, unsigned wait_s)
+{
+    char text[64];
+
+    snprintf(text, sizeof(text), "\"default\";q=%u;w=60", key->file.rate);
+    reply_header(req, "RateLimit-Policy", text);
+    snprintf(text, sizeof(text), "\"default\";r=%u;t=%u", left, wait_s);
+    reply_header(req, "RateLimit", text);
+}
+
+/* As with members of a body, what is not understood is not ignored. */
+bool api_check_query(struct request *req)
+{
+    const struct route *route = request_route(req);
+    const char *known = route->flags & ROUTE_QUERY ? route->query : NULL;
+    char name[65], error[256];
+
+    if (!request_unknown_query(req, name, sizeof(name)))
+        return true;
+    snprintf(error, sizeof(error), "%s: unknown parameter in the query; %s%s", name,
+             known ? "allowed are: " : "this path takes none", known ? known : "");
+    reply_error(req, 400, error, 0);
+    return false;
+}
+
+/* Before the body is read: a request too many costs no more than its head. */
+bool api_on_enter(void *data, struct request *req)
+{
+    struct key *key = keys_of_holder(request_holder(req));
+    unsigned left, wait_s;
+    char error[128];
+
+    (void) data;
+    if (!key->file.rate || (request_route(req)->flags & ROUTE_UNRATED))
+        return true;
+    bool ok = key_take(key, now_us(), &left, &wait_s);
+    add_rate(req, key, left, wait_s);
+    if (ok)
+        return true;
+    metric_count(METRIC_QUEUE_REJECTED, METRIC_REJECTED_RATE);
+    snprintf(error, sizeof(error), "Rate limit reached (%u requests a minute): nothing was run, try again",
+             key->file.rate);
+    reply_error(req, 429, error, wait_s ? wait_s : 1);
+    return false;
+}
+
+struct key *api_enter(struct request *req)
+{
+    struct key *key = keys_of_holder(request_holder(req));
+
+    if (!key->valid) { /* revoked while its request was arriving */
+        reply_error(req, 401, "Unauthorized", 0);
+        return NULL;
+    }
+    return api_check_query(req) ? key : NULL;
+}
+
+const char api_slow_store[] =
+    "The disk is slow, and has yet to take as much of this key as may be (server.max_bodies): "
+    "nothing was accepted, try again";
+
+struct key *api_enter_store(struct request *req, const struct api *api)
+{
+    struct key *key = api_enter(req);
+
+    if (!key)
+        return NULL;
+    if (api->backlog && request_pin(req))
+        return key;
+    reply_error(req, 503, api->backlog ? api_slow_store : api->no_store, api->backlog ? 1 : 60);
+    return NULL;
+}
+
+const char *api_store_error(int err, int *ret_status)
+{
+    *ret_status = 503;
+    switch (err) {
+    case -ENOENT: *ret_status = 404; return "Job not found";
+    case -EALREADY: *ret_status = 409; return "The job is over already";
+    case -ENOTRECOVERABLE: *ret_status = 409; return "Only a dead job can be queued again";
+    case -ENODATA: *ret_status = 409; return "The job's program is no longer kept: send it again";
+    case -EAGAIN: *ret_status = 429; return "MAX_QUEUE_LENGTH reached: nothing was queued, try again";
+    case -EDQUOT: *ret_status = 429; return "As many requests of the key wait as may: nothing was queued, try again";
+    case -ENOBUFS:
+        *ret_status = 429;
+        return "The key holds as much of the store as it may, with jobs that wait, run or are not delivered: try again "
+               "when some are over";
+    case -EBUSY: *ret_status = 409; return "The job is being worked on: try again";
+    case -ENOMSG: *ret_status = 409; return "The job is not over yet, or was sent without webhook_url";
+    case -EBADMSG: *ret_status = 422; return "Idempotency-Key: it was used with another request before";
+    case -EFBIG: return "The store has reached jobs.max_bytes: the job was not accepted, try again later";
+    case -ENOSPC: return "The store is full: the job was not accepted, try again later";
+    case -EUCLEAN: return "The store is damaged (the server's log says more): nothing was accepted, try again later";
+    case -EROFS: return "The store is read-only: the job was not accepted, try again later";
+    default: return "The store cannot be used at the moment: nothing was accepted, try again later";
+    }
+}
+
+int64_t api_queue_length(const struct api *api)
+{
+    return pool_queue_length(api->pool) + (api->backlog ? backlog_queued(api->backlog) : 0);
+}
+
+void api_add_envelope(const struct api *api, struct buf *out, int64_t run_us, int64_t queue_us, const char *waited_for,
+                      int64_t total_us)
+{
+    envelope_add(out, &api->envelope, run_us, queue_us, waited_for, total_us, api_queue_length(api));
+}
+
+static void begin_response(struct buf *out, const struct buf *response)
+{
+    char job_id[UUID_SIZE];
+
+    buf_init(out, SIZE_MAX / 2);
+    uuid_make(job_id);
+    envelope_begin(out, 200, (struct store_bytes){ 0 }, job_id);
+    buf_adds(out, "\"response\": ");
+    buf_add(out, response->data, response->len);
+}
+
+static void end_response(struct request *req, const struct api *api, struct buf *out)
+{
+    buf_adds(out, ", \"message\": \"success\", ");
+    api_add_envelope(api, out, 0, 0, "", now_us() - (int64_t) request_start_us(req));
+    buf_addc(out, '}');
+}
+
+void api_reply(struct request *req, const struct api *api, const struct buf *response)
+{
+    struct buf body;
+
+    begin_response(&body, response);
+    end_response(req, api, &body);
+    reply_json(req, 200, &body, 0);
+    buf_free(&body);
+}
+
+void api_reply_long(struct request *req, const struct api *api, const struct buf *response, struct blob *reply)
+{
+    struct parts parts = { .blob = blob_ref(reply) };
+
+    begin_response(&parts.before, response);
+    buf_init(&parts.after, SIZE_MAX / 2);
+    buf_adds(&parts.after, reply ? "}" : "null}");
+    end_response(req, api, &parts.after);
+    reply_parts(req, 200, &parts, 0);
+}
+
+void api_authenticate(struct request *req, void *data)
+{
+    const struct api *api = data;
+    struct buf text;
+
+    if (!api_enter(req))
+        return;
+    buf_init(&text, 64);
+    buf_adds(&text, "\"Authorized\"");
+    api_reply(req, api, &text);
+    buf_free(&text);
+}
+
+static void take_file(struct buf *text, int fd)
+{
+    enum { PIECE = 16384 };
+    char *room;
+    ssize_t n;
+
+    buf_free(text);
+    buf_init(text, 1 << 21);
+    while ((room = buf_room(text, PIECE)) && (n = pread(fd, room, PIECE, (off_t) text->len)) > 0)
+        text->len += (size_t) n;
+    close(fd);
+}
+
+void api_take_packages(struct api *api, unsigned runtime, int fd)
+{
+    take_file(&api->packages[runtime < WIRE_RUNTIMES_MAX ? runtime : 0], fd);
+}
+
+void api_take_left_out(struct api *api, unsigned runtime, int fd, unsigned n)
+{
+    unsigned i = runtime < WIRE_RUNTIMES_MAX ? runtime : 0;
+
+    take_file(&api->left_out[i], fd);
+    api->n_left_out[i] = n;
+}
+
+static void add_fault(struct buf *out, const struct api *api, unsigned runtime)
+{
+    const char *fault = pool_fault_words(api->pool, runtime);
+
+    if (fault)
+        buf_addf(out, ", \"error\": \"it does not start: %s\"", fault);
+}
+
+void api_add_faults(const struct api *api, struct buf *out)
+{
+    const char *comma = "";
+
+    buf_adds(out, "\"runtimes\": [");
+    for (unsigned i = 0; i < api->conf->n_runtimes; i++) {
+        if (!api->n_left_out[i] && !pool_fault_words(api->pool, i))
+            continue;
+        buf_addf(out, "%s{\"name\": \"%s\", \"left_out\": ", comma, pool_runtime_name(api->pool, i));
+        buf_add(out, api->left_out[i].data, api->left_out[i].len);
+        add_fault(out, api, i);
+        buf_addc(out, '}');
+        comma = ", ";
+    }
+    buf_addc(out, ']');
+}
+
+void api_packages(struct request *req, void *data)
+{
+    const struct api *api = data;
+    struct buf out;
+
+    if (!api_enter(req))
+        return;
+    buf_init(&out, SIZE_MAX / 2); /* its parts are bounded */
+    buf_adds(&out, "{\"runtimes\": [");
+    for (unsigned i = 0; i < api->conf->n_runtimes; i++) {
+        buf_addf(&out, "%s{\"name\": \"%s\", \"python\": \"" PYTHON "\", \"warm\": %s, ", i ? ", " : "",
+                 pool_runtime_name(api->pool, i), pool_is_warm(api->pool, i) ? "true" : "false");
+        buf_add(&out, api->packages[i].data, api->packages[i].len);
+        buf_adds(&out, ", \"left_out\": ");
+        buf_add(&out, api->left_out[i].data, api->left_out[i].len);
+        add_fault(&out, api, i);
+        buf_addc(&out, '}');
+    }
+    buf_adds(&out, "]}");
+    reply_json(req, 200, &out, 0);
+    buf_free(&out);
+}
+
+#define PATH(name, path) static const char path_##name[] = path;
+#include "server/api/routes.def"
+
+const struct route api_routes[] = {
+#define ROUTE(method, path, flags, handler, id, summary, parameters, request, replies)                                 \
+    { method, path_##path, flags, handler, METRIC_ROUTE_##path, (flags) &ROUTE_QUERY ? (parameters) : NULL },
+#include "server/api/routes.def"
+    { 0 },
+};

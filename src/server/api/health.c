@@ -1,0 +1,238 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What those ask who watch: does it live, would it run something, what has it done.
+ *
+ * Called by the route tables, also without a key.  What must never happen
+ * here: work or memory that grows with what a stranger sends, or a wait for
+ * the disk. */
+#include "server/api/api.h"
+
+#include "base/fd.h"
+#include "box/layers.h"
+#include "server/metrics/metrics.h"
+
+#include "revision.h"
+
+#include <stdio.h>
+
+void api_healthz(struct request *req, void *data)
+{
+    struct buf body;
+
+    (void) data;
+    buf_init(&body, 64);
+    buf_adds(&body, "{\"status\": \"ok\"}");
+    reply_json(req, 200, &body, 0);
+    buf_free(&body);
+}
+
+/* "reduced" is a jail that the operator asked for, or one whose kernel is too old for a layer. */
+static const char *tier_of(uint32_t missing)
+{
+    return missing ? "reduced" : "full";
+}
+
+static void add_layers(struct buf *out, const char *name, uint32_t bits)
+{
+    const char *comma = "";
+
+    buf_addf(out, "\"%s\": [", name);
+    for (int i = 0; i < LAYERS; i++)
+        if (bits & LAYER_BIT(i)) {
+            buf_addf(out, "%s\"%s\"", comma, layers[i].word);
+            comma = ", ";
+        }
+    buf_adds(out, "]");
+}
+
+static const char *store_word(const struct api *api)
+{
+    if (!api->conf->has_state)
+        return "none";
+    return api->store && !api->store->write_err ? "ok" : "failing";
+}
+
+/* Why not, or NULL. */
+static const char *unready(const struct api *api, const struct pool_counts *counts)
+{
+    if (api->draining || pool_is_draining(api->pool))
+        return "the server is stopping";
+    if (!counts->zygote)
+        return "no zygote is warm";
+    return pool_is_ready(api->pool) ? NULL : "no box is warm";
+}
+
+void api_readyz(struct request *req, void *data)
+{
+    const struct api *api = data;
+    struct pool_counts counts = pool_count(api->pool);
+    const char *error = unready(api, &counts);
+    uint32_t missing = api->conf->layers_missing;
+    struct buf body;
+
+    buf_init(&body, SIZE_MAX / 2); /* its parts are bounded */
+    buf_addf(&body, "{\"status\": \"%s\", \"draining\": %s, \"store\": \"%s\", ", error ? "not ready" : "ready",
+             api->draining ? "true" : "false", store_word(api));
+    buf_addf(&body, "\"zygote\": \"%s\", \"boxes\": {\"waiting\": %u, \"running\": %u, \"warming\": %u}, ",
+             counts.zygote ? "warm" : "none", counts.waiting, counts.running, counts.warming);
+    buf_addf(&body, "\"isolation\": {\"tier\": \"%s\", ", tier_of(missing));
+    add_layers(&body, "layers", ~missing);
+    buf_adds(&body, ", ");
+    add_layers(&body, "missing", missing);
+    buf_adds(&body, "}, ");
+    api_add_faults(api, &body);
+    if (error)
+        buf_addf(&body, ", \"error\": \"%s\"", error);
+    buf_addc(&body, '}');
+    reply_json(req, error ? 503 : 200, &body, error ? 1 : 0);
+    buf_free(&body);
+}
+
+/* --- metrics --- */
+
+void api_metrics_init(struct api *api)
+{
+    const struct wire_server_conf *conf = api->conf;
+    uint32_t missing = conf->layers_missing;
+    char text[200];
+
+    buf_init(&api->metrics_text, METRICS_TEXT_MAX);
+    metrics_process_init();
+    metric_info(METRIC_BUILD, "version=\"" VERSION "\",revision=\"" REVISION "\",python=\"" PYTHON "\"");
+    snprintf(text, sizeof(text), "tier=\"%s\",userns=\"%s\",cgroup=\"%s\",landlock_abi=\"%d\",seccomp=\"%s\"",
+             tier_of(missing), missing & LAYER_BIT(LAYER_NAMESPACES) ? "no" : "yes",
+             conf->cgroup_version == 2   ? "v2"
+             : conf->cgroup_version == 1 ? "v1"
+                                         : "none",
+             missing & LAYER_BIT(LAYER_LANDLOCK) ? 0 : conf->landlock_abi,
+             missing & LAYER_BIT(LAYER_SECCOMP) ? "no" : "yes");
+    metric_info(METRIC_SANDBOX, text);
+}
+
+static unsigned method_of(const struct request *req)
+{
+    static const struct {
+        const char *name;
+        unsigned word;
+    } methods[] = {
+        { "GET", METRIC_GET }, { "HEAD", METRIC_HEAD }, { "POST", METRIC_POST }, { "DELETE", METRIC_DELETE }
+    };
+
+    for (size_t i = 0; i < sizeof(methods) / sizeof(*methods); i++)
+        if (request_is(req, methods[i].name))
+            return methods[i].word;
+    return METRIC_METHOD_OTHER;
+}
+
+void api_on_reply(void *data, const struct request *req, int status)
+{
+    const struct route *route = request_route(req);
+    unsigned path = route ? (unsigned) route->path_id : METRIC_ROUTE_OTHER;
+
+    (void) data;
+    metric_add(METRIC_HTTP_REQUESTS, 1, path, method_of(req), metric_code(status));
+    metric_observe(METRIC_HTTP_DURATION, now_us() - (int64_t) request_start_us(req), path, 0, 0);
+}
+
+/* The last of a request's phases; the others were counted with its outcome (execute.c). */
+void api_on_sent(void *data, const struct request *req)
+{
+    int64_t since_us = request_marked_us(req);
+
+    (void) data;
+    if (since_us)
+        metric_observe(METRIC_REQUEST_PHASE, now_us() - since_us, METRIC_PHASE_REPLY, 0, 0);
+}
+
+void api_on_shed(void *data)
+{
+    (void) data;
+    metric_count(METRIC_HTTP_SHED, 0);
+}
+
+/* The job that waits longest: in memory by the monotonic clock, on disk by the wall's. */
+static int64_t oldest_age_us(const struct api *api, const struct pool_counts *counts)
+{
+    int64_t age = counts->oldest_queued_us ? now_us() - counts->oldest_queued_us : 0;
+    bool on_disk = api->backlog && backlog_queued(api->backlog) && api->store->oldest_us;
+    int64_t stored = on_disk ? wall_us() - api->store->oldest_us : 0;
+
+    return stored > age ? stored : age;
+}
+
+static unsigned count_left_out(const struct api *api)
+{
+    unsigned n = 0;
+
+    for (unsigned i = 0; i < api->conf->n_runtimes; i++)
+        n += api->n_left_out[i];
+    return n;
+}
+
+/* What is a state of something, and not an event. */
+static void set_gauges(const struct api *api)
+{
+    struct pool_counts counts = pool_count(api->pool);
+    unsigned n_open = 0, n_in_hand = 0;
+
+    for (int i = 0; i < API_LISTENERS; i++) {
+        unsigned some_open = 0, some_in_hand = 0;
+        if (api->https[i])
+            http_counts(api->https[i], &some_open, &some_in_hand);
+        n_open += some_open;
+        n_in_hand += some_in_hand;
+    }
+    metric_set(METRIC_HTTP_CONNECTIONS, n_open, 0, 0, 0);
+    metric_set(METRIC_HTTP_INFLIGHT, n_in_hand, 0, 0, 0);
+    metric_set(METRIC_SLOTS, counts.waiting, METRIC_IDLE, 0, 0);
+    metric_set(METRIC_SLOTS, counts.running, METRIC_BUSY, 0, 0);
+    metric_set(METRIC_SLOTS, counts.warming, METRIC_WARMING, 0, 0);
+    metric_set(METRIC_SLOTS_MAX, api->conf->max_runs, 0, 0, 0);
+    metric_set(METRIC_RUNTIMES, counts.runtimes, 0, 0, 0);
+    metric_set(METRIC_RUNTIMES_FAILING, counts.failing, 0, 0, 0);
+    metric_set(METRIC_IMPORTS_LEFT_OUT, count_left_out(api), 0, 0, 0);
+    metric_set(METRIC_QUEUE_JOBS, pool_queue_length(api->pool), METRIC_QUEUE_WAITING, 0, 0);
+    metric_set(METRIC_QUEUE_JOBS, counts.running, METRIC_QUEUE_RUNNING, 0, 0);
+    metric_set(METRIC_QUEUE_JOBS, api->backlog ? backlog_queued(api->backlog) : 0, METRIC_QUEUE_STORED, 0, 0);
+    metric_set(METRIC_QUEUE_AGE, oldest_age_us(api, &counts), 0, 0, 0);
+    metric_set(METRIC_DELIVERIES_PENDING, api->store ? api->store->deliveries : 0, 0, 0, 0);
+    metric_set(METRIC_STORE_UP, api->conf->has_state ? api->store && !api->store->write_err : -1, 0, 0, 0);
+    metric_set(METRIC_READY, !unready(api, &counts), 0, 0, 0);
+    metrics_process_read();
+}
+
+/* One buffer for all who ask, so that a thousand scrapers take no more memory than what their sockets hold. */
+static void reply_metrics(struct request *req, struct api *api)
+{
+    enum metrics_format format = metrics_negotiate(request_header(req, "accept"));
+
+    set_gauges(api);
+    buf_reset(&api->metrics_text);
+    metrics_write(&api->metrics_text, format);
+    reply_typed(req, 200, metrics_type(format), &api->metrics_text);
+}
+
+void api_metrics(struct request *req, void *data)
+{
+    struct api *api = data;
+
+    if (!api_check_query(req))
+        return;
+    if (api->conf->metrics_here)
+        reply_metrics(req, api);
+    else
+        reply_error(req, 404, "The metrics are not here (metrics.listen)", 0);
+}
+
+static void watch_metrics(struct request *req, void *data)
+{
+    reply_metrics(req, data);
+}
+
+const struct route api_watch_routes[] = {
+    { "GET", "/metrics", 0, watch_metrics, METRIC_ROUTE_METRICS },
+    { "GET", "/healthz", 0, api_healthz, METRIC_ROUTE_HEALTHZ },
+    { "GET", "/livez", 0, api_healthz, METRIC_ROUTE_LIVEZ },
+    { "GET", "/health", 0, api_healthz, METRIC_ROUTE_HEALTH },
+    { "GET", "/readyz", 0, api_readyz, METRIC_ROUTE_READYZ },
+    { NULL, NULL, 0, NULL, 0 },
+};

@@ -1,0 +1,281 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What the files of this room share: the server, a connection, a request.
+ *
+ *   http.c     struct http: made, drained, freed; the tick and the turn that all connections share
+ *   listen.c   accepting: caps, counting by address, no descriptors left
+ *   conn.c     a connection's life, from its descriptor to its last reference
+ *   request.c  bytes to a request: head.c and chunk.c refuse, llhttp parses
+ *   route.c    what a head is refused for that is well-formed
+ *   yield.c    who holds how much, and who gives way
+ *   reply.c    a status and a body to bytes */
+#ifndef HATCHERY_SERVER_HTTP_CONN_H
+#define HATCHERY_SERVER_HTTP_CONN_H
+
+#include "server/http/chunk.h"
+#include "server/http/head.h"
+#include "server/http/http.h"
+
+#include <llhttp.h>
+#include <sys/queue.h>
+
+enum {
+    READ_MAX = 65536,       /* one read(2), the only one of its connection in a turn; the buffer is shared by all */
+    LATE_READ_MAX = 16384,  /* the same when the turn is over, */
+    LATE_READS = 4,         /* which each key, or address of strangers, may do so often in a turn */
+    UNREAD_MAX = 65536,     /* bytes a connection may send ahead of their turn */
+    SLICE_MAX = 65536,      /* bytes of a reply that one turn of the loop writes */
+    SKIP_MAX = 65536,       /* a refused request's body up to this is read and dropped, so that the connection stays */
+    KEEP_MAX = 16384,       /* a buffer up to this stays allocated between requests */
+    TURN_MAX = 32,          /* requests answered before the other connections have their turn */
+    TURN_MS = 1,            /* time after which no other request is begun before the loop looks for events again */
+    UNSENT_MAX = 256 << 20, /* bytes of replies that clients have yet to read, in all */
+    REQUEST_COST = 4096,    /* bytes that a request takes beside its body */
+    LINGER_MS = 2000,       /* time for a client to read a last reply while it is still sending */
+    LAST_MS = 100,          /* time for a connection to begin its request when no others are accepted any more */
+    LEAVE_MS = 1000,        /* the same where it would be served: its client may be far away */
+};
+
+/* Where in the head's bytes; both fit since a head is at most HEAD_MAX. */
+struct span {
+    uint16_t at, len;
+};
+
+struct field {
+    struct span name, value;
+};
+
+struct request {
+    struct conn *conn;
+    llhttp_t parser;
+    struct head head;
+    struct chunks chunks;
+    struct buf bytes; /* the head; once parsed, each field's value ends with NUL */
+    struct buf body;
+    struct charge charge; /* for the body */
+    struct buf headers;   /* of the reply, for those that handlers add */
+    uint64_t left;        /* of Content-Length */
+    unsigned n_fields;    /* in @fields */
+    bool parsed;          /* the head has passed: its method and fields may be looked at */
+    bool complete;        /* so has the body */
+    bool wants_close;     /* the client asks for the connection to end with this request, or must be made to */
+    bool skipping;        /* answered: its body is dropped */
+    bool refused;
+    const struct route *route;
+    struct holder *holder; /* whose key it has */
+    const char *why;       /* it is refused, where not for what its status says; in our words */
+    uint64_t start_us;
+    int64_t mark_us;
+    void (*on_gone)(struct request *, void *);
+    void *on_gone_data;
+    bool (*on_yield)(struct request *, void *, const char *);
+    struct field fields[HEAD_FIELDS_MAX];
+};
+
+enum conn_state {
+    CONN_IDLE,   /* nothing of the next request has come */
+    CONN_HEAD,   /* a head is arriving */
+    CONN_BODY,   /* a body is arriving; also one that is skipped after its request was refused */
+    CONN_HANDED, /* a handler has the request; further bytes wait in @unread */
+    CONN_REPLY,  /* the reply is on its way out; the same */
+    CONN_LINGER, /* answered for the last time; what still comes is dropped */
+    CONN_CLOSED, /* its socket is closed; the struct waits for its last reference */
+};
+
+/* A reply that the socket did not take at once; all empty where there is none. */
+struct rest {
+    struct buf head;
+    struct parts parts;
+    size_t at, len;  /* bytes that the socket has taken, and all of them */
+    size_t underway; /* given to the loop */
+};
+
+struct conn {
+    union {
+        uv_handle_t handle;
+        uv_stream_t stream;
+        uv_tcp_t tcp;
+        uv_pipe_t pipe;
+    } uv;
+    struct http *http;
+    struct peer *peer;     /* where it comes from; NULL on unix sockets */
+    struct holder *holder; /* whose place it has: its address's, or the key's that it has shown last */
+    uint64_t useful_ms;    /* uv_now() of when it was accepted, a request was taken or its reply had left; 0: never */
+    TAILQ_ENTRY(conn) all, ready, held;
+    enum conn_state state;
+    unsigned refs; /* the handle's, and a handler's that has not replied and set no on_gone */
+    int fd;
+    bool tcp;
+    bool heard;           /* its first head has come */
+    bool running;         /* conn.c's loop over requests is on the stack */
+    bool is_ready;        /* in http->ready */
+    bool awaited;         /* its request was in hand when draining began */
+    bool keep;            /* another request may follow this one */
+    bool ended;           /* the client has sent all it will */
+    bool has_read;        /* all that one read may, in this turn: the rest has its turn after others */
+    uint64_t deadline_ms; /* uv_now() time; UINT64_MAX: none */
+    uint64_t body_deadline_ms;
+    struct buf unread;
+    uv_write_t write;
+    struct rest rest;
+    size_t unsent; /* of it; 0 once the connection is closed */
+    struct request req;
+};
+
+/* An address with connections: IPv4, or the /64 of IPv6 that one customer has to itself. */
+struct peer {
+    struct peer *next;
+    uint64_t address;
+    bool v6;
+    unsigned n_conns, n_known; /* all of its connections, and those that have shown a key */
+    struct holder holder;      /* of the others */
+};
+
+enum { PEER_BUCKETS = 1024 };
+
+struct peers {
+    uint64_t seed;
+    struct peer *buckets[PEER_BUCKETS];
+};
+
+TAILQ_HEAD(conn_list, conn);
+LIST_HEAD(listener_list, listener);
+
+struct http {
+    uv_loop_t *loop;
+    struct http_conf conf;
+    const struct route *routes;
+    void *data;
+    uv_timer_t tick; /* looks at every deadline; runs while there are connections */
+    uv_idle_t turn;  /* runs while some connection is ready */
+    unsigned tick_ms;
+    unsigned n_handles; /* open in the loop; the struct is freed with the last */
+    unsigned n_conns, n_known, n_ready;
+    size_t unsent, bodies, pinned; /* of all holders */
+    LIST_HEAD(, holder) holders;   /* those with connections */
+    struct holder local;           /* of unix sockets, without a key */
+    struct conn_list conns, ready;
+    struct listener_list listeners;
+    struct peers peers;
+    int reserve_fd;         /* given up to accept and refuse when there are no descriptors */
+    bool draining, stopped; /* http_drain(), http_stop() were called */
+    bool leaving;           /* http_leave() was, and connections are accepted yet */
+    uint64_t leave_at_ms;   /* when those that were idle then are closed */
+    unsigned n_awaited;
+    void (*on_rest)(void *); /* on_quiet, then on_drained */
+    void *on_rest_data;
+    struct buf reply_head, reply_body; /* scratch */
+    char read_buf[READ_MAX];
+};
+
+/* http.c */
+
+/* A handle of @http's was opened; its close callback gives it back. */
+void http_ref(struct http *http);
+void http_unref(struct http *http);
+
+/* See that the tick runs; at once, where what is waited for may have happened. */
+void http_start_tick(struct http *http);
+void http_check_rest(struct http *http);
+
+/* @conn has unread bytes and may parse them: conn_resume() comes in the loop's next iteration, after others. */
+void http_make_ready(struct http *http, struct conn *conn);
+void http_unmake_ready(struct http *http, struct conn *conn);
+
+/* Has this iteration of the loop taken so long that what can wait does? */
+bool http_turn_is_over(const struct http *http);
+
+/* listen.c */
+
+void listen_close_all(struct http *http);
+void listen_take_rest(struct http *http);                    /* accept what has been connected already */
+void listen_retry(struct http *http);                        /* accept again where descriptors had run out */
+bool listen_paused(struct http *http);                       /* is there such a listener? */
+void listen_drop_peer(struct http *http, struct peer *peer); /* a connection of @peer's has ended; NULL is fine */
+
+/* conn.c */
+
+/* Serve @fd, a connected stream socket that does not block; takes it and @peer's count. */
+void conn_new(struct http *http, int fd, bool tcp, struct peer *peer);
+
+/* Go on with unread bytes. */
+void conn_resume(struct conn *conn);
+
+/* Its deadline has passed. */
+void conn_expire(struct conn *conn);
+
+/* Close the socket; a request in hand learns that its client is gone. */
+void conn_close(struct conn *conn);
+
+/* Read what has come of its first request; false: nothing has, or it was read before. */
+bool conn_hear(struct conn *conn);
+
+/* It gives way to others: its client is told @why where it is owed a reply. */
+void conn_give_up(struct conn *conn, const char *why);
+
+/* The reply has left: go on as conn->keep says.  Calls no handler. */
+void conn_sent(struct conn *conn);
+
+/* A handler has replied to a connection that is closed. */
+void conn_release(struct conn *conn);
+
+/* request.c */
+
+void request_init(struct request *req, struct conn *conn);
+void request_free(struct request *req);
+
+/* Begin a request whose first byte has just come. */
+void request_begin(struct request *req);
+
+/* Feed the head, then the body.  @ret_used receives how many of the @n bytes are the request's.
+ * Return 1 at its end, 0 for more, or a negated status that the request must be refused with. */
+int request_take_head(struct request *req, const char *p, size_t n, size_t *ret_used);
+int request_take_body(struct request *req, const char *p, size_t n, size_t *ret_used);
+
+/* Nobody reads the body any more. */
+void request_drop_body(struct request *req);
+
+/* route.c */
+
+/* Find the request's route and judge its head by it.  Returns 0 or the status to refuse it with. */
+int route_check(struct request *req);
+
+/* Append the methods of @req's path: the value of Allow. */
+void route_add_methods(const struct request *req, struct buf *b);
+
+/* Append what a refusal with @status says, of which @usual is what all others say. */
+void route_add_sentence(const struct request *req, int status, const char *usual, struct buf *b);
+
+/* yield.c */
+
+/* @conn takes a place of @holder's, has it no more, was of use, or is the first of its holder's to give way. */
+void yield_enter(struct conn *conn, struct holder *holder);
+void yield_leave(struct conn *conn);
+void yield_useful(struct conn *conn);
+void yield_useless(struct conn *conn);
+
+/* A stranger leaves, so that a newcomer may come in: one of @address's, or of any (NULL).  False: none could. */
+bool yield_to_newcomer(struct http *http, const struct holder *address);
+
+/* @conn has shown @key: its place is that key's from here on.  False: nobody gives way, and its request must be refused. */
+bool yield_to_key(struct conn *conn, struct holder *key);
+
+/* @n bytes more of a body, counted in its charge.  False: it is the one that must be refused. */
+bool yield_to_body(struct request *req, size_t n);
+
+/* @len bytes that @conn's client has yet to read, or none any more (0). */
+void yield_to_unsent(struct conn *conn, size_t len);
+
+/* Why they gave way. */
+extern const char yield_places[], yield_bodies[];
+
+/* reply.c */
+
+void rest_free(struct rest *rest);
+
+/* Answer a request that no handler has seen with @status and the sentence for it, or req->why. */
+void reply_refusal(struct request *req, int status);
+
+/* What a connection beyond the caps is told. */
+extern const char reply_overload[];
+
+#endif

@@ -1,0 +1,884 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The jobs of the store that run here.
+ *
+ * Called by the handlers and by the main loop.  A few more jobs are leased than
+ * can run at once, so that no box waits for the disk; they take their turn in
+ * the pool beside the synchronous ones.  A job that was lost before runs while
+ * this server holds no other lease, so that a job that kills servers takes no
+ * innocent one with it.
+ * What must never happen here: a lease without an end (a finish that the disk
+ * refuses is tried until it works), a job that runs twice because of what it
+ * did itself, a waiter that is not told. */
+#include "server/jobs/backlog.h"
+
+#include "server/jobs/wording.h"
+
+#include "base/fd.h"
+#include "base/log.h"
+#include "server/metrics/metrics.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { LOSSES_MAX = 3, RETRY_MS = 1000, SWEEP_MS = 5000, SWEEP_ON_MS = 20, CANCEL_TRIES = 3, STALLED_MAX = 64 };
+enum { HISTORY_MAX = 256, HISTORY_MS = 1000, HISTORY_FLUSHES_MAX = 16 };
+
+enum lease_state {
+    LEASE_POOLED,  /* the pool has it */
+    LEASE_WORDED,  /* its run is over, and its reply is being written */
+    LEASE_ENDING,  /* its end is on its way to the disk */
+    LEASE_REFUSED, /* the disk did not take it; it is tried again */
+};
+
+struct lease {
+    struct job job;
+    struct backlog *backlog;
+    struct key *key;
+    struct store_lease fence;
+    enum lease_state state;
+    bool released, lost; /* it ends by being given back */
+    struct blob *code;
+    char runtime[WIRE_RUNTIME_NAME_MAX + 1]; /* "": the default */
+    struct store_bytes client_id;
+    int64_t created_us;
+    struct store_end end;
+    struct buf body;
+    struct blob *reply; /* what @body was when it was whole */
+    void (*on_cancelled)(void *data, int err);
+    void *on_cancelled_data;
+    LIST_ENTRY(lease) link;
+};
+
+struct waiter {
+    char id[UUID_SIZE];
+    void (*on_over)(void *data, int status, struct blob *reply);
+    void *data;
+    LIST_ENTRY(waiter) link;
+};
+
+struct backlog {
+    struct backlog_conf conf;
+    LIST_HEAD(, lease) leases;
+    LIST_HEAD(, waiter) waiters;
+    unsigned n_leases, n_pooled;
+    unsigned asked;       /* answers of the store that are outstanding and must not find us gone */
+    bool claiming, again; /* a claim is under way; and one more is wanted after it */
+    bool suspects;        /* lost jobs wait until we hold no lease, */
+    int64_t until_us;     /* which will be by then: what ends before puts it off no further */
+    bool alone;           /* one of them is running */
+    bool draining;
+    int64_t queued;
+    uv_timer_t retry, sweep, flush;
+    struct store_record *history;
+    unsigned n_history, n_flushes;
+    void (*on_idle)(void *data);
+    void *on_idle_data;
+};
+
+static void claim_more(struct backlog *b);
+static void post_end(struct lease *lease);
+
+static const struct store_ops *ops(const struct backlog *b)
+{
+    return b->conf.store->ops;
+}
+
+static struct store_bytes copy_bytes(struct store_bytes from)
+{
+    if (!from.p)
+        return from;
+    char *p = xmalloc(from.n + 1);
+    memcpy(p, from.p, from.n);
+    p[from.n] = '\0';
+    return (struct store_bytes){ p, from.n };
+}
+
+static void free_bytes(struct store_bytes bytes)
+{
+    free((char *) (uintptr_t) bytes.p);
+}
+
+/* --- waiters --- */
+
+/* Will the job be over before a server that stops is gone? */
+static bool runs_here(const struct backlog *b, const char *id)
+{
+    const struct lease *lease;
+
+    LIST_FOREACH (lease, &b->leases, link)
+        if (!lease->released && strcmp(lease->job.id, id) == 0)
+            return true;
+    return false;
+}
+
+struct waiter *backlog_wait(struct backlog *b, const char *id,
+                            void (*on_over)(void *data, int status, struct blob *reply), void *data)
+{
+    struct waiter *w;
+
+    if (b->draining && !runs_here(b, id))
+        return NULL;
+    w = xcalloc(1, sizeof(*w));
+    snprintf(w->id, sizeof(w->id), "%s", id);
+    w->on_over = on_over;
+    w->data = data;
+    LIST_INSERT_HEAD(&b->waiters, w, link);
+    return w;
+}
+
+void backlog_unwait(struct backlog *b, struct waiter *w)
+{
+    (void) b;
+    LIST_REMOVE(w, link);
+    free(w);
+}
+
+/* @id NULL: all. */
+static void tell_waiters(struct backlog *b, const char *id, int status, struct blob *reply)
+{
+    struct waiter *next;
+
+    for (struct waiter *w = LIST_FIRST(&b->waiters); w; w = next) {
+        next = LIST_NEXT(w, link);
+        if (id && strcmp(w->id, id) != 0)
+            continue;
+        LIST_REMOVE(w, link);
+        w->on_over(w->data, status, reply);
+        free(w);
+    }
+}
+
+/* --- the end of a lease --- */
+
+static void check_idle(struct backlog *b)
+{
+    void (*on_idle)(void *) = b->on_idle;
+
+    if (!b->draining || !on_idle || b->n_leases || b->asked || b->n_flushes)
+        return;
+    b->on_idle = NULL;
+    on_idle(b->on_idle_data);
+}
+
+static void lease_free(struct lease *lease)
+{
+    struct backlog *b = lease->backlog;
+
+    LIST_REMOVE(lease, link);
+    b->n_leases--;
+    buf_free(&lease->body);
+    blob_unref(lease->reply);
+    free_bytes(lease->client_id);
+    blob_unref(lease->code);
+    free(lease);
+    if (!b->n_leases)
+        b->alone = false;
+    claim_more(b);
+    check_idle(b);
+}
+
+static void on_retry(uv_timer_t *timer)
+{
+    struct backlog *b = timer->data;
+    struct lease *lease;
+
+    LIST_FOREACH (lease, &b->leases, link)
+        if (lease->state == LEASE_REFUSED)
+            post_end(lease);
+}
+
+static void tell_canceller(struct lease *lease, int err)
+{
+    if (lease->on_cancelled)
+        lease->on_cancelled(lease->on_cancelled_data, err);
+    lease->on_cancelled = NULL;
+}
+
+static void on_end_stored(void *data, const struct store_answer *answer)
+{
+    struct lease *lease = data;
+    struct backlog *b = lease->backlog;
+
+    b->queued = answer->queued;
+    if (answer->err && answer->err != -ESTALE) { /* the result is kept here until there is room for it there */
+        lease->state = LEASE_REFUSED;
+        tell_canceller(lease, answer->err); /* it is killed, and will be called cancelled when the disk is well */
+        uv_timer_start(&b->retry, on_retry, RETRY_MS, 0);
+        return;
+    }
+    if (answer->err) {
+        log_warn("a lease was lost: its result changes nothing", LOG_S("job_id", lease->job.id));
+        metric_count(METRIC_LEASES_LOST, 0);
+    } else if (!lease->released)
+        tell_waiters(b, lease->job.id, lease->end.status, lease->reply);
+    tell_canceller(lease, answer->err ? -EALREADY : 0);
+    lease_free(lease);
+}
+
+static void post_end(struct lease *lease)
+{
+    struct backlog *b = lease->backlog;
+
+    lease->state = LEASE_ENDING;
+    if (lease->released)
+        ops(b)->release(b->conf.store, &lease->fence, lease->lost, on_end_stored, lease);
+    else
+        ops(b)->finish(b->conf.store, &lease->fence, &lease->end, on_end_stored, lease);
+}
+
+/* It is not the pool's any more. */
+static void leave_pool(struct lease *lease)
+{
+    lease->backlog->n_pooled--;
+    post_end(lease);
+    claim_more(lease->backlog);
+}
+
+static void give_back(struct lease *lease, bool lost)
+{
+    lease->released = true;
+    lease->lost = lost;
+    leave_pool(lease);
+}
+
+static void begin_end(struct lease *lease, enum store_state state, int status)
+{
+    int64_t now_us_ = now_us(), wall = wall_us();
+    const struct job *job = &lease->job;
+
+    lease->end = (struct store_end){ .state = state,
+                                     .status = status,
+                                     .started_us = job->started_us ? wall - (now_us_ - job->started_us) : 0,
+                                     .over_us = wall };
+    buf_init(&lease->body, SIZE_MAX / 2); /* its parts are bounded */
+    envelope_begin(&lease->body, status, lease->client_id, job->id);
+}
+
+static void end_end(struct lease *lease)
+{
+    struct backlog *b = lease->backlog;
+    const struct job *job = &lease->job;
+    int64_t run_us = job->started_us ? job->ended_us - job->started_us : 0;
+    int64_t total_us = lease->end.over_us - lease->created_us;
+    int64_t queue_us = lease->end.started_us ? lease->end.started_us - lease->created_us : total_us;
+
+    buf_adds(&lease->body, ", ");
+    envelope_add(&lease->body, b->conf.envelope, run_us, queue_us > 0 ? queue_us : 0, lack_word(job->waited_for),
+                 total_us > 0 ? total_us : 0, b->queued + pool_queue_length(b->conf.pool));
+    buf_addc(&lease->body, '}');
+    lease->reply = blob_new(&lease->body);
+    lease->end.body = (struct store_bytes){ blob_bytes(lease->reply), blob_len(lease->reply) };
+}
+
+static void end_with_error(struct lease *lease, enum store_state state, int status, const char *error,
+                           const char *reason)
+{
+    begin_end(lease, state, status);
+    envelope_add_error(&lease->body, error, reason);
+    buf_adds(&lease->body, ", \"stdout\": \"\", \"stderr\": \"\", \"exit_code\": 137");
+    end_end(lease);
+}
+
+static void on_job_worded(void *data, struct buf *body)
+{
+    struct lease *lease = data;
+
+    if (body != &lease->body)
+        lease->body = *body;
+    end_end(lease);
+    leave_pool(lease);
+}
+
+/* It ended by no fault of its own: it runs again. */
+static void run_again(struct lease *lease, unsigned why)
+{
+    if (why == METRIC_RETRY_BOX)
+        log_warn("a job was lost with its box and will run again",
+                 LOG_S("job_id", lease->job.id) LOG_I("attempt", lease->fence.attempt));
+    else
+        log_warn("a job was ended for the machine's memory and will run again",
+                 LOG_S("job_id", lease->job.id) LOG_I("attempt", lease->fence.attempt));
+    metric_count(METRIC_JOB_RETRIES, why);
+    give_back(lease, true);
+}
+
+/* What the program did is a result.  That its box was lost is not. */
+static void on_job_done(struct job *job, struct outcome *outcome)
+{
+    struct lease *lease = job->owner;
+    int status = outcome_status(outcome);
+
+    if (outcome->kind == OUTCOME_INTERNAL || outcome->kind == OUTCOME_HOST_MEMORY) {
+        run_again(lease, outcome->kind == OUTCOME_INTERNAL ? METRIC_RETRY_BOX : METRIC_RETRY_MEMORY);
+        return;
+    }
+    begin_end(lease,
+              outcome->kind == OUTCOME_CANCELLED ? STORE_CANCELLED
+              : status == 200                    ? STORE_DONE
+                                                 : STORE_FAILED,
+              status);
+    lease->state = LEASE_WORDED;
+    wording_begin(lease->backlog->conf.loop, outcome, &lease->body, on_job_worded, lease);
+}
+
+/* No box came for it: it waits on disk again. */
+static void on_job_refused(struct job *job)
+{
+    give_back(job->owner, false);
+}
+
+/* --- claiming --- */
+
+static void bury(struct lease *lease)
+{
+    log_error("a job was lost too often and is dead",
+              LOG_S("job_id", lease->job.id) LOG_I("losses", lease->fence.attempt - 1));
+    metric_count(METRIC_JOBS_DEAD, 0);
+    end_with_error(lease, STORE_DEAD, 500,
+                   "The job was lost three times: the server, its sandbox or the machine ended while it ran",
+                   "worker_lost");
+    leave_pool(lease);
+}
+
+/* It was there when the job was accepted. */
+static void refuse_runtime(struct lease *lease)
+{
+    char error[128];
+
+    snprintf(error, sizeof(error), "The runtime %s, which the job was sent for, is not there any more", lease->runtime);
+    end_with_error(lease, STORE_FAILED, 400, error, "runtime_gone");
+    leave_pool(lease);
+}
+
+static void start(struct backlog *b, const struct store_record *r)
+{
+    struct lease *lease = xcalloc(1, sizeof(*lease));
+
+    lease->backlog = b;
+    lease->key = keys_named(b->conf.keys, r->tenant);
+    lease->fence = (struct store_lease){ r->seq, r->attempt };
+    lease->created_us = r->created_us;
+    lease->client_id = copy_bytes(r->client_id);
+    lease->code = blob_ref(r->blob);
+    lease->job = (struct job){ .code = r->code.p,
+                               .code_len = r->code.n,
+                               .timeout_ms = r->timeout_ms,
+                               .share = &lease->key->share,
+                               .leased = true,
+                               .on_done = on_job_done,
+                               .on_refused = on_job_refused,
+                               .owner = lease };
+    memcpy(lease->job.id, r->id, sizeof(lease->job.id));
+    snprintf(lease->runtime, sizeof(lease->runtime), "%.*s", (int) r->runtime.n, r->runtime.p ? r->runtime.p : "");
+    snprintf(lease->job.trace, sizeof(lease->job.trace), "%s", r->trace.p ? r->trace.p : "");
+    LIST_INSERT_HEAD(&b->leases, lease, link);
+    b->n_leases++;
+    b->n_pooled++;
+    b->alone = b->alone || r->attempt > 1;
+    int runtime = r->runtime.p ? pool_find_runtime(b->conf.pool, lease->runtime) : 0;
+    lease->job.runtime = runtime < 0 ? 0 : (unsigned) runtime;
+    if (r->attempt > LOSSES_MAX * (1 + r->requeues))
+        bury(lease);
+    else if (runtime < 0)
+        refuse_runtime(lease);
+    else if (pool_run(b->conf.pool, &lease->job) < 0)
+        give_back(lease, false);
+}
+
+/* When the last of our leases will be over, at the latest. */
+static int64_t last_end_us(const struct backlog *b)
+{
+    const struct lease *lease;
+    int64_t now = now_us(), last = now;
+
+    LIST_FOREACH (lease, &b->leases, link) {
+        const struct job *job = &lease->job;
+        int64_t end = (job->started_us ? job->started_us : now) + job->timeout_ms * 1000;
+        last = end > last ? end : last;
+    }
+    return last;
+}
+
+static void on_claimed(void *data, const struct store_answer *answer)
+{
+    struct backlog *b = data;
+
+    bool new_suspects = !answer->err && answer->suspects && !b->suspects;
+
+    b->asked--;
+    b->claiming = false;
+    if (new_suspects)
+        b->until_us = last_end_us(b);
+    if (!answer->err) {
+        b->queued = answer->queued;
+        b->suspects = answer->suspects;
+    }
+    for (unsigned i = 0; i < answer->n; i++)
+        start(b, &answer->records[i]);
+    if (b->alone)
+        b->suspects = false;
+    if (b->again || ((answer->n || new_suspects) && b->queued))
+        claim_more(b);
+    check_idle(b);
+}
+
+/* Jobs of @key that are leased and wait for a box. */
+static unsigned leased_waiting(const struct backlog *b, const struct key *key)
+{
+    const struct lease *lease;
+    unsigned n = 0;
+
+    LIST_FOREACH (lease, &b->leases, link)
+        n += lease->key == key && lease->state == LEASE_POOLED && !lease->job.run;
+    return n;
+}
+
+static unsigned list_shares(const struct backlog *b, struct store_share **ret)
+{
+    unsigned n = 0, cap = 0;
+
+    *ret = NULL;
+    for (struct key *key = keys_first(b->conf.keys); key; key = key->next) {
+        const struct share *share = &key->share;
+        if (share->weight == 1 && !share->max_runs)
+            continue;
+        if (n == cap) {
+            cap = cap ? 2 * cap : 16;
+            *ret = xrealloc(*ret, cap * sizeof(**ret));
+        }
+        unsigned used = share->running + leased_waiting(b, key);
+        (*ret)[n++] = (struct store_share){ .tenant = key->file.name,
+                                            .weight = share->weight,
+                                            .room = !share->max_runs         ? UINT32_MAX
+                                                    : share->max_runs > used ? share->max_runs - used
+                                                                             : 0 };
+    }
+    return n;
+}
+
+/* Those whose runtime has no interpreter yet hold up no others, to a bound. */
+static unsigned stalled(const struct backlog *b)
+{
+    const struct lease *lease;
+    unsigned n = 0;
+
+    LIST_FOREACH (lease, &b->leases, link)
+        n += lease->state == LEASE_POOLED && !pool_is_warm(b->conf.pool, lease->job.runtime);
+    return n < STALLED_MAX ? n : STALLED_MAX;
+}
+
+static unsigned not_begun(const struct backlog *b)
+{
+    const struct lease *lease;
+    unsigned n = 0;
+
+    LIST_FOREACH (lease, &b->leases, link)
+        n += lease->state == LEASE_POOLED && !lease->job.run;
+    return n;
+}
+
+/* As many as can begin at once, and those that come after them: a claim takes about as long as a short run.  How many may
+ * run does not count: those that run for long need no job behind them. */
+static unsigned wanted(const struct backlog *b)
+{
+    unsigned most = 2 * b->conf.places + pool_free_boxes(b->conf.pool) + stalled(b), waiting = not_begun(b);
+    return waiting < most ? most - waiting : 0;
+}
+
+/* Bytes of the largest reply: what is printed may be escaped sixfold, and the error repeats the end of it. */
+static int64_t reply_max(const struct wire_limits *limits)
+{
+    return (int64_t) limits->result_bytes + 6 * (3 * (int64_t) limits->output_bytes + 65536);
+}
+
+static void claim_now(struct backlog *b)
+{
+    struct store_share *shares;
+    struct store_claim claim = { .max = wanted(b), .alone = b->n_leases == 0, .reply_max = reply_max(b->conf.limits) };
+
+    b->again = b->claiming;
+    if (b->claiming || b->draining || b->alone || !claim.max || !pool_is_ready(b->conf.pool))
+        return;
+    if (b->suspects && !claim.alone) {
+        claim.within_ms = (b->until_us - now_us()) / 1000;
+        if (claim.within_ms < 1000) /* the shortest timeout */
+            return;
+    }
+    claim.n_shares = list_shares(b, &shares);
+    claim.shares = shares;
+    b->claiming = true;
+    b->again = false;
+    b->asked++;
+    ops(b)->claim(b->conf.store, &claim, on_claimed, b);
+    free(shares);
+}
+
+static void claim_more(struct backlog *b)
+{
+    if (b->queued > 0)
+        claim_now(b);
+}
+
+void backlog_wake(struct backlog *b)
+{
+    claim_more(b);
+}
+
+/* --- for the handlers --- */
+
+struct submission {
+    struct backlog *backlog;
+    store_done *done;
+    void *data;
+};
+
+static void on_submitted(void *data, const struct store_answer *answer)
+{
+    struct submission *s = data;
+    struct backlog *b = s->backlog;
+
+    b->asked--;
+    if (!answer->err)
+        b->queued = answer->queued;
+    s->done(s->data, answer);
+    free(s);
+    check_idle(b);
+}
+
+/* Those that wait in the pool wait as well. */
+static struct store_limits limits_of(const struct backlog *b, const char *tenant, int64_t max_queued)
+{
+    const struct share *share = &keys_named(b->conf.keys, tenant)->share;
+
+    return (struct store_limits){ .max_queued = max_queued,
+                                  .max_tenant_queued = share->max_waiting,
+                                  .waiting = pool_queue_length(b->conf.pool),
+                                  .tenant_waiting = share->waiting,
+                                  .tenants_waiting = pool_sharers(b->conf.pool, share) };
+}
+
+void backlog_submit(struct backlog *b, const struct store_job *job, int64_t max_queued, store_done *done, void *data)
+{
+    struct submission *s = xcalloc(1, sizeof(*s));
+    struct store_job limited = *job;
+
+    limited.limits = limits_of(b, job->tenant, max_queued);
+    *s = (struct submission){ b, done, data };
+    b->asked++;
+    ops(b)->enqueue(b->conf.store, &limited, on_submitted, s);
+    claim_now(b);
+}
+
+void backlog_requeue(struct backlog *b, const char *tenant, const char *id, int64_t max_queued, store_done *done,
+                     void *data)
+{
+    const struct store_limits limits = limits_of(b, tenant, max_queued);
+    struct submission *s = xcalloc(1, sizeof(*s));
+
+    *s = (struct submission){ b, done, data };
+    b->asked++;
+    ops(b)->requeue(b->conf.store, tenant, id, &limits, on_submitted, s);
+}
+
+int64_t backlog_queued(const struct backlog *b)
+{
+    return b->queued;
+}
+
+/* No box has had it under this lease, and none will any more where it is being given back. */
+static bool has_not_begun(const struct lease *lease)
+{
+    return lease->state == LEASE_POOLED ? !lease->job.run : lease->released && !lease->job.started_us;
+}
+
+bool backlog_waits(const struct backlog *b, const char *id, int64_t *ret_started_us)
+{
+    const struct lease *lease;
+
+    *ret_started_us = 0;
+    LIST_FOREACH (lease, &b->leases, link) {
+        if (strcmp(lease->job.id, id) != 0)
+            continue;
+        if (has_not_begun(lease))
+            return true;
+        *ret_started_us = lease->job.started_us ? wall_us() - (now_us() - lease->job.started_us) : 0;
+    }
+    return false;
+}
+
+unsigned backlog_list_waiting(const struct backlog *b, int64_t **ret_seqs)
+{
+    const struct lease *lease;
+    unsigned n = 0;
+
+    *ret_seqs = xcalloc(b->n_leases + 1, sizeof(**ret_seqs));
+    LIST_FOREACH (lease, &b->leases, link)
+        if (has_not_begun(lease))
+            (*ret_seqs)[n++] = lease->fence.seq;
+    return n;
+}
+
+/* --- cancelling --- */
+
+struct cancel {
+    struct backlog *backlog;
+    char *tenant;
+    char id[UUID_SIZE];
+    unsigned tries;
+    struct buf body;
+    void (*done)(void *data, int err);
+    void *data;
+};
+
+static void try_cancel(struct cancel *c);
+
+static void cancel_over(struct cancel *c, int err)
+{
+    struct backlog *b = c->backlog;
+
+    c->done(c->data, err);
+    buf_free(&c->body);
+    free(c->tenant);
+    free(c);
+    check_idle(b);
+}
+
+static void on_queued_cancelled(void *data, const struct store_answer *answer)
+{
+    struct cancel *c = data;
+    struct backlog *b = c->backlog;
+
+    b->asked--;
+    if (answer->err == -EBUSY && c->tries < CANCEL_TRIES) { /* it was claimed in the meantime: by us, most likely */
+        try_cancel(c);
+        return;
+    }
+    if (!answer->err) {
+        metric_add(METRIC_RUNS, 1, METRIC_ASYNC, METRIC_ENDED_CANCELLED, 0);
+        b->queued = answer->queued;
+        struct blob *reply = blob_new(&c->body);
+        tell_waiters(b, c->id, 400, reply);
+        blob_unref(reply);
+    }
+    cancel_over(c, answer->err);
+}
+
+static void cancel_queued(struct cancel *c, struct store_bytes client_id, int64_t created_us)
+{
+    struct backlog *b = c->backlog;
+    int64_t now = wall_us(), waited_us = now > created_us ? now - created_us : 0;
+
+    buf_free(&c->body);
+    buf_init(&c->body, SIZE_MAX / 2);
+    envelope_begin(&c->body, 400, client_id, c->id);
+    envelope_add_error(&c->body, "The run was cancelled", "cancelled");
+    buf_adds(&c->body, ", \"stdout\": \"\", \"stderr\": \"\", \"exit_code\": 137, ");
+    envelope_add(&c->body, b->conf.envelope, 0, waited_us, "", waited_us, b->queued);
+    buf_addc(&c->body, '}');
+    const struct store_end end = {
+        .state = STORE_CANCELLED, .status = 400, .over_us = now, .body = { c->body.data, c->body.len }
+    };
+    b->asked++;
+    ops(b)->cancel(b->conf.store, c->tenant, c->id, &end, on_queued_cancelled, c);
+}
+
+static void on_found(void *data, const struct store_answer *answer)
+{
+    struct cancel *c = data;
+    const struct store_record *r = answer->records;
+
+    c->backlog->asked--;
+    if (answer->err || r->state > STORE_RUNNING)
+        cancel_over(c, answer->err ? answer->err : -EALREADY);
+    else
+        cancel_queued(c, r->client_id, r->created_us);
+}
+
+/* It is given back first: then it was never claimed.  Nothing comes between the two. */
+static void cancel_unbegun(struct cancel *c, struct lease *lease)
+{
+    struct backlog *b = c->backlog;
+
+    pool_cancel(b->conf.pool, &lease->job);
+    lease->released = true;
+    b->n_pooled--;
+    post_end(lease);
+    cancel_queued(c, lease->client_id, lease->created_us);
+    claim_more(b);
+}
+
+static struct lease *find_lease(const struct backlog *b, const char *tenant, const char *id)
+{
+    struct lease *lease;
+
+    LIST_FOREACH (lease, &b->leases, link)
+        if (strcmp(lease->job.id, id) == 0 && strcmp(lease->key->file.name, tenant) == 0)
+            return lease;
+    return NULL;
+}
+
+static void on_lease_cancelled(void *data, int err)
+{
+    cancel_over(data, err);
+}
+
+static void try_cancel(struct cancel *c)
+{
+    struct backlog *b = c->backlog;
+    struct lease *lease = find_lease(b, c->tenant, c->id);
+
+    c->tries++;
+    if (!lease || lease->released) {
+        b->asked++;
+        ops(b)->get(b->conf.store, c->tenant, c->id, on_found, c);
+    } else if (lease->state != LEASE_POOLED)
+        cancel_over(c, -EALREADY);
+    else if (!lease->job.run)
+        cancel_unbegun(c, lease);
+    else {
+        lease->on_cancelled = on_lease_cancelled;
+        lease->on_cancelled_data = c;
+        pool_stop(b->conf.pool, &lease->job);
+    }
+}
+
+void backlog_cancel(struct backlog *b, const char *tenant, const char *id, void (*done)(void *data, int err),
+                    void *data)
+{
+    struct cancel *c = xcalloc(1, sizeof(*c));
+
+    *c = (struct cancel){ .backlog = b, .tenant = xstrdup(tenant), .done = done, .data = data };
+    snprintf(c->id, sizeof(c->id), "%s", id);
+    try_cancel(c);
+}
+
+/* --- history --- */
+
+static void on_flushed(void *data, const struct store_answer *answer)
+{
+    struct backlog *b = data;
+
+    (void) answer; /* the store has said in the log what it thinks of its disk */
+    b->n_flushes--;
+    check_idle(b);
+}
+
+static void flush(struct backlog *b)
+{
+    uv_timer_stop(&b->flush);
+    if (b->n_history && b->n_flushes < HISTORY_FLUSHES_MAX) {
+        b->n_flushes++;
+        ops(b)->history(b->conf.store, b->history, b->n_history, on_flushed, b);
+    }
+    for (unsigned i = 0; i < b->n_history; i++)
+        free_bytes(b->history[i].client_id);
+    b->n_history = 0;
+}
+
+static void on_flush(uv_timer_t *timer)
+{
+    flush(timer->data);
+}
+
+void backlog_history(struct backlog *b, const struct store_record *record)
+{
+    struct store_record *r = &b->history[b->n_history++];
+
+    *r = *record; /* the tenant's name is its key's, which stays */
+    r->client_id = copy_bytes(record->client_id);
+    if (b->n_history == HISTORY_MAX || b->draining)
+        flush(b);
+    else if (b->n_history == 1)
+        uv_timer_start(&b->flush, on_flush, HISTORY_MS, 0);
+}
+
+/* --- keeping house --- */
+
+static void on_sweep(uv_timer_t *timer);
+
+static void on_swept(void *data, const struct store_answer *answer)
+{
+    struct backlog *b = data;
+
+    b->asked--;
+    if (!answer->err)
+        b->queued = answer->queued;
+    if (!b->draining)
+        uv_timer_start(&b->sweep, on_sweep, answer->more ? SWEEP_ON_MS : SWEEP_MS, 0);
+    claim_more(b); /* whatever a lost wake-up would have cost; and the jobs of the server before this one */
+    check_idle(b);
+}
+
+static unsigned list_quotas(const struct backlog *b, struct store_quota **ret)
+{
+    unsigned n = 0;
+
+    *ret = NULL;
+    for (struct key *key = keys_first(b->conf.keys); key; key = key->next) {
+        if (!key->file.max_bytes)
+            continue;
+        *ret = xrealloc(*ret, (n + 1) * sizeof(**ret));
+        (*ret)[n++] = (struct store_quota){ key->file.name, key->file.max_bytes };
+    }
+    return n;
+}
+
+static void on_sweep(uv_timer_t *timer)
+{
+    struct backlog *b = timer->data;
+
+    struct store_quota *quotas;
+    struct store_sweep sweep = { .now_us = wall_us(), .n_quotas = list_quotas(b, &quotas) };
+
+    sweep.quotas = quotas;
+    b->asked++;
+    ops(b)->sweep(b->conf.store, &sweep, on_swept, b);
+    free(quotas);
+}
+
+void backlog_drain(struct backlog *b, void (*on_idle)(void *data), void *data)
+{
+    struct lease *next;
+
+    b->draining = true;
+    b->on_idle = on_idle;
+    b->on_idle_data = data;
+    uv_timer_stop(&b->sweep);
+    flush(b);
+    for (struct lease *lease = LIST_FIRST(&b->leases); lease; lease = next) {
+        next = LIST_NEXT(lease, link);
+        if (lease->state != LEASE_POOLED || lease->job.run)
+            continue;
+        pool_cancel(b->conf.pool, &lease->job);
+        give_back(lease, false);
+    }
+    /* Those whose job runs are told when it is over; the others would wait for the next server. */
+    struct waiter *after;
+    for (struct waiter *w = LIST_FIRST(&b->waiters); w; w = after) {
+        after = LIST_NEXT(w, link);
+        if (runs_here(b, w->id))
+            continue;
+        LIST_REMOVE(w, link);
+        w->on_over(w->data, 503, NULL);
+        free(w);
+    }
+    check_idle(b);
+}
+
+struct backlog *backlog_new(const struct backlog_conf *conf)
+{
+    struct backlog *b = xcalloc(1, sizeof(*b));
+
+    b->conf = *conf;
+    LIST_INIT(&b->leases);
+    LIST_INIT(&b->waiters);
+    b->history = xcalloc(HISTORY_MAX, sizeof(*b->history));
+    uv_timer_init(conf->loop, &b->retry);
+    uv_timer_init(conf->loop, &b->sweep);
+    uv_timer_init(conf->loop, &b->flush);
+    b->retry.data = b->sweep.data = b->flush.data = b;
+    uv_timer_start(&b->sweep, on_sweep, 0, 0);
+    return b;
+}

@@ -1,0 +1,102 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What the server counts: one table (metrics.def), one array a metric, no memory taken at run time.
+ *
+ * State of the process, as the log is; for the loop's thread only.  Code counts where things happen; what is a state
+ * of something (how many wait) is set by its owner right before it is shown. */
+#ifndef HATCHERY_SERVER_METRICS_METRICS_H
+#define HATCHERY_SERVER_METRICS_METRICS_H
+
+#include "base/buf.h"
+
+#include <stdint.h>
+
+#define WORD(id, text) METRIC_##id,
+#define LABEL(id, label, words) enum metric_label_##id{ words METRIC_N_##id };
+#define LABEL_FROM(id, label)
+#define METRIC(...)
+#include "server/metrics/metrics.def"
+#undef METRIC
+#undef LABEL
+#undef WORD
+
+enum metric_label_ROUTE {
+#define PATH(id, path) METRIC_ROUTE_##id,
+#include "server/api/routes.def"
+    METRIC_ROUTE_OTHER,
+    METRIC_N_ROUTE
+};
+
+enum metric_label_CODE {
+#define STATUS(code, reason, sentence) METRIC_CODE_##code,
+#include "server/http/status.def"
+#undef STATUS
+    METRIC_CODE_OTHER,
+    METRIC_N_CODE
+};
+
+/* What making a box takes, in order, and its end. */
+enum metric_label_BOX_PHASE {
+    METRIC_BOX_INIT,
+    METRIC_BOX_FORK,
+    METRIC_BOX_HOOKS,
+#define STEP(name, word, hint) METRIC_BOX_##name,
+#include "box/box.def"
+#undef STEP
+    METRIC_BOX_RENEWAL,
+    METRIC_BOX_REHEARSAL,
+    METRIC_BOX_EXIT,
+    METRIC_N_BOX_PHASE
+};
+
+/* What programs waited for: enum lack (server/pool/job.h) without its first. */
+enum metric_label_LACK {
+#define LACK(name, word, why) METRIC_LACK_##name,
+#include "base/lack.def"
+#undef LACK
+    METRIC_N_LACK
+};
+
+enum metric {
+#define LABEL(id, label, words)
+#define METRIC(id, ...) METRIC_##id,
+#include "server/metrics/metrics.def"
+#undef METRIC
+#undef LABEL
+#undef LABEL_FROM
+    METRICS
+};
+
+/* The three numbers are the labels' values, in the table's order; 0 where there is no label.  Seconds are microseconds. */
+void metric_add(enum metric metric, int64_t n, unsigned a, unsigned b, unsigned c);
+void metric_set(enum metric metric, int64_t value, unsigned a, unsigned b, unsigned c);
+void metric_observe(enum metric metric, int64_t value, unsigned a, unsigned b, unsigned c);
+
+/* One more. */
+void metric_count(enum metric metric, unsigned a);
+
+/* The labels of an INFO: name="value", with commas between; @text has no character that would need to be escaped. */
+void metric_info(enum metric metric, const char *text);
+
+/* Which of the label code's values @status is. */
+unsigned metric_code(int status);
+
+/* What is shown depends on who asks: Prometheus' text format 0.0.4, or OpenMetrics 1.0.0. */
+enum metrics_format { METRICS_TEXT, METRICS_OPEN, METRICS_FORMATS };
+
+/* The format that a request's header Accept asks for (NULL: none), and its media type. */
+enum metrics_format metrics_negotiate(const char *accept);
+const char *metrics_type(enum metrics_format format);
+
+/* Append all metrics.  @out is large enough if its maximum is METRICS_TEXT_MAX. */
+enum { METRICS_TEXT_MAX = 1 << 20 };
+void metrics_write(struct buf *out, enum metrics_format format);
+
+/* process.c */
+
+/* Open what tells of this process in /proc, while it may still be opened; what is not there is not shown. */
+void metrics_process_init(void);
+
+/* Set the metrics of the process. */
+void metrics_process_read(void);
+
+#endif

@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The server's end of one zygote: orders go out, news of its boxes come in.
+ *
+ * Lives as long as anything of it does: its socket is open, or a box that it made is not gone yet. */
+#ifndef HATCHERY_SERVER_POOL_ZYGOTE_H
+#define HATCHERY_SERVER_POOL_ZYGOTE_H
+
+#include "base/wire.h"
+
+#include <stdbool.h>
+#include <uv.h>
+
+struct zygote;
+
+struct zygote_hooks {
+    void (*on_warm)(struct zygote *zygote);
+    /* WIRE_BOX with @fds (4, whose ownership passes), WIRE_EXITED, WIRE_GONE; no descriptors are -1. */
+    void (*on_message)(struct zygote *zygote, const struct wire_msg *msg, int *fds);
+    void (*on_old)(struct zygote *zygote);  /* it has served its time or its number of boxes; once */
+    void (*on_lost)(struct zygote *zygote); /* it has ended by itself, and all of its boxes with it */
+};
+
+struct zygote {
+    const struct zygote_hooks *hooks;
+    void *runtime; /* the pool's: whose boxes it makes */
+    int fd;        /* -1: closed */
+    uv_poll_t poll;
+    uv_timer_t age;
+    unsigned refs;                 /* handles and boxes */
+    unsigned boxes;                /* ordered and not yet gone */
+    unsigned coming, waiting;      /* of these: on their way to be ready; ready */
+    int64_t ordered;               /* in its life */
+    int64_t max_boxes, max_age_ms; /* 0: unlimited */
+    bool warm;
+    bool retired; /* its successor is warm: no more orders, and it is closed with its last box */
+};
+
+/* Takes @fd, a zygote's socket.  Never blocks. */
+struct zygote *zygote_new(uv_loop_t *loop, int fd, int64_t max_boxes, int64_t max_age_ms,
+                          const struct zygote_hooks *hooks, void *runtime);
+
+/* Order a box for @slot.  0 and it is counted until zygote_gone(), or -errno (-EAGAIN: the socket is full). */
+int zygote_order(struct zygote *zygote, uint32_t slot, uint32_t serial);
+
+/* Nothing of a box that it made is left.  May be the last that was known of the zygote: it must not be used after. */
+void zygote_gone(struct zygote *zygote);
+
+/* No more orders: it is closed, and its process ends, when its last box is gone (at once if there is none). */
+void zygote_retire(struct zygote *zygote);
+
+#endif

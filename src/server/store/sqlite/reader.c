@@ -1,0 +1,203 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The reader thread's queries: what became of a job, which jobs there are.
+ *
+ * Called with a connection of its own, which sees the last commit and holds up
+ * no writer.  What must never happen here: one tenant's job in another's answer. */
+#include "server/store/sqlite/sqlite.h"
+
+#include <errno.h>
+#include <string.h>
+
+enum { FIRST_OF_DELIVERY = 17, LIST_MAX = 10000 };
+
+struct store_bytes column_bytes(struct op *op, sqlite3_stmt *row, int i)
+{
+    const char *p = sqlite3_column_blob(row, i);
+    size_t n = (size_t) sqlite3_column_bytes(row, i);
+
+    if (sqlite3_column_type(row, i) == SQLITE_NULL)
+        return (struct store_bytes){ 0 };
+    return op_bytes(op, (struct store_bytes){ p ? p : "", n });
+}
+
+struct blob *column_blob(struct op *op, sqlite3_stmt *row, int i, struct store_bytes *ret)
+{
+    const void *p = sqlite3_column_blob(row, i);
+    size_t n = (size_t) sqlite3_column_bytes(row, i);
+
+    if (sqlite3_column_type(row, i) == SQLITE_NULL)
+        return NULL;
+    struct blob *blob = op_blob(op, p, n);
+    *ret = (struct store_bytes){ blob_bytes(blob), n };
+    return blob;
+}
+
+void record_from_row(struct op *op, sqlite3_stmt *row, struct store_record *ret)
+{
+    const unsigned char *id = sqlite3_column_blob(row, 1);
+    int n = sqlite3_column_count(row);
+
+    *ret = (struct store_record){
+        .seq = sqlite3_column_int64(row, 0),
+        .tenant = column_bytes(op, row, 2).p,
+        .state = (enum store_state) sqlite3_column_int(row, 3),
+        .attempt = sqlite3_column_int(row, 4),
+        .created_us = sqlite3_column_int64(row, 5),
+        .started_us = sqlite3_column_int64(row, 6),
+        .over_us = sqlite3_column_int64(row, 7),
+        .timeout_ms = sqlite3_column_int64(row, 8),
+        .status = sqlite3_column_int(row, 9),
+        .client_id = column_bytes(op, row, 10),
+        .webhook_url = column_bytes(op, row, 11),
+        .host = column_bytes(op, row, 12),
+        .trace = column_bytes(op, row, 13),
+        .requeues = sqlite3_column_int(row, 14),
+        .runtime = column_bytes(op, row, 15),
+    };
+    if (id && sqlite3_column_bytes(row, 1) == UUID_BYTES)
+        uuid_format(id, ret->id);
+    if (n <= FIRST_OF_DELIVERY - 1)
+        return;
+    ret->blob = column_blob(op, row, FIRST_OF_DELIVERY - 1, &ret->body);
+    ret->has_delivery = sqlite3_column_type(row, FIRST_OF_DELIVERY) != SQLITE_NULL;
+    ret->delivery = (enum store_delivery_state) sqlite3_column_int(row, FIRST_OF_DELIVERY);
+    ret->tries = sqlite3_column_int(row, FIRST_OF_DELIVERY + 1);
+    ret->due_us = sqlite3_column_int64(row, FIRST_OF_DELIVERY + 2);
+}
+
+static int read_attempts(struct db *db, struct op *op, int64_t seq)
+{
+    sqlite3_stmt *s = db_statement(db, SQL_ATTEMPTS);
+    unsigned cap = 16;
+    struct store_attempt *list = op_alloc(op, cap * sizeof(*list));
+    int r;
+
+    sqlite3_bind_int64(s, 1, seq);
+    while ((r = db_step(s)) > 0) {
+        if (op->answer.n_attempts == cap) {
+            struct store_attempt *larger = op_alloc(op, 2 * cap * sizeof(*list));
+            memcpy(larger, list, cap * sizeof(*list));
+            list = larger;
+            cap *= 2;
+        }
+        list[op->answer.n_attempts++] = (struct store_attempt){ .at_us = sqlite3_column_int64(s, 0),
+                                                                .duration_us = sqlite3_column_int64(s, 1),
+                                                                .status = sqlite3_column_int(s, 2),
+                                                                .error = column_bytes(op, s, 3),
+                                                                .address = column_bytes(op, s, 4) };
+    }
+    op->answer.attempts = list;
+    return r;
+}
+
+static int apply_get(struct db *db, struct op *op)
+{
+    sqlite3_stmt *s = db_statement(db, SQL_JOB_BY_ID);
+    struct store_record *record = op_alloc(op, sizeof(*record));
+
+    if (!op->id_ok)
+        return -ENOENT;
+    sqlite3_bind_blob(s, 1, op->id, sizeof(op->id), SQLITE_STATIC);
+    db_bind_string(s, 2, op->tenant);
+    int r = db_step(s);
+    if (r <= 0)
+        return r ? r : -ENOENT;
+    record_from_row(op, s, record);
+    sqlite3_reset(s);
+    op->answer.records = record;
+    op->answer.n = 1;
+    return record->has_delivery ? read_attempts(db, op, record->seq) : 0;
+}
+
+/* What a lease that has not begun hides: the job waits. */
+static void show_waiting(const struct store_query *q, struct store_record *record)
+{
+    for (unsigned i = 0; i < q->n_waiting && record->state == STORE_RUNNING; i++)
+        if (q->waiting[i] == record->seq) {
+            record->state = STORE_QUEUED;
+            record->attempt--;
+        }
+}
+
+/* One that passes few rows of other states: there may be very many. */
+static enum statement list_statement(unsigned states)
+{
+    bool one = states && !(states & (states - 1));
+
+    if (one && states > 1U << STORE_RUNNING)
+        return SQL_LIST_OVER;
+    return one ? SQL_LIST_OPEN : SQL_LIST;
+}
+
+/* A row of a list; @bytes counts its strings. */
+static void take_row(struct op *op, sqlite3_stmt *row, struct store_record *ret, size_t *bytes)
+{
+    const unsigned char *id = sqlite3_column_blob(row, 1);
+
+    if (!op->query.brief) {
+        record_from_row(op, row, ret);
+        *bytes += ret->client_id.n + ret->webhook_url.n + ret->host.n;
+        return;
+    }
+    *ret = (struct store_record){ .seq = sqlite3_column_int64(row, 0),
+                                  .state = (enum store_state) sqlite3_column_int(row, 3),
+                                  .attempt = sqlite3_column_int(row, 4) };
+    if (id && sqlite3_column_bytes(row, 1) == UUID_BYTES)
+        uuid_format(id, ret->id);
+}
+
+static int apply_list(struct db *db, struct op *op)
+{
+    const struct store_query *q = &op->query;
+    unsigned limit = q->limit < LIST_MAX ? q->limit : LIST_MAX;
+    struct store_record *records = op_alloc(op, (limit + 1) * sizeof(*records));
+    const enum statement which = list_statement(q->states);
+    sqlite3_stmt *s = db_statement(db, which);
+    unsigned states = q->states ? q->states : ~0U, among = states;
+    size_t bytes = 0;
+    int r = 0;
+
+    if (states & 1U << STORE_QUEUED)
+        among |= 1U << STORE_RUNNING;
+    db_bind_string(s, 1, q->tenant);
+    sqlite3_bind_int64(s, 2, q->before_seq ? q->before_seq : INT64_MAX);
+    sqlite3_bind_int64(s, 3, q->since_us);
+    sqlite3_bind_int64(s, 4, which == SQL_LIST_OVER ? __builtin_ctz(states) : (int64_t) among);
+    while (op->answer.n <= limit && (r = db_step(s)) > 0) {
+        struct store_record *record = &records[op->answer.n];
+        take_row(op, s, record, &bytes);
+        show_waiting(q, record);
+        op->answer.n += states >> record->state & 1;
+        if (bytes > STORE_LIST_BYTES && op->answer.n <= limit)
+            limit = op->answer.n; /* one more shows whether there are others */
+    }
+    sqlite3_reset(s);
+    op->answer.records = records;
+    op->answer.more = op->answer.n > limit;
+    if (op->answer.more)
+        op->answer.n = limit;
+    return r < 0 ? r : 0;
+}
+
+/* Is the file sound?  It is read anew, whatever of it was in memory. */
+static int apply_probe(struct db *db)
+{
+    sqlite3_db_release_memory(db->handle);
+    sqlite3_stmt *s = db_statement(db, SQL_CHECK);
+    int r = db_step(s);
+    if (r <= 0)
+        return r ? r : -EUCLEAN;
+    const char *word = (const char *) sqlite3_column_text(s, 0);
+    r = word && strcmp(word, "ok") == 0 ? 0 : -EUCLEAN;
+    sqlite3_reset(s);
+    return r;
+}
+
+void reader_apply(struct db *db, struct op *op)
+{
+    op->answer.err = op->kind == OP_GET    ? apply_get(db, op)
+                     : op->kind == OP_LIST ? apply_list(db, op)
+                                           : apply_probe(db);
+    if (op->answer.err)
+        op->answer.n = op->answer.n_attempts = 0;
+}

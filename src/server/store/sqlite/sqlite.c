@@ -1,0 +1,834 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The SQLite engine: operations go to a thread, answers come back to the loop.
+ *
+ * One thread writes, one reads.  Whatever has gathered while the writer was
+ * busy is its next transaction, with one fsync for all (group commit).  A batch
+ * that fails is tried again operation by operation, so that one reply that does
+ * not fit on the disk takes no other along.
+ * What must never happen here: an answer before its commit, an operation
+ * without an answer, or the loop waiting for the disk. */
+#include "server/store/sqlite/sqlite.h"
+
+#include "base/beside.h"
+#include "base/fd.h"
+#include "base/log.h"
+#include "server/metrics/metrics.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <sodium.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+enum { CHUNK_MIN = 2048, ALIGN = _Alignof(max_align_t) };
+enum { BATCH_MAX = 512, IDLE_NS = 1000000000 };
+/* Answers are passed on for so long; then the loop has other turns. */
+enum { TURN_NS = 1000000 };
+
+/* An operation's memory; each is filled before the next is made. */
+struct chunk {
+    struct chunk *next;
+    size_t used, size;
+    _Alignas(max_align_t) char bytes[];
+};
+
+/* Operations, oldest first. */
+struct line {
+    struct op *first, **last;
+};
+
+struct worker {
+    struct sqlite *sqlite;
+    uv_thread_t thread;
+    uv_mutex_t lock;
+    uv_cond_t cond;
+    struct line line;
+    uint64_t tag; /* of what was taken last */
+    bool stop;
+};
+
+/* Who asks the reader.  What a tenant asks stands behind what it has asked before, not behind all that others have
+ * (start-time fair queueing). */
+struct asker {
+    struct asker *next;
+    uint64_t tag; /* of its last question */
+    char name[STORE_TENANT_MAX + 1];
+};
+
+struct sqlite {
+    struct store store;
+    struct store_conf conf;
+    struct worker writer, reader;
+    struct writer write;
+    struct db read;
+    struct asker *askers; /* the loop's */
+    uv_async_t wake;
+    uv_mutex_t lock; /* of @over */
+    struct line over;
+    bool is_normal; /* PRAGMA synchronous; FULL at first */
+    /* One of the two threads has come upon a page that is none: nothing is written, and so nothing accepted, until the
+     * reader finds the file sound. */
+    _Atomic bool damaged;
+    bool distrusted;       /* the writer's: so is what it has of the file in memory */
+    struct stat file, log; /* the writer's: those that it writes to; st_ino 0: not looked at yet */
+    char why[256];         /* the writer's: SQLite's words for what failed last */
+    void (*on_closed)(void *);
+    void *on_closed_data;
+};
+
+/* --- memory --- */
+
+static void *take_room(struct op *op, size_t n)
+{
+    struct chunk *chunk = op->chunks;
+
+    if (!chunk || n > chunk->size - chunk->used) {
+        size_t size = n > CHUNK_MIN ? n : CHUNK_MIN;
+        chunk = xmalloc(sizeof(*chunk) + size);
+        chunk->next = op->chunks;
+        chunk->used = 0;
+        chunk->size = size;
+        op->chunks = chunk;
+    }
+    void *p = chunk->bytes + chunk->used;
+    n = (n + ALIGN - 1) / ALIGN * ALIGN;
+    chunk->used = n < chunk->size - chunk->used ? chunk->used + n : chunk->size;
+    return p;
+}
+
+void *op_alloc(struct op *op, size_t n)
+{
+    return memset(take_room(op, n), 0, n);
+}
+
+struct store_bytes op_bytes(struct op *op, struct store_bytes bytes)
+{
+    if (!bytes.p)
+        return bytes;
+    char *copy = take_room(op, bytes.n + 1); /* what is text ends with NUL */
+    memcpy(copy, bytes.p, bytes.n);
+    copy[bytes.n] = '\0';
+    return (struct store_bytes){ copy, bytes.n };
+}
+
+const char *op_string(struct op *op, const char *s)
+{
+    return s ? op_bytes(op, (struct store_bytes){ s, strlen(s) }).p : NULL;
+}
+
+/* A blob that is given back with its operation. */
+struct held {
+    struct held *next;
+    struct blob *blob;
+};
+
+struct blob *op_blob(struct op *op, const void *p, size_t n)
+{
+    struct held *held = op_alloc(op, sizeof(*held));
+    struct buf bytes;
+
+    buf_init(&bytes, n);
+    buf_add(&bytes, p, n);
+    held->blob = blob_new(&bytes);
+    held->next = op->held;
+    op->held = held;
+    return held->blob;
+}
+
+static void free_chunks(struct op *op)
+{
+    for (struct held *held = op->held; held; held = held->next)
+        blob_unref(held->blob);
+    for (struct chunk *chunk = op->chunks, *next; chunk; chunk = next) {
+        next = chunk->next;
+        free(chunk);
+    }
+    op->chunks = NULL;
+}
+
+/* --- lines --- */
+
+static void line_init(struct line *line)
+{
+    line->first = NULL;
+    line->last = &line->first;
+}
+
+static void line_add(struct line *line, struct op *op)
+{
+    op->next = NULL;
+    *line->last = op;
+    line->last = &op->next;
+}
+
+static struct op *line_take(struct line *line)
+{
+    struct op *op = line->first;
+
+    line->first = op->next;
+    if (!line->first)
+        line->last = &line->first;
+    return op;
+}
+
+/* --- the threads --- */
+
+/* Wait for work, at most @max operations; NULL: stop.  @ret_idle: nothing came for a while. */
+static struct op *take_batch(struct worker *worker, unsigned max, bool *ret_idle)
+{
+    struct op *batch = NULL, *op;
+    unsigned n = 0;
+
+    *ret_idle = false;
+    uv_mutex_lock(&worker->lock);
+    while (!worker->line.first && !worker->stop && !*ret_idle)
+        *ret_idle = uv_cond_timedwait(&worker->cond, &worker->lock, IDLE_NS) == UV_ETIMEDOUT;
+    for (struct op **tail = &batch; worker->line.first && n < max; n++) {
+        op = line_take(&worker->line);
+        worker->tag = op->tag > worker->tag ? op->tag : worker->tag;
+        op->next = NULL;
+        *tail = op;
+        tail = &op->next;
+    }
+    uv_mutex_unlock(&worker->lock);
+    return batch;
+}
+
+static void give_back(struct sqlite *sqlite, struct op *batch)
+{
+    uv_mutex_lock(&sqlite->lock);
+    for (struct op *op = batch, *next; op; op = next) {
+        next = op->next;
+        line_add(&sqlite->over, op);
+    }
+    uv_mutex_unlock(&sqlite->lock);
+    uv_async_send(&sqlite->wake);
+}
+
+/* Does the next commit wait for the disk? */
+static int set_durable(struct sqlite *sqlite, bool durable)
+{
+    if (sqlite->is_normal == !durable)
+        return 0;
+    int err = db_exec(&sqlite->write.db, durable ? "PRAGMA synchronous = FULL" : "PRAGMA synchronous = NORMAL");
+    if (!err)
+        sqlite->is_normal = !durable;
+    return err;
+}
+
+/* Is @name the file that is open?  Of another one SQLite would not know, nor that there is none, and go on writing to what
+ * the next start does not find. */
+static bool is_there(const char *name, struct stat *known)
+{
+    struct stat now;
+
+    if (stat(name, &now) < 0)
+        return errno != ENOENT || !known->st_ino;
+    if (!known->st_ino)
+        *known = now;
+    return now.st_ino == known->st_ino && now.st_dev == known->st_dev;
+}
+
+static bool files_are_there(struct sqlite *sqlite)
+{
+    char log[PATH_MAX];
+
+    snprintf(log, sizeof(log), "%s-wal", sqlite->conf.path);
+    return is_there(sqlite->conf.path, &sqlite->file) && is_there(log, &sqlite->log);
+}
+
+/* May the file be written to?  Where it has been damaged and was restored, it is read anew. */
+static int trust(struct sqlite *sqlite)
+{
+    if (sqlite->damaged) {
+        sqlite->distrusted = true;
+        snprintf(sqlite->why, sizeof(sqlite->why), "%s", sqlite3_errstr(SQLITE_CORRUPT));
+        return -EUCLEAN;
+    }
+    if (!files_are_there(sqlite)) {
+        snprintf(sqlite->why, sizeof(sqlite->why), "its file or its log was removed or replaced");
+        return -EIDRM;
+    }
+    if (!sqlite->distrusted)
+        return 0;
+    sqlite3_db_release_memory(sqlite->write.db.handle);
+    int err = writer_count(&sqlite->write);
+    if (!err)
+        err = turns_fill(&sqlite->write);
+    sqlite->distrusted = err != 0;
+    return err;
+}
+
+/* One transaction over @op and the @n - 1 after it. */
+static int commit(struct sqlite *sqlite, struct op *first, unsigned n)
+{
+    struct writer *w = &sqlite->write;
+    bool durable = false;
+    struct op *op = first;
+
+    for (unsigned i = 0; i < n; i++, op = op->next)
+        durable = durable || op_is_durable(op);
+    int err = trust(sqlite);
+    if (err)
+        return err;
+    writer_mark(w);
+    err = set_durable(sqlite, durable);
+    if (!err)
+        err = db_exec(&w->db, "BEGIN IMMEDIATE");
+    op = first;
+    for (unsigned i = 0; i < n && !err; i++, op = op->next)
+        err = writer_apply(w, op);
+    if (!err)
+        err = db_exec(&w->db, "COMMIT");
+    if (!err)
+        return 0;
+    snprintf(sqlite->why, sizeof(sqlite->why), "%s", sqlite3_errmsg(w->db.handle));
+    sqlite->damaged = sqlite->damaged || err == -EUCLEAN;
+    for (int i = 0; i < N_STATEMENTS; i++)
+        sqlite3_reset(w->db.statements[i]);
+    if (!sqlite3_get_autocommit(w->db.handle))
+        db_exec(&w->db, "ROLLBACK");
+    writer_undo(w);
+    return err;
+}
+
+static void answer_error(struct op *op, int err)
+{
+    op->answer = (struct store_answer){ .err = err };
+}
+
+/* Who operates it must learn of a disk that fills, once.  That nothing had to be written is no news. */
+static void note_error(struct sqlite *sqlite, int err, int64_t changes_before)
+{
+    if (err == sqlite->store.write_err || (!err && sqlite3_total_changes64(sqlite->write.db.handle) == changes_before))
+        return;
+    if (err)
+        log_error("the store refuses to write: asynchronous requests get 503 until it can",
+                  LOG_S("errno", strerrorname_np(-err)) LOG_S("sqlite", sqlite->why) LOG_S("hint", db_hint(err)));
+    else
+        log_info("the store writes again");
+    sqlite->store.write_err = err;
+}
+
+static void write_batch(struct sqlite *sqlite, struct op *batch)
+{
+    unsigned n = 0;
+
+    for (struct op *op = batch; op; op = op->next)
+        n++;
+    int64_t changes = sqlite3_total_changes64(sqlite->write.db.handle);
+    int64_t start_us = now_us();
+    int err = commit(sqlite, batch, n);
+    batch->batch = n;
+    batch->commit_us = now_us() - start_us;
+    for (struct op *op = batch; op && err; op = op->next) {
+        changes = sqlite3_total_changes64(sqlite->write.db.handle);
+        int alone = n > 1 ? commit(sqlite, op, 1) : err;
+        if (alone)
+            answer_error(op, alone);
+        note_error(sqlite, alone, changes);
+    }
+    if (!err)
+        note_error(sqlite, 0, changes);
+}
+
+/* An idle store's log goes into the database, so that it does not stay large. */
+static void truncate_log(struct sqlite *sqlite)
+{
+    if (!sqlite->damaged) /* else the log is what is known to be sound */
+        sqlite3_wal_checkpoint_v2(sqlite->write.db.handle, NULL, SQLITE_CHECKPOINT_TRUNCATE, NULL, NULL);
+}
+
+static void run_writer(void *data)
+{
+    struct worker *worker = data;
+    bool idle, written = false;
+
+    beside_yield(BESIDE_STORE);
+    for (;;) {
+        struct op *batch = take_batch(worker, BATCH_MAX, &idle);
+        if (batch) {
+            write_batch(worker->sqlite, batch);
+            give_back(worker->sqlite, batch);
+            written = true;
+        } else if (!idle)
+            return;
+        else if (written) {
+            truncate_log(worker->sqlite);
+            written = false;
+        }
+    }
+}
+
+static void read_one(struct sqlite *sqlite, struct op *op)
+{
+    reader_apply(&sqlite->read, op);
+    if (op->kind == OP_PROBE && !op->answer.err)
+        sqlite->damaged = false;
+    if (op->answer.err != -EUCLEAN || sqlite->damaged)
+        return;
+    sqlite->damaged = true;
+    sqlite->store.write_err = -EUCLEAN;
+    log_error("the store is damaged: asynchronous requests get 503 until its file is restored",
+              LOG_S("sqlite", sqlite3_errmsg(sqlite->read.handle)) LOG_S("hint", db_hint(-EUCLEAN)));
+}
+
+static void run_reader(void *data)
+{
+    struct worker *worker = data;
+    bool idle;
+
+    beside_yield(BESIDE_STORE);
+    for (;;) {
+        struct op *op = take_batch(worker, 1, &idle);
+        if (op) {
+            read_one(worker->sqlite, op);
+            give_back(worker->sqlite, op);
+        } else if (!idle)
+            return;
+    }
+}
+
+static void post(struct worker *worker, struct op *op)
+{
+    uv_mutex_lock(&worker->lock);
+    line_add(&worker->line, op);
+    uv_cond_signal(&worker->cond);
+    uv_mutex_unlock(&worker->lock);
+}
+
+static struct asker *asker_of(struct sqlite *sqlite, const char *tenant)
+{
+    struct asker **p = &sqlite->askers;
+
+    while (*p && strcmp((*p)->name, tenant) != 0)
+        p = &(*p)->next;
+    if (!*p) {
+        *p = xcalloc(1, sizeof(**p));
+        snprintf((*p)->name, sizeof((*p)->name), "%s", tenant);
+    }
+    return *p;
+}
+
+static void post_question(struct sqlite *sqlite, struct op *op, const char *tenant)
+{
+    struct asker *asker = asker_of(sqlite, tenant);
+    struct worker *worker = &sqlite->reader;
+    struct op **p = &worker->line.first;
+
+    uv_mutex_lock(&worker->lock);
+    asker->tag = (asker->tag > worker->tag ? asker->tag : worker->tag) + 1;
+    op->tag = asker->tag;
+    while (*p && (*p)->tag <= op->tag)
+        p = &(*p)->next;
+    op->next = *p;
+    *p = op;
+    if (!op->next)
+        worker->line.last = &op->next;
+    uv_cond_signal(&worker->cond);
+    uv_mutex_unlock(&worker->lock);
+}
+
+/* --- answers --- */
+
+/* May something wait now that did not before? */
+static bool wakes(const struct op *op)
+{
+    if (op->answer.err)
+        return false;
+    return op->kind == OP_ENQUEUE || op->kind == OP_FINISH || op->kind == OP_RELEASE || op->kind == OP_CANCEL
+           || op->kind == OP_REQUEUE || op->kind == OP_REDELIVER;
+}
+
+static const unsigned op_words[] = {
+    [OP_ENQUEUE] = METRIC_STORE_ENQUEUE,
+    [OP_CLAIM] = METRIC_STORE_CLAIM,
+    [OP_FINISH] = METRIC_STORE_FINISH,
+    [OP_RELEASE] = METRIC_STORE_RELEASE,
+    [OP_GET] = METRIC_STORE_GET,
+    [OP_CANCEL] = METRIC_STORE_CANCEL,
+    [OP_LIST] = METRIC_STORE_LIST,
+    [OP_HISTORY] = METRIC_STORE_HISTORY,
+    [OP_OUTBOX_CLAIM] = METRIC_STORE_OUTBOX_CLAIM,
+    [OP_OUTBOX_DONE] = METRIC_STORE_OUTBOX_DONE,
+    [OP_REDELIVER] = METRIC_STORE_REDELIVER,
+    [OP_REQUEUE] = METRIC_STORE_REQUEUE,
+    [OP_SWEEP] = METRIC_STORE_SWEEP,
+    [OP_PROBE] = METRIC_STORE_SWEEP,
+};
+
+/* Did the disk or the database fail it?  Other errors are refusals. */
+static bool has_failed(const struct op *op)
+{
+    switch (op->answer.err) {
+    case -ENOSPC:
+    case -EROFS:
+    case -EUCLEAN:
+    case -EACCES:
+    case -EIO:
+    case -EIDRM:
+    case -ENOMEM: return true;
+    default: return false;
+    }
+}
+
+static void observe(struct sqlite *sqlite, const struct op *op)
+{
+    struct store *store = &sqlite->store;
+
+    metric_observe(METRIC_STORE_DURATION, now_us() - op->posted_us, op_words[op->kind], 0, 0);
+    if (op->batch) {
+        metric_observe(METRIC_STORE_BATCH, op->batch, 0, 0, 0);
+        metric_observe(METRIC_STORE_DURATION, op->commit_us, METRIC_STORE_COMMIT, 0, 0);
+    }
+    if (has_failed(op)) {
+        metric_count(METRIC_STORE_ERRORS, op_words[op->kind]);
+        return;
+    }
+    if (op->kind == OP_GET || op->kind == OP_LIST)
+        return;
+    store->deliveries = op->answer.deliveries;
+    if (op->kind == OP_SWEEP)
+        store->oldest_us = op->answer.oldest_us;
+}
+
+static struct op *next_answer(struct sqlite *sqlite)
+{
+    uv_mutex_lock(&sqlite->lock);
+    struct op *op = sqlite->over.first ? line_take(&sqlite->over) : NULL;
+    uv_mutex_unlock(&sqlite->lock);
+    return op;
+}
+
+static void pass_on(struct sqlite *sqlite, struct op *op)
+{
+    observe(sqlite, op);
+    if (op->done)
+        op->done(op->data, &op->answer);
+    free_chunks(op);
+    free(op);
+}
+
+static void on_wake(uv_async_t *handle)
+{
+    struct sqlite *sqlite = handle->data;
+    uint64_t begin_ns = uv_hrtime();
+    bool wake = false;
+    struct op *op;
+
+    while ((op = next_answer(sqlite))) {
+        wake = wake || wakes(op);
+        pass_on(sqlite, op);
+        if (uv_hrtime() > begin_ns + TURN_NS) {
+            uv_async_send(handle);
+            break;
+        }
+    }
+    if (wake && sqlite->conf.on_wake)
+        sqlite->conf.on_wake(sqlite->conf.data);
+}
+
+/* --- the operations --- */
+
+static struct op *op_new(enum op_kind kind, store_done *done, void *data)
+{
+    struct op *op = xcalloc(1, sizeof(*op));
+    op->kind = kind;
+    op->posted_us = now_us();
+    op->done = done;
+    op->data = data;
+    return op;
+}
+
+static struct sqlite *of(struct store *store)
+{
+    return (struct sqlite *) store;
+}
+
+static void take_id(struct op *op, const char *tenant, const char *id)
+{
+    op->tenant = op_string(op, tenant);
+    op->id_ok = uuid_parse(id, strlen(id), op->id);
+}
+
+static void take_end(struct op *op, const struct store_end *end)
+{
+    op->end = *end;
+}
+
+static void enqueue(struct store *store, const struct store_job *job, store_done *done, void *data)
+{
+    struct op *op = op_new(OP_ENQUEUE, done, data);
+
+    op->job = *job;
+    op->job.tenant = op_string(op, job->tenant);
+    op->job.code = op_bytes(op, job->code);
+    op->job.client_id = op_bytes(op, job->client_id);
+    op->job.webhook_url = op_string(op, job->webhook_url);
+    op->job.host = op_string(op, job->host);
+    op->job.trace = op_string(op, job->trace);
+    op->job.runtime = op_string(op, job->runtime);
+    op->job.idem_key = op_string(op, job->idem_key);
+    take_id(op, job->tenant, job->id);
+    post(&of(store)->writer, op);
+}
+
+static void claim(struct store *store, const struct store_claim *claim, store_done *done, void *data)
+{
+    struct op *op = op_new(OP_CLAIM, done, data);
+    struct store_share *shares = op_alloc(op, claim->n_shares * sizeof(*shares));
+
+    op->claim = *claim;
+    op->claim.shares = shares;
+    for (unsigned i = 0; i < claim->n_shares; i++) {
+        shares[i] = claim->shares[i];
+        shares[i].tenant = op_string(op, claim->shares[i].tenant);
+    }
+    post(&of(store)->writer, op);
+}
+
+static void finish(struct store *store, const struct store_lease *lease, const struct store_end *end, store_done *done,
+                   void *data)
+{
+    struct op *op = op_new(OP_FINISH, done, data);
+
+    op->lease = *lease;
+    take_end(op, end);
+    post(&of(store)->writer, op);
+}
+
+static void release(struct store *store, const struct store_lease *lease, bool lost, store_done *done, void *data)
+{
+    struct op *op = op_new(OP_RELEASE, done, data);
+
+    op->lease = *lease;
+    op->lost = lost;
+    post(&of(store)->writer, op);
+}
+
+static void get(struct store *store, const char *tenant, const char *id, store_done *done, void *data)
+{
+    struct op *op = op_new(OP_GET, done, data);
+
+    take_id(op, tenant, id);
+    post_question(of(store), op, tenant);
+}
+
+static void cancel(struct store *store, const char *tenant, const char *id, const struct store_end *end,
+                   store_done *done, void *data)
+{
+    struct op *op = op_new(OP_CANCEL, done, data);
+
+    take_id(op, tenant, id);
+    take_end(op, end);
+    post(&of(store)->writer, op);
+}
+
+static void requeue(struct store *store, const char *tenant, const char *id, const struct store_limits *limits,
+                    store_done *done, void *data)
+{
+    struct op *op = op_new(OP_REQUEUE, done, data);
+
+    take_id(op, tenant, id);
+    op->limits = *limits;
+    post(&of(store)->writer, op);
+}
+
+static void list(struct store *store, const struct store_query *query, store_done *done, void *data)
+{
+    struct op *op = op_new(OP_LIST, done, data);
+
+    op->query = *query;
+    op->query.tenant = op_string(op, query->tenant);
+    int64_t *waiting = op_alloc(op, query->n_waiting * sizeof(*waiting));
+    if (query->n_waiting)
+        memcpy(waiting, query->waiting, query->n_waiting * sizeof(*waiting));
+    op->query.waiting = waiting;
+    post_question(of(store), op, query->tenant);
+}
+
+static void history(struct store *store, const struct store_record *records, unsigned n, store_done *done, void *data)
+{
+    struct op *op = op_new(OP_HISTORY, done, data);
+    struct store_record *copies = op_alloc(op, n * sizeof(*copies));
+
+    for (unsigned i = 0; i < n; i++) {
+        copies[i] = records[i];
+        copies[i].tenant = op_string(op, records[i].tenant);
+        copies[i].client_id = op_bytes(op, records[i].client_id);
+        copies[i].webhook_url = copies[i].host = copies[i].trace = (struct store_bytes){ 0 };
+        copies[i].runtime = (struct store_bytes){ op_string(op, copies[i].runtime.p), 0 };
+    }
+    op->history = copies;
+    op->n_history = n;
+    post(&of(store)->writer, op);
+}
+
+static void outbox_claim(struct store *store, const struct store_outbox_claim *claim, store_done *done, void *data)
+{
+    struct op *op = op_new(OP_OUTBOX_CLAIM, done, data);
+    struct store_busy *busy = op_alloc(op, claim->n_busy * sizeof(*busy));
+
+    op->outbox = *claim;
+    op->outbox.busy = busy;
+    for (unsigned i = 0; i < claim->n_busy; i++)
+        busy[i] = (struct store_busy){ op_string(op, claim->busy[i].host), claim->busy[i].n,
+                                       op_string(op, claim->busy[i].tenant), claim->busy[i].bytes };
+    post(&of(store)->writer, op);
+}
+
+static void outbox_done(struct store *store, int64_t seq, const struct store_attempt *attempt, store_done *done,
+                        void *data)
+{
+    struct op *op = op_new(OP_OUTBOX_DONE, done, data);
+
+    op->seq = seq;
+    op->attempt = *attempt;
+    op->attempt.error = op_bytes(op, attempt->error);
+    op->attempt.address = op_bytes(op, attempt->address);
+    post(&of(store)->writer, op);
+}
+
+static void redeliver(struct store *store, const char *tenant, const char *id, int64_t now_us, store_done *done,
+                      void *data)
+{
+    struct op *op = op_new(OP_REDELIVER, done, data);
+
+    take_id(op, tenant, id);
+    op->now_us = now_us;
+    post(&of(store)->writer, op);
+}
+
+static void sweep(struct store *store, const struct store_sweep *sweep, store_done *done, void *data)
+{
+    struct op *op = op_new(OP_SWEEP, done, data);
+    struct store_quota *quotas = op_alloc(op, sweep->n_quotas * sizeof(*quotas));
+
+    op->sweep = *sweep;
+    op->sweep.quotas = quotas;
+    for (unsigned i = 0; i < sweep->n_quotas; i++)
+        quotas[i] = (struct store_quota){ op_string(op, sweep->quotas[i].tenant), sweep->quotas[i].max_bytes };
+    post(&of(store)->writer, op);
+    if (store->write_err)
+        post(of(store)->damaged ? &of(store)->reader : &of(store)->writer, op_new(OP_PROBE, NULL, NULL));
+}
+
+/* --- opening and closing --- */
+
+static void start_worker(struct sqlite *sqlite, struct worker *worker, void (*run)(void *))
+{
+    worker->sqlite = sqlite;
+    line_init(&worker->line);
+    uv_mutex_init(&worker->lock);
+    uv_cond_init(&worker->cond);
+    if (uv_thread_create(&worker->thread, run, worker) != 0)
+        abort();
+}
+
+static void stop_worker(struct worker *worker)
+{
+    uv_mutex_lock(&worker->lock);
+    worker->stop = true;
+    uv_cond_signal(&worker->cond);
+    uv_mutex_unlock(&worker->lock);
+    uv_thread_join(&worker->thread);
+    uv_mutex_destroy(&worker->lock);
+    uv_cond_destroy(&worker->cond);
+}
+
+static void on_handle_closed(uv_handle_t *handle)
+{
+    struct sqlite *sqlite = handle->data;
+    void (*on_closed)(void *) = sqlite->on_closed;
+    void *data = sqlite->on_closed_data;
+
+    for (struct asker *asker = sqlite->askers, *next; asker; asker = next) {
+        next = asker->next;
+        free(asker);
+    }
+    uv_mutex_destroy(&sqlite->lock);
+    free(sqlite);
+    if (on_closed)
+        on_closed(data);
+}
+
+/* Waits for the disk: what was asked for before is committed and answered. */
+static void close_store(struct store *store, void (*on_closed)(void *), void *data)
+{
+    struct sqlite *sqlite = of(store);
+
+    sqlite->on_closed = on_closed;
+    sqlite->on_closed_data = data;
+    sqlite->conf.on_wake = NULL;
+    stop_worker(&sqlite->writer);
+    stop_worker(&sqlite->reader);
+    for (struct op *op; (op = next_answer(sqlite));)
+        pass_on(sqlite, op);
+    truncate_log(sqlite);
+    db_close(&sqlite->read);
+    writer_free(&sqlite->write);
+    uv_close((uv_handle_t *) &sqlite->wake, on_handle_closed);
+}
+
+static const struct store_ops ops = {
+    .enqueue = enqueue,
+    .claim = claim,
+    .finish = finish,
+    .release = release,
+    .get = get,
+    .cancel = cancel,
+    .requeue = requeue,
+    .list = list,
+    .history = history,
+    .outbox_claim = outbox_claim,
+    .outbox_done = outbox_done,
+    .redeliver = redeliver,
+    .sweep = sweep,
+    .close = close_store,
+};
+
+static int prepare(struct sqlite *sqlite, struct buf *error)
+{
+    struct writer *w = &sqlite->write;
+    int err = db_open(&w->db, sqlite->conf.path, true, error);
+
+    if (err)
+        return err;
+    err = writer_recover(w);
+    if (!err)
+        err = writer_count(w);
+    if (!err)
+        err = turns_fill(w);
+    if (err)
+        buf_addf(error, "the store %s cannot be used: %s (%s)", sqlite->conf.path, db_hint(err),
+                 sqlite3_errmsg(w->db.handle));
+    return err ? err : db_open(&sqlite->read, sqlite->conf.path, false, error);
+}
+
+int store_sqlite_open(struct store **ret, const struct store_conf *conf, uv_loop_t *loop, struct buf *error)
+{
+    struct sqlite *sqlite = xcalloc(1, sizeof(*sqlite));
+
+    sqlite->store.ops = &ops;
+    sqlite->conf = *conf;
+    sqlite->write.conf = &sqlite->conf;
+    randombytes_buf(sqlite->write.owner, sizeof(sqlite->write.owner));
+    int err = prepare(sqlite, error);
+    if (err) {
+        writer_free(&sqlite->write);
+        free(sqlite);
+        return err;
+    }
+    sqlite->store.deliveries = sqlite->write.is.deliveries;
+    metric_add(METRIC_JOB_RETRIES, sqlite->write.recovered, METRIC_RETRY_SERVER, 0, 0);
+    line_init(&sqlite->over);
+    uv_mutex_init(&sqlite->lock);
+    uv_async_init(loop, &sqlite->wake, on_wake);
+    sqlite->wake.data = sqlite;
+    start_worker(sqlite, &sqlite->writer, run_writer);
+    start_worker(sqlite, &sqlite->reader, run_reader);
+    *ret = &sqlite->store;
+    return 0;
+}

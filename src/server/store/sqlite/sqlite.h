@@ -1,0 +1,253 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What the files of the SQLite engine share.
+ *
+ *   sqlite.c   the loop's side: operations to threads, answers back
+ *   db.c       a connection: opening, migrations, statements, errors
+ *   writer.c   the writer thread's transactions
+ *   room.c     who has how much, and what is dropped for others
+ *   turns.c    whose deliveries are next
+ *   reader.c   the reader thread's queries, and how a row becomes a record */
+#ifndef HATCHERY_SERVER_STORE_SQLITE_SQLITE_H
+#define HATCHERY_SERVER_STORE_SQLITE_SQLITE_H
+
+#include "server/store/store.h"
+
+#include <sqlite3.h>
+
+enum op_kind {
+    OP_ENQUEUE,
+    OP_CLAIM,
+    OP_FINISH,
+    OP_RELEASE,
+    OP_GET,
+    OP_CANCEL,
+    OP_REQUEUE,
+    OP_LIST,
+    OP_HISTORY,
+    OP_OUTBOX_CLAIM,
+    OP_OUTBOX_DONE,
+    OP_REDELIVER,
+    OP_SWEEP,
+    OP_PROBE, /* no operation of the interface: does the disk take writes again? */
+};
+
+enum { STORE_IDEM_MAX = 64 };
+
+/* One operation: its arguments (copied), then its answer. All its memory is freed with it. */
+struct op {
+    struct op *next;
+    enum op_kind kind;
+    uint64_t tag; /* its place among what waits for the reader */
+    struct chunk *chunks;
+    struct held *held;
+    store_done *done;
+    void *data;
+    struct store_job job;
+    struct store_claim claim;
+    struct store_lease lease;
+    struct store_end end;
+    struct store_query query;
+    struct store_outbox_claim outbox;
+    struct store_limits limits;
+    struct store_sweep sweep;
+    struct store_attempt attempt;
+    bool lost;
+    const char *tenant;
+    unsigned char id[UUID_BYTES];
+    bool id_ok;
+    int64_t seq, now_us;
+    int64_t posted_us;
+    unsigned batch; /* of the first operation in a transaction: how many were in it, and what it took */
+    int64_t commit_us;
+    unsigned n_history;
+    const struct store_record *history;
+    struct store_answer answer;
+};
+
+void *op_alloc(struct op *op, size_t n);
+struct store_bytes op_bytes(struct op *op, struct store_bytes bytes);
+const char *op_string(struct op *op, const char *s); /* NULL stays NULL */
+
+/* A copy of @n bytes that may live longer than @op, which has a reference. */
+struct blob *op_blob(struct op *op, const void *p, size_t n);
+
+/* --- db.c --- */
+
+enum statement {
+#define STATEMENT(name, sql) SQL_##name,
+#include "server/store/sqlite/statements.def"
+#undef STATEMENT
+    N_STATEMENTS
+};
+
+struct db {
+    sqlite3 *handle;
+    sqlite3_stmt *statements[N_STATEMENTS];
+};
+
+/* Open and, for the writer, create and migrate.  0, or -errno with a sentence in @error. */
+int db_open(struct db *db, const char *path, bool writer, struct buf *error);
+void db_close(struct db *db);
+
+/* A prepared statement, reset and without bindings; NULL when it can't be had. */
+sqlite3_stmt *db_statement(struct db *db, enum statement which);
+
+/* Step a statement that yields no row, or one: 1: a row; 0: none; -errno. */
+int db_step(sqlite3_stmt *statement);
+
+/* Run plain SQL. 0 or -errno. */
+int db_exec(struct db *db, const char *sql);
+
+/* What SQLite's code means. */
+int db_errno(int code);
+
+/* What whoever operates it can do about that. */
+const char *db_hint(int err);
+
+/* Bind what may be absent. */
+void db_bind_bytes(sqlite3_stmt *statement, int index, struct store_bytes bytes);
+void db_bind_string(sqlite3_stmt *statement, int index, const char *s);
+void db_bind_time(sqlite3_stmt *statement, int index, int64_t us); /* 0 is NULL */
+
+/* --- writer.c --- */
+
+/* What is counted, of a tenant or of all. */
+struct counts {
+    int64_t queued;     /* jobs that wait and were never lost */
+    int64_t lost;       /* jobs that wait and were */
+    int64_t running;    /* leased */
+    int64_t jobs;       /* in any state */
+    int64_t history;    /* of these, runs that never waited for the store: their callers have the reply */
+    int64_t deliveries; /* neither made nor given up */
+    int64_t
+        bytes;    /* of a tenant: what its jobs are charged; of all: in use, as measured last, and what changed since */
+    int64_t held; /* charged for what retention may not drop */
+};
+
+/* What the writer knows of a tenant without asking: it is the only one that writes. */
+struct tenant {
+    struct tenant *next;
+    struct counts is, was; /* was: before the transaction at hand */
+    int64_t max_bytes;     /* of its own; 0: none */
+    int64_t old_from;      /* no job of it before this may be dropped */
+    int64_t history_from;  /* no row before this is history */
+    double vt;             /* virtual time at which its next job may start */
+    unsigned weight, room;
+    int64_t turn;                 /* when one of its deliveries was sent last, in turns */
+    bool sends;                   /* deliveries of it may wait */
+    bool sent_all;                /* that are due, in the claim at hand */
+    int64_t flying, flying_bytes; /* its deliveries under way, in the claim at hand */
+    char name[STORE_TENANT_MAX + 1];
+};
+
+struct writer {
+    struct db db;
+    const struct store_conf *conf;
+    unsigned char owner[UUID_BYTES];
+    struct tenant *tenants;
+    double vt; /* of the job that was given last */
+    struct counts is, was;
+    bool probed;                /* what a probe has written may be there */
+    int64_t recovered;          /* jobs that another owner had when it ended */
+    int64_t turn, turns_before; /* turns of hosts so far; before the claim at hand */
+    int64_t places, flying,
+        flying_bytes; /* of the claim at hand: deliveries that may be under way, and those that are */
+    unsigned senders; /* tenants that share the store */
+};
+
+/* Take back what another owner had claimed; count what there is. */
+int writer_recover(struct writer *w);
+int writer_count(struct writer *w);
+
+/* A transaction begins; it came to nothing. */
+void writer_mark(struct writer *w);
+void writer_undo(struct writer *w);
+
+/* Apply one operation inside of a transaction; its answer's err is 0 or the operation's own refusal.
+ * Returns -errno when the transaction is broken. */
+int writer_apply(struct writer *w, struct op *op);
+
+/* Is the operation's answer worth an fsync? */
+bool op_is_durable(const struct op *op);
+
+void writer_free(struct writer *w);
+
+struct tenant *tenant_of(struct writer *w, const char *name);
+
+/* --- room.c --- */
+
+/* A job, as far as it is counted. */
+struct job_charge {
+    struct tenant *tenant;
+    int64_t seq, bytes, program, reply; /* bytes: all of it, program and reply included */
+    int attempts;
+    bool has_url, is_over, has_reply;
+    char idem[STORE_IDEM_MAX + 1]; /* empty: none */
+};
+
+/* 1: found; 0: there is no such job; -errno. */
+int charge_read(struct writer *w, int64_t seq, struct job_charge *ret);
+
+/* A job of @t was added, is charged another sum, may not be dropped, may be. */
+void charge_add(struct writer *w, struct tenant *t, int64_t bytes);
+void charge_change(struct writer *w, struct tenant *t, int64_t bytes);
+void charge_hold(struct writer *w, struct tenant *t, int64_t bytes);
+void charge_let_go(struct writer *w, struct tenant *t, int64_t seq, int64_t bytes);
+
+/* How much is in use, into w->is.bytes.  In between, what is added is counted: asking costs a batch a twentieth of its
+ * time. */
+int room_measure(struct writer *w);
+
+/* May @t hold @bytes more, and owe a delivery?  0, or -ENOBUFS and why. */
+int room_may_hold(const struct writer *w, const struct tenant *t, int64_t bytes, bool owes, enum store_limit *ret);
+
+/* Is there room for @bytes of @t?  What may be dropped for it is dropped.  1; 0: there is none; -errno. */
+int room_make(struct writer *w, struct tenant *t, int64_t bytes);
+
+/* May one more job of @t begin, whose reply has at most @reply_max bytes, beside those that run? */
+bool room_for_reply(const struct writer *w, const struct tenant *t, int64_t reply_max);
+
+/* Retention; @ret_more: there is more to drop at once. */
+int room_sweep(struct writer *w, const struct store_sweep *sweep, bool *ret_more);
+
+/* --- turns.c --- */
+
+/* A host that one tenant has deliveries for, the first of them due. */
+struct turn {
+    struct tenant *tenant;
+    char host[STORE_HOST_MAX + 1];
+    int64_t due_us;
+};
+
+/* Make the table anew from the deliveries that wait. */
+int turns_fill(struct writer *w);
+
+/* The delivery @seq waits, if it does. */
+int turns_add(struct writer *w, int64_t seq);
+
+/* A claim: each host has one turn in it.  turns_next(): 1; 0: nobody else has what is due; -errno. */
+void turns_begin(struct writer *w, const struct store_outbox_claim *claim);
+
+/* @n of its deliveries are under way; how many more of it may be. */
+void turns_sent(struct writer *w, struct tenant *t, int64_t n, int64_t bytes);
+int64_t turns_left(const struct writer *w, const struct tenant *t, const struct store_outbox_claim *claim);
+int turns_next(struct writer *w, int64_t now_us, struct turn *ret);
+
+/* It had its turn; the first that is left is due at @due_us, 0: nothing is left. */
+int turns_end(struct writer *w, const struct turn *turn, int64_t due_us, bool sent);
+
+/* When the next delivery is due after @now_us into @ret, if that is earlier. */
+int turns_next_due(struct writer *w, int64_t now_us, int64_t *ret);
+
+/* --- reader.c --- */
+
+void reader_apply(struct db *db, struct op *op);
+
+/* A row of SQL_*_JOB's columns to a record; its memory is @op's. */
+void record_from_row(struct op *op, sqlite3_stmt *row, struct store_record *ret);
+
+/* Column @i, copied into @op, or to a blob that @op refers to, whose bytes are in @ret; NULL, and nothing in @ret, where it is NULL. */
+struct store_bytes column_bytes(struct op *op, sqlite3_stmt *row, int i);
+struct blob *column_blob(struct op *op, sqlite3_stmt *row, int i, struct store_bytes *ret);
+
+#endif

@@ -1,0 +1,1008 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The writer thread's transactions: each operation, applied inside of the one that commits a whole batch.
+ *
+ * Called by sqlite.c.  An operation's refusal is its answer; only what
+ * SQLite itself fails at breaks the transaction, and then nothing of the batch
+ * has happened: what is counted in memory is as it was before.
+ * What must never happen here: a result without the delivery it calls for, a
+ * finish by an owner that lost its lease, a delivery without a row in the
+ * table of turns. */
+#include "server/store/sqlite/sqlite.h"
+
+#include "base/fair.h"
+
+#include <errno.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { KEYS_MAX = 200, ATTEMPTS_KEPT = 64 };
+
+/* A statement whose bindings are numbers or ours for as long as it runs. */
+#define PREPARE(var, which)                                                                                            \
+    sqlite3_stmt *var = db_statement(&w->db, SQL_##which);                                                             \
+    if (!(var))                                                                                                        \
+    return -EIO
+
+static int run_on_seq(struct writer *w, enum statement which, int64_t seq)
+{
+    sqlite3_stmt *s = db_statement(&w->db, which);
+
+    if (!s)
+        return -EIO;
+    sqlite3_bind_int64(s, 1, seq);
+    return db_step(s);
+}
+
+/* --- what is known of tenants --- */
+
+struct tenant *tenant_of(struct writer *w, const char *name)
+{
+    struct tenant **p = &w->tenants;
+
+    while (*p && strcmp((*p)->name, name) != 0)
+        p = &(*p)->next;
+    if (*p)
+        return *p;
+    *p = xcalloc(1, sizeof(**p));
+    (*p)->weight = 1;
+    snprintf((*p)->name, sizeof((*p)->name), "%s", name);
+    return *p;
+}
+
+/* A tenant that was idle does not catch up on the time it had no use for. */
+static void tenant_add(struct writer *w, struct tenant *t)
+{
+    if (t->is.queued++ == 0)
+        t->vt = fmax(t->vt, w->vt);
+    w->is.queued++;
+}
+
+static void count_run(struct writer *w, struct tenant *t, int n)
+{
+    t->is.running += n;
+    w->is.running += n;
+}
+
+static void count_delivery(struct writer *w, struct tenant *t, int n)
+{
+    t->is.deliveries += n;
+    w->is.deliveries += n;
+}
+
+static void tenant_take(struct writer *w, struct tenant *t)
+{
+    w->vt = fmax(w->vt, t->vt);
+    t->vt += 1.0 / t->weight;
+    t->is.queued--;
+    w->is.queued--;
+    count_run(w, t, 1);
+}
+
+/* A job that was lost waits. */
+static void count_lost(struct writer *w, struct tenant *t, int n)
+{
+    t->is.lost += n;
+    w->is.lost += n;
+}
+
+static struct tenant *next_tenant(struct writer *w, int64_t reply_max)
+{
+    struct tenant *best = NULL;
+
+    for (struct tenant *t = w->tenants; t; t = t->next)
+        if (t->is.queued && t->room && (!best || t->vt < best->vt) && room_for_reply(w, t, reply_max))
+            best = t;
+    return best;
+}
+
+static void add_counts(struct counts *to, const struct counts *from)
+{
+    to->queued += from->queued;
+    to->lost += from->lost;
+    to->running += from->running;
+    to->jobs += from->jobs;
+    to->history += from->history;
+    to->deliveries += from->deliveries;
+    to->bytes += from->bytes;
+    to->held += from->held;
+}
+
+static int count_jobs(struct writer *w)
+{
+    PREPARE(s, COUNT);
+    int r;
+
+    while ((r = db_step(s)) > 0)
+        tenant_of(w, (const char *) sqlite3_column_text(s, 0))->is =
+            (struct counts){ .jobs = sqlite3_column_int64(s, 1),
+                             .queued = sqlite3_column_int64(s, 2),
+                             .lost = sqlite3_column_int64(s, 3),
+                             .running = sqlite3_column_int64(s, 4),
+                             .bytes = sqlite3_column_int64(s, 5),
+                             .held = sqlite3_column_int64(s, 6),
+                             .history = sqlite3_column_int64(s, 7) };
+    return r;
+}
+
+static int count_owed(struct writer *w)
+{
+    PREPARE(s, COUNT_OWED);
+    int r;
+
+    while ((r = db_step(s)) > 0) {
+        struct tenant *t = tenant_of(w, (const char *) sqlite3_column_text(s, 0));
+        t->is.deliveries = sqlite3_column_int64(s, 1);
+        t->is.held += sqlite3_column_int64(s, 2);
+    }
+    return r;
+}
+
+int writer_count(struct writer *w)
+{
+    w->is = (struct counts){ 0 };
+    for (struct tenant *t = w->tenants; t; t = t->next) {
+        t->is = (struct counts){ 0 };
+        t->sends = true;
+        t->old_from = t->history_from = 0;
+    }
+    int err = count_jobs(w);
+    if (!err)
+        err = count_owed(w);
+    for (const struct tenant *t = w->tenants; t; t = t->next)
+        add_counts(&w->is, &t->is);
+    return err ? err : room_measure(w);
+}
+
+void writer_mark(struct writer *w)
+{
+    w->was = w->is;
+    for (struct tenant *t = w->tenants; t; t = t->next)
+        t->was = t->is;
+}
+
+void writer_undo(struct writer *w)
+{
+    w->is = w->was;
+    for (struct tenant *t = w->tenants; t; t = t->next) {
+        t->is = t->was;
+        t->sends = true; /* turns were rolled back */
+    }
+}
+
+int writer_recover(struct writer *w)
+{
+    PREPARE(s, RECOVER);
+    PREPARE(outbox, RECOVER_OUTBOX);
+    sqlite3_bind_blob(s, 1, w->owner, sizeof(w->owner), SQLITE_STATIC);
+    int err = db_step(s);
+    w->recovered = err ? 0 : sqlite3_changes(w->db.handle);
+    return err ? err : db_step(outbox);
+}
+
+void writer_free(struct writer *w)
+{
+    for (struct tenant *t = w->tenants, *next; t; t = next) {
+        next = t->next;
+        free(t);
+    }
+    db_close(&w->db);
+}
+
+/* --- records --- */
+
+static int load_record(struct writer *w, struct op *op, int64_t seq, struct store_record *ret)
+{
+    PREPARE(s, JOB);
+    sqlite3_bind_int64(s, 1, seq);
+    int r = db_step(s);
+    if (r <= 0)
+        return r ? r : -EUCLEAN;
+    record_from_row(op, s, ret);
+    sqlite3_reset(s);
+    return 0;
+}
+
+static int load_program(struct writer *w, struct op *op, struct store_record *record)
+{
+    int r = run_on_seq(w, SQL_PROGRAM, record->seq);
+    if (r <= 0)
+        return r ? r : -EUCLEAN;
+    record->blob = column_blob(op, w->db.statements[SQL_PROGRAM], 0, &record->code);
+    sqlite3_reset(w->db.statements[SQL_PROGRAM]);
+    return 0;
+}
+
+/* Answer with one record. */
+static int answer_job(struct writer *w, struct op *op, int64_t seq)
+{
+    struct store_record *record = op_alloc(op, sizeof(*record));
+    int err = load_record(w, op, seq, record);
+    if (err)
+        return err;
+    op->answer.records = record;
+    op->answer.n = 1;
+    return 0;
+}
+
+static size_t length(const char *s)
+{
+    return s ? strlen(s) : 0;
+}
+
+/* The same with the job that @op has just added: it is known without being read. */
+static void answer_new_job(struct op *op, const struct store_record *added, int64_t seq)
+{
+    struct store_record *record = op_alloc(op, sizeof(*record));
+
+    *record = *added;
+    record->seq = seq;
+    uuid_format(op->id, record->id);
+    record->webhook_url.n = length(record->webhook_url.p);
+    record->host.n = length(record->host.p);
+    record->trace.n = length(record->trace.p);
+    op->answer.records = record;
+    op->answer.n = 1;
+}
+
+static int refuse(struct op *op, int err)
+{
+    op->answer.err = err;
+    return 0;
+}
+
+/* --- accepting --- */
+
+/* 1: the key is known and answered; 0: it is new. */
+static int look_up_key(struct writer *w, struct op *op)
+{
+    const struct store_job *job = &op->job;
+    PREPARE(s, IDEM);
+
+    db_bind_string(s, 1, job->tenant);
+    db_bind_string(s, 2, job->idem_key);
+    int r = db_step(s);
+    if (r <= 0)
+        return r;
+    bool same = sqlite3_column_bytes(s, 0) == STORE_FINGERPRINT
+                && memcmp(sqlite3_column_blob(s, 0), job->fingerprint, STORE_FINGERPRINT) == 0;
+    bool expired = sqlite3_column_int64(s, 1) <= job->created_us;
+    int64_t seq = sqlite3_column_int64(s, 2);
+    sqlite3_reset(s);
+    if (expired)
+        return 0;
+    op->answer.existing = true;
+    if (!same) {
+        op->answer.err = -EBADMSG;
+        return 1;
+    }
+    int err = answer_job(w, op, seq);
+    if (!err && strcmp(op->answer.records[0].tenant, job->tenant) != 0) /* never another's */
+        err = -EUCLEAN;
+    return err ? err : 1;
+}
+
+static int add_key(struct writer *w, const struct store_job *job, int64_t seq)
+{
+    PREPARE(s, ADD_IDEM);
+    db_bind_string(s, 1, job->tenant);
+    db_bind_string(s, 2, job->idem_key);
+    sqlite3_bind_blob(s, 3, job->fingerprint, STORE_FINGERPRINT, SQLITE_STATIC);
+    sqlite3_bind_int64(s, 4, seq);
+    sqlite3_bind_int64(s, 5, job->idem_expires_us);
+    return db_step(s);
+}
+
+static int add_job(struct writer *w, const struct store_record *r, const unsigned char *id, int64_t bytes,
+                   const char *idem)
+{
+    PREPARE(s, ADD_JOB);
+    sqlite3_bind_blob(s, 1, id, UUID_BYTES, SQLITE_STATIC);
+    db_bind_string(s, 2, r->tenant);
+    sqlite3_bind_int(s, 3, (int) r->state);
+    sqlite3_bind_int64(s, 4, r->created_us);
+    db_bind_time(s, 5, r->started_us);
+    db_bind_time(s, 6, r->over_us);
+    sqlite3_bind_int64(s, 7, r->timeout_ms);
+    sqlite3_bind_int(s, 8, r->status);
+    db_bind_bytes(s, 9, r->client_id);
+    db_bind_string(s, 10, r->webhook_url.p);
+    db_bind_string(s, 11, r->host.p);
+    db_bind_string(s, 12, r->trace.p);
+    db_bind_string(s, 13, r->runtime.p);
+    sqlite3_bind_int64(s, 14, bytes);
+    db_bind_string(s, 15, idem);
+    return db_step(s);
+}
+
+/* May @t hold @bytes more?  1: it is refused; 0. */
+static int find_share(const struct writer *w, struct op *op, const struct tenant *t, int64_t bytes, bool owes)
+{
+    int err = room_may_hold(w, t, bytes, owes, &op->answer.limit);
+
+    if (err)
+        refuse(op, err);
+    return err != 0;
+}
+
+/* Is there room for @bytes of @t?  As above, or -errno. */
+static int find_room(struct writer *w, struct op *op, struct tenant *t, int64_t bytes)
+{
+    int r = room_make(w, t, bytes);
+
+    if (r == 0)
+        refuse(op, -EFBIG);
+    return r < 0 ? r : !r;
+}
+
+/* May one more job of @t wait?  As above. */
+static int find_place(struct writer *w, struct op *op, const struct tenant *t, const struct store_limits *limits)
+{
+    int64_t mine = t->is.queued + t->is.lost, tenants = !mine;
+
+    for (const struct tenant *other = w->tenants; other; other = other->next)
+        tenants += other->is.queued + other->is.lost > 0;
+    int err = store_may_wait(limits, w->is.queued + w->is.lost, mine, tenants);
+    if (err)
+        refuse(op, err);
+    return err != 0;
+}
+
+static int add_program(struct writer *w, int64_t seq, struct store_bytes code)
+{
+    PREPARE(s, ADD_PROGRAM);
+
+    sqlite3_bind_int64(s, 1, seq);
+    db_bind_bytes(s, 2, code);
+    return db_step(s);
+}
+
+static int apply_enqueue(struct writer *w, struct op *op)
+{
+    const struct store_job *job = &op->job;
+    struct tenant *t = tenant_of(w, job->tenant);
+    const int64_t bytes = store_charge(job);
+    int r = job->idem_key ? look_up_key(w, op) : 0;
+
+    if (!r)
+        r = find_share(w, op, t, bytes, job->webhook_url != NULL);
+    if (!r)
+        r = find_room(w, op, t, bytes);
+    if (!r)
+        r = find_place(w, op, t, &job->limits);
+    if (r)
+        return r < 0 ? r : 0;
+    const struct store_record record = { .tenant = job->tenant,
+                                         .state = STORE_QUEUED,
+                                         .created_us = job->created_us,
+                                         .timeout_ms = job->timeout_ms,
+                                         .client_id = job->client_id,
+                                         .webhook_url = { job->webhook_url, 0 },
+                                         .host = { job->webhook_url ? job->host : NULL, 0 },
+                                         .trace = { job->trace, 0 },
+                                         .runtime = { job->runtime, 0 } };
+    int err = add_job(w, &record, op->id, bytes, job->idem_key);
+    int64_t seq = sqlite3_last_insert_rowid(w->db.handle);
+    if (!err)
+        err = add_program(w, seq, job->code);
+    if (!err && job->idem_key)
+        err = add_key(w, job, seq);
+    if (err)
+        return err;
+    tenant_add(w, t);
+    charge_add(w, t, bytes);
+    charge_hold(w, t, bytes);
+    answer_new_job(op, &record, seq);
+    return 0;
+}
+
+/* --- leases --- */
+
+static int lease(struct writer *w, struct op *op, int64_t seq, struct store_record *ret)
+{
+    PREPARE(s, LEASE);
+    sqlite3_bind_int64(s, 1, seq);
+    sqlite3_bind_blob(s, 2, w->owner, sizeof(w->owner), SQLITE_STATIC);
+    int err = db_step(s);
+    if (!err)
+        err = load_record(w, op, seq, ret);
+    if (!err)
+        err = load_program(w, op, ret);
+    if (!err)
+        op->answer.n++;
+    return err;
+}
+
+static void name_shares(struct writer *w, const struct store_claim *claim)
+{
+    for (struct tenant *t = w->tenants; t; t = t->next) {
+        t->weight = 1;
+        t->room = UINT32_MAX;
+    }
+    for (unsigned i = 0; i < claim->n_shares; i++) {
+        struct tenant *t = tenant_of(w, claim->shares[i].tenant);
+        t->weight = claim->shares[i].weight ? claim->shares[i].weight : 1;
+        t->room = claim->shares[i].room;
+    }
+}
+
+/* The first row's number: 1; 0: there is none; -errno. */
+static int next_seq(sqlite3_stmt *s, int64_t *ret)
+{
+    int r = db_step(s);
+
+    if (r > 0) {
+        *ret = sqlite3_column_int64(s, 0);
+        sqlite3_reset(s);
+    }
+    return r;
+}
+
+static int claim_suspect(struct writer *w, struct op *op, struct store_record *records)
+{
+    int64_t seq;
+    PREPARE(s, SUSPECT);
+    int r = next_seq(s, &seq);
+
+    if (r <= 0)
+        return r ? r : -EUCLEAN;
+    int err = lease(w, op, seq, &records[0]);
+    if (err)
+        return err;
+    struct tenant *t = tenant_of(w, records[0].tenant);
+    count_lost(w, t, -1);
+    count_run(w, t, 1);
+    return 0;
+}
+
+/* @within_ms: of the first few of its jobs, one with no larger timeout; 0: the first. */
+static int next_of(struct writer *w, const struct tenant *t, int64_t within_ms, int64_t *ret)
+{
+    sqlite3_stmt *s = db_statement(&w->db, within_ms ? SQL_NEXT_SHORT_OF : SQL_NEXT_OF);
+
+    if (!s)
+        return -EIO;
+    db_bind_string(s, 1, t->name);
+    if (within_ms)
+        sqlite3_bind_int64(s, 2, within_ms);
+    return next_seq(s, ret);
+}
+
+static int claim_fresh(struct writer *w, struct op *op, unsigned max, int64_t within_ms, struct store_record *records)
+{
+    struct tenant *t;
+    int64_t seq;
+    int r = 0;
+
+    name_shares(w, &op->claim);
+    while (r >= 0 && op->answer.n < max && (t = next_tenant(w, op->claim.reply_max))) {
+        r = next_of(w, t, within_ms, &seq);
+        if (r == 0 && !within_ms)
+            return -EUCLEAN;
+        if (r == 0)
+            t->room = 0; /* of this claim: its jobs are all too long */
+        if (r <= 0)
+            continue;
+        r = lease(w, op, seq, &records[op->answer.n]);
+        tenant_take(w, t);
+        if (t->room != UINT32_MAX)
+            t->room--;
+    }
+    return r < 0 ? r : 0;
+}
+
+static int apply_claim(struct writer *w, struct op *op)
+{
+    unsigned max = op->claim.max < STORE_CLAIM_MAX ? op->claim.max : STORE_CLAIM_MAX;
+    struct store_record *records = op_alloc(op, (max + 1) * sizeof(*records));
+
+    op->answer.records = records;
+    op->answer.suspects = w->is.lost > 0;
+    if (!w->is.lost)
+        return claim_fresh(w, op, max, 0, records);
+    if (op->claim.alone)
+        return claim_suspect(w, op, records);
+    return op->claim.within_ms ? claim_fresh(w, op, max, op->claim.within_ms, records) : 0;
+}
+
+/* What is left of the job's charge once it has ended so: its program is kept where it may be queued again. */
+static int64_t charge_after(const struct job_charge *c, const struct store_end *end)
+{
+    return c->bytes + (int64_t) end->body.n - (end->state == STORE_DEAD ? 0 : c->program);
+}
+
+static int add_delivery(struct writer *w, const struct job_charge *c, int64_t due_us)
+{
+    PREPARE(s, ADD_DELIVERY);
+
+    sqlite3_bind_int64(s, 1, c->seq);
+    sqlite3_bind_int64(s, 2, due_us);
+    int err = db_step(s);
+    if (err)
+        return err;
+    count_delivery(w, c->tenant, 1);
+    return turns_add(w, c->seq);
+}
+
+/* The job's row says how it ended already. */
+static int add_result(struct writer *w, const struct job_charge *c, const struct store_end *end)
+{
+    const int64_t after = charge_after(c, end);
+    int err = 0;
+
+    if (end->body.p) {
+        PREPARE(s, ADD_RESULT);
+        sqlite3_bind_int64(s, 1, c->seq);
+        db_bind_bytes(s, 2, end->body);
+        err = db_step(s);
+    }
+    charge_change(w, c->tenant, after - c->bytes);
+    if (c->has_url)
+        charge_hold(w, c->tenant, after - c->bytes);
+    else
+        charge_let_go(w, c->tenant, c->seq, c->bytes);
+    if (!err && c->has_url)
+        err = add_delivery(w, c, end->over_us);
+    return err || end->state == STORE_DEAD ? err : run_on_seq(w, SQL_DROP_PROGRAM, c->seq);
+}
+
+static void bind_lease(const struct writer *w, sqlite3_stmt *s, const struct store_lease *lease)
+{
+    sqlite3_bind_int64(s, 1, lease->seq);
+    sqlite3_bind_int(s, 2, lease->attempt);
+    sqlite3_bind_blob(s, 3, w->owner, sizeof(w->owner), SQLITE_STATIC);
+}
+
+static int apply_finish(struct writer *w, struct op *op)
+{
+    const struct store_end *end = &op->end;
+    struct job_charge c;
+    int r = charge_read(w, op->lease.seq, &c);
+    PREPARE(s, FINISH);
+
+    if (r <= 0)
+        return r ? r : refuse(op, -ESTALE);
+    bind_lease(w, s, &op->lease);
+    sqlite3_bind_int(s, 4, (int) end->state);
+    sqlite3_bind_int(s, 5, end->status);
+    db_bind_time(s, 6, end->started_us);
+    sqlite3_bind_int64(s, 7, end->over_us);
+    sqlite3_bind_int64(s, 8, charge_after(&c, end));
+    int err = db_step(s);
+    if (err)
+        return err;
+    if (!sqlite3_changes(w->db.handle))
+        return refuse(op, -ESTALE);
+    count_run(w, c.tenant, -1);
+    return add_result(w, &c, end);
+}
+
+static int apply_release(struct writer *w, struct op *op)
+{
+    PREPARE(s, RELEASE);
+
+    bind_lease(w, s, &op->lease);
+    sqlite3_bind_int(s, 4, op->lost);
+    int r = db_step(s);
+    if (r <= 0)
+        return r ? r : refuse(op, -ESTALE);
+    struct tenant *t = tenant_of(w, (const char *) sqlite3_column_text(s, 0));
+    count_run(w, t, -1);
+    if (sqlite3_column_int(s, 1))
+        count_lost(w, t, 1);
+    else
+        tenant_add(w, t);
+    return db_step(s);
+}
+
+static int find_job(struct writer *w, struct op *op, int64_t *ret_seq, int *ret_state, int *ret_attempts,
+                    bool *ret_has_url)
+{
+    PREPARE(s, STATE_BY_ID);
+
+    if (!op->id_ok)
+        return 0;
+    sqlite3_bind_blob(s, 1, op->id, sizeof(op->id), SQLITE_STATIC);
+    db_bind_string(s, 2, op->tenant);
+    int r = db_step(s);
+    if (r > 0) {
+        *ret_seq = sqlite3_column_int64(s, 0);
+        *ret_state = sqlite3_column_int(s, 1);
+        *ret_attempts = sqlite3_column_int(s, 2);
+        *ret_has_url = sqlite3_column_type(s, 3) != SQLITE_NULL;
+        sqlite3_reset(s);
+    }
+    return r;
+}
+
+static int apply_cancel(struct writer *w, struct op *op)
+{
+    struct job_charge c;
+    bool has_url;
+    int64_t seq;
+    int state, attempts;
+    int r = find_job(w, op, &seq, &state, &attempts, &has_url);
+
+    if (r <= 0)
+        return r ? r : refuse(op, -ENOENT);
+    if (state != STORE_QUEUED)
+        return refuse(op, state == STORE_RUNNING ? -EBUSY : -EALREADY);
+    r = charge_read(w, seq, &c);
+    if (r <= 0)
+        return r ? r : -EUCLEAN;
+    PREPARE(s, CANCEL);
+    sqlite3_bind_int64(s, 1, seq);
+    sqlite3_bind_int(s, 2, (int) op->end.state);
+    sqlite3_bind_int(s, 3, op->end.status);
+    sqlite3_bind_int64(s, 4, op->end.over_us);
+    sqlite3_bind_int64(s, 5, charge_after(&c, &op->end));
+    int err = db_step(s);
+    if (err)
+        return err;
+    if (attempts)
+        count_lost(w, c.tenant, -1);
+    else {
+        c.tenant->is.queued--;
+        w->is.queued--;
+    }
+    return add_result(w, &c, &op->end);
+}
+
+/* 1: a row; 0: none. */
+static int has_row(struct writer *w, enum statement which, int64_t seq, int *ret_value)
+{
+    int r = run_on_seq(w, which, seq);
+
+    if (r > 0) {
+        *ret_value = sqlite3_column_int(w->db.statements[which], 0);
+        sqlite3_reset(w->db.statements[which]);
+    }
+    return r;
+}
+
+/* Its reply goes, and with it the delivery of that, which is owed (@was_due) or is not. */
+static int queue_again(struct writer *w, const struct job_charge *c, bool was_due)
+{
+    const int64_t after = c->bytes - c->reply;
+    PREPARE(s, REQUEUE);
+
+    sqlite3_bind_int64(s, 1, c->seq);
+    sqlite3_bind_int64(s, 2, after);
+    int err = db_step(s);
+    if (!err)
+        err = run_on_seq(w, SQL_DROP_RESULT, c->seq);
+    if (!err)
+        err = run_on_seq(w, SQL_DROP_DELIVERY, c->seq);
+    if (err)
+        return err;
+    charge_change(w, c->tenant, after - c->bytes);
+    charge_hold(w, c->tenant, was_due ? after - c->bytes : after);
+    count_delivery(w, c->tenant, -was_due);
+    count_lost(w, c->tenant, 1);
+    return 0;
+}
+
+static int apply_requeue(struct writer *w, struct op *op)
+{
+    struct job_charge c;
+    bool has_url;
+    int64_t seq;
+    int state, attempts, value;
+    int r = find_job(w, op, &seq, &state, &attempts, &has_url);
+
+    if (r <= 0)
+        return r ? r : refuse(op, -ENOENT);
+    if (state != STORE_DEAD)
+        return refuse(op, -ENOTRECOVERABLE);
+    r = charge_read(w, seq, &c);
+    if (r <= 0)
+        return r ? r : -EUCLEAN;
+    r = has_row(w, SQL_DELIVERY_STATE, seq, &value);
+    if (r > 0 && value == STORE_SENDING)
+        return refuse(op, -EBUSY);
+    bool was_due = r > 0 && value < STORE_SENDING;
+    if (r >= 0)
+        r = has_row(w, SQL_PROGRAM, seq, &value);
+    if (r <= 0) /* buried by a version that dropped it */
+        return r ? r : refuse(op, -ENODATA);
+    r = was_due ? 0 : find_share(w, op, c.tenant, c.bytes, false);
+    if (!r)
+        r = find_place(w, op, c.tenant, &op->limits);
+    return r < 0 ? r : r ? 0 : queue_again(w, &c, was_due);
+}
+
+static int apply_history(struct writer *w, struct op *op)
+{
+    unsigned char id[UUID_BYTES];
+    int err = 0;
+
+    for (unsigned i = 0; i < op->n_history && !err; i++) {
+        const struct store_job as_job = { .client_id = op->history[i].client_id };
+        struct tenant *t = tenant_of(w, op->history[i].tenant);
+        const int64_t bytes = store_charge(&as_job);
+        int r = uuid_parse(op->history[i].id, UUID_SIZE - 1, id) ? room_make(w, t, bytes) : 0;
+        if (r <= 0) {
+            err = r;
+            continue;
+        }
+        err = add_job(w, &op->history[i], id, bytes, NULL);
+        if (err)
+            break;
+        charge_add(w, t, bytes);
+        charge_let_go(w, t, sqlite3_last_insert_rowid(w->db.handle), 0);
+        t->is.history++;
+        w->is.history++;
+    }
+    return err;
+}
+
+/* --- deliveries --- */
+
+/* How many more of @t may be under way to @host. */
+static int64_t room_at(const struct writer *w, const struct store_outbox_claim *claim, const struct tenant *t,
+                       const char *host)
+{
+    int64_t all = 0, mine = 0;
+
+    for (unsigned i = 0; i < claim->n_busy; i++)
+        if (strcmp(claim->busy[i].host, host) == 0) {
+            all += claim->busy[i].n;
+            mine += claim->busy[i].tenant && strcmp(claim->busy[i].tenant, t->name) == 0 ? claim->busy[i].n : 0;
+        }
+    return w->senders > 1 ? fair_left(claim->per_host, all, mine) : (int64_t) claim->per_host - all;
+}
+
+static int send_one(struct writer *w, struct op *op, struct tenant *t, int64_t seq, struct store_record *record)
+{
+    int err = load_record(w, op, seq, record);
+    if (!err)
+        err = run_on_seq(w, SQL_SEND, seq);
+    if (err)
+        return err;
+    turns_sent(w, t, 1, (int64_t) record->body.n);
+    op->answer.n++;
+    return 0;
+}
+
+/* Of the host whose turn it is, what is due, as much as it may have under way. */
+static int send_to_host(struct writer *w, struct op *op, const struct turn *turn, struct store_record *records)
+{
+    const struct store_outbox_claim *claim = &op->outbox;
+    struct tenant *t = turn->tenant;
+    int64_t room = room_at(w, claim, t, turn->host), left = turns_left(w, t, claim);
+    int64_t seqs[STORE_CLAIM_MAX], left_us = 0;
+    unsigned n = 0, sent = 0;
+    int r;
+    PREPARE(s, DUE_OF);
+
+    if (room < 1) /* it is asked for again when one of them is done */
+        return turns_end(w, turn, turn->due_us, false);
+    room = room < left ? room : left;
+    if (room > claim->max - op->answer.n)
+        room = claim->max - op->answer.n;
+    db_bind_string(s, 1, t->name);
+    db_bind_string(s, 2, turn->host);
+    sqlite3_bind_int64(s, 3, room + 1);
+    while (!left_us && (r = db_step(s)) > 0) {
+        int64_t due_us = sqlite3_column_int64(s, 1);
+        if (due_us > claim->now_us || n == room)
+            left_us = due_us;
+        else
+            seqs[n++] = sqlite3_column_int64(s, 0);
+    }
+    sqlite3_reset(s);
+    for (; sent < n && r >= 0 && turns_left(w, t, claim) > 0; sent++)
+        r = send_one(w, op, t, seqs[sent], &records[op->answer.n]);
+    if (sent < n) /* its replies are large */
+        left_us = turn->due_us;
+    t->sent_all = turns_left(w, t, claim) < 1;
+    op->answer.more = op->answer.more || (left_us && left_us <= claim->now_us);
+    return r < 0 ? r : turns_end(w, turn, left_us, sent > 0);
+}
+
+static int apply_outbox_claim(struct writer *w, struct op *op)
+{
+    unsigned max = op->outbox.max < STORE_CLAIM_MAX ? op->outbox.max : STORE_CLAIM_MAX;
+    struct store_record *records = op_alloc(op, (max + 1) * sizeof(*records));
+    struct turn turn;
+
+    op->outbox.max = max;
+    op->answer.records = records;
+    turns_begin(w, &op->outbox);
+    while (op->answer.n < max) {
+        int r = turns_next(w, op->outbox.now_us, &turn);
+        if (r > 0)
+            r = send_to_host(w, op, &turn, records);
+        else
+            return r ? r : turns_next_due(w, op->outbox.now_us, &op->answer.next_due_us);
+        if (r < 0)
+            return r;
+    }
+    op->answer.more = true;
+    return 0;
+}
+
+/* Made or given up: its reply may be dropped. */
+static int end_delivery(struct writer *w, int64_t seq)
+{
+    struct job_charge c;
+    int r = charge_read(w, seq, &c);
+
+    if (r <= 0)
+        return r ? r : -EUCLEAN;
+    count_delivery(w, c.tenant, -1);
+    charge_let_go(w, c.tenant, seq, c.bytes);
+    return 0;
+}
+
+/* The last few: a job can be delivered again as often as its owner likes. */
+static int add_attempt(struct writer *w, int64_t seq, const struct store_attempt *a)
+{
+    PREPARE(s, ADD_ATTEMPT);
+    int n = 0;
+    int r = has_row(w, SQL_LAST_ATTEMPT, seq, &n);
+
+    if (r < 0)
+        return r;
+    sqlite3_bind_int64(s, 1, seq);
+    sqlite3_bind_int64(s, 2, a->at_us);
+    sqlite3_bind_int64(s, 3, a->duration_us);
+    sqlite3_bind_int(s, 4, a->status);
+    if (a->error.p)
+        sqlite3_bind_text(s, 5, a->error.p, (int) a->error.n, SQLITE_STATIC);
+    if (a->address.p)
+        sqlite3_bind_text(s, 6, a->address.p, (int) a->address.n, SQLITE_STATIC);
+    sqlite3_bind_int(s, 7, n + 1);
+    int err = db_step(s);
+    if (err || n < ATTEMPTS_KEPT)
+        return err;
+    PREPARE(drop, DROP_ATTEMPT);
+    sqlite3_bind_int64(drop, 1, seq);
+    sqlite3_bind_int(drop, 2, n + 1 - ATTEMPTS_KEPT);
+    return db_step(drop);
+}
+
+static int apply_outbox_done(struct writer *w, struct op *op)
+{
+    const struct store_attempt *a = &op->attempt;
+    PREPARE(sent, SENT);
+
+    sqlite3_bind_int64(sent, 1, op->seq);
+    sqlite3_bind_int(sent, 2, (int) a->next);
+    sqlite3_bind_int64(sent, 3, a->next == STORE_PENDING ? a->next_us : a->at_us);
+    int err = db_step(sent);
+    if (err)
+        return err;
+    if (!sqlite3_changes(w->db.handle))
+        return refuse(op, -ESTALE);
+    err = a->next == STORE_PENDING ? turns_add(w, op->seq) : end_delivery(w, op->seq);
+    return err ? err : add_attempt(w, op->seq, a);
+}
+
+static int apply_redeliver(struct writer *w, struct op *op)
+{
+    struct job_charge c;
+    bool has_url;
+    int64_t seq;
+    int state, attempts, was = STORE_PENDING;
+    int r = find_job(w, op, &seq, &state, &attempts, &has_url);
+
+    if (r <= 0)
+        return r ? r : refuse(op, -ENOENT);
+    if (!has_url)
+        return refuse(op, -ENOMSG);
+    r = has_row(w, SQL_DELIVERY_STATE, seq, &was);
+    if (r >= 0)
+        r = charge_read(w, seq, &c);
+    if (r <= 0)
+        return r ? r : -EUCLEAN;
+    if (was > STORE_SENDING && find_share(w, op, c.tenant, c.bytes, true))
+        return 0;
+    PREPARE(s, REDELIVER);
+    sqlite3_bind_int64(s, 1, seq);
+    sqlite3_bind_int64(s, 2, op->now_us);
+    int err = db_step(s);
+    if (err)
+        return err;
+    if (!sqlite3_changes(w->db.handle))
+        return refuse(op, -EBUSY);
+    if (was > STORE_SENDING) {
+        count_delivery(w, c.tenant, 1);
+        charge_hold(w, c.tenant, c.bytes);
+    }
+    return turns_add(w, seq);
+}
+
+/* --- keeping house --- */
+
+static int note_oldest(struct writer *w, struct op *op, enum statement which, const char *tenant)
+{
+    sqlite3_stmt *s = db_statement(&w->db, which);
+
+    if (!s)
+        return -EIO;
+    db_bind_string(s, 1, tenant);
+    int r = db_step(s);
+    if (r <= 0)
+        return r;
+    int64_t created_us = sqlite3_column_int64(s, 0);
+    sqlite3_reset(s);
+    if (!op->answer.oldest_us || created_us < op->answer.oldest_us)
+        op->answer.oldest_us = created_us;
+    return 0;
+}
+
+static int find_oldest(struct writer *w, struct op *op)
+{
+    int err = w->is.lost ? note_oldest(w, op, SQL_OLDEST_SUSPECT, NULL) : 0;
+
+    for (struct tenant *t = w->tenants; t && !err; t = t->next)
+        if (t->is.queued)
+            err = note_oldest(w, op, SQL_OLDEST_OF, t->name);
+    return err;
+}
+
+/* As much as a job of some size: the disk is not well because there is a place for one page.  The next sweep takes it
+ * away; the sweep itself must not hang on it, as dropping what is old may be what makes room. */
+static int apply_probe(struct writer *w, struct op *op)
+{
+    PREPARE(s, PROBE);
+
+    (void) op;
+    w->probed = true;
+    return db_step(s);
+}
+
+static int drop_expired_keys(struct writer *w, int64_t now_us, bool *ret_more)
+{
+    PREPARE(s, DROP_IDEM);
+
+    sqlite3_bind_int64(s, 1, now_us);
+    sqlite3_bind_int64(s, 2, KEYS_MAX);
+    int err = db_step(s);
+    *ret_more = *ret_more || sqlite3_changes(w->db.handle) == KEYS_MAX;
+    return err;
+}
+
+static int apply_sweep(struct writer *w, struct op *op)
+{
+    int err = w->probed ? run_on_seq(w, SQL_DROP_RESULT, -1) : 0;
+
+    w->probed = w->probed && err;
+    if (!err)
+        err = room_sweep(w, &op->sweep, &op->answer.more);
+    if (!err)
+        err = drop_expired_keys(w, op->sweep.now_us, &op->answer.more);
+    return err ? err : find_oldest(w, op);
+}
+
+/* --- the table --- */
+
+static int (*const appliers[])(struct writer *w, struct op *op) = {
+    [OP_ENQUEUE] = apply_enqueue,
+    [OP_CLAIM] = apply_claim,
+    [OP_FINISH] = apply_finish,
+    [OP_RELEASE] = apply_release,
+    [OP_CANCEL] = apply_cancel,
+    [OP_REQUEUE] = apply_requeue,
+    [OP_HISTORY] = apply_history,
+    [OP_OUTBOX_CLAIM] = apply_outbox_claim,
+    [OP_OUTBOX_DONE] = apply_outbox_done,
+    [OP_REDELIVER] = apply_redeliver,
+    [OP_SWEEP] = apply_sweep,
+    [OP_PROBE] = apply_probe,
+};
+
+bool op_is_durable(const struct op *op)
+{
+    return op->kind != OP_HISTORY && op->kind != OP_SWEEP;
+}
+
+int writer_apply(struct writer *w, struct op *op)
+{
+    op->answer = (struct store_answer){ 0 };
+    int err = appliers[op->kind](w, op);
+    op->answer.queued = w->is.queued + w->is.lost;
+    op->answer.deliveries = w->is.deliveries;
+    return err;
+}
