@@ -9,7 +9,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 void fd_close(int *fd)
@@ -163,16 +162,4 @@ ssize_t fd_read_file(int dir_fd, const char *name, char *buf, size_t size)
     }
     buf[len] = '\0';
     return (ssize_t) len;
-}
-
-int64_t now_ns(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (int64_t) t.tv_sec * 1000000000 + t.tv_nsec;
-}
-
-int64_t now_us(void)
-{
-    return now_ns() / 1000;
 }

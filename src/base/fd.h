@@ -44,8 +44,4 @@ int fd_open_file(int dir_fd, const char *name);
 /* Read at most @size - 1 bytes of @name and end them with NUL. Returns the length or -errno. */
 ssize_t fd_read_file(int dir_fd, const char *name, char *buf, size_t size);
 
-/* The monotonic clock (clock_gettime(2), CLOCK_MONOTONIC).  Usable after a fork. */
-int64_t now_us(void);
-int64_t now_ns(void);
-
 #endif

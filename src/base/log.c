@@ -8,7 +8,7 @@
  * or waits because nobody reads the log. */
 #include "base/log.h"
 
-#include "base/fd.h"
+#include "base/clock.h"
 #include "base/json.h"
 
 #include <errno.h>

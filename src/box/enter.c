@@ -6,6 +6,7 @@
  * happen here: going on after a step that failed, allocating, logging. */
 #include "box/box.h"
 
+#include "base/clock.h"
 #include "base/fd.h"
 #include "base/kernel.h"
 #include "base/log.h"

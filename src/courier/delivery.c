@@ -12,6 +12,7 @@
 #include "courier/own.h"
 #include "courier/sign.h"
 
+#include "base/clock.h"
 #include "base/fd.h"
 #include "base/log.h"
 

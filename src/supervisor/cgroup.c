@@ -7,6 +7,7 @@
  * happen here: a box that is told it has joined and has not. */
 #include "supervisor/cgroup.h"
 
+#include "base/clock.h"
 #include "base/fd.h"
 #include "base/log.h"
 

@@ -8,6 +8,7 @@
 
 #include "supervisor/cgroup.h"
 
+#include "base/clock.h"
 #include "base/fd.h"
 #include "base/log.h"
 

@@ -23,6 +23,7 @@
 #include "supervisor/watch.h"
 #include "supervisor/webhooks.h"
 
+#include "base/clock.h"
 #include "base/fd.h"
 #include "base/json.h"
 #include "base/log.h"

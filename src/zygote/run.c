@@ -17,7 +17,7 @@
 #include "zygote/mainfile.h"
 #include "zygote/show.h"
 
-#include "base/fd.h"
+#include "base/clock.h"
 #include "box/box.h"
 
 #include "prelude.h"

@@ -17,6 +17,7 @@
 
 #include "base/fd.h"
 #include "base/kernel.h"
+#include "base/clock.h"
 
 #include <errno.h>
 #include <fcntl.h>

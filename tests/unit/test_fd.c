@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Descriptors: closed by scope, passed in messages, and never left over from a message that was refused. */
 #include "base/fd.h"
+#include "base/clock.h"
 
 #include <dirent.h>
 #include <errno.h>

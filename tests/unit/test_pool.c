@@ -9,6 +9,7 @@
 #include "box/box.h"
 #include "server/pool/pool.h"
 #include "server/pool/slot.h"
+#include "base/clock.h"
 
 #include <dirent.h>
 #include <errno.h>

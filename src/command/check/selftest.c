@@ -9,6 +9,7 @@
 #include "command/check/check.h"
 #include "command/check/service.h"
 
+#include "base/clock.h"
 #include "base/fd.h"
 
 #include <dirent.h>

@@ -6,6 +6,7 @@
  * left behind, or an answer of an attacker's that stops us for ever. */
 #include "command/check/service.h"
 
+#include "base/clock.h"
 #include "base/fd.h"
 #include "supervisor/supervisor.h"
 

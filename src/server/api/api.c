@@ -5,7 +5,7 @@
  * work that a request without a key can ask for. */
 #include "server/api/api.h"
 
-#include "base/fd.h"
+#include "base/clock.h"
 #include "base/json.h"
 #include "server/metrics/metrics.h"
 

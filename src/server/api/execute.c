@@ -11,7 +11,7 @@
 #include "server/api/api.h"
 
 #include "base/beside.h"
-#include "base/fd.h"
+#include "base/clock.h"
 #include "base/json.h"
 #include "courier/courier.h"
 #include "server/jobs/wording.h"

@@ -6,7 +6,7 @@
  * the disk. */
 #include "server/api/api.h"
 
-#include "base/fd.h"
+#include "base/clock.h"
 #include "box/layers.h"
 #include "server/metrics/metrics.h"
 

@@ -7,7 +7,7 @@
  * has gone. */
 #include "server/api/api.h"
 
-#include "base/fd.h"
+#include "base/clock.h"
 #include "base/json.h"
 
 #include <errno.h>

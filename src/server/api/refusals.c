@@ -10,7 +10,7 @@
  * a stranger fills. */
 #include "server/api/api.h"
 
-#include "base/fd.h"
+#include "base/clock.h"
 #include "base/log.h"
 
 #include <sodium.h>

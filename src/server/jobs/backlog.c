@@ -13,7 +13,7 @@
 
 #include "server/jobs/wording.h"
 
-#include "base/fd.h"
+#include "base/clock.h"
 #include "base/log.h"
 #include "server/metrics/metrics.h"
 

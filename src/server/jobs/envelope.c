@@ -8,16 +8,7 @@
 #include "base/json.h"
 
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
-
-int64_t wall_us(void)
-{
-    struct timespec now;
-
-    clock_gettime(CLOCK_REALTIME, &now);
-    return (int64_t) now.tv_sec * 1000000 + now.tv_nsec / 1000;
-}
 
 void envelope_begin(struct buf *out, int status, struct store_bytes client_id, const char *job_id)
 {

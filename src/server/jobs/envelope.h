@@ -22,7 +22,4 @@ void envelope_add(struct buf *out, const struct envelope *e, int64_t run_us, int
 /* Append "response": null, "error", "message", and "reason" unless NULL: no commas around. */
 void envelope_add_error(struct buf *out, const char *error, const char *reason);
 
-/* The wall clock, in microseconds since 1970. */
-int64_t wall_us(void);
-
 #endif

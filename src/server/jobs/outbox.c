@@ -9,9 +9,8 @@
  * is waited for with. */
 #include "server/jobs/outbox.h"
 
-#include "server/jobs/envelope.h"
-
 #include "base/beside.h"
+#include "base/clock.h"
 #include "base/fd.h"
 #include "base/log.h"
 #include "base/trace.h"

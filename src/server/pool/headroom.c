@@ -6,6 +6,7 @@
  * that is not as expected stopping all programs. */
 #include "server/pool/headroom.h"
 
+#include "base/clock.h"
 #include "base/fd.h"
 
 #include <stdlib.h>

@@ -12,6 +12,7 @@
 #include "server/pool/slot.h"
 #include "server/pool/zygote.h"
 
+#include "base/clock.h"
 #include "base/fd.h"
 #include "base/log.h"
 #include "box/box.h"

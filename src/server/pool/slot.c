@@ -9,6 +9,7 @@
 #include "server/pool/slot.h"
 
 #include "base/beside.h"
+#include "base/clock.h"
 #include "base/fd.h"
 #include "base/log.h"
 #include "box/box.h"

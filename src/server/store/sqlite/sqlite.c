@@ -10,7 +10,7 @@
 #include "server/store/sqlite/sqlite.h"
 
 #include "base/beside.h"
-#include "base/fd.h"
+#include "base/clock.h"
 #include "base/log.h"
 #include "server/metrics/metrics.h"
 
