@@ -56,7 +56,7 @@ int guard_own(const struct guard_allow *allow, const char *host, const struct so
  * is refused.  Returns 0 or -EACCES and a sentence. */
 int guard_address(const struct guard_allow *allow, const char *host, const struct sockaddr *address, struct buf *error);
 
-enum { GUARD_HOST_MAX = 253 };
+enum { GUARD_HOST_MAX = 253, GUARD_URL_MAX = 2048 };
 
 struct guard_url {
     struct Curl_URL *handle;       /* parsed once; what is connected to is this (CURLOPT_CURLU) */
@@ -65,7 +65,7 @@ struct guard_url {
 };
 
 /* Is @url one that a webhook may have, as far as the URL itself says?  It is http or https, has a host, at most
- * COURIER_URL_MAX printable ASCII bytes, no user or password, no backslash, no zone, a port of guard_port(); its host is a name or
+ * GUARD_URL_MAX printable ASCII bytes, no user or password, no backslash, no zone, a port of guard_port(); its host is a name or
  * an address that guard_address() allows, whatever form it is written in (127.1, 0x7f000001).  localhost is an
  * address.  @ret_url may be NULL.  Returns 0; -EINVAL (no such URL) or -EACCES (its address or port) and a sentence. */
 int guard_url(const struct guard_allow *allow, const char *url, struct guard_url *ret_url, struct buf *error);

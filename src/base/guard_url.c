@@ -9,8 +9,6 @@
  * in any URL, and for the two slashes that libcurl is lax about. */
 #include "base/guard.h"
 
-#include "courier/courier.h"
-
 #include <arpa/inet.h>
 #include <ctype.h>
 #include <curl/curl.h>
@@ -28,11 +26,11 @@ static int refuse(struct buf *error, const char *why)
 /* What no URL has, in whatever part; and the schemes, because libcurl also takes http:/a and http:///a. */
 static int check_text(const char *text, struct buf *error)
 {
-    size_t n = strnlen(text, COURIER_URL_MAX + 1);
+    size_t n = strnlen(text, GUARD_URL_MAX + 1);
     size_t scheme = strncasecmp(text, "http://", 7) == 0 ? 7 : strncasecmp(text, "https://", 8) == 0 ? 8 : 0;
 
-    if (n > COURIER_URL_MAX) {
-        buf_addf(error, "the URL is longer than %d bytes", COURIER_URL_MAX);
+    if (n > GUARD_URL_MAX) {
+        buf_addf(error, "the URL is longer than %d bytes", GUARD_URL_MAX);
         return -EINVAL;
     }
     for (size_t i = 0; i < n; i++) {

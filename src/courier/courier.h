@@ -12,10 +12,12 @@
 #ifndef HATCHERY_COURIER_COURIER_H
 #define HATCHERY_COURIER_COURIER_H
 
+#include "base/guard.h"
+
 #include <stdbool.h>
 #include <stdint.h>
 
-enum { COURIER_URL_MAX = 2048, COURIER_SECRETS_MAX = 8, COURIER_ALLOW_MAX = 4096, COURIER_PORTS_MAX = 512 };
+enum { COURIER_SECRETS_MAX = 8, COURIER_ALLOW_MAX = 4096, COURIER_PORTS_MAX = 512 };
 
 enum courier_type { COURIER_CONF = 1, COURIER_SERVER, COURIER_ORDER, COURIER_RESULT };
 
@@ -41,7 +43,7 @@ struct courier_order {
     uint64_t body_len;
     char webhook_id[64];  /* the same on every attempt */
     char traceparent[64]; /* empty: none */
-    char url[COURIER_URL_MAX + 1];
+    char url[GUARD_URL_MAX + 1];
 };
 
 enum courier_verdict {

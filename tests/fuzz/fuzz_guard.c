@@ -4,7 +4,6 @@
  *
  * A URL that is accepted is printable, has no user, is accepted again as libcurl writes it, with the same host; and
  * if the C library takes its host for an address, the guard has judged that address.  Its port is one of the list's. */
-#include "courier/courier.h"
 #include "base/guard.h"
 
 #include <assert.h>
@@ -40,7 +39,7 @@ static void check_again(const struct guard_allow *allow, const struct guard_url 
     assert(strncmp(text, url->tls ? "https://" : "http://", url->tls ? 8 : 7) == 0);
     for (const char *p = text; *p; p++)
         assert(*p > ' ' && *p < 0x7f && *p != '\\');
-    if (strlen(text) <= COURIER_URL_MAX) { /* a slash may have been added */
+    if (strlen(text) <= GUARD_URL_MAX) { /* a slash may have been added */
         assert(guard_url(allow, text, &again, &error) == 0);
         assert(strcmp(again.host, url->host) == 0 && again.tls == url->tls);
         guard_url_free(&again);

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Where webhooks may go: every block of addresses at both of its ends and just outside, every notation of an
  * address in a URL, and what the operator's list allows and what it does not. */
-#include "courier/courier.h"
 #include "base/guard.h"
 
 #include <arpa/inet.h>
@@ -478,15 +477,15 @@ static void test_addresses_in_urls(void **state)
 
 static void test_length(void **state)
 {
-    char url[COURIER_URL_MAX + 2];
+    char url[GUARD_URL_MAX + 2];
 
     (void) state;
     memset(url, 'a', sizeof(url));
     memcpy(url, "http://example.com/", 19);
-    url[COURIER_URL_MAX] = '\0';
+    url[GUARD_URL_MAX] = '\0';
     check_url("", url, 0, "example.com");
-    url[COURIER_URL_MAX] = 'a';
-    url[COURIER_URL_MAX + 1] = '\0';
+    url[GUARD_URL_MAX] = 'a';
+    url[GUARD_URL_MAX + 1] = '\0';
     check_url("", url, -EINVAL, NULL);
     memset(url, 'a', sizeof(url)); /* a host that is too long for a name */
     memcpy(url, "http://", 7);

@@ -13,7 +13,6 @@
 #include "base/beside.h"
 #include "base/clock.h"
 #include "base/json.h"
-#include "courier/courier.h"
 #include "server/jobs/wording.h"
 #include "server/metrics/metrics.h"
 
@@ -137,7 +136,7 @@ enum { N_MEMBERS = sizeof(members) / sizeof(*members) };
 
 static void add_fields(const struct wire_limits *limits, struct json_field ret[static N_MEMBERS])
 {
-    const size_t max[] = { (size_t) limits->code_bytes, 0, ID_MAX, COURIER_URL_MAX };
+    const size_t max[] = { (size_t) limits->code_bytes, 0, ID_MAX, GUARD_URL_MAX };
 
     static_assert(sizeof(max) / sizeof(*max) == N_MEMBERS, "one for each member");
     for (size_t i = 0; i < N_MEMBERS; i++)
