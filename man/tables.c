@@ -326,11 +326,13 @@ static void all_statuses(void)
 #define WORD(id, text) text,
 #define LABEL(id, label, words) static const char *const words_##id[] = { words };
 #define LABEL_FROM(id, label)
+#define LABEL_GIVEN(id, label, max)
 #define METRIC(...)
 #include "server/metrics/metrics.def"
 #undef METRIC
 #undef LABEL
 #undef LABEL_FROM
+#undef LABEL_GIVEN
 #undef WORD
 
 /* Two of the server's outcomes may be one to a client. */
@@ -361,11 +363,13 @@ static const struct label {
 } labels[] = {
 #define LABEL(id, label, words) { #id, label, words_##id, sizeof(words_##id) / sizeof(char *) },
 #define LABEL_FROM(id, label) { #id, label, NULL, 0 },
+#define LABEL_GIVEN(id, label, max) { #id, label, NULL, 0 },
 #define METRIC(...)
 #include "server/metrics/metrics.def"
 #undef METRIC
 #undef LABEL
 #undef LABEL_FROM
+#undef LABEL_GIVEN
 };
 
 static const size_t n_labels = sizeof(labels) / sizeof(*labels);
@@ -416,11 +420,13 @@ static void metrics(void)
 {
 #define LABEL(id, label, words)
 #define LABEL_FROM(id, label)
+#define LABEL_GIVEN(id, label, max)
 #define METRIC(id, name, type, unit, a, b, c, help) metric(name, #type, (const char *const[]){ #a, #b, #c }, help);
 #include "server/metrics/metrics.def"
 #undef METRIC
 #undef LABEL
 #undef LABEL_FROM
+#undef LABEL_GIVEN
 }
 
 /* --- templates --- */

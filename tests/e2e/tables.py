@@ -36,7 +36,7 @@ def entries(path, name):
 def metrics():
     """{name: (type, unit, [label's word], help)} with the names that a scraper sees."""
     suffix = {"COUNTER": "_total", "INFO": "_info"}
-    words = {entry[0]: entry[1] for name in ("LABEL", "LABEL_FROM") for entry in entries("server/metrics/metrics.def", name)}
+    words = {entry[0]: entry[1] for name in ("LABEL", "LABEL_FROM", "LABEL_GIVEN") for entry in entries("server/metrics/metrics.def", name)}
     return {name + suffix.get(kind, ""): (kind, unit, [words[label] for label in labels if label != "NONE"], sentence)
             for _, name, kind, unit, *labels, sentence in entries("server/metrics/metrics.def", "METRIC")}
 

@@ -263,7 +263,7 @@ void api_packages(struct request *req, void *data)
 
 const struct route api_routes[] = {
 #define ROUTE(method, path, flags, handler, id, summary, parameters, request, replies)                                 \
-    { method, path_##path, flags, handler, METRIC_ROUTE_##path, (flags) &ROUTE_QUERY ? (parameters) : NULL },
+    { method, path_##path, flags, handler, PATH_##path, (flags) &ROUTE_QUERY ? (parameters) : NULL },
 #include "server/api/routes.def"
     { 0 },
 };

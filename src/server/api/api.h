@@ -35,6 +35,14 @@ struct api {
     struct buf packages[WIRE_RUNTIMES_MAX]; /* members of each runtime's object, from the supervisor */
 };
 
+/* Every path (routes.def): route.path_id, and the label of the metrics. */
+enum api_path {
+#define PATH(name, path) PATH_##name,
+#include "server/api/routes.def"
+    PATH_OTHER, /* there is no such path */
+    PATHS
+};
+
 /* For http_new(): everything, and what metrics.listen serves, without a key. */
 extern const struct route api_routes[], api_watch_routes[];
 

@@ -89,12 +89,49 @@ void api_readyz(struct request *req, void *data)
 
 /* --- metrics --- */
 
+static const char *const path_words[] = {
+#define PATH(name, path) path,
+#include "server/api/routes.def"
+    "other"
+};
+_Static_assert((int) PATHS <= (int) METRIC_N_ROUTE, "the label route has too few values");
+
+/* Every status that is sent. */
+enum code {
+#define STATUS(code, reason, sentence) CODE_##code,
+#include "server/http/status.def"
+#undef STATUS
+    CODE_OTHER,
+    CODES
+};
+static const char *const code_words[] = {
+#define STATUS(code, reason, sentence) #code,
+#include "server/http/status.def"
+#undef STATUS
+    "other"
+};
+_Static_assert((int) CODES <= (int) METRIC_N_CODE, "the label code has too few values");
+
+static enum code code_of(int status)
+{
+    switch (status) {
+#define STATUS(code, reason, sentence)                                                                                 \
+    case code:                                                                                                         \
+        return CODE_##code;
+#include "server/http/status.def"
+#undef STATUS
+    default: return CODE_OTHER;
+    }
+}
+
 void api_metrics_init(struct api *api)
 {
     const struct wire_server_conf *conf = api->conf;
     uint32_t missing = conf->layers_missing;
     char text[200];
 
+    metrics_name(LABEL_ROUTE, path_words, PATHS);
+    metrics_name(LABEL_CODE, code_words, CODES);
     buf_init(&api->metrics_text, METRICS_TEXT_MAX);
     metrics_process_init();
     metric_info(METRIC_BUILD, "version=\"" VERSION "\",revision=\"" REVISION "\",python=\"" PYTHON "\"");
@@ -126,10 +163,10 @@ static unsigned method_of(const struct request *req)
 void api_on_reply(void *data, const struct request *req, int status)
 {
     const struct route *route = request_route(req);
-    unsigned path = route ? (unsigned) route->path_id : METRIC_ROUTE_OTHER;
+    unsigned path = route ? (unsigned) route->path_id : PATH_OTHER;
 
     (void) data;
-    metric_add(METRIC_HTTP_REQUESTS, 1, path, method_of(req), metric_code(status));
+    metric_add(METRIC_HTTP_REQUESTS, 1, path, method_of(req), code_of(status));
     metric_observe(METRIC_HTTP_DURATION, now_us() - (int64_t) request_start_us(req), path, 0, 0);
 }
 
@@ -229,10 +266,7 @@ static void watch_metrics(struct request *req, void *data)
 }
 
 const struct route api_watch_routes[] = {
-    { "GET", "/metrics", 0, watch_metrics, METRIC_ROUTE_METRICS },
-    { "GET", "/healthz", 0, api_healthz, METRIC_ROUTE_HEALTHZ },
-    { "GET", "/livez", 0, api_healthz, METRIC_ROUTE_LIVEZ },
-    { "GET", "/health", 0, api_healthz, METRIC_ROUTE_HEALTH },
-    { "GET", "/readyz", 0, api_readyz, METRIC_ROUTE_READYZ },
-    { NULL, NULL, 0, NULL, 0 },
+    { "GET", "/metrics", 0, watch_metrics, PATH_METRICS }, { "GET", "/healthz", 0, api_healthz, PATH_HEALTHZ },
+    { "GET", "/livez", 0, api_healthz, PATH_LIVEZ },       { "GET", "/health", 0, api_healthz, PATH_HEALTH },
+    { "GET", "/readyz", 0, api_readyz, PATH_READYZ },      { NULL, NULL, 0, NULL, 0 },
 };

@@ -20,29 +20,8 @@ enum { BUCKETS_MAX = 20, INFO_MAX = 256, LABELS_MAX = 3 };
  * above all, and the sum.  Of an INFO nothing: its text is kept apart. */
 enum { WIDTH_COUNTER = 1, WIDTH_GAUGE = 1, WIDTH_INFO = 1, WIDTH_HISTOGRAM = BUCKETS_MAX + 2 };
 
-enum label_id {
-#define LABEL(id, label, words) LABEL_##id,
-#define LABEL_FROM(id, label) LABEL_##id,
-#define METRIC(...)
-#include "server/metrics/metrics.def"
-#undef METRIC
-#undef LABEL
-#undef LABEL_FROM
-    LABEL_NONE
-};
 enum { METRIC_N_NONE = 1 };
 
-static const char *const words_ROUTE[] = {
-#define PATH(id, path) path,
-#include "server/api/routes.def"
-    "other"
-};
-static const char *const words_CODE[] = {
-#define STATUS(code, reason, sentence) #code,
-#include "server/http/status.def"
-#undef STATUS
-    "other"
-};
 static const char *const words_BOX_PHASE[] = { "init",    "fork",      "hooks",
 #define STEP(name, word, hint) word,
 #include "box/box.def"
@@ -56,29 +35,34 @@ static const char *const words_LACK[] = {
 #define WORD(id, text) text,
 #define LABEL(id, label, words) static const char *const words_##id[] = { words };
 #define LABEL_FROM(id, label)
+#define LABEL_GIVEN(id, label, max)
 #define METRIC(...)
 #include "server/metrics/metrics.def"
 #undef METRIC
 #undef LABEL
 #undef LABEL_FROM
+#undef LABEL_GIVEN
 #undef WORD
 
-static const struct label {
+static struct label {
     const char *name;
-    unsigned n;
+    unsigned n, max;
     const char *const *words;
 } labels[] = {
-#define LABEL(id, label, words) { label, METRIC_N_##id, words_##id },
-#define LABEL_FROM(id, label) { label, METRIC_N_##id, words_##id },
+#define LABEL(id, label, words) { label, METRIC_N_##id, METRIC_N_##id, words_##id },
+#define LABEL_FROM(id, label) { label, METRIC_N_##id, METRIC_N_##id, words_##id },
+#define LABEL_GIVEN(id, label, max) { label, 0, max, NULL },
 #define METRIC(...)
 #include "server/metrics/metrics.def"
 #undef METRIC
-    [LABEL_NONE] = { NULL, 1, NULL },
+    [LABEL_NONE] = { NULL, 1, 1, NULL },
 };
 #undef LABEL
 #undef LABEL_FROM
+#undef LABEL_GIVEN
 #define LABEL(id, label, words)
 #define LABEL_FROM(id, label)
+#define LABEL_GIVEN(id, label, max)
 
 #define METRIC(id, name, type, unit, a, b, c, help)                                                                    \
     static int64_t cells_##id[METRIC_N_##a * METRIC_N_##b * METRIC_N_##c][WIDTH_##type];
@@ -89,20 +73,13 @@ static const struct table {
     const char *name;
     enum type type;
     enum unit unit;
-    enum label_id labels[LABELS_MAX];
-    unsigned n_cells, width;
+    enum metric_label labels[LABELS_MAX];
+    unsigned width;
     int64_t *cells;
     const char *help;
 } table[] = {
 #define METRIC(id, name, type, unit, a, b, c, help)                                                                    \
-    { name,                                                                                                            \
-      type,                                                                                                            \
-      unit,                                                                                                            \
-      { LABEL_##a, LABEL_##b, LABEL_##c },                                                                             \
-      METRIC_N_##a * METRIC_N_##b * METRIC_N_##c,                                                                      \
-      WIDTH_##type,                                                                                                    \
-      cells_##id[0],                                                                                                   \
-      help },
+    { name, type, unit, { LABEL_##a, LABEL_##b, LABEL_##c }, WIDTH_##type, cells_##id[0], help },
 #include "server/metrics/metrics.def"
 #undef METRIC
 };
@@ -134,6 +111,21 @@ static const struct bounds {
 _Static_assert(sizeof(bounds_seconds) / sizeof(int64_t) <= BUCKETS_MAX
                    && sizeof(bounds_short) / sizeof(int64_t) <= BUCKETS_MAX,
                "a cell is too narrow");
+
+/* --- labels --- */
+
+void metrics_name(enum metric_label label, const char *const *words, unsigned n)
+{
+    if (n > labels[label].max)
+        abort(); /* the table has too few cells for them */
+    labels[label].words = words;
+    labels[label].n = n;
+}
+
+static unsigned count_cells(const struct table *t)
+{
+    return labels[t->labels[0]].n * labels[t->labels[1]].n * labels[t->labels[2]].n;
+}
 
 /* --- counting --- */
 
@@ -177,18 +169,6 @@ void metric_observe(enum metric metric, int64_t value, unsigned a, unsigned b, u
 void metric_info(enum metric metric, const char *text)
 {
     snprintf(infos[metric], INFO_MAX, "%s", text);
-}
-
-unsigned metric_code(int status)
-{
-    switch (status) {
-#define STATUS(code, reason, sentence)                                                                                 \
-    case code:                                                                                                         \
-        return METRIC_CODE_##code;
-#include "server/http/status.def"
-#undef STATUS
-    default: return METRIC_CODE_OTHER;
-    }
 }
 
 /* --- which format --- */
@@ -361,7 +341,7 @@ static bool is_shown(const struct table *t, unsigned i)
 {
     const int64_t *p = t->cells + (size_t) i * t->width;
 
-    if (t->n_cells <= (t->type == HISTOGRAM ? 4 : 24) || t->type == GAUGE)
+    if (count_cells(t) <= (t->type == HISTOGRAM ? 4 : 24) || t->type == GAUGE)
         return true;
     for (unsigned n = 0; n < t->width; n++)
         if (p[n])
@@ -392,12 +372,13 @@ void metrics_write(struct buf *out, enum metrics_format format)
 {
     for (unsigned m = 0; m < METRICS; m++) {
         const struct table *t = &table[m];
-        if (t->type == GAUGE && t->n_cells == 1 && t->cells[0] < 0)
+        unsigned n = count_cells(t);
+        if (t->type == GAUGE && n == 1 && t->cells[0] < 0)
             continue;
         add_head(out, t, format);
         if (t->type == INFO)
             buf_addf(out, "%s_info{%s} 1\n", t->name, infos[m]);
-        for (unsigned i = 0; i < t->n_cells && t->type != INFO; i++)
+        for (unsigned i = 0; i < n && t->type != INFO; i++)
             if (is_shown(t, i))
                 add_cell(out, t, i, format);
     }

@@ -13,25 +13,26 @@
 #define WORD(id, text) METRIC_##id,
 #define LABEL(id, label, words) enum metric_label_##id{ words METRIC_N_##id };
 #define LABEL_FROM(id, label)
+#define LABEL_GIVEN(id, label, max) enum { METRIC_N_##id = max };
 #define METRIC(...)
 #include "server/metrics/metrics.def"
 #undef METRIC
 #undef LABEL
+#undef LABEL_FROM
+#undef LABEL_GIVEN
 #undef WORD
 
-enum metric_label_ROUTE {
-#define PATH(id, path) METRIC_ROUTE_##id,
-#include "server/api/routes.def"
-    METRIC_ROUTE_OTHER,
-    METRIC_N_ROUTE
-};
-
-enum metric_label_CODE {
-#define STATUS(code, reason, sentence) METRIC_CODE_##code,
-#include "server/http/status.def"
-#undef STATUS
-    METRIC_CODE_OTHER,
-    METRIC_N_CODE
+enum metric_label {
+#define LABEL(id, label, words) LABEL_##id,
+#define LABEL_FROM(id, label) LABEL_##id,
+#define LABEL_GIVEN(id, label, max) LABEL_##id,
+#define METRIC(...)
+#include "server/metrics/metrics.def"
+#undef METRIC
+#undef LABEL
+#undef LABEL_FROM
+#undef LABEL_GIVEN
+    LABEL_NONE
 };
 
 /* What making a box takes, in order, and its end. */
@@ -58,13 +59,20 @@ enum metric_label_LACK {
 
 enum metric {
 #define LABEL(id, label, words)
+#define LABEL_FROM(id, label)
+#define LABEL_GIVEN(id, label, max)
 #define METRIC(id, ...) METRIC_##id,
 #include "server/metrics/metrics.def"
 #undef METRIC
 #undef LABEL
 #undef LABEL_FROM
+#undef LABEL_GIVEN
     METRICS
 };
+
+/* The values of a LABEL_GIVEN, in the order of their numbers, from here on: @n words, at most METRIC_N_..., that stay.
+ * Call it before anything is counted by that label. */
+void metrics_name(enum metric_label label, const char *const *words, unsigned n);
 
 /* The three numbers are the labels' values, in the table's order; 0 where there is no label.  Seconds are microseconds. */
 void metric_add(enum metric metric, int64_t n, unsigned a, unsigned b, unsigned c);
@@ -77,9 +85,6 @@ void metric_count(enum metric metric, unsigned a);
 /* The labels of an INFO: name="value", with commas between; @text has no character that would need to be escaped. */
 void metric_info(enum metric metric, const char *text);
 
-/* Which of the label code's values @status is. */
-unsigned metric_code(int status);
-
 /* What is shown depends on who asks: Prometheus' text format 0.0.4, or OpenMetrics 1.0.0. */
 enum metrics_format { METRICS_TEXT, METRICS_OPEN, METRICS_FORMATS };
 
@@ -88,7 +93,7 @@ enum metrics_format metrics_negotiate(const char *accept);
 const char *metrics_type(enum metrics_format format);
 
 /* Append all metrics.  @out is large enough if its maximum is METRICS_TEXT_MAX. */
-enum { METRICS_TEXT_MAX = 1 << 20 };
+enum { METRICS_TEXT_MAX = 2 << 20 };
 void metrics_write(struct buf *out, enum metrics_format format);
 
 /* process.c */
