@@ -9,11 +9,10 @@
  * every program can read, or run code in our place. */
 #include "command/env.h"
 
-#include "command/key.h"
-
 #include "base/fd.h"
 #include "conf/conf_value.h"
 #include "supervisor/runtimes.h"
+#include "supervisor/state.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -68,7 +67,7 @@ static int run_command(const char *const *argv, bool quiet)
 static int open_envs(const struct conf *conf, struct buf *error)
 {
     struct stat st;
-    _cleanup_fd_ int state = key_open_directory(conf, true, error);
+    _cleanup_fd_ int state = state_open_configured(conf, true, error);
 
     if (state < 0)
         return state;

@@ -13,12 +13,10 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <pwd.h>
 #include <sodium.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/file.h>
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
@@ -85,55 +83,6 @@ static int write_list(int dir_fd, const struct list *list, struct buf *error)
     return err;
 }
 
-/* Who the server will be, where it has not been started yet. */
-static int server_user(const struct conf *conf, uid_t *ret_uid, gid_t *ret_gid, struct buf *error)
-{
-    *ret_uid = (uid_t) conf->isolation_id_base;
-    *ret_gid = *ret_uid;
-    if (!*conf->server_user)
-        return 0;
-    const struct passwd *entry = getpwnam(conf->server_user);
-    if (!entry) {
-        buf_addf(error, "server.user: '%s' is no user", conf->server_user);
-        return -ENOENT;
-    }
-    *ret_uid = entry->pw_uid;
-    *ret_gid = entry->pw_gid;
-    return 0;
-}
-
-/* The state directory; for changes it is made where it is missing, and locked against other commands. */
-int key_open_directory(const struct conf *conf, bool change, struct buf *error)
-{
-    struct buf path;
-    uid_t uid = 0;
-    gid_t gid = 0;
-
-    buf_init(&path, 4096);
-    int err = state_path(conf->server_state, &path, error);
-    if (!err && !path.len) {
-        buf_adds(
-            error,
-            "server.state is none: there is no place for keys and environments; choose a directory with --state DIR");
-        err = -ENOENT;
-    }
-    buf_addc(&path, '\0');
-    _cleanup_fd_ int fd = err ? -1 : open(path.data, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (!err && fd < 0 && errno == ENOENT && change) {
-        err = server_user(conf, &uid, &gid, error);
-        fd = err ? -1 : state_open(path.data, geteuid() == 0, uid, gid, error);
-        err = fd < 0 ? -ENOENT : 0;
-    } else if (!err && fd < 0) {
-        err = -errno;
-        buf_addf(error, "the state directory %s cannot be opened (%s); name it with --state DIR", path.data,
-                 strerror(-err));
-    }
-    buf_free(&path);
-    if (!err && change && flock(fd, LOCK_EX) < 0)
-        err = -errno;
-    return err ? err : fd_steal(&fd);
-}
-
 static size_t find(const struct list *list, const char *name)
 {
     size_t i = 0;
@@ -157,7 +106,7 @@ int key_new(const struct conf *conf, struct keyfile_key *key)
                  KEYFILE_NAME_MAX, KEYFILE_DEFAULT);
         return fail(&error);
     }
-    _cleanup_fd_ int fd = key_open_directory(conf, true, &error);
+    _cleanup_fd_ int fd = state_open_configured(conf, true, &error);
     if (fd < 0 || read_list(fd, &list, &error) < 0)
         return fail(&error);
     if (find(&list, key->name) < list.n) {
@@ -198,7 +147,7 @@ int key_list(const struct conf *conf)
     char created[32];
 
     buf_init(&error, 1024);
-    _cleanup_fd_ int fd = key_open_directory(conf, false, &error);
+    _cleanup_fd_ int fd = state_open_configured(conf, false, &error);
     if (fd < 0 || read_list(fd, &list, &error) < 0)
         return fail(&error);
     printf("%-24s  %6s  %11s  %11s  %11s  %11s  %-20s  %s\n", "name", "weight", "max-runs", "max-waiting", "rate",
@@ -226,7 +175,7 @@ int key_revoke(const struct conf *conf, const char *name)
     struct buf error;
 
     buf_init(&error, 1024);
-    _cleanup_fd_ int fd = key_open_directory(conf, true, &error);
+    _cleanup_fd_ int fd = state_open_configured(conf, true, &error);
     if (fd < 0 || read_list(fd, &list, &error) < 0)
         return fail(&error);
     size_t i = find(&list, name);
@@ -254,7 +203,7 @@ bool key_any(const struct conf *conf)
     struct buf error;
 
     buf_init(&error, 1024);
-    _cleanup_fd_ int fd = key_open_directory(conf, false, &error);
+    _cleanup_fd_ int fd = state_open_configured(conf, false, &error);
     bool any = fd >= 0 && read_list(fd, &list, &error) == 0 && list.n > 0;
     free(list.keys);
     buf_free(&error);

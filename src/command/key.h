@@ -15,10 +15,6 @@ int key_list(const struct conf *conf);
 /* Forget a key: requests with it are refused from now on, its jobs go on. */
 int key_revoke(const struct conf *conf, const char *name);
 
-/* The state directory: a descriptor, or -errno with a sentence in @error.  For changes it is made where it is missing, and
- * locked against other commands. */
-int key_open_directory(const struct conf *conf, bool change, struct buf *error);
-
 /* Is there any key in the file? */
 bool key_any(const struct conf *conf);
 

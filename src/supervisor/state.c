@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The state directory.
  *
- * Called by the command before anything is started.  What must never happen
- * here: somebody else's directory being given away or closed off, or two
- * servers on one store. */
+ * Called by the command before anything is started, and by its verbs that change
+ * keys and environments.  What must never happen here: somebody else's directory
+ * being given away or closed off, or two servers on one store. */
 #include "supervisor/state.h"
 
 #include "base/fd.h"
@@ -12,6 +12,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <pwd.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -157,6 +158,54 @@ int state_open(const char *path, bool give, uid_t uid, gid_t gid, struct buf *er
         buf_addf(error, "the state directory %s holds files that are not Hatchery's" NEXT_STEP, path);
     else if (err)
         buf_addf(error, "the state directory %s cannot be used (%s)" NEXT_STEP, path, strerror(-err));
+    return err ? err : fd_steal(&fd);
+}
+
+/* Who the server will be, where it has not been started yet. */
+static int server_user(const struct conf *conf, uid_t *ret_uid, gid_t *ret_gid, struct buf *error)
+{
+    *ret_uid = (uid_t) conf->isolation_id_base;
+    *ret_gid = *ret_uid;
+    if (!*conf->server_user)
+        return 0;
+    const struct passwd *entry = getpwnam(conf->server_user);
+    if (!entry) {
+        buf_addf(error, "server.user: '%s' is no user", conf->server_user);
+        return -ENOENT;
+    }
+    *ret_uid = entry->pw_uid;
+    *ret_gid = entry->pw_gid;
+    return 0;
+}
+
+int state_open_configured(const struct conf *conf, bool change, struct buf *error)
+{
+    struct buf path;
+    uid_t uid = 0;
+    gid_t gid = 0;
+
+    buf_init(&path, 4096);
+    int err = state_path(conf->server_state, &path, error);
+    if (!err && !path.len) {
+        buf_adds(
+            error,
+            "server.state is none: there is no place for keys and environments; choose a directory with --state DIR");
+        err = -ENOENT;
+    }
+    buf_addc(&path, '\0');
+    _cleanup_fd_ int fd = err ? -1 : open(path.data, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (!err && fd < 0 && errno == ENOENT && change) {
+        err = server_user(conf, &uid, &gid, error);
+        fd = err ? -1 : state_open(path.data, geteuid() == 0, uid, gid, error);
+        err = fd < 0 ? -ENOENT : 0;
+    } else if (!err && fd < 0) {
+        err = -errno;
+        buf_addf(error, "the state directory %s cannot be opened (%s); name it with --state DIR", path.data,
+                 strerror(-err));
+    }
+    buf_free(&path);
+    if (!err && change && flock(fd, LOCK_EX) < 0)
+        err = -errno;
     return err ? err : fd_steal(&fd);
 }
 

@@ -4,6 +4,7 @@
 #define HATCHERY_SUPERVISOR_STATE_H
 
 #include "base/buf.h"
+#include "conf/conf.h"
 
 #include <stdbool.h>
 #include <sys/types.h>
@@ -18,6 +19,11 @@ int state_path(const char *configured, struct buf *ret_path, struct buf *error);
  * A directory that holds files of somebody else is refused.  The descriptor, or -errno with a sentence that
  * says what to type next.  May block. */
 int state_open(const char *path, bool give, uid_t uid, gid_t gid, struct buf *error);
+
+/* The state directory of a command that works beside a server, or without one: that of @conf, a descriptor, or -errno with
+ * a sentence in @error.  For a @change it is made where it is missing, and locked against other commands until the
+ * descriptor is closed; waits for them. */
+int state_open_configured(const struct conf *conf, bool change, struct buf *error);
 
 /* Take the lock of an open state directory: the descriptor that holds it, in whatever process it is.  Waits a few
  * seconds for processes that are just ending. */
