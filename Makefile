@@ -180,6 +180,7 @@ bench-long: build
 
 lint: test-packages build
 	clang-format-14 --dry-run --Werror $$(git ls-files 'src/*.[ch]' 'tests/*.c' 'bench/*.[ch]' 'man/*.c')
+	tests/includes.py
 	git ls-files 'src/*.c' 'man/*.c' | xargs -P $$(nproc) -n 4 clang-tidy-14 --quiet -p $(BUILD)
 
 format: test-packages
