@@ -24,7 +24,7 @@ README = pathlib.Path(__file__).with_name("README.md")
 BEGIN, END = "<!-- walls -->\n", "<!-- end -->\n"
 
 ENTER, ROOT_C, SECCOMP, LANDLOCK = "src/box/enter.c", "src/box/root.c", "src/box/seccomp.c", "src/box/landlock.c"
-LAUNCH, CGROUP, SUPERVISOR = "src/supervisor/launch.c", "src/supervisor/cgroup.c", "src/supervisor/supervisor.c"
+LAUNCH, CGROUP, SUPERVISOR = "src/supervisor/launch.c", "src/supervisor/cgroup_tree.c", "src/supervisor/supervisor.c"
 ZYGOTE, SPAWN, RUN = "src/zygote/main.c", "src/zygote/spawn.c", "src/zygote/run.c"
 SERVER_RUN = "src/server/pool/slot.c"
 
