@@ -1,15 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The jobs of the store that run here.
+/* The jobs of the store that run here: their leases, from the claim to the end.
  *
- * Called by the handlers and by the main loop.  A few more jobs are leased than
- * can run at once, so that no box waits for the disk; they take their turn in
- * the pool beside the synchronous ones.  A job that was lost before runs while
- * this server holds no other lease, so that a job that kills servers takes no
- * innocent one with it.
- * What must never happen here: a lease without an end (a finish that the disk
- * refuses is tried until it works), a job that runs twice because of what it
- * did itself, a waiter that is not told. */
-#include "server/jobs/backlog.h"
+ * The handlers and the main loop call it.  The backlog leases a few more jobs
+ * than can run at once, so that no box waits for the disk; they take their turn
+ * in the pool beside the synchronous ones.  A job that was lost before runs
+ * while this server holds no other lease, so that a job that kills servers
+ * takes no innocent one with it.
+ * What must never happen here: a lease without an end (the backlog posts an end
+ * that the disk refuses until the disk takes it), or a job that runs twice
+ * because of what it did itself. */
+#include "server/jobs/backlog_parts.h"
 
 #include "server/jobs/wording.h"
 
@@ -22,137 +22,13 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { LOSSES_MAX = 3, RETRY_MS = 1000, SWEEP_MS = 5000, SWEEP_ON_MS = 20, CANCEL_TRIES = 3, STALLED_MAX = 64 };
-enum { HISTORY_MAX = 256, HISTORY_MS = 1000, HISTORY_FLUSHES_MAX = 16 };
-
-enum lease_state {
-    LEASE_POOLED,  /* the pool has it */
-    LEASE_WORDED,  /* its run is over, and its reply is being written */
-    LEASE_ENDING,  /* its end is on its way to the disk */
-    LEASE_REFUSED, /* the disk did not take it; it is tried again */
-};
-
-struct lease {
-    struct job job;
-    struct backlog *backlog;
-    struct key *key;
-    struct store_lease fence;
-    enum lease_state state;
-    bool released, lost; /* it ends by being given back */
-    struct blob *code;
-    char runtime[WIRE_RUNTIME_NAME_MAX + 1]; /* "": the default */
-    struct store_bytes client_id;
-    int64_t created_us;
-    struct store_end end;
-    struct buf body;
-    struct blob *reply; /* what @body was when it was whole */
-    void (*on_cancelled)(void *data, int err);
-    void *on_cancelled_data;
-    LIST_ENTRY(lease) link;
-};
-
-struct waiter {
-    char id[UUID_SIZE];
-    void (*on_over)(void *data, int status, struct blob *reply);
-    void *data;
-    LIST_ENTRY(waiter) link;
-};
-
-struct backlog {
-    struct backlog_conf conf;
-    LIST_HEAD(, lease) leases;
-    LIST_HEAD(, waiter) waiters;
-    unsigned n_leases, n_pooled;
-    unsigned asked;       /* answers of the store that are outstanding and must not find us gone */
-    bool claiming, again; /* a claim is under way; and one more is wanted after it */
-    bool suspects;        /* lost jobs wait until we hold no lease, */
-    int64_t until_us;     /* which will be by then: what ends before puts it off no further */
-    bool alone;           /* one of them is running */
-    bool draining;
-    int64_t queued;
-    uv_timer_t retry, sweep, flush;
-    struct store_record *history;
-    unsigned n_history, n_flushes;
-    void (*on_idle)(void *data);
-    void *on_idle_data;
-};
+enum { LOSSES_MAX = 3, RETRY_MS = 1000, STALLED_MAX = 64 };
 
 static void claim_more(struct backlog *b);
-static void post_end(struct lease *lease);
-
-static const struct store_ops *ops(const struct backlog *b)
-{
-    return b->conf.store->ops;
-}
-
-static struct store_bytes copy_bytes(struct store_bytes from)
-{
-    if (!from.p)
-        return from;
-    char *p = xmalloc(from.n + 1);
-    memcpy(p, from.p, from.n);
-    p[from.n] = '\0';
-    return (struct store_bytes){ p, from.n };
-}
-
-static void free_bytes(struct store_bytes bytes)
-{
-    free((char *) (uintptr_t) bytes.p);
-}
-
-/* --- waiters --- */
-
-/* Will the job be over before a server that stops is gone? */
-static bool runs_here(const struct backlog *b, const char *id)
-{
-    const struct lease *lease;
-
-    LIST_FOREACH (lease, &b->leases, link)
-        if (!lease->released && strcmp(lease->job.id, id) == 0)
-            return true;
-    return false;
-}
-
-struct waiter *backlog_wait(struct backlog *b, const char *id,
-                            void (*on_over)(void *data, int status, struct blob *reply), void *data)
-{
-    struct waiter *w;
-
-    if (b->draining && !runs_here(b, id))
-        return NULL;
-    w = xcalloc(1, sizeof(*w));
-    snprintf(w->id, sizeof(w->id), "%s", id);
-    w->on_over = on_over;
-    w->data = data;
-    LIST_INSERT_HEAD(&b->waiters, w, link);
-    return w;
-}
-
-void backlog_unwait(struct backlog *b, struct waiter *w)
-{
-    (void) b;
-    LIST_REMOVE(w, link);
-    free(w);
-}
-
-/* @id NULL: all. */
-static void tell_waiters(struct backlog *b, const char *id, int status, struct blob *reply)
-{
-    struct waiter *next;
-
-    for (struct waiter *w = LIST_FIRST(&b->waiters); w; w = next) {
-        next = LIST_NEXT(w, link);
-        if (id && strcmp(w->id, id) != 0)
-            continue;
-        LIST_REMOVE(w, link);
-        w->on_over(w->data, status, reply);
-        free(w);
-    }
-}
 
 /* --- the end of a lease --- */
 
-static void check_idle(struct backlog *b)
+void backlog_check_idle(struct backlog *b)
 {
     void (*on_idle)(void *) = b->on_idle;
 
@@ -176,7 +52,7 @@ static void lease_free(struct lease *lease)
     if (!b->n_leases)
         b->alone = false;
     claim_more(b);
-    check_idle(b);
+    backlog_check_idle(b);
 }
 
 static void on_retry(uv_timer_t *timer)
@@ -186,7 +62,7 @@ static void on_retry(uv_timer_t *timer)
 
     LIST_FOREACH (lease, &b->leases, link)
         if (lease->state == LEASE_REFUSED)
-            post_end(lease);
+            lease_post_end(lease);
 }
 
 static void tell_canceller(struct lease *lease, int err)
@@ -212,12 +88,12 @@ static void on_end_stored(void *data, const struct store_answer *answer)
         log_warn("a lease was lost: its result changes nothing", LOG_S("job_id", lease->job.id));
         metric_count(METRIC_LEASES_LOST, 0);
     } else if (!lease->released)
-        tell_waiters(b, lease->job.id, lease->end.status, lease->reply);
+        backlog_tell_waiters(b, lease->job.id, lease->end.status, lease->reply);
     tell_canceller(lease, answer->err ? -EALREADY : 0);
     lease_free(lease);
 }
 
-static void post_end(struct lease *lease)
+void lease_post_end(struct lease *lease)
 {
     struct backlog *b = lease->backlog;
 
@@ -232,7 +108,7 @@ static void post_end(struct lease *lease)
 static void leave_pool(struct lease *lease)
 {
     lease->backlog->n_pooled--;
-    post_end(lease);
+    lease_post_end(lease);
     claim_more(lease->backlog);
 }
 
@@ -421,7 +297,7 @@ static void on_claimed(void *data, const struct store_answer *answer)
         b->suspects = false;
     if (b->again || ((answer->n || new_suspects) && b->queued))
         claim_more(b);
-    check_idle(b);
+    backlog_check_idle(b);
 }
 
 /* Jobs of @key that are leased and wait for a box. */
@@ -544,7 +420,7 @@ static void on_submitted(void *data, const struct store_answer *answer)
         b->queued = answer->queued;
     s->done(s->data, answer);
     free(s);
-    check_idle(b);
+    backlog_check_idle(b);
 }
 
 /* Those that wait in the pool wait as well. */
@@ -620,223 +496,7 @@ unsigned backlog_list_waiting(const struct backlog *b, int64_t **ret_seqs)
     return n;
 }
 
-/* --- cancelling --- */
-
-struct cancel {
-    struct backlog *backlog;
-    char *tenant;
-    char id[UUID_SIZE];
-    unsigned tries;
-    struct buf body;
-    void (*done)(void *data, int err);
-    void *data;
-};
-
-static void try_cancel(struct cancel *c);
-
-static void cancel_over(struct cancel *c, int err)
-{
-    struct backlog *b = c->backlog;
-
-    c->done(c->data, err);
-    buf_free(&c->body);
-    free(c->tenant);
-    free(c);
-    check_idle(b);
-}
-
-static void on_queued_cancelled(void *data, const struct store_answer *answer)
-{
-    struct cancel *c = data;
-    struct backlog *b = c->backlog;
-
-    b->asked--;
-    if (answer->err == -EBUSY && c->tries < CANCEL_TRIES) { /* it was claimed in the meantime: by us, most likely */
-        try_cancel(c);
-        return;
-    }
-    if (!answer->err) {
-        metric_add(METRIC_RUNS, 1, METRIC_ASYNC, METRIC_ENDED_CANCELLED, 0);
-        b->queued = answer->queued;
-        struct blob *reply = blob_new(&c->body);
-        tell_waiters(b, c->id, 400, reply);
-        blob_unref(reply);
-    }
-    cancel_over(c, answer->err);
-}
-
-static void cancel_queued(struct cancel *c, struct store_bytes client_id, int64_t created_us)
-{
-    struct backlog *b = c->backlog;
-    int64_t now = wall_us(), waited_us = now > created_us ? now - created_us : 0;
-
-    buf_free(&c->body);
-    buf_init(&c->body, SIZE_MAX / 2);
-    envelope_begin(&c->body, 400, client_id, c->id);
-    envelope_add_error(&c->body, "The run was cancelled", "cancelled");
-    buf_adds(&c->body, ", \"stdout\": \"\", \"stderr\": \"\", \"exit_code\": 137, ");
-    envelope_add(&c->body, b->conf.envelope, 0, waited_us, "", waited_us, b->queued);
-    buf_addc(&c->body, '}');
-    const struct store_end end = {
-        .state = STORE_CANCELLED, .status = 400, .over_us = now, .body = { c->body.data, c->body.len }
-    };
-    b->asked++;
-    ops(b)->cancel(b->conf.store, c->tenant, c->id, &end, on_queued_cancelled, c);
-}
-
-static void on_found(void *data, const struct store_answer *answer)
-{
-    struct cancel *c = data;
-    const struct store_record *r = answer->records;
-
-    c->backlog->asked--;
-    if (answer->err || r->state > STORE_RUNNING)
-        cancel_over(c, answer->err ? answer->err : -EALREADY);
-    else
-        cancel_queued(c, r->client_id, r->created_us);
-}
-
-/* It is given back first: then it was never claimed.  Nothing comes between the two. */
-static void cancel_unbegun(struct cancel *c, struct lease *lease)
-{
-    struct backlog *b = c->backlog;
-
-    pool_cancel(b->conf.pool, &lease->job);
-    lease->released = true;
-    b->n_pooled--;
-    post_end(lease);
-    cancel_queued(c, lease->client_id, lease->created_us);
-    claim_more(b);
-}
-
-static struct lease *find_lease(const struct backlog *b, const char *tenant, const char *id)
-{
-    struct lease *lease;
-
-    LIST_FOREACH (lease, &b->leases, link)
-        if (strcmp(lease->job.id, id) == 0 && strcmp(lease->key->file.name, tenant) == 0)
-            return lease;
-    return NULL;
-}
-
-static void on_lease_cancelled(void *data, int err)
-{
-    cancel_over(data, err);
-}
-
-static void try_cancel(struct cancel *c)
-{
-    struct backlog *b = c->backlog;
-    struct lease *lease = find_lease(b, c->tenant, c->id);
-
-    c->tries++;
-    if (!lease || lease->released) {
-        b->asked++;
-        ops(b)->get(b->conf.store, c->tenant, c->id, on_found, c);
-    } else if (lease->state != LEASE_POOLED)
-        cancel_over(c, -EALREADY);
-    else if (!lease->job.run)
-        cancel_unbegun(c, lease);
-    else {
-        lease->on_cancelled = on_lease_cancelled;
-        lease->on_cancelled_data = c;
-        pool_stop(b->conf.pool, &lease->job);
-    }
-}
-
-void backlog_cancel(struct backlog *b, const char *tenant, const char *id, void (*done)(void *data, int err),
-                    void *data)
-{
-    struct cancel *c = xcalloc(1, sizeof(*c));
-
-    *c = (struct cancel){ .backlog = b, .tenant = xstrdup(tenant), .done = done, .data = data };
-    snprintf(c->id, sizeof(c->id), "%s", id);
-    try_cancel(c);
-}
-
-/* --- history --- */
-
-static void on_flushed(void *data, const struct store_answer *answer)
-{
-    struct backlog *b = data;
-
-    (void) answer; /* the store has said in the log what it thinks of its disk */
-    b->n_flushes--;
-    check_idle(b);
-}
-
-static void flush(struct backlog *b)
-{
-    uv_timer_stop(&b->flush);
-    if (b->n_history && b->n_flushes < HISTORY_FLUSHES_MAX) {
-        b->n_flushes++;
-        ops(b)->history(b->conf.store, b->history, b->n_history, on_flushed, b);
-    }
-    for (unsigned i = 0; i < b->n_history; i++)
-        free_bytes(b->history[i].client_id);
-    b->n_history = 0;
-}
-
-static void on_flush(uv_timer_t *timer)
-{
-    flush(timer->data);
-}
-
-void backlog_history(struct backlog *b, const struct store_record *record)
-{
-    struct store_record *r = &b->history[b->n_history++];
-
-    *r = *record; /* the tenant's name is its key's, which stays */
-    r->client_id = copy_bytes(record->client_id);
-    if (b->n_history == HISTORY_MAX || b->draining)
-        flush(b);
-    else if (b->n_history == 1)
-        uv_timer_start(&b->flush, on_flush, HISTORY_MS, 0);
-}
-
-/* --- keeping house --- */
-
-static void on_sweep(uv_timer_t *timer);
-
-static void on_swept(void *data, const struct store_answer *answer)
-{
-    struct backlog *b = data;
-
-    b->asked--;
-    if (!answer->err)
-        b->queued = answer->queued;
-    if (!b->draining)
-        uv_timer_start(&b->sweep, on_sweep, answer->more ? SWEEP_ON_MS : SWEEP_MS, 0);
-    claim_more(b); /* whatever a lost wake-up would have cost; and the jobs of the server before this one */
-    check_idle(b);
-}
-
-static unsigned list_quotas(const struct backlog *b, struct store_quota **ret)
-{
-    unsigned n = 0;
-
-    *ret = NULL;
-    for (struct key *key = keys_first(b->conf.keys); key; key = key->next) {
-        if (!key->file.max_bytes)
-            continue;
-        *ret = xrealloc(*ret, (n + 1) * sizeof(**ret));
-        (*ret)[n++] = (struct store_quota){ key->file.name, key->file.max_bytes };
-    }
-    return n;
-}
-
-static void on_sweep(uv_timer_t *timer)
-{
-    struct backlog *b = timer->data;
-
-    struct store_quota *quotas;
-    struct store_sweep sweep = { .now_us = wall_us(), .n_quotas = list_quotas(b, &quotas) };
-
-    sweep.quotas = quotas;
-    b->asked++;
-    ops(b)->sweep(b->conf.store, &sweep, on_swept, b);
-    free(quotas);
-}
+/* --- begin and end --- */
 
 void backlog_drain(struct backlog *b, void (*on_idle)(void *data), void *data)
 {
@@ -846,7 +506,7 @@ void backlog_drain(struct backlog *b, void (*on_idle)(void *data), void *data)
     b->on_idle = on_idle;
     b->on_idle_data = data;
     uv_timer_stop(&b->sweep);
-    flush(b);
+    backlog_flush_history(b);
     for (struct lease *lease = LIST_FIRST(&b->leases); lease; lease = next) {
         next = LIST_NEXT(lease, link);
         if (lease->state != LEASE_POOLED || lease->job.run)
@@ -854,17 +514,8 @@ void backlog_drain(struct backlog *b, void (*on_idle)(void *data), void *data)
         pool_cancel(b->conf.pool, &lease->job);
         give_back(lease, false);
     }
-    /* Those whose job runs are told when it is over; the others would wait for the next server. */
-    struct waiter *after;
-    for (struct waiter *w = LIST_FIRST(&b->waiters); w; w = after) {
-        after = LIST_NEXT(w, link);
-        if (runs_here(b, w->id))
-            continue;
-        LIST_REMOVE(w, link);
-        w->on_over(w->data, 503, NULL);
-        free(w);
-    }
-    check_idle(b);
+    backlog_dismiss_waiters(b);
+    backlog_check_idle(b);
 }
 
 struct backlog *backlog_new(const struct backlog_conf *conf)
@@ -879,6 +530,6 @@ struct backlog *backlog_new(const struct backlog_conf *conf)
     uv_timer_init(conf->loop, &b->sweep);
     uv_timer_init(conf->loop, &b->flush);
     b->retry.data = b->sweep.data = b->flush.data = b;
-    uv_timer_start(&b->sweep, on_sweep, 0, 0);
+    uv_timer_start(&b->sweep, backlog_on_sweep, 0, 0);
     return b;
 }
