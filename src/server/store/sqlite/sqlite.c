@@ -22,22 +22,10 @@
 #include <string.h>
 #include <sys/stat.h>
 
-enum { CHUNK_MIN = 2048, ALIGN = _Alignof(max_align_t) };
 enum { BATCH_MAX = 512, IDLE_NS = 1000000000 };
+
 /* Answers are passed on for so long; then the loop has other turns. */
 enum { TURN_NS = 1000000 };
-
-/* An operation's memory; each is filled before the next is made. */
-struct chunk {
-    struct chunk *next;
-    size_t used, size;
-    _Alignas(max_align_t) char bytes[];
-};
-
-/* Operations, oldest first. */
-struct line {
-    struct op *first, **last;
-};
 
 struct worker {
     struct sqlite *sqlite;
@@ -77,101 +65,6 @@ struct sqlite {
     void (*on_closed)(void *);
     void *on_closed_data;
 };
-
-/* --- memory --- */
-
-static void *take_room(struct op *op, size_t n)
-{
-    struct chunk *chunk = op->chunks;
-
-    if (!chunk || n > chunk->size - chunk->used) {
-        size_t size = n > CHUNK_MIN ? n : CHUNK_MIN;
-        chunk = xmalloc(sizeof(*chunk) + size);
-        chunk->next = op->chunks;
-        chunk->used = 0;
-        chunk->size = size;
-        op->chunks = chunk;
-    }
-    void *p = chunk->bytes + chunk->used;
-    n = (n + ALIGN - 1) / ALIGN * ALIGN;
-    chunk->used = n < chunk->size - chunk->used ? chunk->used + n : chunk->size;
-    return p;
-}
-
-void *op_alloc(struct op *op, size_t n)
-{
-    return memset(take_room(op, n), 0, n);
-}
-
-struct store_bytes op_bytes(struct op *op, struct store_bytes bytes)
-{
-    if (!bytes.p)
-        return bytes;
-    char *copy = take_room(op, bytes.n + 1); /* what is text ends with NUL */
-    memcpy(copy, bytes.p, bytes.n);
-    copy[bytes.n] = '\0';
-    return (struct store_bytes){ copy, bytes.n };
-}
-
-const char *op_string(struct op *op, const char *s)
-{
-    return s ? op_bytes(op, (struct store_bytes){ s, strlen(s) }).p : NULL;
-}
-
-/* A blob that is given back with its operation. */
-struct held {
-    struct held *next;
-    struct blob *blob;
-};
-
-struct blob *op_blob(struct op *op, const void *p, size_t n)
-{
-    struct held *held = op_alloc(op, sizeof(*held));
-    struct buf bytes;
-
-    buf_init(&bytes, n);
-    buf_add(&bytes, p, n);
-    held->blob = blob_new(&bytes);
-    held->next = op->held;
-    op->held = held;
-    return held->blob;
-}
-
-static void free_chunks(struct op *op)
-{
-    for (struct held *held = op->held; held; held = held->next)
-        blob_unref(held->blob);
-    for (struct chunk *chunk = op->chunks, *next; chunk; chunk = next) {
-        next = chunk->next;
-        free(chunk);
-    }
-    op->chunks = NULL;
-}
-
-/* --- lines --- */
-
-static void line_init(struct line *line)
-{
-    line->first = NULL;
-    line->last = &line->first;
-}
-
-static void line_add(struct line *line, struct op *op)
-{
-    op->next = NULL;
-    *line->last = op;
-    line->last = &op->next;
-}
-
-static struct op *line_take(struct line *line)
-{
-    struct op *op = line->first;
-
-    line->first = op->next;
-    if (!line->first)
-        line->last = &line->first;
-    return op;
-}
 
 /* --- the threads --- */
 
@@ -507,8 +400,7 @@ static void pass_on(struct sqlite *sqlite, struct op *op)
     observe(sqlite, op);
     if (op->done)
         op->done(op->data, &op->answer);
-    free_chunks(op);
-    free(op);
+    op_free(op);
 }
 
 static void on_wake(uv_async_t *handle)
@@ -532,30 +424,9 @@ static void on_wake(uv_async_t *handle)
 
 /* --- the operations --- */
 
-static struct op *op_new(enum op_kind kind, store_done *done, void *data)
-{
-    struct op *op = xcalloc(1, sizeof(*op));
-    op->kind = kind;
-    op->posted_us = now_us();
-    op->done = done;
-    op->data = data;
-    return op;
-}
-
 static struct sqlite *of(struct store *store)
 {
     return (struct sqlite *) store;
-}
-
-static void take_id(struct op *op, const char *tenant, const char *id)
-{
-    op->tenant = op_string(op, tenant);
-    op->id_ok = uuid_parse(id, strlen(id), op->id);
-}
-
-static void take_end(struct op *op, const struct store_end *end)
-{
-    op->end = *end;
 }
 
 static void enqueue(struct store *store, const struct store_job *job, store_done *done, void *data)
@@ -571,7 +442,7 @@ static void enqueue(struct store *store, const struct store_job *job, store_done
     op->job.trace = op_string(op, job->trace);
     op->job.runtime = op_string(op, job->runtime);
     op->job.idem_key = op_string(op, job->idem_key);
-    take_id(op, job->tenant, job->id);
+    op_take_id(op, job->tenant, job->id);
     post(&of(store)->writer, op);
 }
 
@@ -595,7 +466,7 @@ static void finish(struct store *store, const struct store_lease *lease, const s
     struct op *op = op_new(OP_FINISH, done, data);
 
     op->lease = *lease;
-    take_end(op, end);
+    op_take_end(op, end);
     post(&of(store)->writer, op);
 }
 
@@ -612,7 +483,7 @@ static void get(struct store *store, const char *tenant, const char *id, store_d
 {
     struct op *op = op_new(OP_GET, done, data);
 
-    take_id(op, tenant, id);
+    op_take_id(op, tenant, id);
     post_question(of(store), op, tenant);
 }
 
@@ -621,8 +492,8 @@ static void cancel(struct store *store, const char *tenant, const char *id, cons
 {
     struct op *op = op_new(OP_CANCEL, done, data);
 
-    take_id(op, tenant, id);
-    take_end(op, end);
+    op_take_id(op, tenant, id);
+    op_take_end(op, end);
     post(&of(store)->writer, op);
 }
 
@@ -631,7 +502,7 @@ static void requeue(struct store *store, const char *tenant, const char *id, con
 {
     struct op *op = op_new(OP_REQUEUE, done, data);
 
-    take_id(op, tenant, id);
+    op_take_id(op, tenant, id);
     op->limits = *limits;
     post(&of(store)->writer, op);
 }
@@ -696,7 +567,7 @@ static void redeliver(struct store *store, const char *tenant, const char *id, i
 {
     struct op *op = op_new(OP_REDELIVER, done, data);
 
-    take_id(op, tenant, id);
+    op_take_id(op, tenant, id);
     op->now_us = now_us;
     post(&of(store)->writer, op);
 }

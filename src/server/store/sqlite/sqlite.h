@@ -10,66 +10,10 @@
 #ifndef HATCHERY_SERVER_STORE_SQLITE_SQLITE_H
 #define HATCHERY_SERVER_STORE_SQLITE_SQLITE_H
 
+#include "server/store/op.h"
 #include "server/store/store.h"
 
 #include <sqlite3.h>
-
-enum op_kind {
-    OP_ENQUEUE,
-    OP_CLAIM,
-    OP_FINISH,
-    OP_RELEASE,
-    OP_GET,
-    OP_CANCEL,
-    OP_REQUEUE,
-    OP_LIST,
-    OP_HISTORY,
-    OP_OUTBOX_CLAIM,
-    OP_OUTBOX_DONE,
-    OP_REDELIVER,
-    OP_SWEEP,
-    OP_PROBE, /* no operation of the interface: does the disk take writes again? */
-};
-
-enum { STORE_IDEM_MAX = 64 };
-
-/* One operation: its arguments (copied), then its answer. All its memory is freed with it. */
-struct op {
-    struct op *next;
-    enum op_kind kind;
-    uint64_t tag; /* its place among what waits for the reader */
-    struct chunk *chunks;
-    struct held *held;
-    store_done *done;
-    void *data;
-    struct store_job job;
-    struct store_claim claim;
-    struct store_lease lease;
-    struct store_end end;
-    struct store_query query;
-    struct store_outbox_claim outbox;
-    struct store_limits limits;
-    struct store_sweep sweep;
-    struct store_attempt attempt;
-    bool lost;
-    const char *tenant;
-    unsigned char id[UUID_BYTES];
-    bool id_ok;
-    int64_t seq, now_us;
-    int64_t posted_us;
-    unsigned batch; /* of the first operation in a transaction: how many were in it, and what it took */
-    int64_t commit_us;
-    unsigned n_history;
-    const struct store_record *history;
-    struct store_answer answer;
-};
-
-void *op_alloc(struct op *op, size_t n);
-struct store_bytes op_bytes(struct op *op, struct store_bytes bytes);
-const char *op_string(struct op *op, const char *s); /* NULL stays NULL */
-
-/* A copy of @n bytes that may live longer than @op, which has a reference. */
-struct blob *op_blob(struct op *op, const void *p, size_t n);
 
 /* --- db.c --- */
 

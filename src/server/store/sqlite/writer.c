@@ -245,12 +245,6 @@ static void answer_new_job(struct op *op, const struct store_record *added, int6
     op->answer.n = 1;
 }
 
-static int refuse(struct op *op, int err)
-{
-    op->answer.err = err;
-    return 0;
-}
-
 /* --- accepting --- */
 
 /* 1: the key is known and answered; 0: it is new. */
@@ -321,7 +315,7 @@ static int find_share(const struct writer *w, struct op *op, const struct tenant
     int err = room_may_hold(w, t, bytes, owes, &op->answer.limit);
 
     if (err)
-        refuse(op, err);
+        op_refuse(op, err);
     return err != 0;
 }
 
@@ -331,7 +325,7 @@ static int find_room(struct writer *w, struct op *op, struct tenant *t, int64_t 
     int r = room_make(w, t, bytes);
 
     if (r == 0)
-        refuse(op, -EFBIG);
+        op_refuse(op, -EFBIG);
     return r < 0 ? r : !r;
 }
 
@@ -344,7 +338,7 @@ static int find_place(struct writer *w, struct op *op, const struct tenant *t, c
         tenants += other->is.queued + other->is.lost > 0;
     int err = store_may_wait(limits, w->is.queued + w->is.lost, mine, tenants);
     if (err)
-        refuse(op, err);
+        op_refuse(op, err);
     return err != 0;
 }
 
@@ -561,7 +555,7 @@ static int apply_finish(struct writer *w, struct op *op)
     PREPARE(s, FINISH);
 
     if (r <= 0)
-        return r ? r : refuse(op, -ESTALE);
+        return r ? r : op_refuse(op, -ESTALE);
     bind_lease(w, s, &op->lease);
     sqlite3_bind_int(s, 4, (int) end->state);
     sqlite3_bind_int(s, 5, end->status);
@@ -572,7 +566,7 @@ static int apply_finish(struct writer *w, struct op *op)
     if (err)
         return err;
     if (!sqlite3_changes(w->db.handle))
-        return refuse(op, -ESTALE);
+        return op_refuse(op, -ESTALE);
     count_run(w, c.tenant, -1);
     return add_result(w, &c, end);
 }
@@ -585,7 +579,7 @@ static int apply_release(struct writer *w, struct op *op)
     sqlite3_bind_int(s, 4, op->lost);
     int r = db_step(s);
     if (r <= 0)
-        return r ? r : refuse(op, -ESTALE);
+        return r ? r : op_refuse(op, -ESTALE);
     struct tenant *t = tenant_of(w, (const char *) sqlite3_column_text(s, 0));
     count_run(w, t, -1);
     if (sqlite3_column_int(s, 1))
@@ -624,9 +618,9 @@ static int apply_cancel(struct writer *w, struct op *op)
     int r = find_job(w, op, &seq, &state, &attempts, &has_url);
 
     if (r <= 0)
-        return r ? r : refuse(op, -ENOENT);
+        return r ? r : op_refuse(op, -ENOENT);
     if (state != STORE_QUEUED)
-        return refuse(op, state == STORE_RUNNING ? -EBUSY : -EALREADY);
+        return op_refuse(op, state == STORE_RUNNING ? -EBUSY : -EALREADY);
     r = charge_read(w, seq, &c);
     if (r <= 0)
         return r ? r : -EUCLEAN;
@@ -691,20 +685,20 @@ static int apply_requeue(struct writer *w, struct op *op)
     int r = find_job(w, op, &seq, &state, &attempts, &has_url);
 
     if (r <= 0)
-        return r ? r : refuse(op, -ENOENT);
+        return r ? r : op_refuse(op, -ENOENT);
     if (state != STORE_DEAD)
-        return refuse(op, -ENOTRECOVERABLE);
+        return op_refuse(op, -ENOTRECOVERABLE);
     r = charge_read(w, seq, &c);
     if (r <= 0)
         return r ? r : -EUCLEAN;
     r = has_row(w, SQL_DELIVERY_STATE, seq, &value);
     if (r > 0 && value == STORE_SENDING)
-        return refuse(op, -EBUSY);
+        return op_refuse(op, -EBUSY);
     bool was_due = r > 0 && value < STORE_SENDING;
     if (r >= 0)
         r = has_row(w, SQL_PROGRAM, seq, &value);
     if (r <= 0) /* buried by a version that dropped it */
-        return r ? r : refuse(op, -ENODATA);
+        return r ? r : op_refuse(op, -ENODATA);
     r = was_due ? 0 : find_share(w, op, c.tenant, c.bytes, false);
     if (!r)
         r = find_place(w, op, c.tenant, &op->limits);
@@ -874,7 +868,7 @@ static int apply_outbox_done(struct writer *w, struct op *op)
     if (err)
         return err;
     if (!sqlite3_changes(w->db.handle))
-        return refuse(op, -ESTALE);
+        return op_refuse(op, -ESTALE);
     err = a->next == STORE_PENDING ? turns_add(w, op->seq) : end_delivery(w, op->seq);
     return err ? err : add_attempt(w, op->seq, a);
 }
@@ -888,9 +882,9 @@ static int apply_redeliver(struct writer *w, struct op *op)
     int r = find_job(w, op, &seq, &state, &attempts, &has_url);
 
     if (r <= 0)
-        return r ? r : refuse(op, -ENOENT);
+        return r ? r : op_refuse(op, -ENOENT);
     if (!has_url)
-        return refuse(op, -ENOMSG);
+        return op_refuse(op, -ENOMSG);
     r = has_row(w, SQL_DELIVERY_STATE, seq, &was);
     if (r >= 0)
         r = charge_read(w, seq, &c);
@@ -905,7 +899,7 @@ static int apply_redeliver(struct writer *w, struct op *op)
     if (err)
         return err;
     if (!sqlite3_changes(w->db.handle))
-        return refuse(op, -EBUSY);
+        return op_refuse(op, -EBUSY);
     if (was > STORE_SENDING) {
         count_delivery(w, c.tenant, 1);
         charge_hold(w, c.tenant, c.bytes);
