@@ -1,41 +1,24 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The SQLite engine: operations go to a thread, answers come back to the loop.
+/* The SQLite engine, the loop's side: operations go to a thread, answers come back.
  *
- * One thread writes, one reads.  Whatever has gathered while the writer was
- * busy is its next transaction, with one fsync for all (group commit).  A batch
- * that fails is tried again operation by operation, so that one reply that does
- * not fit on the disk takes no other along.
- * What must never happen here: an answer before its commit, an operation
- * without an answer, or the loop waiting for the disk. */
-#include "server/store/sqlite/sqlite.h"
+ * Called by the server through `struct store_ops`.  What a call says is copied
+ * into an operation, which stands in the line of the writer or of the reader
+ * (threads.c) and comes back with its answer; the loop then calls the caller.
+ * What must never happen here: an operation without an answer, the loop waiting
+ * for the disk (but at its end), or a tenant that waits for all that others ask. */
+#include "server/store/sqlite/threads.h"
 
-#include "base/beside.h"
 #include "base/clock.h"
-#include "base/log.h"
 #include "server/metrics/metrics.h"
 
 #include <errno.h>
-#include <limits.h>
 #include <sodium.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
-
-enum { BATCH_MAX = 512, IDLE_NS = 1000000000 };
 
 /* Answers are passed on for so long; then the loop has other turns. */
 enum { TURN_NS = 1000000 };
-
-struct worker {
-    struct sqlite *sqlite;
-    uv_thread_t thread;
-    uv_mutex_t lock;
-    uv_cond_t cond;
-    struct line line;
-    uint64_t tag; /* of what was taken last */
-    bool stop;
-};
 
 /* Who asks the reader.  What a tenant asks stands behind what it has asked before, not behind all that others have
  * (start-time fair queueing). */
@@ -45,244 +28,7 @@ struct asker {
     char name[STORE_TENANT_MAX + 1];
 };
 
-struct sqlite {
-    struct store store;
-    struct store_conf conf;
-    struct worker writer, reader;
-    struct writer write;
-    struct db read;
-    struct asker *askers; /* the loop's */
-    uv_async_t wake;
-    uv_mutex_t lock; /* of @over */
-    struct line over;
-    bool is_normal; /* PRAGMA synchronous; FULL at first */
-    /* One of the two threads has come upon a page that is none: nothing is written, and so nothing accepted, until the
-     * reader finds the file sound. */
-    _Atomic bool damaged;
-    bool distrusted;       /* the writer's: so is what it has of the file in memory */
-    struct stat file, log; /* the writer's: those that it writes to; st_ino 0: not looked at yet */
-    char why[256];         /* the writer's: SQLite's words for what failed last */
-    void (*on_closed)(void *);
-    void *on_closed_data;
-};
-
-/* --- the threads --- */
-
-/* Wait for work, at most @max operations; NULL: stop.  @ret_idle: nothing came for a while. */
-static struct op *take_batch(struct worker *worker, unsigned max, bool *ret_idle)
-{
-    struct op *batch = NULL, *op;
-    unsigned n = 0;
-
-    *ret_idle = false;
-    uv_mutex_lock(&worker->lock);
-    while (!worker->line.first && !worker->stop && !*ret_idle)
-        *ret_idle = uv_cond_timedwait(&worker->cond, &worker->lock, IDLE_NS) == UV_ETIMEDOUT;
-    for (struct op **tail = &batch; worker->line.first && n < max; n++) {
-        op = line_take(&worker->line);
-        worker->tag = op->tag > worker->tag ? op->tag : worker->tag;
-        op->next = NULL;
-        *tail = op;
-        tail = &op->next;
-    }
-    uv_mutex_unlock(&worker->lock);
-    return batch;
-}
-
-static void give_back(struct sqlite *sqlite, struct op *batch)
-{
-    uv_mutex_lock(&sqlite->lock);
-    for (struct op *op = batch, *next; op; op = next) {
-        next = op->next;
-        line_add(&sqlite->over, op);
-    }
-    uv_mutex_unlock(&sqlite->lock);
-    uv_async_send(&sqlite->wake);
-}
-
-/* Does the next commit wait for the disk? */
-static int set_durable(struct sqlite *sqlite, bool durable)
-{
-    if (sqlite->is_normal == !durable)
-        return 0;
-    int err = db_exec(&sqlite->write.db, durable ? "PRAGMA synchronous = FULL" : "PRAGMA synchronous = NORMAL");
-    if (!err)
-        sqlite->is_normal = !durable;
-    return err;
-}
-
-/* Is @name the file that is open?  Of another one SQLite would not know, nor that there is none, and go on writing to what
- * the next start does not find. */
-static bool is_there(const char *name, struct stat *known)
-{
-    struct stat now;
-
-    if (stat(name, &now) < 0)
-        return errno != ENOENT || !known->st_ino;
-    if (!known->st_ino)
-        *known = now;
-    return now.st_ino == known->st_ino && now.st_dev == known->st_dev;
-}
-
-static bool files_are_there(struct sqlite *sqlite)
-{
-    char log[PATH_MAX];
-
-    snprintf(log, sizeof(log), "%s-wal", sqlite->conf.path);
-    return is_there(sqlite->conf.path, &sqlite->file) && is_there(log, &sqlite->log);
-}
-
-/* May the file be written to?  Where it has been damaged and was restored, it is read anew. */
-static int trust(struct sqlite *sqlite)
-{
-    if (sqlite->damaged) {
-        sqlite->distrusted = true;
-        snprintf(sqlite->why, sizeof(sqlite->why), "%s", sqlite3_errstr(SQLITE_CORRUPT));
-        return -EUCLEAN;
-    }
-    if (!files_are_there(sqlite)) {
-        snprintf(sqlite->why, sizeof(sqlite->why), "its file or its log was removed or replaced");
-        return -EIDRM;
-    }
-    if (!sqlite->distrusted)
-        return 0;
-    sqlite3_db_release_memory(sqlite->write.db.handle);
-    int err = writer_count(&sqlite->write);
-    if (!err)
-        err = turns_fill(&sqlite->write);
-    sqlite->distrusted = err != 0;
-    return err;
-}
-
-/* One transaction over @op and the @n - 1 after it. */
-static int commit(struct sqlite *sqlite, struct op *first, unsigned n)
-{
-    struct writer *w = &sqlite->write;
-    bool durable = false;
-    struct op *op = first;
-
-    for (unsigned i = 0; i < n; i++, op = op->next)
-        durable = durable || op_is_durable(op);
-    int err = trust(sqlite);
-    if (err)
-        return err;
-    writer_mark(w);
-    err = set_durable(sqlite, durable);
-    if (!err)
-        err = db_exec(&w->db, "BEGIN IMMEDIATE");
-    op = first;
-    for (unsigned i = 0; i < n && !err; i++, op = op->next)
-        err = writer_apply(w, op);
-    if (!err)
-        err = db_exec(&w->db, "COMMIT");
-    if (!err)
-        return 0;
-    snprintf(sqlite->why, sizeof(sqlite->why), "%s", sqlite3_errmsg(w->db.handle));
-    sqlite->damaged = sqlite->damaged || err == -EUCLEAN;
-    for (int i = 0; i < N_STATEMENTS; i++)
-        sqlite3_reset(w->db.statements[i]);
-    if (!sqlite3_get_autocommit(w->db.handle))
-        db_exec(&w->db, "ROLLBACK");
-    writer_undo(w);
-    return err;
-}
-
-static void answer_error(struct op *op, int err)
-{
-    op->answer = (struct store_answer){ .err = err };
-}
-
-/* Who operates it must learn of a disk that fills, once.  That nothing had to be written is no news. */
-static void note_error(struct sqlite *sqlite, int err, int64_t changes_before)
-{
-    if (err == sqlite->store.write_err || (!err && sqlite3_total_changes64(sqlite->write.db.handle) == changes_before))
-        return;
-    if (err)
-        log_error("the store refuses to write: asynchronous requests get 503 until it can",
-                  LOG_S("errno", strerrorname_np(-err)) LOG_S("sqlite", sqlite->why) LOG_S("hint", db_hint(err)));
-    else
-        log_info("the store writes again");
-    sqlite->store.write_err = err;
-}
-
-static void write_batch(struct sqlite *sqlite, struct op *batch)
-{
-    unsigned n = 0;
-
-    for (struct op *op = batch; op; op = op->next)
-        n++;
-    int64_t changes = sqlite3_total_changes64(sqlite->write.db.handle);
-    int64_t start_us = now_us();
-    int err = commit(sqlite, batch, n);
-    batch->batch = n;
-    batch->commit_us = now_us() - start_us;
-    for (struct op *op = batch; op && err; op = op->next) {
-        changes = sqlite3_total_changes64(sqlite->write.db.handle);
-        int alone = n > 1 ? commit(sqlite, op, 1) : err;
-        if (alone)
-            answer_error(op, alone);
-        note_error(sqlite, alone, changes);
-    }
-    if (!err)
-        note_error(sqlite, 0, changes);
-}
-
-/* An idle store's log goes into the database, so that it does not stay large. */
-static void truncate_log(struct sqlite *sqlite)
-{
-    if (!sqlite->damaged) /* else the log is what is known to be sound */
-        sqlite3_wal_checkpoint_v2(sqlite->write.db.handle, NULL, SQLITE_CHECKPOINT_TRUNCATE, NULL, NULL);
-}
-
-static void run_writer(void *data)
-{
-    struct worker *worker = data;
-    bool idle, written = false;
-
-    beside_yield(BESIDE_STORE);
-    for (;;) {
-        struct op *batch = take_batch(worker, BATCH_MAX, &idle);
-        if (batch) {
-            write_batch(worker->sqlite, batch);
-            give_back(worker->sqlite, batch);
-            written = true;
-        } else if (!idle)
-            return;
-        else if (written) {
-            truncate_log(worker->sqlite);
-            written = false;
-        }
-    }
-}
-
-static void read_one(struct sqlite *sqlite, struct op *op)
-{
-    reader_apply(&sqlite->read, op);
-    if (op->kind == OP_PROBE && !op->answer.err)
-        sqlite->damaged = false;
-    if (op->answer.err != -EUCLEAN || sqlite->damaged)
-        return;
-    sqlite->damaged = true;
-    sqlite->store.write_err = -EUCLEAN;
-    log_error("the store is damaged: asynchronous requests get 503 until its file is restored",
-              LOG_S("sqlite", sqlite3_errmsg(sqlite->read.handle)) LOG_S("hint", db_hint(-EUCLEAN)));
-}
-
-static void run_reader(void *data)
-{
-    struct worker *worker = data;
-    bool idle;
-
-    beside_yield(BESIDE_STORE);
-    for (;;) {
-        struct op *op = take_batch(worker, 1, &idle);
-        if (op) {
-            read_one(worker->sqlite, op);
-            give_back(worker->sqlite, op);
-        } else if (!idle)
-            return;
-    }
-}
+/* --- lines --- */
 
 static void post(struct worker *worker, struct op *op)
 {
@@ -588,27 +334,6 @@ static void sweep(struct store *store, const struct store_sweep *sweep, store_do
 
 /* --- opening and closing --- */
 
-static void start_worker(struct sqlite *sqlite, struct worker *worker, void (*run)(void *))
-{
-    worker->sqlite = sqlite;
-    line_init(&worker->line);
-    uv_mutex_init(&worker->lock);
-    uv_cond_init(&worker->cond);
-    if (uv_thread_create(&worker->thread, run, worker) != 0)
-        abort();
-}
-
-static void stop_worker(struct worker *worker)
-{
-    uv_mutex_lock(&worker->lock);
-    worker->stop = true;
-    uv_cond_signal(&worker->cond);
-    uv_mutex_unlock(&worker->lock);
-    uv_thread_join(&worker->thread);
-    uv_mutex_destroy(&worker->lock);
-    uv_cond_destroy(&worker->cond);
-}
-
 static void on_handle_closed(uv_handle_t *handle)
 {
     struct sqlite *sqlite = handle->data;
@@ -633,11 +358,10 @@ static void close_store(struct store *store, void (*on_closed)(void *), void *da
     sqlite->on_closed = on_closed;
     sqlite->on_closed_data = data;
     sqlite->conf.on_wake = NULL;
-    stop_worker(&sqlite->writer);
-    stop_worker(&sqlite->reader);
+    threads_stop(sqlite);
     for (struct op *op; (op = next_answer(sqlite));)
         pass_on(sqlite, op);
-    truncate_log(sqlite);
+    threads_truncate_log(sqlite);
     db_close(&sqlite->read);
     writer_free(&sqlite->write);
     uv_close((uv_handle_t *) &sqlite->wake, on_handle_closed);
@@ -698,8 +422,7 @@ int store_sqlite_open(struct store **ret, const struct store_conf *conf, uv_loop
     uv_mutex_init(&sqlite->lock);
     uv_async_init(loop, &sqlite->wake, on_wake);
     sqlite->wake.data = sqlite;
-    start_worker(sqlite, &sqlite->writer, run_writer);
-    start_worker(sqlite, &sqlite->reader, run_reader);
+    threads_start(sqlite);
     *ret = &sqlite->store;
     return 0;
 }

@@ -2,6 +2,7 @@
 /* What the files of the SQLite engine share.
  *
  *   sqlite.c   the loop's side: operations to threads, answers back
+ *   threads.c  the two threads: batches, commits, a file that is damaged
  *   db.c       a connection: opening, migrations, statements, errors
  *   writer.c   the writer thread's transactions
  *   room.c     who has how much, and what is dropped for others
