@@ -45,7 +45,7 @@ static int64_t read_oom_kills(const struct cgroups *groups, uint32_t slot)
     char path[64];
 
     snprintf(path, sizeof(path), "box-%u/%s", slot, groups->version == 1 ? "memory.oom_control" : "memory.events");
-    return read_counter(groups->dirs[0], path, "oom_kill");
+    return read_counter(cgroups_dir_of(groups, MEMORY), path, "oom_kill");
 }
 
 static int64_t read_bytes(const struct cgroups *groups, uint32_t slot, const char *file)
@@ -53,7 +53,7 @@ static int64_t read_bytes(const struct cgroups *groups, uint32_t slot, const cha
     char path[64], text[32];
 
     snprintf(path, sizeof(path), "box-%u/%s", slot, file);
-    return fd_read_file(groups->dirs[0], path, text, sizeof(text)) > 0 ? atoll(text) : 0;
+    return fd_read_file(cgroups_dir_of(groups, MEMORY), path, text, sizeof(text)) > 0 ? atoll(text) : 0;
 }
 
 /* v1: the most that the group has had since its join.  What is asked for at once may not fit a little below the limit. */
@@ -69,7 +69,7 @@ static void forget_most(const struct cgroups *groups, uint32_t slot)
     char path[64];
 
     snprintf(path, sizeof(path), "box-%u/memory.max_usage_in_bytes", slot);
-    fd_write_file(groups->dirs[0], path, "0");
+    fd_write_file(cgroups_dir_of(groups, MEMORY), path, "0");
 }
 
 static struct counters read_counters(const struct cgroups *groups, uint32_t slot)
@@ -80,8 +80,8 @@ static struct counters read_counters(const struct cgroups *groups, uint32_t slot
     snprintf(pids, sizeof(pids), "box-%u/pids.events", slot);
     snprintf(events, sizeof(events), "box-%u/memory.events", slot);
     return (struct counters){ .oom_kills = read_oom_kills(groups, slot),
-                              .pid_refusals = read_counter(groups->dirs[v1 ? 1 : 0], pids, "max"),
-                              .at_limit = v1 ? 0 : read_counter(groups->dirs[0], events, "oom") };
+                              .pid_refusals = read_counter(cgroups_dir_of(groups, PIDS), pids, "max"),
+                              .at_limit = v1 ? 0 : read_counter(cgroups_dir_of(groups, MEMORY), events, "oom") };
 }
 
 /* Take what an event says off its eventfd. */
@@ -94,7 +94,7 @@ static void hear(const struct oom_watch *watch)
 
 static void write_weight(struct cgroups *groups, uint32_t slot, bool yielding)
 {
-    cgroups_set_limit(groups, groups->version == 1 ? 2 : 0, slot, weights[groups->version].file, true,
+    cgroups_set_limit(groups, CPU, slot, weights[groups->version].file, true,
                       yielding ? weights[groups->version].yielding : weights[groups->version].whole);
 }
 
@@ -111,7 +111,7 @@ unsigned cgroups_count_tasks(const struct cgroups *groups, uint32_t slot)
     char path[64], text[24];
 
     snprintf(path, sizeof(path), "box-%u/pids.current", slot);
-    bool known = fd_read_file(groups->dirs[groups->version == 1 ? 1 : 0], path, text, sizeof(text)) > 0;
+    bool known = fd_read_file(cgroups_dir_of(groups, PIDS), path, text, sizeof(text)) > 0;
     return known ? (unsigned) atoi(text) : 0;
 }
 
@@ -132,9 +132,9 @@ bool cgroups_can_hold(const struct cgroups *groups)
 static int hold(struct cgroups *groups, uint32_t slot)
 {
     if (groups->version == 2)
-        return cgroups_set_limit(groups, 0, slot, "cgroup.freeze", false, "1");
-    int err = cgroups_set_limit(groups, 2, slot, "cpu.cfs_period_us", false, "1000000");
-    return err ? err : cgroups_set_limit(groups, 2, slot, "cpu.cfs_quota_us", false, "1000");
+        return cgroups_set_limit(groups, CPU, slot, "cgroup.freeze", false, "1");
+    int err = cgroups_set_limit(groups, CPU, slot, "cpu.cfs_period_us", false, "1000000");
+    return err ? err : cgroups_set_limit(groups, CPU, slot, "cpu.cfs_quota_us", false, "1000");
 }
 
 static int let_go(struct cgroups *groups, uint32_t slot)
@@ -142,10 +142,10 @@ static int let_go(struct cgroups *groups, uint32_t slot)
     char quota[24];
 
     if (groups->version == 2)
-        return cgroups_set_limit(groups, 0, slot, "cgroup.freeze", false, "0");
+        return cgroups_set_limit(groups, CPU, slot, "cgroup.freeze", false, "0");
     snprintf(quota, sizeof(quota), "%lld", (long long) groups->quota_us[slot]);
-    int err = cgroups_set_limit(groups, 2, slot, "cpu.cfs_quota_us", false, quota);
-    return err ? err : cgroups_set_limit(groups, 2, slot, "cpu.cfs_period_us", false, CPU_PERIOD);
+    int err = cgroups_set_limit(groups, CPU, slot, "cpu.cfs_quota_us", false, quota);
+    return err ? err : cgroups_set_limit(groups, CPU, slot, "cpu.cfs_period_us", false, CPU_PERIOD);
 }
 
 /* Who has a lock of the kernel gives it back as fast as others run: a box that is held yields to nobody. */
@@ -215,7 +215,7 @@ static int change_limits(struct cgroups *groups, uint32_t slot)
 
     snprintf(memory, sizeof(memory), "%lld", (long long) groups->limits.memory_bytes);
     if (groups->version == 1)
-        (void) cgroups_set_limit(groups, 0, slot, "memory.memsw.limit_in_bytes", true,
+        (void) cgroups_set_limit(groups, MEMORY, slot, "memory.memsw.limit_in_bytes", true,
                                  memory); /* refused where they go down */
     return cgroups_set_limits(groups, slot, &groups->limits);
 }

@@ -10,6 +10,9 @@
 
 #include <limits.h>
 
+/* What limits boxes; v1 has a hierarchy for each, in this order. */
+enum controller { MEMORY, PIDS, CPU };
+
 enum { HIERARCHIES = WIRE_TASKS_MAX }; /* v1: one for each controller; v2: only the first is used */
 
 /* Of limits.cpu_percent, in microseconds, as the kernel's files take it. */
@@ -58,10 +61,13 @@ int cgroups_find_mount(const char *controller, char *ret_mount, char *ret_root, 
  * -ENAMETOOLONG. */
 int cgroups_own_directory(const char *controller, char *ret_path, size_t size);
 
-/* Write @value to @file of the slot's group.  0 or -errno; with @optional a file that this kernel was built without (swap) is
+/* hatchery-PID where @controller is: a descriptor, which @groups owns.  v2 has one for all controllers. */
+int cgroups_dir_of(const struct cgroups *groups, enum controller controller);
+
+/* Write @value to @file of the slot's group where @controller is.  0 or -errno; with @optional a file that this kernel was built without (swap) is
  * not missed. */
-int cgroups_set_limit(struct cgroups *groups, unsigned hierarchy, unsigned slot, const char *file, bool optional,
-                      const char *value);
+int cgroups_set_limit(struct cgroups *groups, enum controller controller, unsigned slot, const char *file,
+                      bool optional, const char *value);
 
 /* Write all of @limits to the slot's group, one after the other.  0, or -errno of the first that the kernel refuses: those
  * before it hold. */

@@ -24,7 +24,7 @@
 #include <sys/utsname.h>
 #include <unistd.h>
 
-static const char *const controllers[HIERARCHIES] = { "memory", "pids", "cpu" };
+static const char *const controllers[HIERARCHIES] = { [MEMORY] = "memory", [PIDS] = "pids", [CPU] = "cpu" };
 
 enum { CPU_PERIOD_US = 100000 }; /* CPU_PERIOD */
 
@@ -271,12 +271,17 @@ static int make_v2(struct cgroups *groups, struct buf *error)
     return 0;
 }
 
-int cgroups_set_limit(struct cgroups *groups, unsigned hierarchy, unsigned slot, const char *file, bool optional,
-                      const char *value)
+int cgroups_dir_of(const struct cgroups *groups, enum controller controller)
+{
+    return groups->dirs[groups->version == 1 ? controller : 0];
+}
+
+int cgroups_set_limit(struct cgroups *groups, enum controller controller, unsigned slot, const char *file,
+                      bool optional, const char *value)
 {
     char path[96];
     snprintf(path, sizeof(path), "box-%u/%s", slot, file);
-    int err = fd_write_file(groups->dirs[hierarchy], path, value);
+    int err = fd_write_file(cgroups_dir_of(groups, controller), path, value);
     return err == -ENOENT && optional ? 0 : err;
 }
 
@@ -291,26 +296,26 @@ int cgroups_set_limits(struct cgroups *groups, unsigned slot, const struct wire_
     snprintf(max, sizeof(max), "%s " CPU_PERIOD, quota);
     const struct {
         int version;
-        unsigned hierarchy;
+        enum controller controller;
         const char *file, *value;
         bool optional;
     } values[] = {
-        { 1, 0, "memory.limit_in_bytes", memory, false },
-        { 1, 0, "memory.memsw.limit_in_bytes", memory, true },
-        { 1, 0, "memory.swappiness", "0", true },
-        { 1, 1, "pids.max", pids, false },
-        { 1, 2, "cpu.cfs_period_us", CPU_PERIOD, false },
-        { 1, 2, "cpu.cfs_quota_us", quota, false },
-        { 2, 0, "memory.max", memory, false },
-        { 2, 0, "memory.swap.max", "0", true },
-        { 2, 0, "memory.oom.group", "1", true },
-        { 2, 0, "pids.max", pids, false },
-        { 2, 0, "cpu.max", max, false },
+        { 1, MEMORY, "memory.limit_in_bytes", memory, false },
+        { 1, MEMORY, "memory.memsw.limit_in_bytes", memory, true },
+        { 1, MEMORY, "memory.swappiness", "0", true },
+        { 1, PIDS, "pids.max", pids, false },
+        { 1, CPU, "cpu.cfs_period_us", CPU_PERIOD, false },
+        { 1, CPU, "cpu.cfs_quota_us", quota, false },
+        { 2, MEMORY, "memory.max", memory, false },
+        { 2, MEMORY, "memory.swap.max", "0", true },
+        { 2, MEMORY, "memory.oom.group", "1", true },
+        { 2, PIDS, "pids.max", pids, false },
+        { 2, CPU, "cpu.max", max, false },
     };
     int err = 0;
     for (size_t i = 0; i < sizeof(values) / sizeof(*values) && !err; i++)
         if (values[i].version == groups->version)
-            err = cgroups_set_limit(groups, values[i].hierarchy, slot, values[i].file, values[i].optional,
+            err = cgroups_set_limit(groups, values[i].controller, slot, values[i].file, values[i].optional,
                                     values[i].value);
     return err;
 }
@@ -337,7 +342,7 @@ static int limit_all(struct cgroups *groups, int64_t bytes, struct buf *error)
     int err = 0;
     for (size_t i = 0; i < sizeof(values) / sizeof(*values) && !err; i++)
         if (values[i].version == groups->version) {
-            int failed = fd_write_file(groups->dirs[0], values[i].file, values[i].value);
+            int failed = fd_write_file(cgroups_dir_of(groups, MEMORY), values[i].file, values[i].value);
             err = values[i].optional ? 0 : failed;
         }
     return err ? fail(error, err, "cannot limit the memory of the cgroup %s", groups->paths[0]) : 0;
@@ -352,7 +357,7 @@ static int watch_slot(struct cgroups *groups, unsigned slot)
     char path[64], text[48];
 
     snprintf(path, sizeof(path), "box-%u/memory.oom_control", slot);
-    _cleanup_fd_ int control = openat(groups->dirs[0], path, O_RDONLY | O_CLOEXEC);
+    _cleanup_fd_ int control = openat(cgroups_dir_of(groups, MEMORY), path, O_RDONLY | O_CLOEXEC);
     if (control < 0)
         return -errno;
     watch->event_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
@@ -360,7 +365,7 @@ static int watch_slot(struct cgroups *groups, unsigned slot)
         return -errno;
     snprintf(path, sizeof(path), "box-%u/cgroup.event_control", slot);
     snprintf(text, sizeof(text), "%d %d", watch->event_fd, control);
-    return fd_write_file(groups->dirs[0], path, text);
+    return fd_write_file(cgroups_dir_of(groups, MEMORY), path, text);
 }
 
 static int give_procs(const struct cgroups *groups, const char *group, uid_t zygote)
