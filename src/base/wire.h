@@ -190,7 +190,7 @@ enum outcome_kind {
 };
 
 /* now_us() in the box when it had the source, had compiled it, and when the program was over; and how long it rehearsed
- * before (0: it did not).  A program can say what it likes here: slot.c has bounds for it. */
+ * before (0: it did not).  A program can say what it likes here: report.c has bounds for it. */
 struct wire_stamps {
     int64_t rehearsal_us;
     int64_t received_us, compiled_us, over_us;

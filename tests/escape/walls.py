@@ -138,7 +138,7 @@ WALLS = {
     "convoys": Wall("nobody looks for queues at kernel locks", [
         (SUPERVISOR, "        convoy_look(s->convoy);", "        (void) convoy_look;")]),
     "rest": Wall("the server looks at a program's output whenever some has come", [
-        (SERVER_RUN, "if (more && !rest)", "if (more)")]),
+        ("src/server/pool/output.c", "if (more && !rest)", "if (more)")]),
     "stops": Wall("the zygote hears of a program that is stopped", [
         ("src/zygote/warm.c", ".sa_flags = SA_NOCLDSTOP", ".sa_flags = 0")]),
     "prctl": Wall("any option", no_words("prctl")),
@@ -177,7 +177,7 @@ WALLS = {
         only=["result/write-to-the-channel", "result/close-the-channel", "result/replace-the-channel",
               "result/shut-the-channel-down", "result/write-by-high-bits"]),
     "token": Wall("packets count without it", [
-        (SERVER_RUN, "sodium_memcmp(p, run->token, TOKEN_SIZE) != 0", "0")],
+        ("src/server/pool/report.c", "sodium_memcmp(p, run->token, TOKEN_SIZE) != 0", "0")],
         only=["result/forge-packets", "result/flood-the-channel"]),
     "encoder": Wall("numbers are not looked at", [
         ("src/zygote/encode.c", "if (!Py_IS_FINITE(d))", "if (0)")], only=["result/not-a-number", "result/infinity"]),

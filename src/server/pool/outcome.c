@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* How a run ended, and how that is told to a client.
  *
- * Called by slot.c, which learns the ending, and by whoever writes a reply.
+ * Called by slot.c and report.c, which learn the ending, and by whoever writes a
+ * reply.
  * What comes from a box is hostile: only lengths that were bounded and JSON
  * that was checked go on from here.  What must never happen: a reply that a
  * program could make malformed, or a limit that hides behind a bare 137. */

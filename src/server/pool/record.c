@@ -1,0 +1,126 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What the metrics and the log say of a box and its run.
+ *
+ * slot.c calls it when a box is ready, when a run has ended, and when the
+ * zygote has told what the program used.
+ * What must never happen here: a run that is counted or logged twice, or not at
+ * all, or anything of what the program printed in the log. */
+#include "server/pool/slot_parts.h"
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "box/box.h"
+#include "server/metrics/metrics.h"
+
+#include <signal.h>
+#include <string.h>
+
+/* A step's time as a metric: no more than the server has waited for the box in all. */
+static void count_step(enum metric_label_BOX_PHASE phase, int32_t ns, int64_t most_us)
+{
+    int64_t us = ns > 0 ? (ns + 500) / 1000 : 0;
+    metric_observe(METRIC_SANDBOX_PHASE, us < most_us ? us : most_us, phase, 0, 0);
+}
+
+void run_count_steps(const struct run *run, const struct wire_box_state *state)
+{
+    int64_t most_us = now_us() - run->ordered_us;
+
+    count_step(METRIC_BOX_INIT, state->init_ns, most_us);
+    count_step(METRIC_BOX_FORK, state->fork_ns, most_us);
+    count_step(METRIC_BOX_HOOKS, state->hooks_ns, most_us);
+    count_step(METRIC_BOX_RENEWAL, state->renewal_ns, most_us);
+#define STEP(name, word, hint) count_step(METRIC_BOX_##name, state->step_ns[BOX_##name], most_us);
+#include "box/box.def"
+#undef STEP
+}
+
+static const unsigned words[] = {
+    [OUTCOME_NONE] = METRIC_ENDED_INTERNAL,
+#define OUTCOME(name, status, reason, word) [OUTCOME_##name] = METRIC_ENDED_##word,
+#include "base/outcome.def"
+#undef OUTCOME
+};
+
+static void count_violation(const struct outcome *outcome)
+{
+    if (outcome->kind == OUTCOME_MEMORY)
+        metric_count(METRIC_SANDBOX_VIOLATIONS, METRIC_VIOLATION_MEMORY);
+    if (outcome->kind == OUTCOME_PROCESSES)
+        metric_count(METRIC_SANDBOX_VIOLATIONS, METRIC_VIOLATION_PROCESSES);
+    if (outcome->kind == OUTCOME_SIGNAL && outcome->signal == SIGSYS)
+        metric_count(METRIC_SANDBOX_VIOLATIONS, METRIC_VIOLATION_SYSCALL);
+}
+
+static void count(const struct run *run, unsigned word)
+{
+    const struct job *job = run->job;
+    unsigned mode = job->leased ? METRIC_ASYNC : METRIC_SYNC;
+
+    metric_add(METRIC_RUNS, 1, mode, word, 0);
+    metric_observe(METRIC_RUN_DURATION, job->ended_us - job->started_us, mode, 0, 0);
+    metric_observe(METRIC_QUEUE_WAIT, job->started_us - job->queued_us, 0, 0, 0);
+    if (job->waited_for)
+        metric_add(METRIC_WAITED, job->started_us - job->queued_us, job->waited_for - 1, 0, 0);
+    metric_add(METRIC_RUN_OUTPUT, run->outcome.out.total, METRIC_STDOUT, 0, 0);
+    metric_add(METRIC_RUN_OUTPUT, run->outcome.err.total, METRIC_STDERR, 0, 0);
+}
+
+static void record(struct run *run, const char *outcome)
+{
+    const struct job *job = run->job;
+
+    run->record = (struct run_record){ .trace = trace_ids(job->trace),
+                                       .outcome = outcome,
+                                       .exit_code = run->outcome.exit_code,
+                                       .queue_us = job->started_us - job->queued_us,
+                                       .waited_for = job->waited_for,
+                                       .run_us = job->ended_us - job->started_us,
+                                       .stdout_bytes = run->outcome.out.total,
+                                       .stderr_bytes = run->outcome.err.total };
+    memcpy(run->record.job_id, job->id, sizeof(job->id));
+}
+
+void run_note_end(struct run *run)
+{
+    record(run, run->outcome.kind == OUTCOME_OK ? "success" : outcome_reason(&run->outcome));
+    count(run, words[run->outcome.kind]);
+    count_violation(&run->outcome);
+}
+
+void run_note_cancelled(struct run *run)
+{
+    record(run, "cancelled");
+    count(run, METRIC_ENDED_CANCELLED);
+}
+
+/* Once both are known: how it ended for its client, and what it used. */
+void run_log(struct run *run)
+{
+    const struct run_record *r = &run->record;
+    const struct wire_msg *used = &run->used;
+
+    if (!r->job_id[0] || !run->exited)
+        return;
+    metric_add(METRIC_RUN_CPU, used->user_us + used->system_us, 0, 0, 0);
+    if (used->peak_bytes > 0)
+        metric_observe(METRIC_RUN_MEMORY, used->peak_bytes, 0, 0, 0);
+    log_info("run finished",
+             LOG_S("job_id", r->job_id) LOG_S("outcome", r->outcome) LOG_I("exit_code", r->exit_code)
+                 LOG_US("queue_time", r->queue_us) LOG_US("run_time", r->run_us) LOG_US("cpu_user", used->user_us)
+                     LOG_US("cpu_system", used->system_us) LOG_I("peak_memory_bytes", used->peak_bytes)
+                         LOG_I("stdout_bytes", r->stdout_bytes) LOG_I("stderr_bytes", r->stderr_bytes)
+                             LOG_I("slot", run->slot) LOG_SOME("runtime", run->runtime)
+                                 LOG_SOME("waited_for", lack_word(r->waited_for)) LOG_SOME("trace_id", r->trace.trace)
+                                     LOG_SOME("span_id", r->trace.span));
+    run->record.job_id[0] = '\0';
+}
+
+void run_log_last(struct run *run)
+{
+    if (run->exited)
+        return;
+    run->used = (struct wire_msg){ 0 };
+    run->exited = true;
+    run_log(run);
+}

@@ -1,0 +1,175 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What the program's box reports of its end: packets, and the outcome in them.
+ *
+ * slot.c calls it when the box's socket has something, and when the program is
+ * over.  A long report is checked in a thread beside the loop, and slot.c is
+ * called when that is done.
+ * What must never happen here: a packet without the run's token counts, a
+ * program keeps the loop busy with packets, or a check that nobody waits for
+ * any more touches its run. */
+#include "server/pool/slot_parts.h"
+
+#include "base/beside.h"
+#include "base/clock.h"
+#include "server/metrics/metrics.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <sodium.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+
+enum { TOKEN_SIZE = sizeof(((struct wire_run *) 0)->token) };
+/* A longer report is checked beside the loop. */
+enum { AT_ONCE_MAX = 65536 };
+
+static char scratch[TOKEN_SIZE + sizeof(struct wire_outcome) + WIRE_PIECE + 1];
+
+/* A report in a thread's hands. */
+struct checking {
+    struct beside beside;
+    struct run *run; /* NULL: nobody wants to know any more */
+    struct wire_outcome head;
+    struct wire_limits limits;
+    struct buf body;
+    struct outcome outcome;
+    int err;
+};
+
+/* The box's own stamps count where our clocks and their order allow them; a program can write the report itself, and then
+ * gains no more than to divide its own time otherwise. */
+static void take_stamps(struct run *run)
+{
+    const struct wire_stamps *s = &run->head.stamps;
+    struct job *job = run->job;
+
+    if (s->received_us < job->started_us || s->compiled_us < s->received_us || s->over_us < s->compiled_us
+        || now_us() < s->over_us || s->rehearsal_us < 0 || s->rehearsal_us > s->received_us - run->ordered_us)
+        return;
+    job->stamps = *s;
+    if (s->rehearsal_us)
+        metric_observe(METRIC_SANDBOX_PHASE, s->rehearsal_us, METRIC_BOX_REHEARSAL, 0, 0);
+}
+
+/* One packet: token, head in the first, then a piece.  Without the token it is not from our code. */
+static void take_packet(struct run *run, const char *p, size_t n)
+{
+    if (n < TOKEN_SIZE || sodium_memcmp(p, run->token, TOKEN_SIZE) != 0)
+        return;
+    p += TOKEN_SIZE;
+    n -= TOKEN_SIZE;
+    if (!run->has_head) {
+        if (n < sizeof(run->head))
+            return;
+        memcpy(&run->head, p, sizeof(run->head));
+        run->has_head = true;
+        p += sizeof(run->head);
+        n -= sizeof(run->head);
+    }
+    buf_add(&run->body, p, n);
+}
+
+static bool report_complete(const struct run *run)
+{
+    if (!run->has_head)
+        return false;
+    int64_t len = outcome_body_len(&run->head);
+    return run->body.full || len < 0 || len > (int64_t) run->body.max || (int64_t) run->body.len >= len;
+}
+
+/* recv(2) gave 0 bytes: the end, or an empty packet that the program sent to look like one. */
+static bool is_closed(int fd)
+{
+    struct pollfd p = { .fd = fd, .events = POLLRDHUP };
+    return poll(&p, 1, 0) != 0;
+}
+
+static void on_taken(struct run *run, int err)
+{
+    if (err < 0)
+        metric_count(METRIC_SANDBOX_VIOLATIONS, METRIC_VIOLATION_REPORT);
+    else
+        take_stamps(run);
+}
+
+static void check(void *data)
+{
+    struct checking *c = data;
+
+    c->err = outcome_take(&c->outcome, &c->head, c->body.data, c->body.len);
+    buf_free(&c->body);
+}
+
+/* What the program has printed is in the run's own. */
+static void on_checked(void *data)
+{
+    struct checking *c = data;
+    struct run *run = c->run;
+
+    if (run) {
+        c->outcome.out = run->outcome.out;
+        c->outcome.err = run->outcome.err;
+        run->outcome = c->outcome;
+        run->outcome.limits = &run->own_limits;
+        run->checking = NULL;
+        run->state = RUN_RUNNING;
+        on_taken(run, c->err);
+        run_end_or_ask(run);
+    } else
+        outcome_free(&c->outcome);
+    free(c);
+}
+
+/* The program is over: neither the clock nor its exit changes what it has reported. */
+static void check_beside(struct run *run)
+{
+    struct checking *c = xcalloc(1, sizeof(*c));
+
+    uv_poll_stop(&run->control);
+    uv_timer_stop(&run->timer);
+    c->run = run;
+    c->head = run->head;
+    c->limits = run->own_limits;
+    c->body = run->body;
+    outcome_init(&c->outcome, &c->limits);
+    buf_init(&run->body, c->body.max);
+    run->checking = c;
+    run->state = RUN_CHECKING;
+    beside_begin(run->loop, &c->beside, check, on_checked, c);
+}
+
+/* 1: it is taken; 2: that will be told. */
+static int take_report(struct run *run)
+{
+    if (run->body.len > AT_ONCE_MAX) {
+        check_beside(run);
+        return 2;
+    }
+    on_taken(run, outcome_take(&run->outcome, &run->head, run->body.data, run->body.len));
+    return 1;
+}
+
+/* Read packets.  1: the report is complete, 2: it is, and is being checked; 0: more may come; -1: the program has closed
+ * its end. */
+int run_read_report(struct run *run, int turns)
+{
+    while (turns-- > 0) {
+        ssize_t n = recv(run->control_fd, scratch, sizeof(scratch), MSG_DONTWAIT);
+        if ((n == 0 && is_closed(run->control_fd)) || (n < 0 && errno == ECONNRESET))
+            return -1;
+        if (n < 0)
+            return 0;
+        take_packet(run, scratch, (size_t) n);
+        if (report_complete(run))
+            return take_report(run);
+    }
+    return 0;
+}
+
+void run_forget_check(struct run *run)
+{
+    if (run->checking)
+        run->checking->run = NULL;
+    run->checking = NULL;
+}

@@ -1,0 +1,47 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What the files of one box share; nobody else includes it.
+ *
+ * slot.c has the box's states, from the order to the end.  report.c, output.c
+ * and record.c each have one thing beside these.  All is called from the loop;
+ * nothing here blocks. */
+#ifndef HATCHERY_SERVER_POOL_SLOT_PARTS_H
+#define HATCHERY_SERVER_POOL_SLOT_PARTS_H
+
+#include "server/pool/slot.h"
+
+/* --- slot.c --- */
+
+/* run->outcome is known: tell the pool, or ask the supervisor first what the cgroup saw. */
+void run_end_or_ask(struct run *run);
+
+/* --- report.c --- */
+
+/* Read at most @turns packets.  1: the report is complete, and in run->outcome; 2: it is complete, and is being checked:
+ * run_end_or_ask() follows; 0: more may come; -1: the program has closed its end. */
+int run_read_report(struct run *run, int turns);
+
+/* Let go of a report that is being checked, if there is one: its end changes nothing then. */
+void run_forget_check(struct run *run);
+
+/* --- output.c --- */
+
+/* For uv_poll_start() with UV_READABLE on run->outputs: read a bounded amount, and stop the poll for a while where
+ * little comes. */
+void run_on_output(uv_poll_t *handle, int status, int events);
+
+/* Take what is in the two pipes now: a bounded amount of it. */
+void run_drain_outputs(struct run *run);
+
+/* --- record.c --- */
+
+/* Observe how long each step of a box took that is now ready. */
+void run_count_steps(const struct run *run, const struct wire_box_state *state);
+
+/* Count a run that has ended, and keep what its line in the log says: with run->outcome, or as cancelled. */
+void run_note_end(struct run *run);
+void run_note_cancelled(struct run *run);
+
+/* Write the line of a run, once both are known: how it ended for its client, and what it used.  Writes it once. */
+void run_log(struct run *run);
+
+#endif
