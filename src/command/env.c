@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* `hatchery env`: making, listing and removing environments.
  *
- * Called by the command.  An environment is complete before it has its name.
+ * main() calls this.  An environment is complete before it has its name.
  * The state directory is the server's, whom strangers talk to, so what is in it
  * is reached by descriptor: what must never happen here is that the server's
  * user leads us, who may be root, to another place.  Nor may a directory of
@@ -10,6 +10,8 @@
 #include "command/env.h"
 
 #include "base/fd.h"
+#include "command/options.h"
+#include "command/sources.h"
 #include "conf/conf_value.h"
 #include "supervisor/runtimes.h"
 #include "supervisor/state.h"
@@ -32,12 +34,6 @@ extern char **environ;
 static const char python[] = "/usr/bin/python3.11"; /* the boxes' */
 /* Without it `-m` looks for the module where the operator stands, who may stand in somebody's packages. */
 static const char nothing_from_here[] = "-P";
-
-static int fail(const struct buf *error)
-{
-    fprintf(stderr, "hatchery: %.*s\n", (int) error->len, error->data ? error->data : "");
-    return EXIT_FAILURE;
-}
 
 /* Run a command to its end; what it prints goes to stderr, if at all.  0, or -errno where it failed. */
 static int run_command(const char *const *argv, bool quiet)
@@ -216,7 +212,9 @@ static int fill(int envs, const char *fresh, const char *from, const char *requi
     return err ? err : open_to_all(path, error);
 }
 
-int env_add(const struct conf *conf, const char *name, const char *from, const char *requirements, bool build)
+/* Make the environment @name: a copy of the directory @from, or what pip installs for the file @requirements.  With
+ * @build pip also builds packages that have no wheel: their setup code runs as the user who calls this. */
+static int add_env(const struct conf *conf, const char *name, const char *from, const char *requirements, bool build)
 {
     char fresh[CONF_RUNTIME_NAME_MAX + 8];
     struct buf error;
@@ -228,15 +226,15 @@ int env_add(const struct conf *conf, const char *name, const char *from, const c
                  "an environment's name has 1 to %d small letters, digits, '_' and '-', begins with a letter, and "
                  "is not 'default'",
                  CONF_RUNTIME_NAME_MAX);
-        return fail(&error);
+        return verb_fail(&error);
     }
     umask(022);
     _cleanup_fd_ int envs = open_envs(conf, &error);
     if (envs < 0)
-        return fail(&error);
+        return verb_fail(&error);
     if (fstatat(envs, name, &st, AT_SYMLINK_NOFOLLOW) == 0) {
         buf_addf(&error, "there is an environment '%s' already; to replace it: hatchery env remove %s", name, name);
-        return fail(&error);
+        return verb_fail(&error);
     }
     snprintf(fresh, sizeof(fresh), ".%s.new", name);
     remove_tree(envs, fresh); /* of a command that was interrupted */
@@ -247,7 +245,7 @@ int env_add(const struct conf *conf, const char *name, const char *from, const c
     }
     if (err) {
         remove_tree(envs, fresh);
-        return fail(&error);
+        return verb_fail(&error);
     }
     printf("The runtime '%s' is there when the server is started again: send X-Runtime: %s.\n", name, name);
     return EXIT_SUCCESS;
@@ -267,7 +265,8 @@ static void print_env(void *data, const char *name)
     printf("%-32s  %s/%s/" RUNTIMES_PACKAGES "\n", name, list->path, name);
 }
 
-int env_list(const struct conf *conf)
+/* Print names, and where their packages are. */
+static int list_envs(const struct conf *conf)
 {
     struct buf error, path;
 
@@ -275,13 +274,13 @@ int env_list(const struct conf *conf)
     buf_init(&path, PATH_MAX);
     int err = runtimes_envs_path(conf, &path, &error);
     if (err)
-        return fail(&error);
+        return verb_fail(&error);
     buf_addc(&path, '\0');
     struct env_list list = { .path = path.data };
     err = runtimes_each_env(path.data, print_env, &list);
     if (err && err != -EPERM) {
         buf_addf(&error, "%s: %s", path.data, strerror(-err));
-        return fail(&error);
+        return verb_fail(&error);
     }
     if (!list.n)
         fputs("There is no environment. To make one: hatchery env add NAME --requirements FILE\n", stderr);
@@ -289,7 +288,7 @@ int env_list(const struct conf *conf)
     return EXIT_SUCCESS;
 }
 
-int env_remove(const struct conf *conf, const char *name)
+static int remove_env(const struct conf *conf, const char *name)
 {
     char old[CONF_RUNTIME_NAME_MAX + 8];
     struct buf error;
@@ -297,18 +296,39 @@ int env_remove(const struct conf *conf, const char *name)
     buf_init(&error, 1024);
     _cleanup_fd_ int envs = open_envs(conf, &error);
     if (envs < 0)
-        return fail(&error);
+        return verb_fail(&error);
     bool is_name = conf_runtime_name_ok(name);
     snprintf(old, sizeof(old), ".%.32s.old", is_name ? name : "");
     if (is_name)
         remove_tree(envs, old); /* of a command that was interrupted */
     if (!is_name || renameat(envs, name, envs, old) < 0) {
         buf_adds(&error, "there is no environment of this name; `hatchery env list` shows them");
-        return fail(&error);
+        return verb_fail(&error);
     }
     remove_tree(envs, old);
     printf(
         "Removed. A server that runs has the runtime until it is started again, but not what its programs have still "
         "to import.\n");
     return EXIT_SUCCESS;
+}
+
+int run_env(const struct verb *verb, int argc, char **argv)
+{
+    struct options o;
+    struct conf conf;
+    int first = options_parse(verb, argc, argv, &o);
+    const char *action = first > 0 && first < argc ? argv[first] : "";
+    bool list = strcmp(action, "list") == 0, add = strcmp(action, "add") == 0, remove = strcmp(action, "remove") == 0;
+
+    if (first < 0 || argc - first != (list ? 1 : 2) || !(list || add || remove)
+        || (add ? !o.from == !o.requirements : o.from || o.requirements) || (o.build && !o.requirements))
+        return verb_action_error(verb, action);
+    if (sources_load(&conf, &o, false) < 0)
+        return EXIT_USAGE;
+    const char *name = argv[argc - 1];
+    int status = list  ? list_envs(&conf)
+                 : add ? add_env(&conf, name, o.from, o.requirements, o.build)
+                       : remove_env(&conf, name);
+    conf_free(&conf);
+    return status;
 }

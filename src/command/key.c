@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* `hatchery key`: making, listing and revoking keys.
  *
- * Called by the command, beside a running server or without one.  The file is
+ * main() calls this, beside a running server or without one.  The file is
  * written whole under another name and renamed, so that the server never reads
  * half of it; two commands at once wait for each other.  What must never
  * happen here: a key on disk (only its hash is), or a file that the server's
@@ -9,6 +9,11 @@
 #include "command/key.h"
 
 #include "base/fd.h"
+#include "base/keyfile.h"
+#include "command/options.h"
+#include "command/sources.h"
+#include "conf/conf_value.h"
+#include "supervisor/runtimes.h"
 #include "supervisor/state.h"
 
 #include <errno.h>
@@ -34,13 +39,6 @@ static void on_key(void *data, const struct keyfile_key *key)
 
     list->keys = xrealloc(list->keys, (list->n + 1) * sizeof(*list->keys));
     list->keys[list->n++] = *key;
-}
-
-static int fail(struct buf *error)
-{
-    fprintf(stderr, "hatchery: %.*s\n", (int) error->len, error->data ? error->data : "");
-    buf_free(error);
-    return EXIT_FAILURE;
 }
 
 static int read_list(int dir_fd, struct list *ret, struct buf *error)
@@ -91,7 +89,8 @@ static size_t find(const struct list *list, const char *name)
     return i;
 }
 
-int key_new(const struct conf *conf, struct keyfile_key *key)
+/* Make a key, store its hash with @key's name and limits, and print it, once.  A running server knows it at once. */
+static int add_key(const struct conf *conf, struct keyfile_key *key)
 {
     struct list list = { 0 };
     unsigned char bytes[32];
@@ -104,15 +103,15 @@ int key_new(const struct conf *conf, struct keyfile_key *key)
         buf_addf(&error,
                  "a key's name has 1 to %d letters, digits, '.', '_' and '-', and is not '%s', which is API_KEY's",
                  KEYFILE_NAME_MAX, KEYFILE_DEFAULT);
-        return fail(&error);
+        return verb_fail(&error);
     }
     _cleanup_fd_ int fd = state_open_configured(conf, true, &error);
     if (fd < 0 || read_list(fd, &list, &error) < 0)
-        return fail(&error);
+        return verb_fail(&error);
     if (find(&list, key->name) < list.n) {
         buf_addf(&error, "there is a key called '%s' already; to replace it: hatchery key revoke %s", key->name,
                  key->name);
-        return fail(&error);
+        return verb_fail(&error);
     }
     randombytes_buf(bytes, sizeof(bytes));
     sodium_bin2base64(text + 3, sizeof(text) - 3, bytes, sizeof(bytes), sodium_base64_VARIANT_URLSAFE_NO_PADDING);
@@ -122,7 +121,7 @@ int key_new(const struct conf *conf, struct keyfile_key *key)
     int err = write_list(fd, &list, &error);
     free(list.keys);
     if (err)
-        return fail(&error);
+        return verb_fail(&error);
     state_path(conf->server_state, &path, &error); /* it was opened by this name */
     fprintf(stderr, "The key '%s', shown this once; a server whose state directory is %.*s knows it from now on:\n",
             key->name, (int) path.len, path.data);
@@ -140,7 +139,8 @@ static void print_limit(int64_t limit)
         printf("  %11s", "unlimited");
 }
 
-int key_list(const struct conf *conf)
+/* Print names and limits. */
+static int list_keys(const struct conf *conf)
 {
     struct list list = { 0 };
     struct buf error;
@@ -149,7 +149,7 @@ int key_list(const struct conf *conf)
     buf_init(&error, 1024);
     _cleanup_fd_ int fd = state_open_configured(conf, false, &error);
     if (fd < 0 || read_list(fd, &list, &error) < 0)
-        return fail(&error);
+        return verb_fail(&error);
     printf("%-24s  %6s  %11s  %11s  %11s  %11s  %-20s  %s\n", "name", "weight", "max-runs", "max-waiting", "rate",
            "max-bytes", "created", "runtime");
     for (size_t i = 0; i < list.n; i++) {
@@ -169,7 +169,8 @@ int key_list(const struct conf *conf)
     return EXIT_SUCCESS;
 }
 
-int key_revoke(const struct conf *conf, const char *name)
+/* Forget a key: requests with it are refused from now on, its jobs go on. */
+static int revoke_key(const struct conf *conf, const char *name)
 {
     struct list list = { 0 };
     struct buf error;
@@ -177,7 +178,7 @@ int key_revoke(const struct conf *conf, const char *name)
     buf_init(&error, 1024);
     _cleanup_fd_ int fd = state_open_configured(conf, true, &error);
     if (fd < 0 || read_list(fd, &list, &error) < 0)
-        return fail(&error);
+        return verb_fail(&error);
     size_t i = find(&list, name);
     int err = 0;
     if (!list.keys || i == list.n) {
@@ -192,9 +193,95 @@ int key_revoke(const struct conf *conf, const char *name)
     }
     free(list.keys);
     if (err)
-        return fail(&error);
+        return verb_fail(&error);
     printf("Revoked.\n");
     return EXIT_SUCCESS;
+}
+
+/* A limit of a key from its option; 0, which means unlimited, only where @least is. */
+static int take_limit(const char *option, const char *text, unsigned least, unsigned *ret)
+{
+    int64_t n;
+
+    if (!text)
+        return 0;
+    if (conf_value_number(CONF_COUNT, text, &n) < 0 || n < least || n > KEYFILE_LIMIT_MAX) {
+        fprintf(stderr, "hatchery: %s: must be a number from %u to %d\n", option, least, KEYFILE_LIMIT_MAX);
+        return -EINVAL;
+    }
+    *ret = (unsigned) n;
+    return 0;
+}
+
+static int take_bytes(const char *option, const char *text, int64_t *ret)
+{
+    if (!text || conf_value_number(CONF_BYTES, text, ret) == 0)
+        return 0;
+    fprintf(stderr, "hatchery: %s: must be a number of bytes, or one with K, M or G\n", option);
+    return -EINVAL;
+}
+
+/* A runtime can come later, and a server can have another configuration: so this is only said. */
+static void warn_of_unknown(const struct conf *conf, const char *runtime)
+{
+    struct runtimes found;
+    struct buf error;
+    unsigned i = 0;
+
+    buf_init(&error, 8192);
+    int err = runtimes_find(conf, &found, &error);
+    buf_free(&error);
+    while (!err && i < found.n && strcmp(found.list[i].wire.name, runtime) != 0)
+        i++;
+    if (!err && i == found.n)
+        fprintf(stderr,
+                "hatchery: the key is made, but there is no runtime '%s' here yet: its requests get 400 until the "
+                "server has one, or name another in X-Runtime\n",
+                runtime);
+    runtimes_free(&found);
+}
+
+static int make_key(const struct conf *conf, const struct options *o, const char *name)
+{
+    struct keyfile_key key = { .weight = 1 };
+
+    if (take_limit("--weight", o->weight, 1, &key.weight) < 0
+        || take_limit("--max-runs", o->max_runs, 0, &key.max_runs) < 0
+        || take_limit("--max-waiting", o->max_waiting, 0, &key.max_waiting) < 0
+        || take_limit("--rate", o->rate, 0, &key.rate) < 0
+        || take_bytes("--max-bytes", o->max_bytes, &key.max_bytes) < 0)
+        return EXIT_USAGE;
+    /* What is too long is refused, not cut. */
+    snprintf(key.name, sizeof(key.name), "%s", strlen(name) < sizeof(key.name) ? name : "");
+    if (o->runtime && !keyfile_runtime_ok(o->runtime)) {
+        fprintf(stderr, "hatchery: --runtime: '%s' is no runtime's name\n", o->runtime);
+        return EXIT_USAGE;
+    }
+    snprintf(key.runtime, sizeof(key.runtime), "%s",
+             o->runtime && strcmp(o->runtime, "default") != 0 ? o->runtime : "");
+    int status = add_key(conf, &key);
+    if (status == EXIT_SUCCESS && *key.runtime)
+        warn_of_unknown(conf, key.runtime);
+    return status;
+}
+
+int run_key(const struct verb *verb, int argc, char **argv)
+{
+    struct options o;
+    struct conf conf;
+    int first = options_parse(verb, argc, argv, &o);
+    const char *action = first > 0 && first < argc ? argv[first] : "";
+    bool list = strcmp(action, "list") == 0, revoke = strcmp(action, "revoke") == 0, make = strcmp(action, "new") == 0;
+    bool limits = o.weight || o.max_runs || o.max_waiting || o.rate || o.max_bytes || o.runtime;
+
+    if (first < 0 || argc - first != (list ? 1 : 2) || !(list || revoke || make) || (limits && !make))
+        return verb_action_error(verb, action);
+    if (sources_load(&conf, &o, false) < 0)
+        return EXIT_USAGE;
+    const char *name = argv[argc - 1];
+    int status = list ? list_keys(&conf) : revoke ? revoke_key(&conf, name) : make_key(&conf, &o, name);
+    conf_free(&conf);
+    return status;
 }
 
 bool key_any(const struct conf *conf)

@@ -3,21 +3,15 @@
 #ifndef HATCHERY_COMMAND_KEY_H
 #define HATCHERY_COMMAND_KEY_H
 
-#include "base/keyfile.h"
+#include "command/verb.h"
 #include "conf/conf.h"
 
-/* Make a key, store its hash with @key's name and limits, and print it, once.  A running server knows it at once. */
-int key_new(const struct conf *conf, struct keyfile_key *key);
+#include <stdbool.h>
 
-/* Print names and limits. */
-int key_list(const struct conf *conf);
+/* The verb: make, list or revoke keys.  Returns the exit status; sentences about failures go to stderr.  May block. */
+int run_key(const struct verb *verb, int argc, char **argv);
 
-/* Forget a key: requests with it are refused from now on, its jobs go on. */
-int key_revoke(const struct conf *conf, const char *name);
-
-/* Is there any key in the file? */
+/* Is there any key in the file?  False where the file or the state directory cannot be read, too. */
 bool key_any(const struct conf *conf);
-
-/* These return the exit status of the command; sentences about failures go to stderr. */
 
 #endif
