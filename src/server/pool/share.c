@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The queue of the pool, fair between those who send jobs (start-time fair queueing).
  *
- * Called by pool.c.  What must never happen here: one share's flood delaying
+ * Called by the pool.  What must never happen here: one share's flood delaying
  * another's first job by more than the jobs that run already. */
 #include "server/pool/share.h"
 

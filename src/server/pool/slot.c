@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The server's end of one box.
  *
- * pool.c calls it.  It hands over the source, has the output and the report
- * read, and ends the run: by its report, by its exit status, by the clock.
+ * The pool calls it (pool.c, turns.c, makers.c).  It hands over the source, has
+ * the output and the report read, and ends the run: by its report, by its exit
+ * status, by the clock.
  * Everything that comes from a box is hostile.
  * What must never happen here: a program that keeps the loop busy (each
  * callback reads a bounded amount), or an outcome that is told twice. */

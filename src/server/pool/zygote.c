@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The server's end of one zygote.
  *
- * Called by pool.c.  A zygote is replaced now and then, because its boxes share
+ * Called by makers.c.  A zygote is replaced now and then, because its boxes share
  * its address layout and hash seed: the old one goes on until its last box is
  * gone.  What must never happen: a struct freed while a box still points to it. */
 #include "server/pool/zygote.h"

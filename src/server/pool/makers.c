@@ -1,0 +1,221 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What makes the boxes: the zygotes of each runtime.
+ *
+ * pool.c has it order boxes.  The supervisor sends zygotes and faults
+ * (pool_zygote(), pool_fault()), and each zygote tells of its boxes.
+ * What must never happen here: a zygote that can't make boxes and is asked for
+ * them in a tight loop, news of a box that is no more taken for news of the one
+ * in its slot now, or a descriptor of a message that nobody closes. */
+#include "server/pool/pool_parts.h"
+
+#include "base/clock.h"
+#include "base/fd.h"
+#include "base/log.h"
+#include "server/metrics/metrics.h"
+
+#include <string.h>
+
+enum { RETRY_MS = 500 }; /* after a failure */
+
+/* The supervisor keeps it alive from then on, until we let go of it. */
+void runtime_want_zygote(struct runtime *rt)
+{
+    if (rt->wanted)
+        return;
+    rt->wanted = true;
+    rt->pool->hooks->ask_zygote(rt->pool->data, rt->index);
+}
+
+/* Boxes of an old zygote are still used, but do not count. */
+void runtime_refill(struct runtime *rt)
+{
+    struct zygote *zygote = rt->zygote;
+    struct pool *pool = rt->pool;
+    struct run *run;
+
+    if (!zygote || uv_is_active((uv_handle_t *) &rt->retry))
+        return;
+    while (zygote->waiting + zygote->coming < rt->conf->pool_size && (run = pool_free_run(pool))) {
+        run->serial = ++pool->serial;
+        if (zygote_order(zygote, run->slot, run->serial) < 0)
+            return; /* full or gone: its next word brings us back here */
+        run->zygote = zygote;
+        run->runtime = rt->index ? rt->conf->name : "";
+        run->state = RUN_ORDERED;
+        run->ordered_us = now_us();
+        metric_count(METRIC_ZYGOTE_FORKS, 0);
+    }
+}
+
+static void on_retry(uv_timer_t *timer)
+{
+    runtime_refill(timer->data);
+}
+
+void runtime_refill_later(struct runtime *rt)
+{
+    rt->failing = true;
+    if (!uv_is_active((uv_handle_t *) &rt->retry))
+        uv_timer_start(&rt->retry, on_retry, RETRY_MS, 0);
+}
+
+/* The boxes of the one before it are used up or replaced, one by one. */
+static void on_zygote_warm(struct zygote *zygote)
+{
+    struct runtime *rt = zygote->runtime;
+    struct zygote *old = rt->zygote;
+
+    if (rt->next == zygote)
+        rt->next = NULL;
+    rt->zygote = zygote;
+    rt->fault = FAULT_NONE;
+    if (old) {
+        log_info("a new zygote makes the boxes from here",
+                 LOG_S("runtime", rt->conf->name) LOG_I("boxes_of_the_old", old->ordered));
+        metric_count(METRIC_ZYGOTE_ROTATIONS, 0);
+        zygote_retire(old);
+    } else if (rt->index)
+        log_info("a runtime is warm", LOG_S("runtime", rt->conf->name));
+    runtime_refill(rt);
+}
+
+static void on_zygote_old(struct zygote *zygote)
+{
+    struct runtime *rt = zygote->runtime;
+    rt->pool->hooks->ask_zygote(rt->pool->data, rt->index);
+}
+
+static void on_zygote_lost(struct zygote *zygote)
+{
+    struct runtime *rt = zygote->runtime;
+    struct pool *pool = rt->pool;
+
+    log_warn("a zygote is gone, and its boxes with it", LOG_S("runtime", rt->conf->name) LOG_I("boxes", zygote->boxes));
+    metric_count(METRIC_ZYGOTE_RESTARTS, 0);
+    if (rt->zygote == zygote)
+        rt->zygote = NULL;
+    if (rt->next == zygote)
+        rt->next = NULL;
+    for (unsigned i = rt->waiting; i-- > 0;)
+        if (rt->idle[i]->zygote == zygote)
+            runtime_remove_idle(rt, i);
+    for (unsigned i = 0; i < pool->n_runs; i++)
+        if (pool->runs[i]->zygote == zygote)
+            run_bereft(pool->runs[i]);
+}
+
+/* All of a box has ended, or it could not be made.  One that never came leaves its place to another. */
+static void on_gone(struct run *run, const struct wire_msg *msg)
+{
+    static struct log_pace pace;
+
+    if (msg->status < 0) {
+        if (log_may(&pace))
+            log_error("the zygote could not make a box", LOG_S("errno", strerrorname_np(-msg->status)));
+        metric_count(METRIC_SANDBOX_FAILURES, METRIC_NO_BOX_FORK);
+    }
+    if (run->state == RUN_ORDERED) {
+        run->zygote->coming--;
+        runtime_refill_later(runtime_of(run));
+    }
+    run_gone(run);
+}
+
+static void on_message(struct zygote *zygote, const struct wire_msg *msg, int *fds)
+{
+    struct pool *pool = ((struct runtime *) zygote->runtime)->pool;
+    struct run *run = pool_run_of(pool, msg->slot, msg->serial);
+
+    if (run && run->zygote != zygote)
+        run = NULL; /* news of a box that is no more */
+    if (run && msg->type == WIRE_BOX && fds[3] >= 0 && run->state == RUN_ORDERED && run_open(run, fds) == 0)
+        return;
+    for (int i = 0; i < 4; i++)
+        fd_close(&fds[i]);
+    if (run && msg->type == WIRE_EXITED)
+        run_exited(run, msg);
+    else if (run && msg->type == WIRE_GONE)
+        on_gone(run, msg);
+}
+
+static const struct zygote_hooks zygote_hooks = {
+    .on_warm = on_zygote_warm,
+    .on_message = on_message,
+    .on_old = on_zygote_old,
+    .on_lost = on_zygote_lost,
+};
+
+/* --- runtimes that nobody uses --- */
+
+static void watch_idle(struct runtime *rt);
+
+/* Boxes that wait, and the interpreter: the next job has it started again. */
+static void let_go(struct runtime *rt)
+{
+    log_info("a runtime that nobody uses lets go of its interpreter", LOG_S("runtime", rt->conf->name));
+    struct zygote *zygote = rt->zygote;
+    rt->zygote = NULL;
+    rt->wanted = false;
+    while (rt->waiting) {
+        struct run *run = rt->idle[rt->waiting - 1];
+        runtime_remove_idle(rt, rt->waiting - 1);
+        run_release(run);
+    }
+    zygote_retire(zygote);
+}
+
+static void on_idle(uv_timer_t *timer)
+{
+    struct runtime *rt = timer->data;
+    bool used = rt->running || rt->next || shares_next(&rt->pool->shares, lane_of(rt));
+
+    if (!used && rt->zygote && !rt->zygote->coming && now_us() - rt->used_us >= rt->conf->idle_ms * 1000)
+        let_go(rt);
+    else
+        watch_idle(rt);
+}
+
+/* Looked at once in a while, so that a job costs no timer. */
+static void watch_idle(struct runtime *rt)
+{
+    if (!rt->index || rt->conf->at_start || !rt->conf->idle_ms)
+        return;
+    int64_t left_ms = rt->conf->idle_ms - (now_us() - rt->used_us) / 1000;
+    uv_timer_start(&rt->idle_timer, on_idle, left_ms > 0 ? (uint64_t) left_ms + 1 : (uint64_t) rt->conf->idle_ms, 0);
+}
+
+/* --- what the supervisor says --- */
+
+void pool_zygote(struct pool *pool, unsigned runtime, int fd)
+{
+    struct runtime *rt = &pool->runtimes[runtime < pool->conf->n_runtimes ? runtime : 0];
+
+    if (rt->next)
+        zygote_retire(rt->next); /* it never got warm, and has no box */
+    rt->wanted = true;
+    rt->next = zygote_new(pool->loop, fd, pool->conf->rotate_runs, pool->conf->rotate_age_ms, &zygote_hooks, rt);
+    rt->used_us = now_us();
+    watch_idle(rt);
+}
+
+void pool_fault(struct pool *pool, unsigned runtime, enum fault fault)
+{
+    struct runtime *rt = &pool->runtimes[runtime < pool->conf->n_runtimes ? runtime : 0];
+
+    rt->fault = (unsigned) fault < FAULTS ? fault : FAULT_NONE;
+    if (!rt->fault || rt->zygote)
+        return;
+    runtime_refuse_waiting(rt);
+    rt->wanted =
+        !rt->index || rt->conf->at_start; /* the one that was coming is over, whether we have heard it or not */
+}
+
+bool pool_is_unable(struct pool *pool, unsigned runtime)
+{
+    struct runtime *rt = &pool->runtimes[runtime];
+    bool unable = rt->fault && !rt->zygote;
+
+    if (unable)
+        runtime_want_zygote(rt); /* it may have been mended */
+    return unable;
+}

@@ -1,0 +1,177 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Who begins next, and what a job that does not begin waits for.
+ *
+ * pool.c calls it when a job comes or a box is ready, and when a program gives
+ * its place or its box back.  share.c says whose turn it is.
+ * What must never happen here: a job that waits for something that nobody tells
+ * of (memory is looked at again by a timer), or a job that waits for ever for a
+ * box that does not come. */
+#include "server/pool/pool_parts.h"
+
+#include "base/clock.h"
+#include "base/log.h"
+
+/* How long jobs wait for boxes that don't come; and for an interpreter that is only just started. */
+enum { LACK_MS = 10000, LACK_COLD_MS = 60000 };
+/* Beyond what the cores run, programs begin while these thousandths of the memory are left; those of a key of which none
+ * runs, while half of that is.  So is an eighth of all runs for such keys: no key's programs that wait shut out another. */
+enum { MEMORY_KEPT = 100, MEMORY_KEPT_FROM_NEWCOMERS = 50, RUNS_FOR_NEWCOMERS = 8 };
+enum { MEMORY_AGAIN_MS = 50 };
+
+static void on_memory(uv_timer_t *timer);
+
+/* No box can be had, whatever the reason: who waits is told, while its client still listens. */
+void runtime_refuse_waiting(struct runtime *rt)
+{
+    struct shares *shares = &rt->pool->shares;
+    struct job *job;
+
+    rt->wanted =
+        !rt->index || rt->zygote || rt->next || rt->conf->at_start; /* one that never came is asked for again */
+    /* Not those that are added meanwhile, nor those that their share keeps waiting. */
+    for (unsigned n = shares->waiting; n && (job = shares_next(shares, lane_of(rt))); n--) {
+        shares_remove(shares, job);
+        job->started_us = job->ended_us = now_us();
+        job->on_refused(job);
+    }
+}
+
+static void on_lack(uv_timer_t *timer)
+{
+    struct runtime *rt = timer->data;
+
+    log_error("no box can be had: the jobs that wait are refused",
+              LOG_S("runtime", rt->conf->name) LOG_I("jobs", rt->pool->shares.waiting));
+    runtime_refuse_waiting(rt);
+}
+
+static bool is_short_of_memory(const struct pool *pool, bool newcomer)
+{
+    unsigned kept = newcomer ? MEMORY_KEPT_FROM_NEWCOMERS : MEMORY_KEPT;
+
+    return pool->running >= pool->conf->places && pool->hooks->memory_left
+           && pool->hooks->memory_left(pool->data, kept) <= 0;
+}
+
+static unsigned max_runs(const struct pool *pool, bool newcomer)
+{
+    unsigned most = pool->conf->max_runs, kept = newcomer ? 0 : most / RUNS_FOR_NEWCOMERS;
+
+    if (pool->running + kept < most || !kept)
+        return most;
+    return pool->hooks->has_keys && pool->hooks->has_keys(pool->data) ? most - kept : most;
+}
+
+/* What a job of @share lacks to begin, beside a box. */
+enum lack pool_lack_of(const struct pool *pool, const struct share *share)
+{
+    bool newcomer = !share->running;
+
+    if (!share_has_room(share))
+        return LACK_KEY;
+    if (pool->running >= max_runs(pool, newcomer))
+        return LACK_RUNS;
+    if (pool->begun
+        >= pool->conf->places + newcomer) /* one more: or it would wait until the next of others has run for long */
+        return LACK_PLACE;
+    if (is_short_of_memory(pool, newcomer))
+        return LACK_MEMORY;
+    return LACK_NONE;
+}
+
+/* It is not the next one, or has no box. */
+void pool_note_lack(struct pool *pool, struct job *job)
+{
+    job->waited_for = pool_lack_of(pool, job->share);
+    if (!job->waited_for)
+        job->waited_for = pool->runtimes[job->runtime].waiting ? LACK_QUEUE : LACK_BOX;
+}
+
+static void take_place(struct pool *pool, struct run *run)
+{
+    pool->running++;
+    pool->begun++;
+    run->has_place = true;
+}
+
+void pool_give_place_back(struct pool *pool, struct run *run)
+{
+    pool->begun -= run->has_place;
+    run->has_place = false;
+}
+
+void runtime_watch_for_lack(struct runtime *rt)
+{
+    struct pool *pool = rt->pool;
+
+    if (!shares_next(&pool->shares, lane_of(rt)) || rt->waiting || pool->running >= pool->conf->max_runs) {
+        uv_timer_stop(&rt->lack);
+        return;
+    }
+    if (!uv_is_active((uv_handle_t *) &rt->lack))
+        uv_timer_start(&rt->lack, on_lack, rt->zygote || !rt->index ? LACK_MS : LACK_COLD_MS, 0);
+    runtime_want_zygote(rt);
+    runtime_refill(rt); /* not only when a reply has left: where fewer boxes wait than may run, these still run */
+}
+
+/* Those that have a box for the next job. */
+static uint32_t ready_lanes(const struct pool *pool)
+{
+    uint32_t lanes = 0;
+
+    for (unsigned i = 0; i < pool->conf->n_runtimes; i++)
+        lanes |= pool->runtimes[i].waiting ? lane_of(&pool->runtimes[i]) : 0;
+    return lanes;
+}
+
+static bool may_begin(struct pool *pool, struct job *job)
+{
+    pool->lack = pool_lack_of(pool, job->share);
+    if (pool->lack)
+        job->waited_for = pool->lack;
+    return !pool->lack;
+}
+
+/* The job that is next and may begin; else one of a key of which nothing runs, which may where others may not. */
+static struct job *next_to_begin(struct pool *pool)
+{
+    uint32_t lanes = ready_lanes(pool);
+    struct job *job = shares_next(&pool->shares, lanes);
+
+    if (!job || may_begin(pool, job))
+        return job;
+    if (pool->lack == LACK_KEY)
+        return NULL;
+    job = shares_next_newcomer(&pool->shares, lanes);
+    return job && may_begin(pool, job) ? job : NULL;
+}
+
+void pool_dispatch(struct pool *pool)
+{
+    struct job *job;
+
+    while ((job = next_to_begin(pool))) {
+        struct runtime *rt = &pool->runtimes[job->runtime];
+        struct run *run = rt->idle[--rt->waiting];
+        run->zygote->waiting--;
+        if (run_start(run, job) < 0) { /* it died a moment ago: nothing has been run, so another may */
+            log_warn("a waiting box ended", LOG_I("slot", run->slot));
+            run_release(run);
+            runtime_refill_later(rt);
+            continue;
+        }
+        shares_start(&pool->shares, job);
+        take_place(pool, run);
+        rt->running++;
+        uv_timer_stop(&rt->lack);
+    }
+    if (pool->lack == LACK_MEMORY && pool->shares.waiting && !uv_is_active((uv_handle_t *) &pool->memory))
+        uv_timer_start(&pool->memory, on_memory, MEMORY_AGAIN_MS, 0);
+    for (unsigned i = 0; i < pool->conf->n_runtimes; i++)
+        runtime_watch_for_lack(&pool->runtimes[i]);
+}
+
+static void on_memory(uv_timer_t *timer)
+{
+    pool_dispatch(timer->data);
+}
