@@ -8,62 +8,7 @@
 #include <errno.h>
 #include <string.h>
 
-enum { FIRST_OF_DELIVERY = 17, LIST_MAX = 10000 };
-
-struct store_bytes column_bytes(struct op *op, sqlite3_stmt *row, int i)
-{
-    const char *p = sqlite3_column_blob(row, i);
-    size_t n = (size_t) sqlite3_column_bytes(row, i);
-
-    if (sqlite3_column_type(row, i) == SQLITE_NULL)
-        return (struct store_bytes){ 0 };
-    return op_bytes(op, (struct store_bytes){ p ? p : "", n });
-}
-
-struct blob *column_blob(struct op *op, sqlite3_stmt *row, int i, struct store_bytes *ret)
-{
-    const void *p = sqlite3_column_blob(row, i);
-    size_t n = (size_t) sqlite3_column_bytes(row, i);
-
-    if (sqlite3_column_type(row, i) == SQLITE_NULL)
-        return NULL;
-    struct blob *blob = op_blob(op, p, n);
-    *ret = (struct store_bytes){ blob_bytes(blob), n };
-    return blob;
-}
-
-void record_from_row(struct op *op, sqlite3_stmt *row, struct store_record *ret)
-{
-    const unsigned char *id = sqlite3_column_blob(row, 1);
-    int n = sqlite3_column_count(row);
-
-    *ret = (struct store_record){
-        .seq = sqlite3_column_int64(row, 0),
-        .tenant = column_bytes(op, row, 2).p,
-        .state = (enum store_state) sqlite3_column_int(row, 3),
-        .attempt = sqlite3_column_int(row, 4),
-        .created_us = sqlite3_column_int64(row, 5),
-        .started_us = sqlite3_column_int64(row, 6),
-        .over_us = sqlite3_column_int64(row, 7),
-        .timeout_ms = sqlite3_column_int64(row, 8),
-        .status = sqlite3_column_int(row, 9),
-        .client_id = column_bytes(op, row, 10),
-        .webhook_url = column_bytes(op, row, 11),
-        .host = column_bytes(op, row, 12),
-        .trace = column_bytes(op, row, 13),
-        .requeues = sqlite3_column_int(row, 14),
-        .runtime = column_bytes(op, row, 15),
-    };
-    if (id && sqlite3_column_bytes(row, 1) == UUID_BYTES)
-        uuid_format(id, ret->id);
-    if (n <= FIRST_OF_DELIVERY - 1)
-        return;
-    ret->blob = column_blob(op, row, FIRST_OF_DELIVERY - 1, &ret->body);
-    ret->has_delivery = sqlite3_column_type(row, FIRST_OF_DELIVERY) != SQLITE_NULL;
-    ret->delivery = (enum store_delivery_state) sqlite3_column_int(row, FIRST_OF_DELIVERY);
-    ret->tries = sqlite3_column_int(row, FIRST_OF_DELIVERY + 1);
-    ret->due_us = sqlite3_column_int64(row, FIRST_OF_DELIVERY + 2);
-}
+enum { LIST_MAX = 10000 };
 
 static int read_attempts(struct db *db, struct op *op, int64_t seq)
 {

@@ -129,16 +129,6 @@ bool room_for_reply(const struct writer *w, const struct tenant *t, int64_t repl
 
 /* --- dropping --- */
 
-static int run_on_seq(struct writer *w, enum statement which, int64_t seq)
-{
-    sqlite3_stmt *s = db_statement(&w->db, which);
-
-    if (!s)
-        return -EIO;
-    sqlite3_bind_int64(s, 1, seq);
-    return db_step(s);
-}
-
 static int drop_key(struct writer *w, const struct job_charge *c)
 {
     sqlite3_stmt *s = db_statement(&w->db, SQL_DROP_IDEM_OF);

@@ -393,7 +393,7 @@ static int prepare(struct sqlite *sqlite, struct buf *error)
         return err;
     err = writer_recover(w);
     if (!err)
-        err = writer_count(w);
+        err = tenants_count(w);
     if (!err)
         err = turns_fill(w);
     if (err)

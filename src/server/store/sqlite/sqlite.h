@@ -4,16 +4,19 @@
  *   sqlite.c   the loop's side: operations to threads, answers back
  *   threads.c  the two threads: batches, commits, a file that is damaged
  *   db.c       a connection: opening, migrations, statements, errors
- *   writer.c   the writer thread's transactions
+ *   row.c      how a row becomes a record
+ *   tenants.c  what is counted of each tenant, and who is next
  *   room.c     who has how much, and what is dropped for others
  *   turns.c    whose deliveries are next
- *   reader.c   the reader thread's queries, and how a row becomes a record */
+ *   writer.c   the writer thread's transactions
+ *   reader.c   the reader thread's queries */
 #ifndef HATCHERY_SERVER_STORE_SQLITE_SQLITE_H
 #define HATCHERY_SERVER_STORE_SQLITE_SQLITE_H
 
 #include "server/store/op.h"
 #include "server/store/store.h"
 
+#include <errno.h>
 #include <sqlite3.h>
 
 /* --- db.c --- */
@@ -37,6 +40,13 @@ void db_close(struct db *db);
 /* A prepared statement, reset and without bindings; NULL when it can't be had. */
 sqlite3_stmt *db_statement(struct db *db, enum statement which);
 
+/* A statement @var of the writer @w, whose bindings are numbers or ours for as long as it runs; where it can't be had, the
+ * function around it returns -EIO. */
+#define PREPARE(var, which)                                                                                            \
+    sqlite3_stmt *var = db_statement(&w->db, SQL_##which);                                                             \
+    if (!(var))                                                                                                        \
+    return -EIO
+
 /* Step a statement that yields no row, or one: 1: a row; 0: none; -errno. */
 int db_step(sqlite3_stmt *statement);
 
@@ -54,7 +64,7 @@ void db_bind_bytes(sqlite3_stmt *statement, int index, struct store_bytes bytes)
 void db_bind_string(sqlite3_stmt *statement, int index, const char *s);
 void db_bind_time(sqlite3_stmt *statement, int index, int64_t us); /* 0 is NULL */
 
-/* --- writer.c --- */
+/* --- tenants.c --- */
 
 /* What is counted, of a tenant or of all. */
 struct counts {
@@ -64,8 +74,8 @@ struct counts {
     int64_t jobs;       /* in any state */
     int64_t history;    /* of these, runs that never waited for the store: their callers have the reply */
     int64_t deliveries; /* neither made nor given up */
-    int64_t
-        bytes;    /* of a tenant: what its jobs are charged; of all: in use, as measured last, and what changed since */
+    /* of a tenant: what its jobs are charged; of all: in use, as measured last, and what changed since */
+    int64_t bytes;
     int64_t held; /* charged for what retention may not drop */
 };
 
@@ -85,6 +95,7 @@ struct tenant {
     char name[STORE_TENANT_MAX + 1];
 };
 
+/* The writer thread's. */
 struct writer {
     struct db db;
     const struct store_conf *conf;
@@ -95,29 +106,59 @@ struct writer {
     bool probed;                /* what a probe has written may be there */
     int64_t recovered;          /* jobs that another owner had when it ended */
     int64_t turn, turns_before; /* turns of hosts so far; before the claim at hand */
-    int64_t places, flying,
-        flying_bytes; /* of the claim at hand: deliveries that may be under way, and those that are */
+    /* of the claim at hand: deliveries that may be under way, and those that are */
+    int64_t places, flying, flying_bytes;
     unsigned senders; /* tenants that share the store */
 };
 
-/* Take back what another owner had claimed; count what there is. */
-int writer_recover(struct writer *w);
-int writer_count(struct writer *w);
-
-/* A transaction begins; it came to nothing. */
-void writer_mark(struct writer *w);
-void writer_undo(struct writer *w);
-
-/* Apply one operation inside of a transaction; its answer's err is 0 or the operation's own refusal.
- * Returns -errno when the transaction is broken. */
-int writer_apply(struct writer *w, struct op *op);
-
-/* Is the operation's answer worth an fsync? */
-bool op_is_durable(const struct op *op);
-
-void writer_free(struct writer *w);
-
+/* The tenant of that name; a new one where there is none.  It stays until writer_free(). */
 struct tenant *tenant_of(struct writer *w, const char *name);
+
+/* One more job of @t waits that was never lost.  @n more of its jobs run, of its lost jobs wait, of its deliveries are
+ * owed. */
+void tenant_add(struct writer *w, struct tenant *t);
+void count_run(struct writer *w, struct tenant *t, int n);
+void count_lost(struct writer *w, struct tenant *t, int n);
+void count_delivery(struct writer *w, struct tenant *t, int n);
+
+/* Count all anew from the rows.  0 or -errno. */
+int tenants_count(struct writer *w);
+
+/* A transaction begins; it came to nothing, and nothing of it is counted. */
+void tenants_mark(struct writer *w);
+void tenants_undo(struct writer *w);
+
+/* The weights of tenants, and how many jobs of each may begin, as the claim says. */
+void tenants_take_shares(struct writer *w, const struct store_claim *claim);
+
+/* Whose job is next: of all that have one waiting and room to run it, the tenant with the least virtual time.  NULL:
+ * nobody's.  @reply_max: as of room_for_reply(). */
+struct tenant *tenants_next(struct writer *w, int64_t reply_max);
+
+/* A job of @t that waited runs now: its virtual time goes on. */
+void tenant_take(struct writer *w, struct tenant *t);
+
+/* --- row.c --- */
+
+/* A row of SQL_*_JOB's columns to a record; its memory is @op's. */
+void record_from_row(struct op *op, sqlite3_stmt *row, struct store_record *ret);
+
+/* Column @i, copied into @op, or to a blob that @op refers to, whose bytes are in @ret; NULL, and nothing in @ret, where
+ * the column is NULL. */
+struct store_bytes column_bytes(struct op *op, sqlite3_stmt *row, int i);
+struct blob *column_blob(struct op *op, sqlite3_stmt *row, int i, struct store_bytes *ret);
+
+/* The job @seq, which is there, without its program.  0 or -errno. */
+int load_record(struct writer *w, struct op *op, int64_t seq, struct store_record *ret);
+
+/* Step a statement that takes a job's number alone.  As db_step(). */
+int run_on_seq(struct writer *w, enum statement which, int64_t seq);
+
+/* The same; the number that its row has, if there is one, into @ret_value.  1: a row; 0: none; -errno. */
+int has_row(struct writer *w, enum statement which, int64_t seq, int *ret_value);
+
+/* The job that op_take_id() named, if it is that tenant's.  1; 0: there is none; -errno. */
+int find_job(struct writer *w, struct op *op, int64_t *ret_seq, int *ret_state, int *ret_attempts, bool *ret_has_url);
 
 /* --- room.c --- */
 
@@ -184,15 +225,23 @@ int turns_end(struct writer *w, const struct turn *turn, int64_t due_us, bool se
 /* When the next delivery is due after @now_us into @ret, if that is earlier. */
 int turns_next_due(struct writer *w, int64_t now_us, int64_t *ret);
 
+/* --- writer.c --- */
+
+/* Take back what another owner had claimed. */
+int writer_recover(struct writer *w);
+
+/* Apply one operation inside of a transaction; its answer's err is 0 or the operation's own refusal.
+ * Returns -errno when the transaction is broken. */
+int writer_apply(struct writer *w, struct op *op);
+
+/* Is the operation's answer worth an fsync? */
+bool op_is_durable(const struct op *op);
+
+/* Forget all tenants, close the connection. */
+void writer_free(struct writer *w);
+
 /* --- reader.c --- */
 
 void reader_apply(struct db *db, struct op *op);
-
-/* A row of SQL_*_JOB's columns to a record; its memory is @op's. */
-void record_from_row(struct op *op, sqlite3_stmt *row, struct store_record *ret);
-
-/* Column @i, copied into @op, or to a blob that @op refers to, whose bytes are in @ret; NULL, and nothing in @ret, where it is NULL. */
-struct store_bytes column_bytes(struct op *op, sqlite3_stmt *row, int i);
-struct blob *column_blob(struct op *op, sqlite3_stmt *row, int i, struct store_bytes *ret);
 
 #endif

@@ -105,7 +105,7 @@ static int trust(struct sqlite *sqlite)
     if (!sqlite->distrusted)
         return 0;
     sqlite3_db_release_memory(sqlite->write.db.handle);
-    int err = writer_count(&sqlite->write);
+    int err = tenants_count(&sqlite->write);
     if (!err)
         err = turns_fill(&sqlite->write);
     sqlite->distrusted = err != 0;
@@ -124,7 +124,7 @@ static int commit(struct sqlite *sqlite, struct op *first, unsigned n)
     int err = trust(sqlite);
     if (err)
         return err;
-    writer_mark(w);
+    tenants_mark(w);
     err = set_durable(sqlite, durable);
     if (!err)
         err = db_exec(&w->db, "BEGIN IMMEDIATE");
@@ -141,7 +141,7 @@ static int commit(struct sqlite *sqlite, struct op *first, unsigned n)
         sqlite3_reset(w->db.statements[i]);
     if (!sqlite3_get_autocommit(w->db.handle))
         db_exec(&w->db, "ROLLBACK");
-    writer_undo(w);
+    tenants_undo(w);
     return err;
 }
 

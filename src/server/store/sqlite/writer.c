@@ -12,163 +12,12 @@
 #include "base/fair.h"
 
 #include <errno.h>
-#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
 enum { KEYS_MAX = 200, ATTEMPTS_KEPT = 64 };
 
-/* A statement whose bindings are numbers or ours for as long as it runs. */
-#define PREPARE(var, which)                                                                                            \
-    sqlite3_stmt *var = db_statement(&w->db, SQL_##which);                                                             \
-    if (!(var))                                                                                                        \
-    return -EIO
-
-static int run_on_seq(struct writer *w, enum statement which, int64_t seq)
-{
-    sqlite3_stmt *s = db_statement(&w->db, which);
-
-    if (!s)
-        return -EIO;
-    sqlite3_bind_int64(s, 1, seq);
-    return db_step(s);
-}
-
-/* --- what is known of tenants --- */
-
-struct tenant *tenant_of(struct writer *w, const char *name)
-{
-    struct tenant **p = &w->tenants;
-
-    while (*p && strcmp((*p)->name, name) != 0)
-        p = &(*p)->next;
-    if (*p)
-        return *p;
-    *p = xcalloc(1, sizeof(**p));
-    (*p)->weight = 1;
-    snprintf((*p)->name, sizeof((*p)->name), "%s", name);
-    return *p;
-}
-
-/* A tenant that was idle does not catch up on the time it had no use for. */
-static void tenant_add(struct writer *w, struct tenant *t)
-{
-    if (t->is.queued++ == 0)
-        t->vt = fmax(t->vt, w->vt);
-    w->is.queued++;
-}
-
-static void count_run(struct writer *w, struct tenant *t, int n)
-{
-    t->is.running += n;
-    w->is.running += n;
-}
-
-static void count_delivery(struct writer *w, struct tenant *t, int n)
-{
-    t->is.deliveries += n;
-    w->is.deliveries += n;
-}
-
-static void tenant_take(struct writer *w, struct tenant *t)
-{
-    w->vt = fmax(w->vt, t->vt);
-    t->vt += 1.0 / t->weight;
-    t->is.queued--;
-    w->is.queued--;
-    count_run(w, t, 1);
-}
-
-/* A job that was lost waits. */
-static void count_lost(struct writer *w, struct tenant *t, int n)
-{
-    t->is.lost += n;
-    w->is.lost += n;
-}
-
-static struct tenant *next_tenant(struct writer *w, int64_t reply_max)
-{
-    struct tenant *best = NULL;
-
-    for (struct tenant *t = w->tenants; t; t = t->next)
-        if (t->is.queued && t->room && (!best || t->vt < best->vt) && room_for_reply(w, t, reply_max))
-            best = t;
-    return best;
-}
-
-static void add_counts(struct counts *to, const struct counts *from)
-{
-    to->queued += from->queued;
-    to->lost += from->lost;
-    to->running += from->running;
-    to->jobs += from->jobs;
-    to->history += from->history;
-    to->deliveries += from->deliveries;
-    to->bytes += from->bytes;
-    to->held += from->held;
-}
-
-static int count_jobs(struct writer *w)
-{
-    PREPARE(s, COUNT);
-    int r;
-
-    while ((r = db_step(s)) > 0)
-        tenant_of(w, (const char *) sqlite3_column_text(s, 0))->is =
-            (struct counts){ .jobs = sqlite3_column_int64(s, 1),
-                             .queued = sqlite3_column_int64(s, 2),
-                             .lost = sqlite3_column_int64(s, 3),
-                             .running = sqlite3_column_int64(s, 4),
-                             .bytes = sqlite3_column_int64(s, 5),
-                             .held = sqlite3_column_int64(s, 6),
-                             .history = sqlite3_column_int64(s, 7) };
-    return r;
-}
-
-static int count_owed(struct writer *w)
-{
-    PREPARE(s, COUNT_OWED);
-    int r;
-
-    while ((r = db_step(s)) > 0) {
-        struct tenant *t = tenant_of(w, (const char *) sqlite3_column_text(s, 0));
-        t->is.deliveries = sqlite3_column_int64(s, 1);
-        t->is.held += sqlite3_column_int64(s, 2);
-    }
-    return r;
-}
-
-int writer_count(struct writer *w)
-{
-    w->is = (struct counts){ 0 };
-    for (struct tenant *t = w->tenants; t; t = t->next) {
-        t->is = (struct counts){ 0 };
-        t->sends = true;
-        t->old_from = t->history_from = 0;
-    }
-    int err = count_jobs(w);
-    if (!err)
-        err = count_owed(w);
-    for (const struct tenant *t = w->tenants; t; t = t->next)
-        add_counts(&w->is, &t->is);
-    return err ? err : room_measure(w);
-}
-
-void writer_mark(struct writer *w)
-{
-    w->was = w->is;
-    for (struct tenant *t = w->tenants; t; t = t->next)
-        t->was = t->is;
-}
-
-void writer_undo(struct writer *w)
-{
-    w->is = w->was;
-    for (struct tenant *t = w->tenants; t; t = t->next) {
-        t->is = t->was;
-        t->sends = true; /* turns were rolled back */
-    }
-}
+/* --- opening and closing --- */
 
 int writer_recover(struct writer *w)
 {
@@ -190,18 +39,6 @@ void writer_free(struct writer *w)
 }
 
 /* --- records --- */
-
-static int load_record(struct writer *w, struct op *op, int64_t seq, struct store_record *ret)
-{
-    PREPARE(s, JOB);
-    sqlite3_bind_int64(s, 1, seq);
-    int r = db_step(s);
-    if (r <= 0)
-        return r ? r : -EUCLEAN;
-    record_from_row(op, s, ret);
-    sqlite3_reset(s);
-    return 0;
-}
 
 static int load_program(struct writer *w, struct op *op, struct store_record *record)
 {
@@ -407,19 +244,6 @@ static int lease(struct writer *w, struct op *op, int64_t seq, struct store_reco
     return err;
 }
 
-static void name_shares(struct writer *w, const struct store_claim *claim)
-{
-    for (struct tenant *t = w->tenants; t; t = t->next) {
-        t->weight = 1;
-        t->room = UINT32_MAX;
-    }
-    for (unsigned i = 0; i < claim->n_shares; i++) {
-        struct tenant *t = tenant_of(w, claim->shares[i].tenant);
-        t->weight = claim->shares[i].weight ? claim->shares[i].weight : 1;
-        t->room = claim->shares[i].room;
-    }
-}
-
 /* The first row's number: 1; 0: there is none; -errno. */
 static int next_seq(sqlite3_stmt *s, int64_t *ret)
 {
@@ -468,8 +292,8 @@ static int claim_fresh(struct writer *w, struct op *op, unsigned max, int64_t wi
     int64_t seq;
     int r = 0;
 
-    name_shares(w, &op->claim);
-    while (r >= 0 && op->answer.n < max && (t = next_tenant(w, op->claim.reply_max))) {
+    tenants_take_shares(w, &op->claim);
+    while (r >= 0 && op->answer.n < max && (t = tenants_next(w, op->claim.reply_max))) {
         r = next_of(w, t, within_ms, &seq);
         if (r == 0 && !within_ms)
             return -EUCLEAN;
@@ -589,26 +413,6 @@ static int apply_release(struct writer *w, struct op *op)
     return db_step(s);
 }
 
-static int find_job(struct writer *w, struct op *op, int64_t *ret_seq, int *ret_state, int *ret_attempts,
-                    bool *ret_has_url)
-{
-    PREPARE(s, STATE_BY_ID);
-
-    if (!op->id_ok)
-        return 0;
-    sqlite3_bind_blob(s, 1, op->id, sizeof(op->id), SQLITE_STATIC);
-    db_bind_string(s, 2, op->tenant);
-    int r = db_step(s);
-    if (r > 0) {
-        *ret_seq = sqlite3_column_int64(s, 0);
-        *ret_state = sqlite3_column_int(s, 1);
-        *ret_attempts = sqlite3_column_int(s, 2);
-        *ret_has_url = sqlite3_column_type(s, 3) != SQLITE_NULL;
-        sqlite3_reset(s);
-    }
-    return r;
-}
-
 static int apply_cancel(struct writer *w, struct op *op)
 {
     struct job_charge c;
@@ -640,18 +444,6 @@ static int apply_cancel(struct writer *w, struct op *op)
         w->is.queued--;
     }
     return add_result(w, &c, &op->end);
-}
-
-/* 1: a row; 0: none. */
-static int has_row(struct writer *w, enum statement which, int64_t seq, int *ret_value)
-{
-    int r = run_on_seq(w, which, seq);
-
-    if (r > 0) {
-        *ret_value = sqlite3_column_int(w->db.statements[which], 0);
-        sqlite3_reset(w->db.statements[which]);
-    }
-    return r;
 }
 
 /* Its reply goes, and with it the delivery of that, which is owed (@was_due) or is not. */
