@@ -70,6 +70,11 @@ void charge_let_go(struct writer *w, struct tenant *t, int64_t seq, int64_t byte
         t->old_from = seq;
 }
 
+int64_t charge_after(const struct job_charge *c, const struct store_end *end)
+{
+    return c->bytes + (int64_t) end->body.n - (end->state == STORE_DEAD ? 0 : c->program);
+}
+
 /* --- is there room? --- */
 
 static int read_number(struct writer *w, enum statement which, int64_t *ret)
@@ -100,7 +105,8 @@ int room_measure(struct writer *w)
     return err;
 }
 
-int room_may_hold(const struct writer *w, const struct tenant *t, int64_t bytes, bool owes, enum store_limit *ret)
+/* May @t hold @bytes more, and owe a delivery?  0, or -ENOBUFS and why. */
+static int may_hold(const struct writer *w, const struct tenant *t, int64_t bytes, bool owes, enum store_limit *ret)
 {
     const int64_t max = w->conf->max_bytes, owed_max = store_owed_max(w->conf->retention_count);
 
@@ -111,6 +117,15 @@ int room_may_hold(const struct writer *w, const struct tenant *t, int64_t bytes,
     if (owes && owed_max && fair_left(owed_max, w->is.deliveries, t->is.deliveries) < 1)
         return *ret = STORE_LIMIT_DELIVERIES, -ENOBUFS;
     return 0;
+}
+
+int room_find_share(const struct writer *w, struct op *op, const struct tenant *t, int64_t bytes, bool owes)
+{
+    int err = may_hold(w, t, bytes, owes, &op->answer.limit);
+
+    if (err)
+        op_refuse(op, err);
+    return err != 0;
 }
 
 static int64_t left_for(const struct writer *w, const struct tenant *t, int64_t reply_max)

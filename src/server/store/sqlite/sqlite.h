@@ -7,6 +7,8 @@
  *   row.c      how a row becomes a record
  *   tenants.c  what is counted of each tenant, and who is next
  *   room.c     who has how much, and what is dropped for others
+ *   leases.c   claims, and what becomes of a lease
+ *   deliveries.c  what is sent, what became of it
  *   turns.c    whose deliveries are next
  *   writer.c   the writer thread's transactions
  *   reader.c   the reader thread's queries */
@@ -180,12 +182,15 @@ void charge_change(struct writer *w, struct tenant *t, int64_t bytes);
 void charge_hold(struct writer *w, struct tenant *t, int64_t bytes);
 void charge_let_go(struct writer *w, struct tenant *t, int64_t seq, int64_t bytes);
 
+/* What is left of the job's charge once it has ended so: its program is kept where it may be queued again. */
+int64_t charge_after(const struct job_charge *c, const struct store_end *end);
+
 /* How much is in use, into w->is.bytes.  In between, what is added is counted: asking costs a batch a twentieth of its
  * time. */
 int room_measure(struct writer *w);
 
-/* May @t hold @bytes more, and owe a delivery?  0, or -ENOBUFS and why. */
-int room_may_hold(const struct writer *w, const struct tenant *t, int64_t bytes, bool owes, enum store_limit *ret);
+/* May @t hold @bytes more, and owe a delivery?  1: @op is refused; 0. */
+int room_find_share(const struct writer *w, struct op *op, const struct tenant *t, int64_t bytes, bool owes);
 
 /* Is there room for @bytes of @t?  What may be dropped for it is dropped.  1; 0: there is none; -errno. */
 int room_make(struct writer *w, struct tenant *t, int64_t bytes);
@@ -195,6 +200,27 @@ bool room_for_reply(const struct writer *w, const struct tenant *t, int64_t repl
 
 /* Retention; @ret_more: there is more to drop at once. */
 int room_sweep(struct writer *w, const struct store_sweep *sweep, bool *ret_more);
+
+/* --- leases.c --- */
+
+/* Each applies one operation, as writer_apply() does. */
+int apply_claim(struct writer *w, struct op *op);
+int apply_finish(struct writer *w, struct op *op);
+int apply_release(struct writer *w, struct op *op);
+
+/* Keep the job's reply, and owe its delivery if it has a webhook.  The job's row says how it ended already; @c is what it
+ * was charged before.  0 or -errno. */
+int add_result(struct writer *w, const struct job_charge *c, const struct store_end *end);
+
+/* --- deliveries.c --- */
+
+/* The same. */
+int apply_outbox_claim(struct writer *w, struct op *op);
+int apply_outbox_done(struct writer *w, struct op *op);
+int apply_redeliver(struct writer *w, struct op *op);
+
+/* The job's reply is to be delivered from @due_us on.  0 or -errno. */
+int delivery_add(struct writer *w, const struct job_charge *c, int64_t due_us);
 
 /* --- turns.c --- */
 

@@ -9,13 +9,11 @@
  * table of turns. */
 #include "server/store/sqlite/sqlite.h"
 
-#include "base/fair.h"
-
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
-enum { KEYS_MAX = 200, ATTEMPTS_KEPT = 64 };
+enum { KEYS_MAX = 200 };
 
 /* --- opening and closing --- */
 
@@ -39,16 +37,6 @@ void writer_free(struct writer *w)
 }
 
 /* --- records --- */
-
-static int load_program(struct writer *w, struct op *op, struct store_record *record)
-{
-    int r = run_on_seq(w, SQL_PROGRAM, record->seq);
-    if (r <= 0)
-        return r ? r : -EUCLEAN;
-    record->blob = column_blob(op, w->db.statements[SQL_PROGRAM], 0, &record->code);
-    sqlite3_reset(w->db.statements[SQL_PROGRAM]);
-    return 0;
-}
 
 /* Answer with one record. */
 static int answer_job(struct writer *w, struct op *op, int64_t seq)
@@ -146,17 +134,7 @@ static int add_job(struct writer *w, const struct store_record *r, const unsigne
     return db_step(s);
 }
 
-/* May @t hold @bytes more?  1: it is refused; 0. */
-static int find_share(const struct writer *w, struct op *op, const struct tenant *t, int64_t bytes, bool owes)
-{
-    int err = room_may_hold(w, t, bytes, owes, &op->answer.limit);
-
-    if (err)
-        op_refuse(op, err);
-    return err != 0;
-}
-
-/* Is there room for @bytes of @t?  As above, or -errno. */
+/* Is there room for @bytes of @t?  1: it is refused; 0; -errno. */
 static int find_room(struct writer *w, struct op *op, struct tenant *t, int64_t bytes)
 {
     int r = room_make(w, t, bytes);
@@ -166,7 +144,7 @@ static int find_room(struct writer *w, struct op *op, struct tenant *t, int64_t 
     return r < 0 ? r : !r;
 }
 
-/* May one more job of @t wait?  As above. */
+/* May one more job of @t wait?  1: it is refused; 0. */
 static int find_place(struct writer *w, struct op *op, const struct tenant *t, const struct store_limits *limits)
 {
     int64_t mine = t->is.queued + t->is.lost, tenants = !mine;
@@ -196,7 +174,7 @@ static int apply_enqueue(struct writer *w, struct op *op)
     int r = job->idem_key ? look_up_key(w, op) : 0;
 
     if (!r)
-        r = find_share(w, op, t, bytes, job->webhook_url != NULL);
+        r = room_find_share(w, op, t, bytes, job->webhook_url != NULL);
     if (!r)
         r = find_room(w, op, t, bytes);
     if (!r)
@@ -227,191 +205,7 @@ static int apply_enqueue(struct writer *w, struct op *op)
     return 0;
 }
 
-/* --- leases --- */
-
-static int lease(struct writer *w, struct op *op, int64_t seq, struct store_record *ret)
-{
-    PREPARE(s, LEASE);
-    sqlite3_bind_int64(s, 1, seq);
-    sqlite3_bind_blob(s, 2, w->owner, sizeof(w->owner), SQLITE_STATIC);
-    int err = db_step(s);
-    if (!err)
-        err = load_record(w, op, seq, ret);
-    if (!err)
-        err = load_program(w, op, ret);
-    if (!err)
-        op->answer.n++;
-    return err;
-}
-
-/* The first row's number: 1; 0: there is none; -errno. */
-static int next_seq(sqlite3_stmt *s, int64_t *ret)
-{
-    int r = db_step(s);
-
-    if (r > 0) {
-        *ret = sqlite3_column_int64(s, 0);
-        sqlite3_reset(s);
-    }
-    return r;
-}
-
-static int claim_suspect(struct writer *w, struct op *op, struct store_record *records)
-{
-    int64_t seq;
-    PREPARE(s, SUSPECT);
-    int r = next_seq(s, &seq);
-
-    if (r <= 0)
-        return r ? r : -EUCLEAN;
-    int err = lease(w, op, seq, &records[0]);
-    if (err)
-        return err;
-    struct tenant *t = tenant_of(w, records[0].tenant);
-    count_lost(w, t, -1);
-    count_run(w, t, 1);
-    return 0;
-}
-
-/* @within_ms: of the first few of its jobs, one with no larger timeout; 0: the first. */
-static int next_of(struct writer *w, const struct tenant *t, int64_t within_ms, int64_t *ret)
-{
-    sqlite3_stmt *s = db_statement(&w->db, within_ms ? SQL_NEXT_SHORT_OF : SQL_NEXT_OF);
-
-    if (!s)
-        return -EIO;
-    db_bind_string(s, 1, t->name);
-    if (within_ms)
-        sqlite3_bind_int64(s, 2, within_ms);
-    return next_seq(s, ret);
-}
-
-static int claim_fresh(struct writer *w, struct op *op, unsigned max, int64_t within_ms, struct store_record *records)
-{
-    struct tenant *t;
-    int64_t seq;
-    int r = 0;
-
-    tenants_take_shares(w, &op->claim);
-    while (r >= 0 && op->answer.n < max && (t = tenants_next(w, op->claim.reply_max))) {
-        r = next_of(w, t, within_ms, &seq);
-        if (r == 0 && !within_ms)
-            return -EUCLEAN;
-        if (r == 0)
-            t->room = 0; /* of this claim: its jobs are all too long */
-        if (r <= 0)
-            continue;
-        r = lease(w, op, seq, &records[op->answer.n]);
-        tenant_take(w, t);
-        if (t->room != UINT32_MAX)
-            t->room--;
-    }
-    return r < 0 ? r : 0;
-}
-
-static int apply_claim(struct writer *w, struct op *op)
-{
-    unsigned max = op->claim.max < STORE_CLAIM_MAX ? op->claim.max : STORE_CLAIM_MAX;
-    struct store_record *records = op_alloc(op, (max + 1) * sizeof(*records));
-
-    op->answer.records = records;
-    op->answer.suspects = w->is.lost > 0;
-    if (!w->is.lost)
-        return claim_fresh(w, op, max, 0, records);
-    if (op->claim.alone)
-        return claim_suspect(w, op, records);
-    return op->claim.within_ms ? claim_fresh(w, op, max, op->claim.within_ms, records) : 0;
-}
-
-/* What is left of the job's charge once it has ended so: its program is kept where it may be queued again. */
-static int64_t charge_after(const struct job_charge *c, const struct store_end *end)
-{
-    return c->bytes + (int64_t) end->body.n - (end->state == STORE_DEAD ? 0 : c->program);
-}
-
-static int add_delivery(struct writer *w, const struct job_charge *c, int64_t due_us)
-{
-    PREPARE(s, ADD_DELIVERY);
-
-    sqlite3_bind_int64(s, 1, c->seq);
-    sqlite3_bind_int64(s, 2, due_us);
-    int err = db_step(s);
-    if (err)
-        return err;
-    count_delivery(w, c->tenant, 1);
-    return turns_add(w, c->seq);
-}
-
-/* The job's row says how it ended already. */
-static int add_result(struct writer *w, const struct job_charge *c, const struct store_end *end)
-{
-    const int64_t after = charge_after(c, end);
-    int err = 0;
-
-    if (end->body.p) {
-        PREPARE(s, ADD_RESULT);
-        sqlite3_bind_int64(s, 1, c->seq);
-        db_bind_bytes(s, 2, end->body);
-        err = db_step(s);
-    }
-    charge_change(w, c->tenant, after - c->bytes);
-    if (c->has_url)
-        charge_hold(w, c->tenant, after - c->bytes);
-    else
-        charge_let_go(w, c->tenant, c->seq, c->bytes);
-    if (!err && c->has_url)
-        err = add_delivery(w, c, end->over_us);
-    return err || end->state == STORE_DEAD ? err : run_on_seq(w, SQL_DROP_PROGRAM, c->seq);
-}
-
-static void bind_lease(const struct writer *w, sqlite3_stmt *s, const struct store_lease *lease)
-{
-    sqlite3_bind_int64(s, 1, lease->seq);
-    sqlite3_bind_int(s, 2, lease->attempt);
-    sqlite3_bind_blob(s, 3, w->owner, sizeof(w->owner), SQLITE_STATIC);
-}
-
-static int apply_finish(struct writer *w, struct op *op)
-{
-    const struct store_end *end = &op->end;
-    struct job_charge c;
-    int r = charge_read(w, op->lease.seq, &c);
-    PREPARE(s, FINISH);
-
-    if (r <= 0)
-        return r ? r : op_refuse(op, -ESTALE);
-    bind_lease(w, s, &op->lease);
-    sqlite3_bind_int(s, 4, (int) end->state);
-    sqlite3_bind_int(s, 5, end->status);
-    db_bind_time(s, 6, end->started_us);
-    sqlite3_bind_int64(s, 7, end->over_us);
-    sqlite3_bind_int64(s, 8, charge_after(&c, end));
-    int err = db_step(s);
-    if (err)
-        return err;
-    if (!sqlite3_changes(w->db.handle))
-        return op_refuse(op, -ESTALE);
-    count_run(w, c.tenant, -1);
-    return add_result(w, &c, end);
-}
-
-static int apply_release(struct writer *w, struct op *op)
-{
-    PREPARE(s, RELEASE);
-
-    bind_lease(w, s, &op->lease);
-    sqlite3_bind_int(s, 4, op->lost);
-    int r = db_step(s);
-    if (r <= 0)
-        return r ? r : op_refuse(op, -ESTALE);
-    struct tenant *t = tenant_of(w, (const char *) sqlite3_column_text(s, 0));
-    count_run(w, t, -1);
-    if (sqlite3_column_int(s, 1))
-        count_lost(w, t, 1);
-    else
-        tenant_add(w, t);
-    return db_step(s);
-}
+/* --- cancelling, queueing again, history --- */
 
 static int apply_cancel(struct writer *w, struct op *op)
 {
@@ -491,7 +285,7 @@ static int apply_requeue(struct writer *w, struct op *op)
         r = has_row(w, SQL_PROGRAM, seq, &value);
     if (r <= 0) /* buried by a version that dropped it */
         return r ? r : op_refuse(op, -ENODATA);
-    r = was_due ? 0 : find_share(w, op, c.tenant, c.bytes, false);
+    r = was_due ? 0 : room_find_share(w, op, c.tenant, c.bytes, false);
     if (!r)
         r = find_place(w, op, c.tenant, &op->limits);
     return r < 0 ? r : r ? 0 : queue_again(w, &c, was_due);
@@ -520,183 +314,6 @@ static int apply_history(struct writer *w, struct op *op)
         w->is.history++;
     }
     return err;
-}
-
-/* --- deliveries --- */
-
-/* How many more of @t may be under way to @host. */
-static int64_t room_at(const struct writer *w, const struct store_outbox_claim *claim, const struct tenant *t,
-                       const char *host)
-{
-    int64_t all = 0, mine = 0;
-
-    for (unsigned i = 0; i < claim->n_busy; i++)
-        if (strcmp(claim->busy[i].host, host) == 0) {
-            all += claim->busy[i].n;
-            mine += claim->busy[i].tenant && strcmp(claim->busy[i].tenant, t->name) == 0 ? claim->busy[i].n : 0;
-        }
-    return w->senders > 1 ? fair_left(claim->per_host, all, mine) : (int64_t) claim->per_host - all;
-}
-
-static int send_one(struct writer *w, struct op *op, struct tenant *t, int64_t seq, struct store_record *record)
-{
-    int err = load_record(w, op, seq, record);
-    if (!err)
-        err = run_on_seq(w, SQL_SEND, seq);
-    if (err)
-        return err;
-    turns_sent(w, t, 1, (int64_t) record->body.n);
-    op->answer.n++;
-    return 0;
-}
-
-/* Of the host whose turn it is, what is due, as much as it may have under way. */
-static int send_to_host(struct writer *w, struct op *op, const struct turn *turn, struct store_record *records)
-{
-    const struct store_outbox_claim *claim = &op->outbox;
-    struct tenant *t = turn->tenant;
-    int64_t room = room_at(w, claim, t, turn->host), left = turns_left(w, t, claim);
-    int64_t seqs[STORE_CLAIM_MAX], left_us = 0;
-    unsigned n = 0, sent = 0;
-    int r;
-    PREPARE(s, DUE_OF);
-
-    if (room < 1) /* it is asked for again when one of them is done */
-        return turns_end(w, turn, turn->due_us, false);
-    room = room < left ? room : left;
-    if (room > claim->max - op->answer.n)
-        room = claim->max - op->answer.n;
-    db_bind_string(s, 1, t->name);
-    db_bind_string(s, 2, turn->host);
-    sqlite3_bind_int64(s, 3, room + 1);
-    while (!left_us && (r = db_step(s)) > 0) {
-        int64_t due_us = sqlite3_column_int64(s, 1);
-        if (due_us > claim->now_us || n == room)
-            left_us = due_us;
-        else
-            seqs[n++] = sqlite3_column_int64(s, 0);
-    }
-    sqlite3_reset(s);
-    for (; sent < n && r >= 0 && turns_left(w, t, claim) > 0; sent++)
-        r = send_one(w, op, t, seqs[sent], &records[op->answer.n]);
-    if (sent < n) /* its replies are large */
-        left_us = turn->due_us;
-    t->sent_all = turns_left(w, t, claim) < 1;
-    op->answer.more = op->answer.more || (left_us && left_us <= claim->now_us);
-    return r < 0 ? r : turns_end(w, turn, left_us, sent > 0);
-}
-
-static int apply_outbox_claim(struct writer *w, struct op *op)
-{
-    unsigned max = op->outbox.max < STORE_CLAIM_MAX ? op->outbox.max : STORE_CLAIM_MAX;
-    struct store_record *records = op_alloc(op, (max + 1) * sizeof(*records));
-    struct turn turn;
-
-    op->outbox.max = max;
-    op->answer.records = records;
-    turns_begin(w, &op->outbox);
-    while (op->answer.n < max) {
-        int r = turns_next(w, op->outbox.now_us, &turn);
-        if (r > 0)
-            r = send_to_host(w, op, &turn, records);
-        else
-            return r ? r : turns_next_due(w, op->outbox.now_us, &op->answer.next_due_us);
-        if (r < 0)
-            return r;
-    }
-    op->answer.more = true;
-    return 0;
-}
-
-/* Made or given up: its reply may be dropped. */
-static int end_delivery(struct writer *w, int64_t seq)
-{
-    struct job_charge c;
-    int r = charge_read(w, seq, &c);
-
-    if (r <= 0)
-        return r ? r : -EUCLEAN;
-    count_delivery(w, c.tenant, -1);
-    charge_let_go(w, c.tenant, seq, c.bytes);
-    return 0;
-}
-
-/* The last few: a job can be delivered again as often as its owner likes. */
-static int add_attempt(struct writer *w, int64_t seq, const struct store_attempt *a)
-{
-    PREPARE(s, ADD_ATTEMPT);
-    int n = 0;
-    int r = has_row(w, SQL_LAST_ATTEMPT, seq, &n);
-
-    if (r < 0)
-        return r;
-    sqlite3_bind_int64(s, 1, seq);
-    sqlite3_bind_int64(s, 2, a->at_us);
-    sqlite3_bind_int64(s, 3, a->duration_us);
-    sqlite3_bind_int(s, 4, a->status);
-    if (a->error.p)
-        sqlite3_bind_text(s, 5, a->error.p, (int) a->error.n, SQLITE_STATIC);
-    if (a->address.p)
-        sqlite3_bind_text(s, 6, a->address.p, (int) a->address.n, SQLITE_STATIC);
-    sqlite3_bind_int(s, 7, n + 1);
-    int err = db_step(s);
-    if (err || n < ATTEMPTS_KEPT)
-        return err;
-    PREPARE(drop, DROP_ATTEMPT);
-    sqlite3_bind_int64(drop, 1, seq);
-    sqlite3_bind_int(drop, 2, n + 1 - ATTEMPTS_KEPT);
-    return db_step(drop);
-}
-
-static int apply_outbox_done(struct writer *w, struct op *op)
-{
-    const struct store_attempt *a = &op->attempt;
-    PREPARE(sent, SENT);
-
-    sqlite3_bind_int64(sent, 1, op->seq);
-    sqlite3_bind_int(sent, 2, (int) a->next);
-    sqlite3_bind_int64(sent, 3, a->next == STORE_PENDING ? a->next_us : a->at_us);
-    int err = db_step(sent);
-    if (err)
-        return err;
-    if (!sqlite3_changes(w->db.handle))
-        return op_refuse(op, -ESTALE);
-    err = a->next == STORE_PENDING ? turns_add(w, op->seq) : end_delivery(w, op->seq);
-    return err ? err : add_attempt(w, op->seq, a);
-}
-
-static int apply_redeliver(struct writer *w, struct op *op)
-{
-    struct job_charge c;
-    bool has_url;
-    int64_t seq;
-    int state, attempts, was = STORE_PENDING;
-    int r = find_job(w, op, &seq, &state, &attempts, &has_url);
-
-    if (r <= 0)
-        return r ? r : op_refuse(op, -ENOENT);
-    if (!has_url)
-        return op_refuse(op, -ENOMSG);
-    r = has_row(w, SQL_DELIVERY_STATE, seq, &was);
-    if (r >= 0)
-        r = charge_read(w, seq, &c);
-    if (r <= 0)
-        return r ? r : -EUCLEAN;
-    if (was > STORE_SENDING && find_share(w, op, c.tenant, c.bytes, true))
-        return 0;
-    PREPARE(s, REDELIVER);
-    sqlite3_bind_int64(s, 1, seq);
-    sqlite3_bind_int64(s, 2, op->now_us);
-    int err = db_step(s);
-    if (err)
-        return err;
-    if (!sqlite3_changes(w->db.handle))
-        return op_refuse(op, -EBUSY);
-    if (was > STORE_SENDING) {
-        count_delivery(w, c.tenant, 1);
-        charge_hold(w, c.tenant, c.bytes);
-    }
-    return turns_add(w, seq);
 }
 
 /* --- keeping house --- */
