@@ -125,7 +125,7 @@ static int apply_list(struct db *db, struct op *op)
 }
 
 /* Is the file sound?  It is read anew, whatever of it was in memory. */
-static int apply_probe(struct db *db)
+static int check_file(struct db *db)
 {
     sqlite3_db_release_memory(db->handle);
     sqlite3_stmt *s = db_statement(db, SQL_CHECK);
@@ -140,9 +140,7 @@ static int apply_probe(struct db *db)
 
 void reader_apply(struct db *db, struct op *op)
 {
-    op->answer.err = op->kind == OP_GET    ? apply_get(db, op)
-                     : op->kind == OP_LIST ? apply_list(db, op)
-                                           : apply_probe(db);
+    op->answer.err = op->kind == OP_GET ? apply_get(db, op) : op->kind == OP_LIST ? apply_list(db, op) : check_file(db);
     if (op->answer.err)
         op->answer.n = op->answer.n_attempts = 0;
 }

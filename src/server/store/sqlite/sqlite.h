@@ -1,17 +1,18 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What the files of the SQLite engine share.
  *
- *   sqlite.c   the loop's side: operations to threads, answers back
- *   threads.c  the two threads: batches, commits, a file that is damaged
- *   db.c       a connection: opening, migrations, statements, errors
- *   row.c      how a row becomes a record
- *   tenants.c  what is counted of each tenant, and who is next
- *   room.c     who has how much, and what is dropped for others
- *   leases.c   claims, and what becomes of a lease
+ *   sqlite.c      the loop's side: operations to threads, answers back
+ *   threads.c     the two threads: batches, commits, a file that is damaged
+ *   db.c          a connection: opening, migrations, statements, errors
+ *   row.c         how a row becomes a record
+ *   tenants.c     what is counted of each tenant, and who is next
+ *   room.c        who has how much, and who may have more
+ *   retention.c   what is dropped, of whom
+ *   leases.c      claims, and what becomes of a lease
  *   deliveries.c  what is sent, what became of it
- *   turns.c    whose deliveries are next
- *   writer.c   the writer thread's transactions
- *   reader.c   the reader thread's queries */
+ *   turns.c       whose deliveries are next
+ *   writer.c      the writer thread's transactions
+ *   reader.c      the reader thread's queries */
 #ifndef HATCHERY_SERVER_STORE_SQLITE_SQLITE_H
 #define HATCHERY_SERVER_STORE_SQLITE_SQLITE_H
 
@@ -192,18 +193,21 @@ int room_measure(struct writer *w);
 /* May @t hold @bytes more, and owe a delivery?  1: @op is refused; 0. */
 int room_find_share(const struct writer *w, struct op *op, const struct tenant *t, int64_t bytes, bool owes);
 
-/* Is there room for @bytes of @t?  What may be dropped for it is dropped.  1; 0: there is none; -errno. */
-int room_make(struct writer *w, struct tenant *t, int64_t bytes);
-
 /* May one more job of @t begin, whose reply has at most @reply_max bytes, beside those that run? */
 bool room_for_reply(const struct writer *w, const struct tenant *t, int64_t reply_max);
 
-/* Retention; @ret_more: there is more to drop at once. */
-int room_sweep(struct writer *w, const struct store_sweep *sweep, bool *ret_more);
+/* --- retention.c --- */
+
+/* Is there room for @bytes of @t?  What may be dropped for it is dropped.  1; 0: there is none; -errno. */
+int retention_make_room(struct writer *w, struct tenant *t, int64_t bytes);
+
+/* Each applies one operation, as writer_apply() does. */
+int apply_sweep(struct writer *w, struct op *op);
+int apply_probe(struct writer *w, struct op *op);
 
 /* --- leases.c --- */
 
-/* Each applies one operation, as writer_apply() does. */
+/* The same. */
 int apply_claim(struct writer *w, struct op *op);
 int apply_finish(struct writer *w, struct op *op);
 int apply_release(struct writer *w, struct op *op);

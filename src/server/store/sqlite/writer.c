@@ -1,19 +1,18 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The writer thread's transactions: each operation, applied inside of the one that commits a whole batch.
  *
- * Called by sqlite.c.  An operation's refusal is its answer; only what
- * SQLite itself fails at breaks the transaction, and then nothing of the batch
- * has happened: what is counted in memory is as it was before.
- * What must never happen here: a result without the delivery it calls for, a
- * finish by an owner that lost its lease, a delivery without a row in the
- * table of turns. */
+ * Called by threads.c.  Here are the table of operations, and what accepts,
+ * cancels and queues again; leases.c, deliveries.c and retention.c have the rest.
+ * An operation's refusal is its answer; only what SQLite itself fails at breaks
+ * the transaction, and then nothing of the batch has happened: what is counted
+ * in memory is as it was before.
+ * What must never happen here: a job that is accepted without its program, two
+ * jobs for one idempotency key, or an operation that answers before it is applied. */
 #include "server/store/sqlite/sqlite.h"
 
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-
-enum { KEYS_MAX = 200 };
 
 /* --- opening and closing --- */
 
@@ -137,7 +136,7 @@ static int add_job(struct writer *w, const struct store_record *r, const unsigne
 /* Is there room for @bytes of @t?  1: it is refused; 0; -errno. */
 static int find_room(struct writer *w, struct op *op, struct tenant *t, int64_t bytes)
 {
-    int r = room_make(w, t, bytes);
+    int r = retention_make_room(w, t, bytes);
 
     if (r == 0)
         op_refuse(op, -EFBIG);
@@ -300,7 +299,7 @@ static int apply_history(struct writer *w, struct op *op)
         const struct store_job as_job = { .client_id = op->history[i].client_id };
         struct tenant *t = tenant_of(w, op->history[i].tenant);
         const int64_t bytes = store_charge(&as_job);
-        int r = uuid_parse(op->history[i].id, UUID_SIZE - 1, id) ? room_make(w, t, bytes) : 0;
+        int r = uuid_parse(op->history[i].id, UUID_SIZE - 1, id) ? retention_make_room(w, t, bytes) : 0;
         if (r <= 0) {
             err = r;
             continue;
@@ -314,69 +313,6 @@ static int apply_history(struct writer *w, struct op *op)
         w->is.history++;
     }
     return err;
-}
-
-/* --- keeping house --- */
-
-static int note_oldest(struct writer *w, struct op *op, enum statement which, const char *tenant)
-{
-    sqlite3_stmt *s = db_statement(&w->db, which);
-
-    if (!s)
-        return -EIO;
-    db_bind_string(s, 1, tenant);
-    int r = db_step(s);
-    if (r <= 0)
-        return r;
-    int64_t created_us = sqlite3_column_int64(s, 0);
-    sqlite3_reset(s);
-    if (!op->answer.oldest_us || created_us < op->answer.oldest_us)
-        op->answer.oldest_us = created_us;
-    return 0;
-}
-
-static int find_oldest(struct writer *w, struct op *op)
-{
-    int err = w->is.lost ? note_oldest(w, op, SQL_OLDEST_SUSPECT, NULL) : 0;
-
-    for (struct tenant *t = w->tenants; t && !err; t = t->next)
-        if (t->is.queued)
-            err = note_oldest(w, op, SQL_OLDEST_OF, t->name);
-    return err;
-}
-
-/* As much as a job of some size: the disk is not well because there is a place for one page.  The next sweep takes it
- * away; the sweep itself must not hang on it, as dropping what is old may be what makes room. */
-static int apply_probe(struct writer *w, struct op *op)
-{
-    PREPARE(s, PROBE);
-
-    (void) op;
-    w->probed = true;
-    return db_step(s);
-}
-
-static int drop_expired_keys(struct writer *w, int64_t now_us, bool *ret_more)
-{
-    PREPARE(s, DROP_IDEM);
-
-    sqlite3_bind_int64(s, 1, now_us);
-    sqlite3_bind_int64(s, 2, KEYS_MAX);
-    int err = db_step(s);
-    *ret_more = *ret_more || sqlite3_changes(w->db.handle) == KEYS_MAX;
-    return err;
-}
-
-static int apply_sweep(struct writer *w, struct op *op)
-{
-    int err = w->probed ? run_on_seq(w, SQL_DROP_RESULT, -1) : 0;
-
-    w->probed = w->probed && err;
-    if (!err)
-        err = room_sweep(w, &op->sweep, &op->answer.more);
-    if (!err)
-        err = drop_expired_keys(w, op->sweep.now_us, &op->answer.more);
-    return err ? err : find_oldest(w, op);
 }
 
 /* --- the table --- */
