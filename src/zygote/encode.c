@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* A Python value as JSON, through the C API only.
  *
- * Called by run.c in the box after the program has returned.  The program shares
+ * Called by ending.c in the box after the program has returned.  The program shares
  * this address space and may have subclassed or replaced anything, so only exact
  * base-type storage is read and no method of the value is called. */
 #include "zygote/encode.h"

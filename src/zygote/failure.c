@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* An exception that has ended a program, in fields.
  *
- * Called by run.c in a box when a program has failed, after show.c has worded it.  What must never happen here: the
+ * Called by ending.c in a box when a program has failed, after show.c has worded it.  What must never happen here: the
  * program's own code called once more than by `python3 main.py`, where its author could see it. */
 #include "zygote/failure.h"
 

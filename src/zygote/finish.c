@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The end of a program, as a Python process ends.
  *
- * Called by run.c in a box.  threading and logging end in Python code, seventy pages of it that a box would copy
- * while its caller waits: where they have nothing to do they are not asked, and what they leave to be seen is done
- * here.  What must never happen here: a thread that is not joined, a handler that is not flushed. */
+ * run.c and ending.c call this file in a box.  threading and logging end in Python code, and a box
+ * would copy seventy pages of it while its caller waits.  So this file asks them only if they have
+ * something to do, and does itself what a program can see of their end.  What must never happen here:
+ * a thread that is not joined, a handler that is not flushed. */
 #include "zygote/finish.h"
 
 #include <stdbool.h>

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* A sentence that may help the author of a program that has failed.
  *
- * run.c calls this file in a box, for a program that an exception has ended.  The sentences
+ * ending.c calls this file in a box, for a program that an exception has ended.  The sentences
  * are in hint.def.  This file chooses by the exception's type.  It answers for the network, files,
  * memory, input, names and subprocesses itself, and asks hint_import.c and hint_epoll.c for the
  * rest.  Errors of syntax are hint_syntax.c's, results hint_result.c's.  What must never happen

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Hints about a text that is not Python: Markdown, a shell, a notebook, escaped or unfilled code.
  *
- * The end of a program calls this file if main.py does not compile.  hint.def has the marks and
+ * ending.c calls this file if main.py does not compile.  hint.def has the marks and
  * their sentences.  The marks are looked for in order: the place of the error, a fence anywhere,
  * the error's line, the character, Python's message.  What must never happen here: a sentence for
  * a mark that stands in a string of the program. */

@@ -12,7 +12,7 @@ void mainfile_offer(const char *text, size_t n);
 
 /* Python itself can't import it: it has a return at top level. Children of multiprocessing's spawn, which do so first of all
  * and are replaced when they fail, are not started: their parent gets a SIGINT instead, and Python a KeyboardInterrupt,
- * of which run.c makes a RuntimeError with the reason. */
+ * of which ending.c makes a RuntimeError with the reason. */
 void mainfile_is_no_module(void);
 
 /* Has that happened? */

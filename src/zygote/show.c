@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* An exception in Python's own words, with the source lines of main.py.
  *
- * Called by run.c for the exception that ends a program, and by the interpreter
+ * Called by ending.c for the exception that ends a program, and by the interpreter
  * through the hooks for those that don't (in threads, in __del__).  CPython's C
  * code words an exception better than its traceback module (suggestions, tabs)
  * and depends on nothing that a program can break, but it reads source lines
