@@ -1,18 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The configuration: the table, the struct it makes, one key at a time.
  *
- * The command loads it once, from the sources in conf_source.c; what the other
- * processes need of it they are sent.  What must never happen here: a value
- * that is not what was written, a key of the server in a message, or a default
- * that its own bounds refuse. */
+ * The command loads it, from the sources in conf_source.c; the supervisor
+ * sends the other processes what they need of it.  What must never happen here:
+ * a value that is not what was written, a key of the server in a message, or a
+ * default that its own bounds refuse. */
 #include "conf/conf.h"
 
+#include "conf/conf_parts.h"
 #include "conf/conf_value.h"
 
-#include "base/fd.h"
-
 #include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -34,7 +32,7 @@ static const struct choice {
     { offsetof(struct conf, log_level), { "debug", "info", "warn", "error" } },
 };
 
-static bool is_text(const struct conf_key *key)
+bool conf_is_text(const struct conf_key *key)
 {
     return key->type == CONF_STRING || key->type == CONF_SECRET;
 }
@@ -120,11 +118,6 @@ int conf_locate(const struct conf *conf, int err, size_t mark, struct buf *error
     return err;
 }
 
-static bool is_refused(const struct conf *conf, const char *section, const char *key)
-{
-    return conf->refused[conf_find(section, key) - conf_keys];
-}
-
 /* A key in the wrong section is as near as one with two slips, one of the same section that @key begins as with one. */
 static unsigned distance_to(const struct conf_key *of, const char *section, const char *key)
 {
@@ -183,7 +176,7 @@ static int refuse_bounds(const struct conf_key *key, const char *value, struct b
     conf_value_add_number(error, key->type, key->min);
     buf_adds(error, " to ");
     conf_value_add_number(error, key->type, key->max);
-    buf_adds(error, is_text(key) ? " bytes)" : ")");
+    buf_adds(error, conf_is_text(key) ? " bytes)" : ")");
     return -EINVAL;
 }
 
@@ -211,7 +204,7 @@ static int check_choice(const struct conf_key *key, const struct choice *choice,
     return -EINVAL;
 }
 
-static int check_text(const struct conf_key *key, const char *value, struct buf *error)
+int conf_check_text(const struct conf_key *key, const char *value, struct buf *error)
 {
     int64_t len = (int64_t) strlen(value);
 
@@ -233,8 +226,7 @@ static int check_text(const struct conf_key *key, const char *value, struct buf 
     return 0;
 }
 
-/* Secrets do not stay in freed memory. */
-static void put_text(struct conf *conf, const struct conf_key *key, const char *value)
+void conf_put_text(struct conf *conf, const struct conf_key *key, const char *value)
 {
     char **field = text_field(conf, key), *old = *field;
 
@@ -248,14 +240,14 @@ static int set_text(struct conf *conf, const struct conf_key *key, const char *v
 {
     const struct conf_key *api_key = conf_find("server", "api_key"),
                           *api_key_file = conf_find("server", "api_key_file");
-    int err = check_text(key, value, error);
+    int err = conf_check_text(key, value, error);
 
     if (err)
         return err;
-    put_text(conf, key, value);
+    conf_put_text(conf, key, value);
     const struct conf_key *other = key == api_key ? api_key_file : key == api_key_file ? api_key : NULL;
     if (other && *value) {
-        put_text(conf, other, "");
+        conf_put_text(conf, other, "");
         conf_note_origin(conf, other, NULL);
     }
     return 0;
@@ -285,7 +277,7 @@ static int set_number(struct conf *conf, const struct conf_key *key, const char 
 
 static int set_key(struct conf *conf, const struct conf_key *k, const char *value, struct buf *error)
 {
-    return is_text(k) ? set_text(conf, k, value, error) : set_number(conf, k, value, error);
+    return conf_is_text(k) ? set_text(conf, k, value, error) : set_number(conf, k, value, error);
 }
 
 static void set_default(struct conf *conf, const struct conf_key *k)
@@ -353,8 +345,8 @@ static void free_runtimes(struct conf *conf)
 {
     for (unsigned i = 0; i < conf->n_runtimes; i++)
         for (const struct conf_key *k = conf->runtimes[i].keys; k->section; k++) {
-            if (is_text(k))
-                put_text(conf, k, NULL);
+            if (conf_is_text(k))
+                conf_put_text(conf, k, NULL);
             conf_note_origin(conf, k, NULL);
         }
     conf->n_runtimes = 0;
@@ -365,8 +357,8 @@ void conf_free(struct conf *conf)
     if (!conf)
         return;
     for (const struct conf_key *k = conf_keys; k->section; k++)
-        if (is_text(k))
-            put_text(conf, k, NULL);
+        if (conf_is_text(k))
+            conf_put_text(conf, k, NULL);
     free_runtimes(conf);
     for (int i = 0; i < CONF_KEYS; i++) {
         free(conf->origins[i]);
@@ -390,13 +382,13 @@ void conf_note_origin(struct conf *conf, const struct conf_key *key, const char 
     free(old);
 }
 
-static int64_t number_of(const struct conf *conf, const struct conf_key *key)
+int64_t conf_number_of(const struct conf *conf, const struct conf_key *key)
 {
     const char *field = (const char *) conf + key->offset;
     return key->type == CONF_BOOL ? *(const bool *) field : *(const int64_t *) (const void *) field;
 }
 
-static const char *text_of(const struct conf *conf, const struct conf_key *key)
+const char *conf_text_of(const struct conf *conf, const struct conf_key *key)
 {
     const char *text = *(char *const *) ((const char *) conf + key->offset);
     return text ? text : "";
@@ -406,7 +398,8 @@ static const char *text_of(const struct conf *conf, const struct conf_key *key)
 static bool same_value(const struct conf *a, const struct conf_key *key, const struct conf *b,
                        const struct conf_key *other)
 {
-    return is_text(key) ? strcmp(text_of(a, key), text_of(b, other)) == 0 : number_of(a, key) == number_of(b, other);
+    return conf_is_text(key) ? strcmp(conf_text_of(a, key), conf_text_of(b, other)) == 0
+                             : conf_number_of(a, key) == conf_number_of(b, other);
 }
 
 bool conf_equals(const struct conf *a, const struct conf *b, const struct conf_key *key)
@@ -420,12 +413,12 @@ static void copy_value(struct conf *conf, const struct conf_key *key, const stru
 {
     char *field = (char *) conf + key->offset;
 
-    if (is_text(key))
-        put_text(conf, key, text_of(from, other));
+    if (conf_is_text(key))
+        conf_put_text(conf, key, conf_text_of(from, other));
     else if (key->type == CONF_BOOL)
-        *(bool *) field = number_of(from, other);
+        *(bool *) field = conf_number_of(from, other);
     else
-        *(int64_t *) (void *) field = number_of(from, other);
+        *(int64_t *) (void *) field = conf_number_of(from, other);
     conf_note_origin(conf, key, *origin_field(from, other));
 }
 
@@ -461,133 +454,4 @@ bool conf_same_runtimes(const struct conf *a, const struct conf *b)
             return false;
     }
     return a->n_runtimes == b->n_runtimes;
-}
-
-/* A line has at most some 200 bytes: what is longer goes on in indented ones. */
-static void add_words(struct buf *out, const char *text)
-{
-    enum { LINE = 100 };
-
-    while (strlen(text) > LINE) {
-        const char *space = text + LINE;
-        while (space > text && *space != ' ')
-            space--;
-        if (space == text)
-            break;
-        buf_add(out, text, (size_t) (space - text));
-        buf_adds(out, "\n   ");
-        text = space;
-    }
-    buf_adds(out, text);
-}
-
-static void print_key(const struct conf *conf, const struct conf_key *key, struct buf *out)
-{
-    bool secret = key->type == CONF_SECRET && *text_of(conf, key);
-
-    buf_addf(out, "; %s%s\n%s%s = ", conf_origin(conf, key),
-             key->when == CONF_LIVE ? "" : " (a change needs a restart)", secret ? "; " : "", key->key);
-    if (secret)
-        buf_adds(out, "(set, not shown)");
-    else if (is_text(key))
-        add_words(out, text_of(conf, key));
-    else if (key->type == CONF_BOOL)
-        buf_adds(out, number_of(conf, key) ? "yes" : "no");
-    else
-        conf_value_add_number(out, key->type, number_of(conf, key));
-    buf_addc(out, '\n');
-}
-
-void conf_print(const struct conf *conf, struct buf *out)
-{
-    const char *section = "";
-
-    for (const struct conf_key *k = conf_keys; k->section; k++) {
-        if (strcmp(section, k->section) != 0)
-            buf_addf(out, "%s[%s]\n", *section ? "\n" : "", k->section);
-        section = k->section;
-        print_key(conf, k, out);
-    }
-    for (unsigned i = 0; i < conf->n_runtimes; i++) {
-        buf_addf(out, "\n[%s]\n", conf->runtimes[i].section);
-        for (const struct conf_key *k = conf->runtimes[i].keys; k->section; k++)
-            print_key(conf, k, out);
-    }
-}
-
-/* The first line of the key file, ended by NUL, without the white space at its end. */
-static int cut_first_line(char *text, size_t n)
-{
-    char *end = memchr(text, '\n', n);
-    size_t len = end ? (size_t) (end - text) : n;
-
-    while (len && strchr(" \t\r", text[len - 1]) && text[len - 1])
-        len--;
-    text[len] = '\0';
-    return strlen(text) == len && len ? 0 : -EINVAL;
-}
-
-static int read_key_file(struct conf *conf, struct buf *error)
-{
-    const struct conf_key *api_key = conf_find("server", "api_key");
-    const char *path = conf->server_api_key_file;
-    char origin[4200];
-    char text[1024]; /* more than a key may have: what is cut off here is refused for its length */
-    ssize_t n = fd_read_file(AT_FDCWD, path, text, sizeof(text));
-    int err = n < 0 ? (int) n : cut_first_line(text, (size_t) n);
-
-    if (n < 0)
-        buf_addf(error, "server.api_key_file: cannot read %s: %s", path, strerror((int) -n));
-    else if (err)
-        buf_addf(error, "server.api_key_file: the first line of %s is no key: it is empty or has a NUL byte", path);
-    else {
-        size_t mark = error->len;
-        buf_addf(error, "the first line of %s: ", path);
-        err = check_text(api_key, text, error);
-        if (!err) {
-            put_text(conf, api_key, text);
-            snprintf(origin, sizeof(origin), "the file %s", path);
-            conf_note_origin(conf, api_key, origin);
-            error->len = mark;
-        }
-    }
-    explicit_bzero(text, sizeof(text));
-    return err;
-}
-
-static int check_timeouts(const struct conf *conf, struct buf *error)
-{
-    if (conf->limits_timeout_default <= conf->limits_timeout_max || is_refused(conf, "limits", "timeout_default")
-        || is_refused(conf, "limits", "timeout_max"))
-        return 0;
-    buf_adds(error, "limits.timeout_default: it is longer than limits.timeout_max (");
-    conf_value_add_number(error, CONF_TIME, conf->limits_timeout_max);
-    buf_addc(error, ')');
-    return -EINVAL;
-}
-
-/* JSON may write each byte of a program as six: \u0041. */
-static int check_body(const struct conf *conf, struct buf *error)
-{
-    int64_t needed = conf->limits_code * 6 + 65536;
-
-    if (needed <= conf->server_max_body || is_refused(conf, "limits", "code") || is_refused(conf, "server", "max_body"))
-        return 0;
-    buf_adds(error, "server.max_body: a program of limits.code needs ");
-    conf_value_add_number(error, CONF_BYTES, needed);
-    buf_adds(error, " in JSON");
-    return -EINVAL;
-}
-
-int conf_finish(struct conf *conf, struct buf *error)
-{
-    bool has_file = conf->server_api_key_file && *conf->server_api_key_file;
-    size_t mark = error->len;
-
-    int timeouts = conf_locate(conf, check_timeouts(conf, error), mark, error);
-    mark = error->len;
-    int body = conf_locate(conf, check_body(conf, error), mark, error);
-    mark = error->len;
-    int key = conf_locate(conf, has_file ? read_key_file(conf, error) : 0, mark, error);
-    return timeouts ? timeouts : body ? body : key;
 }
