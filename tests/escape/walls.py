@@ -25,6 +25,7 @@ BEGIN, END = "<!-- walls -->\n", "<!-- end -->\n"
 
 ENTER, ROOT_C, SECCOMP, LANDLOCK = "src/box/enter.c", "src/box/root.c", "src/box/seccomp.c", "src/box/landlock.c"
 LAUNCH, CGROUP, SUPERVISOR = "src/supervisor/launch.c", "src/supervisor/cgroup_tree.c", "src/supervisor/supervisor.c"
+ORDERS = "src/supervisor/orders.c"
 ZYGOTE, SPAWN, RUN = "src/zygote/main.c", "src/zygote/spawn.c", "src/zygote/run.c"
 SERVER_RUN = "src/server/pool/slot.c"
 
@@ -82,7 +83,7 @@ WALLS = {
     "memory": Wall("the cgroup's memory limit is 8 GiB", [
         (CGROUP, "(long long) limits->memory_bytes", "8LL << 30")], only=["memory/scratch-and-heap"]),
     "oom": Wall("nobody tells the server of a killed process (cgroup v1)", [
-        (SUPERVISOR, "while (cgroups_next_oom(", "while (0 && cgroups_next_oom(")]),
+        (ORDERS, "while (cgroups_next_oom(", "while (0 && cgroups_next_oom(")]),
     "cpu": Wall("the cgroup has no quota", [
         (CGROUP, '"cpu.cfs_quota_us", quota', '"cpu.cfs_quota_us", "-1"'),
         (CGROUP, '"cpu.max", max', '"cpu.max", "max"')]),

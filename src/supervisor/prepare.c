@@ -1,0 +1,281 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The start: everything that the processes need is found and opened before the first of them runs.
+ *
+ * supervisor_run() calls prepare() once.  It looks for runtimes, ids, cgroups and the other layers
+ * of the jail, and opens signals, state and sockets.  A start that cannot work fails here, with a
+ * sentence that says what to change.  What must never happen here: a start without a layer that the
+ * configuration requires. */
+#include "supervisor/process.h"
+
+#include "supervisor/cgroup.h"
+#include "supervisor/convoy.h"
+#include "supervisor/ids.h"
+#include "supervisor/inherit.h"
+#include "supervisor/listener.h"
+#include "supervisor/state.h"
+#include "supervisor/watch.h"
+#include "supervisor/webhooks.h"
+
+#include "box/box.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/signalfd.h>
+
+enum { ID_SERVER = 0, ID_COURIER = 8, ID_ZYGOTE = 16, ID_SLOTS = 32 }; /* from isolation.id_base */
+
+/* For one run the one that was asked for is the only one. */
+static int choose_runtime(struct supervisor *s, struct buf *error)
+{
+    const char *name = s->options->runtime ? s->options->runtime : "default";
+    struct runtime_spec first = s->found.list[0];
+    unsigned i = 0;
+
+    while (i < s->found.n && strcmp(s->found.list[i].wire.name, name) != 0)
+        i++;
+    if (i == s->found.n) {
+        buf_addf(error, "there is no runtime '%.64s'; there %s", name, s->found.n == 1 ? "is only" : "are");
+        for (i = 0; i < s->found.n; i++)
+            buf_addf(error, "%s %s", i ? "," : "", s->found.list[i].wire.name);
+        if (strcmp(name, "data") == 0)
+            buf_adds(error, "; data comes with apt-get install python3-numpy");
+        return -ENOENT;
+    }
+    s->found.list[0] = s->found.list[i];
+    s->found.list[i] = first;
+    s->found.list[0].wire.at_start = true;
+    s->found.list[0].wire.pool_size = 1;
+    return 0;
+}
+
+static int find_runtimes(struct supervisor *s)
+{
+    struct buf error;
+
+    buf_init(&error, 8192);
+    int err = runtimes_find(s->conf, &s->found, &error);
+    if (!err && s->options->source_fd >= 0)
+        err = choose_runtime(s, &error);
+    if (err)
+        refuse(text_of(&error));
+    buf_free(&error);
+    return err;
+}
+
+static int choose_ids(struct supervisor *s)
+{
+    const char *user = s->conf->server_user;
+    uid_t base = (uid_t) s->conf->isolation_id_base;
+    struct buf error;
+
+    buf_init(&error, 512);
+    int err = ids_available(base, ID_SLOTS + s->server_conf.n_slots, &error);
+    if (err)
+        require_missing(s->require, LAYER_IDS, err, text_of(&error));
+    s->ids = (struct launch_ids){ .root = !err,
+                                  .server_uid = base + ID_SERVER,
+                                  .server_gid = base + ID_SERVER,
+                                  .courier = base + ID_COURIER,
+                                  .zygote = base + ID_ZYGOTE,
+                                  .slots = base + ID_SLOTS };
+    buf_reset(&error);
+    err = s->ids.root && user[0] ? ids_of_user(user, &s->ids.server_uid, &s->ids.server_gid, &error) : 0;
+    if (err)
+        refuse(text_of(&error));
+    buf_free(&error);
+    return err;
+}
+
+static void make_cgroups(struct supervisor *s)
+{
+    struct buf error;
+
+    if (!has_layer(s, LAYER_CGROUP)) /* isolation.cgroup = none */
+        return;
+    const struct cgroups_conf conf = { .n_slots = s->server_conf.n_slots,
+                                       .n_first_slots = s->server_conf.n_first_slots,
+                                       .limits = s->server_conf.limits,
+                                       .memory_bytes = hostmem_of_boxes(&s->memory),
+                                       .zygote = s->ids.root ? s->ids.zygote : (uid_t) -1 };
+    buf_init(&error, 4096);
+    int err = cgroups_new(&s->cgroups, s->conf->isolation_cgroup, &conf, &error);
+    if (err)
+        require_missing(s->require, LAYER_CGROUP, err, text_of(&error));
+    else
+        s->require->cgroup_version = cgroups_version(s->cgroups);
+    buf_free(&error);
+}
+
+/* The outcome socket of a box has a number above all a program can open. */
+static int raise_file_limit(void)
+{
+    struct rlimit limit;
+
+    getrlimit(RLIMIT_NOFILE, &limit);
+    if (limit.rlim_max < BOX_CONTROL_FD + 1)
+        limit.rlim_max = BOX_CONTROL_FD + 1;
+    limit.rlim_cur = limit.rlim_max;
+    if (setrlimit(RLIMIT_NOFILE, &limit) < 0)
+        return refuse("the hard limit on open files is below 1024: raise it (ulimit -Hn, LimitNOFILE= in the unit)");
+    return 0;
+}
+
+/* Whoever started us may have had them ignored: an ignored SIGCHLD would lose the children's ends,
+ * and a shell ignores SIGINT for what it starts with `&`.  Only SIGHUP stays so, which is what
+ * nohup(1) is for. */
+static int make_signal_fd(void)
+{
+    static const int ours[] = { SIGCHLD, SIGTERM, SIGINT };
+    sigset_t set;
+
+    sigemptyset(&set);
+    for (size_t i = 0; i < sizeof(ours) / sizeof(*ours); i++) {
+        signal(ours[i], SIG_DFL);
+        sigaddset(&set, ours[i]);
+    }
+    if (signal(SIGHUP, SIG_DFL) == SIG_IGN)
+        signal(SIGHUP, SIG_IGN);
+    else
+        sigaddset(&set, SIGHUP);
+    sigprocmask(SIG_BLOCK, &set, NULL);
+    signal(SIGPIPE, SIG_IGN);
+    return signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+}
+
+/* Look for every layer of the jail before anything is started. */
+static int find_layers(struct supervisor *s)
+{
+    struct buf error;
+
+    buf_init(&error, 2048);
+    if (require_init(s->require, s->conf, &error) < 0) {
+        buf_addc(&error, '\0');
+        refuse(error.data);
+        buf_free(&error);
+        return -1;
+    }
+    buf_free(&error);
+    if (choose_ids(s) < 0)
+        return -1;
+    make_cgroups(s);
+    require_probe_kernel(s->require);
+    return require_settle(s->require, s->conf);
+}
+
+/* Where jobs survive, and who tells of them. */
+static int open_state(struct supervisor *s, struct buf *error)
+{
+    struct buf path;
+    int err = webhooks_fill(s->conf, &s->courier_conf, &s->server_conf, error);
+
+    s->courier_conf.log_format = s->server_conf.log_format;
+    s->courier_conf.log_level = s->server_conf.log_level;
+    buf_init(&path, 4096);
+    if (!err)
+        err = state_path(s->conf->server_state, &path, error);
+    if (!err && path.len) {
+        buf_addc(&path, '\0');
+        s->state_fd = state_open(path.data, s->ids.root, s->ids.server_uid, s->ids.server_gid, error);
+        if (s->state_fd >= 0)
+            s->lock_fd = state_lock(s->state_fd, path.data, error);
+        err = s->lock_fd < 0 ? -1 : 0;
+    }
+    buf_free(&path);
+    return err;
+}
+
+/* Those that were given to us are served as they are; else server.listen is bound. */
+static int open_listeners(struct supervisor *s, const struct inherited *given, struct buf *error)
+{
+    int fd = given->n ? given->fds[0] : listener_open(s->conf->server_listen, &s->url, error);
+
+    if (fd < 0)
+        return -1;
+    s->bound = !given->n;
+    s->listener_fds[0] = fd;
+    if (given->n)
+        listener_describe(fd, &s->url);
+    for (unsigned i = 1; i < given->n; i++) {
+        s->listener_fds[i] = given->fds[i];
+        buf_adds(&s->more_urls, ", ");
+        listener_describe(given->fds[i], &s->more_urls);
+    }
+    s->server_conf.inherited = given->n;
+    s->server_conf.n_listeners = given->n ? given->n : 1;
+    return 0;
+}
+
+/* The listener of those who watch, where they have one of their own. */
+static int open_watch(struct supervisor *s, const struct inherited *given, struct buf *error)
+{
+    const char *listen = s->conf->metrics_listen;
+
+    s->watch_fd = given->watch_fd;
+    s->server_conf.metrics_here = !*listen && s->watch_fd < 0;
+    if (s->watch_fd >= 0)
+        listener_describe(s->watch_fd, &s->watch_url);
+    else if (*listen && strcmp(listen, "none") != 0) {
+        s->watch_fd = listener_open(listen, &s->watch_url, error);
+        s->watch_bound = s->watch_fd >= 0;
+        if (s->watch_fd < 0)
+            return -1;
+    }
+    s->server_conf.has_watch = s->watch_fd >= 0;
+    return 0;
+}
+
+/* What others gave us, and what we make for ourselves: sockets and state. */
+static int open_all(struct supervisor *s, struct buf *error)
+{
+    struct inherited given = { .watch_fd = -1 };
+    int err = s->options->managed ? notify_open(&s->notify, error) : 0;
+
+    if (!err && s->options->managed) {
+        err = inherit_listeners(&given, error);
+        inherit_forget();
+    }
+    if (!err)
+        err = launch_open(&s->files, s->conf->isolation_root, error);
+    if (err || s->options->source_fd >= 0)
+        return err;
+    err = open_state(s, error);
+    if (!err)
+        err = open_listeners(s, &given, error);
+    return err ? err : open_watch(s, &given, error);
+}
+
+int prepare(struct supervisor *s)
+{
+    struct buf error;
+
+    s->signal_fd = make_signal_fd(); /* before there is anything that a signal must not leave behind */
+    if (s->signal_fd < 0 || raise_file_limit() < 0 || find_runtimes(s) < 0)
+        return -1;
+    hostmem_find(&s->memory);
+    fill_server_conf(s);
+    if (fit_connections(&s->server_conf) < 0 || find_layers(s) < 0)
+        return -1;
+    buf_init(&error, 2048);
+    int err = open_all(s, &error);
+    if (err && error.len) {
+        buf_addc(&error, '\0');
+        refuse(error.data);
+    }
+    buf_free(&error);
+    if (err)
+        return -1;
+    if (!s->cgroups)
+        s->watch = watch_new(s->server_conf.n_slots, &s->server_conf.limits);
+    else
+        s->convoy = convoy_new(s->cgroups, s->server_conf.n_slots);
+    s->server_conf.layers_missing = s->require->missing;
+    s->server_conf.cgroup_version = s->cgroups ? cgroups_version(s->cgroups) : 0;
+    s->server_conf.landlock_abi = layers_landlock_abi();
+    s->server_conf.has_state = s->state_fd >= 0;
+    tell_of_epoll(s);
+    forget_needs(s);
+    fill_zygote_conf(s);
+    return 0;
+}
