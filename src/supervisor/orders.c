@@ -9,7 +9,7 @@
 
 #include "supervisor/cgroup.h"
 #include "supervisor/convoy.h"
-#include "supervisor/watch.h"
+#include "supervisor/limit_watch.h"
 
 #include "base/fd.h"
 #include "box/box.h"
@@ -61,7 +61,7 @@ void on_server(struct supervisor *s)
             msg.pid_refusals = usage.pid_refusals;
             msg.status = usage.oom_of_machine;
         } else
-            watch_usage(s->watch, msg.slot, &msg.oom_kills, &msg.pid_refusals);
+            limit_watch_usage(s->limit_watch, msg.slot, &msg.oom_kills, &msg.pid_refusals);
         fd_send(s->server.sock, &msg, sizeof(msg), NULL, 0);
     } else if (msg.type == WIRE_LONG && msg.slot < s->server_conf.n_slots) {
         if (s->cgroups && cgroups_yield(s->cgroups, msg.slot, msg.serial, msg.status == 1))
@@ -149,7 +149,7 @@ void on_zygote(struct supervisor *s, struct child *zygote)
         if (s->convoy)
             convoy_forget(s->convoy, join.slot);
         joined.error = -(s->cgroups ? cgroups_join(s->cgroups, join.slot, join.serial, sender.pid, tasks)
-                                    : watch_join(s->watch, join.slot, sender.pid));
+                                    : limit_watch_join(s->limit_watch, join.slot, sender.pid));
     }
     if (joined.error == ESRCH) /* the server has let go of it meanwhile */
         return;

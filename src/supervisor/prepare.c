@@ -13,7 +13,7 @@
 #include "supervisor/inherit.h"
 #include "supervisor/listener.h"
 #include "supervisor/state.h"
-#include "supervisor/watch.h"
+#include "supervisor/limit_watch.h"
 #include "supervisor/webhooks.h"
 
 #include "box/box.h"
@@ -267,7 +267,7 @@ int prepare(struct supervisor *s)
     if (err)
         return -1;
     if (!s->cgroups)
-        s->watch = watch_new(s->server_conf.n_slots, &s->server_conf.limits);
+        s->limit_watch = limit_watch_new(s->server_conf.n_slots, &s->server_conf.limits);
     else
         s->convoy = convoy_new(s->cgroups, s->server_conf.n_slots);
     s->server_conf.layers_missing = s->require->missing;

@@ -62,8 +62,8 @@ struct supervisor {
     struct require *require;
     struct hostmem memory;
     struct cgroups *cgroups;
-    struct convoy *convoy; /* NULL without cgroups */
-    struct watch *watch;   /* NULL with cgroups */
+    struct convoy *convoy;           /* NULL without cgroups */
+    struct limit_watch *limit_watch; /* NULL with cgroups */
     int64_t look_at_us;
     struct wire_server_conf server_conf;
     struct wire_zygote_conf zygote_conf;

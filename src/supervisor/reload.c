@@ -8,7 +8,7 @@
 #include "supervisor/process.h"
 
 #include "supervisor/cgroup.h"
-#include "supervisor/watch.h"
+#include "supervisor/limit_watch.h"
 #include "supervisor/webhooks.h"
 
 #include "base/clock.h"
@@ -71,8 +71,8 @@ static void renew_zygotes(struct supervisor *s)
     bool same_limits = memcmp(&old.limits, &s->zygote_conf.limits, sizeof(old.limits)) == 0;
     if (s->cgroups && !same_limits)
         cgroups_change(s->cgroups, &s->zygote_conf.limits);
-    if (s->watch && !same_limits)
-        watch_change(s->watch, &s->zygote_conf.limits);
+    if (s->limit_watch && !same_limits)
+        limit_watch_change(s->limit_watch, &s->zygote_conf.limits);
     bool same_imports = strcmp(old.imports, s->zygote_conf.imports) == 0;
     for (unsigned i = 0; i < s->server_conf.n_runtimes; i++) {
         struct zygotes *z = &s->runtimes[i];

@@ -9,7 +9,7 @@
 
 #include "supervisor/cgroup.h"
 #include "supervisor/convoy.h"
-#include "supervisor/watch.h"
+#include "supervisor/limit_watch.h"
 
 #include "base/clock.h"
 #include "base/fd.h"
@@ -77,7 +77,7 @@ static int next_due(const struct supervisor *s)
         sooner(&due, s->ask_alive_at_us);
     if (s->convoy)
         sooner(&due, convoy_due_us(s->convoy));
-    for (unsigned i = 0; s->watch && i < s->server_conf.n_runtimes; i++)
+    for (unsigned i = 0; s->limit_watch && i < s->server_conf.n_runtimes; i++)
         if (s->runtimes[i].children[s->runtimes[i].current].pid)
             sooner(&due, s->look_at_us);
     if (due == INT64_MAX)
@@ -90,13 +90,13 @@ static void look_if_due(struct supervisor *s)
 {
     if (s->convoy)
         convoy_look(s->convoy);
-    if (!s->watch || now_us() < s->look_at_us)
+    if (!s->limit_watch || now_us() < s->look_at_us)
         return;
     for (unsigned i = 0; i < s->server_conf.n_runtimes; i++)
         for (int k = 0; k < 2; k++)
             if (s->runtimes[i].children[k].pid)
-                watch_look(s->watch, s->runtimes[i].children[k].pid);
-    s->look_at_us = now_us() + WATCH_INTERVAL_MS * 1000LL;
+                limit_watch_look(s->limit_watch, s->runtimes[i].children[k].pid);
+    s->look_at_us = now_us() + LIMIT_WATCH_INTERVAL_MS * 1000LL;
 }
 
 static void loop(struct supervisor *s)
@@ -175,7 +175,7 @@ int supervisor_run(const struct supervisor_options *options)
     free(s.own_conf);
     convoy_free(s.convoy);
     cgroups_free(s.cgroups);
-    watch_free(s.watch);
+    limit_watch_free(s.limit_watch);
     runtimes_free(&s.found);
     hostmem_close(&s.memory);
     s.conf = options->conf;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The watch that stands in for cgroups: which processes it takes in. */
-#include "supervisor/watch.h"
+#include "supervisor/limit_watch.h"
 
 #include <errno.h>
 #include <setjmp.h>
@@ -17,7 +17,7 @@
 static void test_join(void **state)
 {
     const struct wire_limits limits = { .memory_bytes = 1 << 20, .processes = 4 };
-    struct watch *w = watch_new(1, &limits);
+    struct limit_watch *w = limit_watch_new(1, &limits);
     siginfo_t info;
     int status;
 
@@ -26,13 +26,13 @@ static void test_join(void **state)
     if (pid == 0)
         for (;;)
             pause();
-    assert_int_equal(watch_join(w, 0, pid), 0);
+    assert_int_equal(limit_watch_join(w, 0, pid), 0);
     assert_int_equal(kill(pid, SIGKILL), 0);
     assert_int_equal(waitid(P_PID, (id_t) pid, &info, WEXITED | WNOWAIT), 0);
-    assert_int_equal(watch_join(w, 0, pid), -ESRCH); /* dead, and not reaped */
+    assert_int_equal(limit_watch_join(w, 0, pid), -ESRCH); /* dead, and not reaped */
     assert_int_equal(waitpid(pid, &status, 0), pid);
-    assert_int_equal(watch_join(w, 0, pid), -ESRCH);
-    watch_free(w);
+    assert_int_equal(limit_watch_join(w, 0, pid), -ESRCH);
+    limit_watch_free(w);
 }
 
 int main(void)

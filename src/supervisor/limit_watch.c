@@ -6,7 +6,7 @@
  * below it belong to the same.  What must never happen here: a signal to a
  * process that is not a box (it goes to a pidfd that was opened while the box
  * waited for us), or a box making us walk further than its limit. */
-#include "supervisor/watch.h"
+#include "supervisor/limit_watch.h"
 
 #include "base/buf.h"
 #include "base/fd.h"
@@ -36,7 +36,7 @@ struct slot {
     unsigned n_roots;
 };
 
-struct watch {
+struct limit_watch {
     unsigned n_slots;
     int64_t memory_bytes; /* of boxes to come */
     unsigned processes;
@@ -45,7 +45,7 @@ struct watch {
     unsigned n_found, max_found;
 };
 
-void watch_change(struct watch *w, const struct wire_limits *limits)
+void limit_watch_change(struct limit_watch *w, const struct wire_limits *limits)
 {
     unsigned max = (unsigned) limits->processes + 2; /* init, and one more than may be */
 
@@ -57,19 +57,19 @@ void watch_change(struct watch *w, const struct wire_limits *limits)
     }
 }
 
-struct watch *watch_new(unsigned n_slots, const struct wire_limits *limits)
+struct limit_watch *limit_watch_new(unsigned n_slots, const struct wire_limits *limits)
 {
-    struct watch *w = xcalloc(1, sizeof(*w));
+    struct limit_watch *w = xcalloc(1, sizeof(*w));
 
     w->n_slots = n_slots;
     w->slots = xcalloc(n_slots, sizeof(*w->slots));
-    watch_change(w, limits);
+    limit_watch_change(w, limits);
     for (unsigned i = 0; i < n_slots; i++)
         w->slots[i].pidfd = -1;
     return w;
 }
 
-void watch_free(struct watch *w)
+void limit_watch_free(struct limit_watch *w)
 {
     if (!w)
         return;
@@ -101,7 +101,7 @@ static bool is_ending(pid_t pid)
     return fd_read_file(AT_FDCWD, path, text, sizeof(text)) <= 0 || text[0] == '0';
 }
 
-int watch_join(struct watch *w, uint32_t slot, pid_t pid)
+int limit_watch_join(struct limit_watch *w, uint32_t slot, pid_t pid)
 {
     struct slot *s = &w->slots[slot];
     struct slot next = {
@@ -122,14 +122,14 @@ int watch_join(struct watch *w, uint32_t slot, pid_t pid)
     return 0;
 }
 
-void watch_usage(const struct watch *w, uint32_t slot, int64_t *ret_oom_kills, int64_t *ret_pid_refusals)
+void limit_watch_usage(const struct limit_watch *w, uint32_t slot, int64_t *ret_oom_kills, int64_t *ret_pid_refusals)
 {
     *ret_oom_kills = w->slots[slot].oom;
     *ret_pid_refusals = w->slots[slot].crowd;
 }
 
 /* Add the children of one thread to what was found, as far as there is room. */
-static void find_children(struct watch *w, pid_t pid, const char *thread)
+static void find_children(struct limit_watch *w, pid_t pid, const char *thread)
 {
     char path[PATH_MAX], text[16384];
     char *end;
@@ -146,7 +146,7 @@ static void find_children(struct watch *w, pid_t pid, const char *thread)
 }
 
 /* The threads of @pid, at most one more than @max, whose children are added to what was found. */
-static unsigned walk_threads(struct watch *w, pid_t pid, unsigned max)
+static unsigned walk_threads(struct limit_watch *w, pid_t pid, unsigned max)
 {
     char path[48];
     struct dirent *entry;
@@ -192,7 +192,7 @@ static int64_t proportional(pid_t pid)
     return (kilobytes_after(text, "Pss_Anon:") + kilobytes_after(text, "Pss_Shmem:")) * 1024;
 }
 
-static int64_t sum(const struct watch *w, int64_t (*bytes_of)(pid_t))
+static int64_t sum(const struct limit_watch *w, int64_t (*bytes_of)(pid_t))
 {
     int64_t bytes = 0;
     for (unsigned i = 0; i < w->n_found; i++)
@@ -208,7 +208,7 @@ static void strike(struct slot *s, bool *reason)
         log_error("a box over its limits could not be killed", LOG_S("errno", strerrorname_np(errno)));
 }
 
-static void look_at(struct watch *w, struct slot *s)
+static void look_at(struct limit_watch *w, struct slot *s)
 {
     unsigned tasks = 0;
 
@@ -225,7 +225,7 @@ static void look_at(struct watch *w, struct slot *s)
         strike(s, &s->oom);
 }
 
-static struct slot *slot_of(struct watch *w, pid_t pid)
+static struct slot *slot_of(struct limit_watch *w, pid_t pid)
 {
     ino_t namespace = 0;
 
@@ -237,7 +237,7 @@ static struct slot *slot_of(struct watch *w, pid_t pid)
     return NULL;
 }
 
-void watch_look(struct watch *w, pid_t zygote)
+void limit_watch_look(struct limit_watch *w, pid_t zygote)
 {
     char path[64], text[65536];
     char *end;
