@@ -5,11 +5,17 @@
 #ifndef HATCHERY_BASE_BESIDE_H
 #define HATCHERY_BASE_BESIDE_H
 
+#include <stdint.h>
+#include <sys/queue.h>
 #include <uv.h>
 
 /* Embedded in what is worked on; belongs to the work until @over has been called. */
 struct beside {
     uv_work_t work;
+    uv_loop_t *loop;
+    const void *whose;
+    uint64_t turn;
+    TAILQ_ENTRY(beside) link;
     void (*run)(void *data);
     void (*over)(void *data);
     void *data;
@@ -19,9 +25,10 @@ struct beside {
 void beside_prepare(void);
 
 /* Have a thread call @run(@data), which must touch nothing that the loop may change meanwhile; then @over(@data) is called
- * from @loop.  Works begin in their order. */
-void beside_begin(uv_loop_t *loop, struct beside *beside, void (*run)(void *data), void (*over)(void *data),
-                  void *data);
+ * from @loop.  Works that wait take turns by @whose, which is compared and never read: so a key that sends many long texts
+ * delays any other key by two of them.  Works of the same @whose begin in their order.  For one loop, and from its thread. */
+void beside_begin(uv_loop_t *loop, struct beside *beside, const void *whose, void (*run)(void *data),
+                  void (*over)(void *data), void *data);
 
 /* How nice a thread is to the loop, setpriority(2). */
 enum { BESIDE_STORE = 5, BESIDE_WORK = 10 };

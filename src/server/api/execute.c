@@ -474,7 +474,7 @@ static void on_done(struct job *job, struct outcome *outcome)
     begin_reply(e, status, &out);
     request_on_gone(e->req, on_gone_meanwhile, e);
     request_may_yield(e->req, NULL);
-    wording_begin(e->api->loop, outcome, &out, on_reply_worded, e);
+    wording_begin(e->api->loop, e->job.share, outcome, &out, on_reply_worded, e);
 }
 
 /* The client went away: nobody wants the rest. */
@@ -866,7 +866,7 @@ static void go_aside(struct execution *e)
     request_take_charge(e->req, &e->charge);
     buf_init(&aside->reading.error, ERROR_MAX);
     request_on_gone(e->req, on_gone_meanwhile, e);
-    beside_begin(e->api->loop, &aside->beside, read_aside, on_read_aside, aside);
+    beside_begin(e->api->loop, &aside->beside, e->job.share, read_aside, on_read_aside, aside);
 }
 
 /* --- the endpoint, begun --- */

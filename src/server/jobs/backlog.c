@@ -196,7 +196,7 @@ static void on_job_done(struct job *job, struct outcome *outcome)
                                                  : STORE_FAILED,
               status);
     lease->state = LEASE_WORDED;
-    wording_begin(lease->backlog->conf.loop, outcome, &lease->body, on_job_worded, lease);
+    wording_begin(lease->backlog->conf.loop, lease->job.share, outcome, &lease->body, on_job_worded, lease);
 }
 
 /* No box came for it: it waits on disk again. */

@@ -376,7 +376,7 @@ static void take_off(struct outbox *o, const struct store_record *r)
     TAILQ_INSERT_TAIL(&o->flights, f, link);
     o->n_flights++;
     if (r->body.n > AT_ONCE_MAX)
-        beside_begin(o->loop, &f->beside, pack, on_packed, f);
+        beside_begin(o->loop, &f->beside, o, pack, on_packed, f);
     else {
         pack(f);
         on_packed(f);

@@ -52,7 +52,8 @@ static void take(struct wording *w, struct outcome *outcome)
     outcome_init(outcome, outcome->limits);
 }
 
-void wording_begin(uv_loop_t *loop, struct outcome *outcome, struct buf *body, on_worded *done, void *data)
+void wording_begin(uv_loop_t *loop, const void *whose, struct outcome *outcome, struct buf *body, on_worded *done,
+                   void *data)
 {
     if (length_of(outcome) <= AT_ONCE_MAX) {
         outcome_add_json(outcome, outcome->limits, body);
@@ -65,5 +66,5 @@ void wording_begin(uv_loop_t *loop, struct outcome *outcome, struct buf *body, o
     w->done = done;
     w->data = data;
     *body = (struct buf){ 0 };
-    beside_begin(loop, &w->beside, word, on_word, w);
+    beside_begin(loop, &w->beside, whose, word, on_word, w);
 }

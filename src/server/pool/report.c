@@ -136,7 +136,7 @@ static void check_beside(struct run *run)
     buf_init(&run->body, c->body.max);
     run->checking = c;
     run->state = RUN_CHECKING;
-    beside_begin(run->loop, &c->beside, check, on_checked, c);
+    beside_begin(run->loop, &c->beside, run->job->share, check, on_checked, c);
 }
 
 /* 1: it is taken; 2: that will be told. */
