@@ -10,7 +10,7 @@
 #include <stdlib.h>
 #include <sys/resource.h>
 
-/* Those who send much of it wait for each other, and leave processors to the rest. */
+/* At most so many threads, so that much work leaves processors to the rest. */
 enum { THREADS_MAX = 2 };
 
 static _Thread_local bool has_yielded;

@@ -21,6 +21,9 @@ struct beside {
     void *data;
 };
 
+/* Bytes: a text up to this is read or written in the loop, as a thread's start and end take about as long. */
+enum { BESIDE_MIN = 65536 };
+
 /* Before the first work: how many threads there will be, at most two, and one fewer than processors where there are two. */
 void beside_prepare(void);
 

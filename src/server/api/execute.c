@@ -31,9 +31,6 @@ enum { ID_MAX = 16384 };
 /* What a request has beside its strings: names, a number, signs, spaces. */
 enum { FRAME_MAX = 4096 };
 
-/* A longer body is read in a thread. */
-enum { ASIDE_MIN = 65536 };
-
 enum { ERROR_MAX = 1024 };
 enum { IDEM_KEY_MAX = 255, IDEM_NAME = 33, IDEM_REMEMBERED_S = 86400 };
 
@@ -904,7 +901,7 @@ void api_execute(struct request *req, void *data)
     int err = take_runtime(e, &reading.error);
     if (err)
         refuse_request(e, err, &reading.error);
-    else if (len > ASIDE_MIN)
+    else if (len > BESIDE_MIN)
         go_aside(e);
     else {
         begin_reading(e, &reading);

@@ -34,9 +34,6 @@ enum { RESULTS_A_TURN = 32 };
 /* Replies under way are in memory.  Each key may have one of any size. */
 static const int64_t IN_FLIGHT_MAX = 256 << 20;
 
-/* A longer reply is written to its file in a thread. */
-enum { AT_ONCE_MAX = 65536 };
-
 enum flight_state {
     FLIGHT_PACKING, /* a thread is writing its reply to a file */
     FLIGHT_UNSENT,  /* the courier has not been told */
@@ -375,7 +372,7 @@ static void take_off(struct outbox *o, const struct store_record *r)
     f->reply = blob_ref(r->blob);
     TAILQ_INSERT_TAIL(&o->flights, f, link);
     o->n_flights++;
-    if (r->body.n > AT_ONCE_MAX)
+    if (r->body.n > BESIDE_MIN)
         beside_begin(o->loop, &f->beside, o, pack, on_packed, f);
     else {
         pack(f);

@@ -10,9 +10,6 @@
 
 #include <stdlib.h>
 
-/* Less is written at once: a thread's start and end take about as long. */
-enum { AT_ONCE_MAX = 65536 };
-
 struct wording {
     struct beside beside;
     struct outcome outcome;
@@ -55,7 +52,7 @@ static void take(struct wording *w, struct outcome *outcome)
 void wording_begin(uv_loop_t *loop, const void *whose, struct outcome *outcome, struct buf *body, on_worded *done,
                    void *data)
 {
-    if (length_of(outcome) <= AT_ONCE_MAX) {
+    if (length_of(outcome) <= BESIDE_MIN) {
         outcome_add_json(outcome, outcome->limits, body);
         done(data, body);
         return;

@@ -21,8 +21,6 @@
 #include <sys/socket.h>
 
 enum { TOKEN_SIZE = sizeof(((struct wire_run *) 0)->token) };
-/* A longer report is checked beside the loop. */
-enum { AT_ONCE_MAX = 65536 };
 
 static char scratch[TOKEN_SIZE + sizeof(struct wire_outcome) + WIRE_PIECE + 1];
 
@@ -142,7 +140,7 @@ static void check_beside(struct run *run)
 /* 1: it is taken; 2: that will be told. */
 static int take_report(struct run *run)
 {
-    if (run->body.len > AT_ONCE_MAX) {
+    if (run->body.len > BESIDE_MIN) {
         check_beside(run);
         return 2;
     }
