@@ -86,13 +86,13 @@ int buf_addc(struct buf *b, char c)
     return buf_add(b, &c, 1);
 }
 
-int buf_addf(struct buf *b, const char *fmt, ...)
+__attribute__((format(printf, 2, 0))) static int add_formatted(struct buf *b, const char *fmt, va_list args)
 {
     size_t room = b->data ? b->cap - b->len : 0;
     va_list ap;
 
     /* Mostly there is room, and once is enough. */
-    va_start(ap, fmt);
+    va_copy(ap, args);
     int n = vsnprintf(b->data ? b->data + b->len : NULL, b->data ? room + 1 : 0, fmt, ap);
     va_end(ap);
     if (n >= 0 && b->data && (size_t) n <= room) {
@@ -104,11 +104,39 @@ int buf_addf(struct buf *b, const char *fmt, ...)
         b->full = true;
         return -ENOBUFS;
     }
-    va_start(ap, fmt);
-    vsnprintf(to, (size_t) n + 1, fmt, ap);
-    va_end(ap);
+    vsnprintf(to, (size_t) n + 1, fmt, args);
     b->len += (size_t) n;
     return 0;
+}
+
+int buf_addf(struct buf *b, const char *fmt, ...)
+{
+    va_list ap;
+
+    va_start(ap, fmt);
+    int err = add_formatted(b, fmt, ap);
+    va_end(ap);
+    return err;
+}
+
+const char *buf_text(const struct buf *b)
+{
+    if (!b->data)
+        return "";
+    b->data[b->len] = '\0';
+    return b->data;
+}
+
+int fail(struct buf *error, int err, const char *fmt, ...)
+{
+    va_list ap;
+
+    if (error) {
+        va_start(ap, fmt);
+        add_formatted(error, fmt, ap);
+        va_end(ap);
+    }
+    return err;
 }
 
 void buf_consume(struct buf *b, size_t n)

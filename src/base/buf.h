@@ -25,6 +25,9 @@ void buf_init(struct buf *b, size_t max);
 /* Release the memory; the buffer is empty and usable again. NULL is fine. */
 void buf_free(struct buf *b);
 
+/* Declares a struct buf that is freed at the end of its scope.  It needs buf_init() before any return. */
+#define _cleanup_buf_ __attribute__((cleanup(buf_free)))
+
 /* Forget the content, keep the memory, clear @full. */
 void buf_reset(struct buf *b);
 
@@ -37,6 +40,13 @@ int buf_add(struct buf *b, const void *p, size_t n);
 int buf_adds(struct buf *b, const char *s);
 int buf_addc(struct buf *b, char c);
 int buf_addf(struct buf *b, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+
+/* The content as text that ends with NUL; "" while nothing was appended.  Valid until the next append; it never fails,
+ * as a block has one byte more than @cap says. */
+const char *buf_text(const struct buf *b);
+
+/* Append the sentence to @error (NULL: nobody reads it) and return @err: "say it and return it". */
+int fail(struct buf *error, int err, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
 
 /* Drop the first @n bytes (n <= len). */
 void buf_consume(struct buf *b, size_t n);

@@ -21,6 +21,26 @@ void fd_close(int *fd)
     }
 }
 
+void file_close(FILE **file)
+{
+    int saved = errno;
+
+    if (*file)
+        fclose(*file);
+    *file = NULL;
+    errno = saved;
+}
+
+void dir_close(DIR **dir)
+{
+    int saved = errno;
+
+    if (*dir)
+        closedir(*dir);
+    *dir = NULL;
+    errno = saved;
+}
+
 int fd_steal(int *fd)
 {
     int value = *fd;

@@ -4,8 +4,10 @@
 #ifndef HATCHERY_BASE_FD_H
 #define HATCHERY_BASE_FD_H
 
+#include <dirent.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <sys/socket.h>
 #include <sys/types.h>
 
@@ -14,6 +16,12 @@ void fd_close(int *fd);
 
 /* Declares an int that is closed at the end of its scope. */
 #define _cleanup_fd_ __attribute__((cleanup(fd_close)))
+
+/* The same for a stream (fclose(3)) and a directory (closedir(3)); NULL is fine. */
+void file_close(FILE **file);
+void dir_close(DIR **dir);
+#define _cleanup_file_ __attribute__((cleanup(file_close)))
+#define _cleanup_dir_ __attribute__((cleanup(dir_close)))
 
 /* The value of *@fd, whose owner is now the caller; *@fd becomes -1. */
 int fd_steal(int *fd);

@@ -24,13 +24,6 @@ int refuse(const char *sentence)
     return -1;
 }
 
-const char *text_of(struct buf *b)
-{
-    if (b->len == b->max)
-        b->len--;
-    return buf_addc(b, '\0') == 0 ? b->data : "";
-}
-
 void say_ready(struct supervisor *s)
 {
     notify_say(&s->notify, "READY=1\nSTATUS=Listening on %.*s%s", (int) s->url.len, s->url.data,

@@ -32,7 +32,7 @@ enum { CPU_PERIOD_US = 100000 }; /* CPU_PERIOD */
 /* v2: beside the boxes' groups, so that a zygote may fork into them without a right to any group above. */
 #define ZYGOTE "zygote"
 
-__attribute__((format(printf, 3, 4))) static int fail(struct buf *error, int err, const char *fmt, ...)
+__attribute__((format(printf, 3, 4))) static int fail_with_reason(struct buf *error, int err, const char *fmt, ...)
 {
     char text[512];
     va_list ap;
@@ -166,10 +166,11 @@ static int make_v1(struct cgroups *groups, struct buf *error)
     for (unsigned i = 0; i < HIERARCHIES; i++) {
         int err = cgroups_own_directory(controllers[i], parent, sizeof(parent));
         if (err)
-            return fail(error, err, "no cgroup v1 hierarchy with the controller %s is mounted", controllers[i]);
+            return fail_with_reason(error, err, "no cgroup v1 hierarchy with the controller %s is mounted",
+                                    controllers[i]);
         err = make_base(groups, i, parent);
         if (err)
-            return fail(error, err, "cannot make a cgroup below %s", parent);
+            return fail_with_reason(error, err, "cannot make a cgroup below %s", parent);
     }
     return 0;
 }
@@ -257,17 +258,18 @@ static int make_v2(struct cgroups *groups, struct buf *error)
 
     groups->version = 2;
     if (err || cgroups_find_mount(NULL, mount, root, sizeof(mount)) < 0)
-        return fail(error, err ? err : -ENOENT, "no cgroup v2 hierarchy is mounted");
+        return fail_with_reason(error, err ? err : -ENOENT, "no cgroup v2 hierarchy is mounted");
     strcpy(path, own);
     err = make_v2_base(groups, path, strlen(mount), error);
     if (!err)
         err = fd_write_file(groups->dirs[0], "cgroup.subtree_control", all_controllers);
     if (err)
-        return fail(error, err,
-                    "neither the cgroup %s nor one above it is ours to divide: start in a unit with Delegate=yes, for "
-                    "example `systemd-run --scope -p Delegate=yes hatchery serve` (a user: systemd-run --user, and "
-                    "Delegate=cpu memory pids in user@.service)",
-                    own);
+        return fail_with_reason(
+            error, err,
+            "neither the cgroup %s nor one above it is ours to divide: start in a unit with Delegate=yes, for "
+            "example `systemd-run --scope -p Delegate=yes hatchery serve` (a user: systemd-run --user, and "
+            "Delegate=cpu memory pids in user@.service)",
+            own);
     return 0;
 }
 
@@ -345,7 +347,7 @@ static int limit_all(struct cgroups *groups, int64_t bytes, struct buf *error)
             int failed = fd_write_file(cgroups_dir_of(groups, MEMORY), values[i].file, values[i].value);
             err = values[i].optional ? 0 : failed;
         }
-    return err ? fail(error, err, "cannot limit the memory of the cgroup %s", groups->paths[0]) : 0;
+    return err ? fail_with_reason(error, err, "cannot limit the memory of the cgroup %s", groups->paths[0]) : 0;
 }
 
 /* v1: have the kernel signal an eventfd when the slot's group is at its memory limit
@@ -387,7 +389,7 @@ static int make_zygote_group(struct cgroups *groups, struct buf *error)
         err = -errno;
     if (!err)
         err = give_procs(groups, ".", groups->zygote);
-    return err ? fail(error, err, "cannot make the cgroup %s/" ZYGOTE, groups->paths[0]) : 0;
+    return err ? fail_with_reason(error, err, "cannot make the cgroup %s/" ZYGOTE, groups->paths[0]) : 0;
 }
 
 int cgroups_make_slot(struct cgroups *groups, unsigned slot, struct buf *error)
@@ -397,15 +399,15 @@ int cgroups_make_slot(struct cgroups *groups, unsigned slot, struct buf *error)
     snprintf(name, sizeof(name), "box-%u", slot);
     for (unsigned i = 0; i < groups->n_hierarchies; i++)
         if (mkdirat(groups->dirs[i], name, 0755) < 0 && errno != EEXIST)
-            return fail(error, -errno, "cannot make the cgroup %s/%s", groups->paths[i], name);
+            return fail_with_reason(error, -errno, "cannot make the cgroup %s/%s", groups->paths[i], name);
     int err = cgroups_set_limits(groups, slot, &groups->limits);
     if (err)
-        return fail(error, err, "cannot set the limits of the cgroup %s/%s", groups->paths[0], name);
+        return fail_with_reason(error, err, "cannot set the limits of the cgroup %s/%s", groups->paths[0], name);
     err = groups->version == 2 ? give_procs(groups, name, groups->zygote) : watch_slot(groups, slot);
     if (err)
-        return fail(error, err, "cannot %s the cgroup %s/%s",
-                    groups->version == 2 ? "have boxes born in" : "watch memory.oom_control of", groups->paths[0],
-                    name);
+        return fail_with_reason(error, err, "cannot %s the cgroup %s/%s",
+                                groups->version == 2 ? "have boxes born in" : "watch memory.oom_control of",
+                                groups->paths[0], name);
     groups->changed_at[slot] = groups->change;
     groups->made[slot] = true;
     return 0;

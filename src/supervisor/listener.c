@@ -131,7 +131,7 @@ bool listener_is_local(int fd)
     return bound.any.sa_family == AF_UNIX || IN6_IS_ADDR_LOOPBACK(&bound.v6.sin6_addr);
 }
 
-static int fail(struct buf *error, const char *spec, int err)
+static int fail_to_listen(struct buf *error, const char *spec, int err)
 {
     const char *hint = err == -EADDRINUSE ? ": something else listens there; choose another with --listen"
                        : err == -EACCES
@@ -154,7 +154,7 @@ int listener_open(const char *spec, struct buf *ret_url, struct buf *error)
     }
     _cleanup_fd_ int fd = socket(address.any.sa_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     if (fd < 0)
-        return fail(error, spec, -errno);
+        return fail_to_listen(error, spec, -errno);
     if (address.any.sa_family == AF_UNIX)
         remove_dead_socket(&address);
     else
@@ -163,7 +163,7 @@ int listener_open(const char *spec, struct buf *ret_url, struct buf *error)
     int failed = bind(fd, &address.any, size);
     umask(mask);
     if (failed < 0 || listen(fd, SOMAXCONN) < 0)
-        return fail(error, spec, -errno);
+        return fail_to_listen(error, spec, -errno);
     listener_describe(fd, ret_url);
     return fd_steal(&fd);
 }

@@ -59,7 +59,7 @@ static int find_runtimes(struct supervisor *s)
     if (!err && s->options->source_fd >= 0)
         err = choose_runtime(s, &error);
     if (err)
-        refuse(text_of(&error));
+        refuse(buf_text(&error));
     buf_free(&error);
     return err;
 }
@@ -73,7 +73,7 @@ static int choose_ids(struct supervisor *s)
     buf_init(&error, 512);
     int err = ids_available(base, ID_SLOTS + s->server_conf.n_slots, &error);
     if (err)
-        require_missing(s->require, LAYER_IDS, err, text_of(&error));
+        require_missing(s->require, LAYER_IDS, err, buf_text(&error));
     s->ids = (struct launch_ids){ .root = !err,
                                   .server_uid = base + ID_SERVER,
                                   .server_gid = base + ID_SERVER,
@@ -83,7 +83,7 @@ static int choose_ids(struct supervisor *s)
     buf_reset(&error);
     err = s->ids.root && user[0] ? ids_of_user(user, &s->ids.server_uid, &s->ids.server_gid, &error) : 0;
     if (err)
-        refuse(text_of(&error));
+        refuse(buf_text(&error));
     buf_free(&error);
     return err;
 }
@@ -102,7 +102,7 @@ static void make_cgroups(struct supervisor *s)
     buf_init(&error, 4096);
     int err = cgroups_new(&s->cgroups, s->conf->isolation_cgroup, &conf, &error);
     if (err)
-        require_missing(s->require, LAYER_CGROUP, err, text_of(&error));
+        require_missing(s->require, LAYER_CGROUP, err, buf_text(&error));
     else
         s->require->cgroup_version = cgroups_version(s->cgroups);
     buf_free(&error);

@@ -94,9 +94,6 @@ enum { CHILDREN_MAX = 2 + 2 * WIRE_RUNTIMES_MAX };
 /* Say @sentence on stderr to the person who typed the command.  Returns -1. */
 int refuse(const char *sentence);
 
-/* The text of @b as a string, which @b owns.  A full buffer loses its last byte. */
-const char *text_of(struct buf *b);
-
 /* Warn of each runtime whose programs have epoll: an opened layer stays in sight, as a missing one
  * does. */
 void tell_of_epoll(const struct supervisor *s);

@@ -123,7 +123,7 @@ void reload(struct supervisor *s)
     }
     if (err) {
         free(fresh);
-        log_error("the configuration is wrong: the one before it stays", LOG_S("error", text_of(&error)));
+        log_error("the configuration is wrong: the one before it stays", LOG_S("error", buf_text(&error)));
         if (s->server.pid)
             fd_send(s->server.sock, &kept, sizeof(kept), NULL, 0);
     } else

@@ -29,13 +29,6 @@ static const char system_packages[] = "/usr/lib/python3/dist-packages";
 
 enum { POOL_SIZE = 2, IDLE_MS = 15 * 60 * 1000, PACKAGES_MAX = 4096 };
 
-static const char *text_of(struct buf *b)
-{
-    if (b->len == b->max)
-        b->len--;
-    return buf_addc(b, '\0') == 0 ? b->data : "";
-}
-
 int runtimes_envs_path(const struct conf *conf, struct buf *ret_path, struct buf *error)
 {
     int err = state_path(conf->server_state, ret_path, error);
@@ -199,7 +192,7 @@ static void take_packages(struct finding *f, struct runtime_spec *spec, const ch
     buf_addf(f->error, "%s: ", key);
     int err = runtimes_resolve(f->envs, text, &path, f->error);
     if (!err) {
-        set(&spec->packages, text_of(&path));
+        set(&spec->packages, buf_text(&path));
         spec->of_env = *text != '/';
     }
     conf_locate(f->conf, err, mark, f->error);
@@ -234,7 +227,7 @@ static void keep_those_here(const struct conf *conf, const char *imports, struct
             buf_addf(&kept, "%s%.*s", kept.len ? " " : "", (int) n, p);
         p += n;
     }
-    set(&spec->imports, text_of(&kept));
+    set(&spec->imports, buf_text(&kept));
     buf_free(&kept);
 }
 
@@ -312,7 +305,7 @@ int runtimes_find(const struct conf *conf, struct runtimes *ret, struct buf *err
     buf_init(&envs, PATH_MAX);
     if (runtimes_envs_path(conf, &envs, error) < 0) /* who needs a state says so */
         error->len = mark;
-    f.envs = text_of(&envs);
+    f.envs = buf_text(&envs);
     add_default(&f);
     for (unsigned i = 0; i < conf->n_runtimes; i++)
         add_configured(&f, &conf->runtimes[i]);

@@ -195,6 +195,46 @@ static void test_consume(void **state)
     buf_free(&b);
 }
 
+static void test_text(void **state)
+{
+    struct buf b;
+
+    (void) state;
+    buf_init(&b, 4);
+    assert_string_equal(buf_text(&b), "");
+    buf_adds(&b, "full");
+    assert_string_equal(buf_text(&b), "full");
+    expect(&b, "full");
+    assert_false(b.full);
+    buf_consume(&b, 2);
+    assert_string_equal(buf_text(&b), "ll");
+    buf_reset(&b);
+    assert_string_equal(buf_text(&b), "");
+    buf_free(&b);
+    assert_string_equal(buf_text(&b), "");
+}
+
+static int say_and_leave(char **ret)
+{
+    _cleanup_buf_ struct buf error;
+
+    buf_init(&error, 100);
+    int err = (fail) (&error, -EINVAL, "%s: %d", "no", 3);
+    *ret = xstrdup(buf_text(&error));
+    return err;
+}
+
+static void test_fail(void **state)
+{
+    char *said;
+
+    (void) state;
+    assert_int_equal(say_and_leave(&said), -EINVAL);
+    assert_string_equal(said, "no: 3");
+    free(said);
+    assert_int_equal((fail) (NULL, -EIO, "unheard"), -EIO);
+}
+
 static void test_allocators(void **state)
 {
     static volatile size_t too_much = SIZE_MAX / 4;
@@ -228,9 +268,10 @@ static void test_allocators(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_empty),   cmocka_unit_test(test_append),     cmocka_unit_test(test_maximum),
-        cmocka_unit_test(test_full),    cmocka_unit_test(test_room),       cmocka_unit_test(test_growth),
-        cmocka_unit_test(test_consume), cmocka_unit_test(test_allocators),
+        cmocka_unit_test(test_empty),      cmocka_unit_test(test_append), cmocka_unit_test(test_maximum),
+        cmocka_unit_test(test_full),       cmocka_unit_test(test_room),   cmocka_unit_test(test_growth),
+        cmocka_unit_test(test_consume),    cmocka_unit_test(test_text),   cmocka_unit_test(test_fail),
+        cmocka_unit_test(test_allocators),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
