@@ -73,7 +73,7 @@ static void on_claimed(void *data, const struct store_answer *answer)
         "\"stdout\": \"\", \"stderr\": \"\", \"exit_code\": 0}, \"message\": \"success\", \"pid\": 12345, "
         "\"queue_id\": "
         "1234567890, \"run_time\": 0.001234, \"queue_time\": 0.001234, \"total_time\": 0.001234, \"queue_length\": 0, "
-        "\"build_number\": 1}";
+        "\"build_number\": \"0.2.0\"}";
     struct client *client = data;
     struct bench *b = client->bench;
 

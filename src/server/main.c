@@ -605,8 +605,8 @@ static int start(struct server *s, const int *fds)
                            .conf = &s->conf,
                            .pool = s->pool,
                            .keys = keys_new(s->conf.has_key ? s->conf.key_hash : NULL),
-                           .envelope = { .queue_id = (int64_t) randombytes_uniform(0x7fffffff),
-                                         .build_number = BUILD_NUMBER } };
+                           .envelope.queue_id = (int64_t) randombytes_uniform(0x7fffffff),
+                           .envelope.build_number = VERSION };
     s->supervisor.data = s;
     uv_poll_init(s->loop, &s->supervisor, SUPERVISOR_FD);
     uv_poll_start(&s->supervisor, UV_READABLE, on_supervisor);

@@ -20,6 +20,7 @@ SANITIZED = b"__asan_init" in pathlib.Path(HATCHERY).read_bytes()
 KEY = "test-key"
 REQUIRE = os.environ.get("TEST_REQUIRE")  # isolation.require of every server and run that does not set its own
 EXECUTE = "/v1/code/execute/python"
+VERSION = re.search(r"version: '([^']+)'", (ROOT / "meson.build").read_text())[1]
 # Its running can be seen from outside: as long as it runs there is a `sleep`, which Service.wake() ends.
 ASLEEP = "import subprocess; subprocess.run(['sleep', '250'])"
 

@@ -12,7 +12,7 @@ import uuid
 import pytest
 
 from raw import Raw, head, post
-from service import EXECUTE, KEY, Service
+from service import EXECUTE, KEY, VERSION, Service
 from steady import another_turn
 
 ENVELOPE = {"code", "id", "job_id", "response", "message", "pid", "queue_id", "run_time", "queue_time", "total_time",
@@ -25,8 +25,9 @@ def check_envelope(reply, id=None):
     assert reply["code"] == reply.status
     assert reply["id"] == id
     assert str(uuid.UUID(reply["job_id"])) == reply["job_id"]
-    for name in ("pid", "queue_id", "queue_length", "build_number"):
+    for name in ("pid", "queue_id", "queue_length"):
         assert type(reply[name]) is int
+    assert reply["build_number"] == VERSION
     for name in (b"run_time", b"queue_time", b"total_time"):
         assert re.search(rb'"%s": \d+\.\d{6}[,}]' % name, reply.body), "to the microsecond"
     assert reply["total_time"] >= reply["run_time"] > 0

@@ -50,7 +50,7 @@ def succeeded(reply, result, stdout=None):
 
 def timed_out(reply, seconds=1):
     assert reply.status == 408, reply
-    assert reply["error"] == f"Execution timed out after {seconds} second{'s' if seconds > 1 else ''}"
+    assert reply["error"] == f"Execution timed out after {seconds} seconds"
     assert reply["reason"] == "timeout"
     assert reply["exit_code"] == 137
 

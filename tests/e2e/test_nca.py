@@ -5,7 +5,7 @@ import json
 import pytest
 
 import tables
-from service import EXECUTE, Service
+from service import EXECUTE, VERSION, Service
 
 PATH = "/v1/toolkit"
 NOBODY = {"HATCHERY_WEBHOOKS_ALLOW": "127.0.0.2/32"}  # where nothing listens
@@ -132,6 +132,8 @@ def test_what_is_the_same(server):
     assert (reply["code"], reply["id"], reply["message"]) == (200, "mine", "success")
     for name in ("pid", "queue_id", "queue_length", "run_time", "queue_time", "total_time", "build_number", "job_id"):
         assert name in reply
+    assert reply["build_number"] == VERSION
+    assert server.run("while True: pass", timeout=1)["message"] == "Execution timed out after 1 seconds"
     assert server.request("GET", f"{PATH}/authenticate").status == 200
     assert server.run("return 1", timeout=301).status == 400 and server.run("return 1", extra=1).status == 400
     queued = server.run("return 1", webhook_url="http://127.0.0.2:1999/")

@@ -10,7 +10,7 @@ import pytest
 
 import tables
 from receiver import HOOKS
-from service import EXECUTE, ROOT, wait_for
+from service import EXECUTE, ROOT, VERSION, wait_for
 
 ROUTES = tables.entries("server/api/routes.def", "ROUTE")
 PATHS = dict(tables.entries("server/api/routes.def", "PATH"))
@@ -118,6 +118,8 @@ def test_every_operation_has_examples_that_are_right(document):
             own = f"{name}{status}" in examples or name in examples
             assert own or status == "default", f"no example of {name} with {status}"
     assert used == set(examples), "none is there for nothing"
+    versions = re.findall(r'"(?:build_number|title": "Hatchery", "version)": ([^,}]+)', json.dumps(examples))
+    assert set(versions) == {f'"{VERSION}"'}, "they show this version"
 
 
 def test_the_example_of_a_request_is_answered_as_the_example_of_its_reply(server, document):

@@ -6,14 +6,13 @@ import subprocess
 
 import pytest
 
-from service import ROOT
+from service import ROOT, VERSION
 
 MESON = (ROOT / "meson.build").read_text()
 
 
 def test_the_version_is_the_trees():
-    version = re.search(r"version: '([^']+)'", MESON)[1]
-    assert (ROOT / "debian/changelog").read_text().startswith(f"hatchery ({version}) ")
+    assert (ROOT / "debian/changelog").read_text().startswith(f"hatchery ({VERSION}) ")
 
 
 def test_it_needs_to_be_built_what_make_installs():

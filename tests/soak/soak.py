@@ -131,7 +131,7 @@ def no_json(n):
 
 
 def sleeper(n):
-    return "print('waiting')\nimport time\ntime.sleep(60)", failed(408, "timeout", "out after 1 second", "waiting\n")
+    return "print('waiting')\nimport time\ntime.sleep(60)", failed(408, "timeout", "out after 1 seconds", "waiting\n")
 
 
 def hung_up(n):

@@ -34,7 +34,7 @@ void envelope_add(struct buf *out, const struct envelope *e, int64_t run_us, int
         buf_addf(out, ", \"waited_for\": \"%s\"", waited_for);
     buf_adds(out, ", \"total_time\": ");
     json_add_seconds(out, total_us);
-    buf_addf(out, ", \"queue_length\": %lld, \"build_number\": %d", (long long) queue_length, e->build_number);
+    buf_addf(out, ", \"queue_length\": %lld, \"build_number\": \"%s\"", (long long) queue_length, e->build_number);
 }
 
 void envelope_add_error(struct buf *out, const char *error, const char *reason)

@@ -7,8 +7,8 @@
 
 /* What is the same for all replies of this process. */
 struct envelope {
-    int64_t queue_id; /* a number of this process's queue, as NCA's users log it */
-    int build_number;
+    int64_t queue_id;         /* a number of this process's queue, as NCA's users log it */
+    const char *build_number; /* the version; JSON needs no escape in it */
 };
 
 /* Append {"code", "id", "job_id" and a comma.  @client_id may be absent. */

@@ -261,7 +261,7 @@ static void add_own_words(const struct outcome *outcome, const struct wire_limit
     case OUTCOME_TIMEOUT:
         buf_adds(out, "Execution timed out after ");
         add_seconds(out, outcome->timeout_ms);
-        buf_adds(out, outcome->timeout_ms == 1000 ? " second" : " seconds");
+        buf_adds(out, " seconds"); /* also "1 seconds", as NCA has it */
         break;
     case OUTCOME_MEMORY:
         buf_adds(out, "Memory limit exceeded (");

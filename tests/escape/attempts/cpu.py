@@ -5,7 +5,7 @@
 # wall: clock
 # timeout: 1
 # within: 10
-# expect: run timeout Execution timed out after 1 second
+# expect: run timeout Execution timed out after 1 seconds
 tell("ATTEMPT")
 while True:
     pass
