@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Boxes whose processes stand in line for a lock of the kernel.
+/* Boxes whose processes stand in line for a lock of the kernel: looked for, and held.
  *
- * Called by the supervisor's loop, which is to answer others meanwhile: a look
- * takes in so many tasks and no more.  What must never happen here: a box that
- * stays held: whatever is seen, each has its turns, and after a while all are let go. */
+ * Called by the supervisor's loop, which is to answer others meanwhile: a look asks so many tasks of each box and no more.
+ * convoy_judge.c judges what a look has seen.  What must never happen here: a box that stays held: whatever is seen, each
+ * has its turns, and after a while all are let go. */
 #include "supervisor/convoy.h"
 
 #include "supervisor/cgroup.h"
+#include "supervisor/convoy_judge.h"
 
 #include "base/clock.h"
 #include "base/fd.h"
@@ -16,48 +17,48 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/random.h>
+#include <time.h>
 
-enum { TASKS_A_LOOK = 32, SHARE_OF_TIME = 20 }; /* how long a look takes: at most, and of the time */
-enum { FEW = 8, LOOK_FEW_MS = 200, LOOK_MS = 50, LOOK_AGAIN_MS = 10 };
-/* A line: more than so many have waited for so long.  After a pause it need not be one yet, only begin. */
-enum { LINE = 4, LONG_US = 100000, AGAIN = 2, LONG_AGAIN_US = 10000 };
+/* While there is no line: the next look comes after so long, or after so many times of what the last one took. */
+enum { FEW = 4, LOOK_FEW_MS = 200, LOOK_MS = 50, LOOK_AGAIN_MS = 10, SHARE_OF_TIME = 20 };
+/* After a look that may have seen a line. */
+enum { LOOK_SOON_MS = 25, LOOK_SOON_AGAIN_MS = 10 };
 /* So long they go on in turns; again, twice as long, where a line is back before it was calm for so long. */
 enum { TURNS_FIRST_MS = 500, TURNS_MAX_MS = 8000, CALM_US = 2000000 };
-/* Each one of them in its turn runs for so long, then nobody does. */
-enum { RUN_MS = 5, PAUSE_MS = 45 };
+/* Each one of them in its turn runs for so long, then nobody does for so many pauses, with a look at the others after each. */
+enum { RUN_MS = 5, PAUSE_MS = 22, PAUSES = 2 };
 
 struct slot {
     bool watched, caught, told; /* @caught: it goes on in turns */
-    unsigned waiting;           /* tasks that have waited for long, at this look */
-};
-
-struct waiter {
-    long task;
-    int64_t since_us; /* when a look first saw it wait */
-};
-
-struct waiters {
-    unsigned n;
-    struct waiter list[TASKS_A_LOOK];
+    int64_t held_since_us;      /* 0: it is not held */
 };
 
 struct convoy {
     struct cgroups *groups;
+    struct judge *judge;
     unsigned n_slots;
     int64_t turns_ms; /* how long they went on in turns the last time; 0: not, or all was calm since */
     int64_t look_at_us, turns_until_us, calm_at_us;
     bool in_turns;
-    uint32_t turn;       /* whose turn it was last */
-    bool running;        /* and it still is */
-    struct waiters last; /* as the last look saw them */
+    uint32_t turn;   /* whose turn it was last */
+    bool running;    /* and it still is */
+    unsigned pauses; /* since then */
+    bool resting;    /* nothing was seen that must be looked at soon */
+    struct convoy_sums sums;
+    char tasks[32768]; /* of one box, as the kernel lists them */
     struct slot slots[];
 };
 
 struct convoy *convoy_new(struct cgroups *groups, unsigned n_slots)
 {
     struct convoy *c = xcalloc(1, sizeof(*c) + n_slots * sizeof(*c->slots));
+    uint64_t seed;
 
+    if (getrandom(&seed, sizeof(seed), 0) != sizeof(seed))
+        seed = (uint64_t) now_ns();
     c->groups = groups;
+    c->judge = judge_new(n_slots, seed);
     c->n_slots = n_slots;
     c->look_at_us = INT64_MAX;
     if (!cgroups_can_hold(groups))
@@ -68,6 +69,8 @@ struct convoy *convoy_new(struct cgroups *groups, unsigned n_slots)
 
 void convoy_free(struct convoy *c)
 {
+    if (c)
+        judge_free(c->judge);
     free(c);
 }
 
@@ -80,14 +83,34 @@ void convoy_watch(struct convoy *c, uint32_t slot)
         c->look_at_us = now_us();
 }
 
+static void set_held(struct convoy *c, uint32_t slot, bool held)
+{
+    struct slot *s = &c->slots[slot];
+
+    cgroups_hold(c->groups, slot, held);
+    if (held && !s->held_since_us)
+        s->held_since_us = now_us();
+    if (!held && s->held_since_us) {
+        c->sums.held_us += now_us() - s->held_since_us;
+        s->held_since_us = 0;
+    }
+}
+
 void convoy_forget(struct convoy *c, uint32_t slot)
 {
+    set_held(c, slot, false);
+    judge_forget(c->judge, slot);
     c->slots[slot] = (struct slot){ .watched = false };
 }
 
 int64_t convoy_due_us(const struct convoy *c)
 {
     return c->look_at_us;
+}
+
+struct convoy_sums convoy_sums(const struct convoy *c)
+{
+    return c->sums;
 }
 
 /* Who has a child by vfork(2) waits for it to execute, which is nobody's lock: proc_pid_wchan(5). */
@@ -109,33 +132,43 @@ static bool is_waiting(long task)
     return name_end && name_end[1] == ' ' && name_end[2] == 'D' && !is_parent(task);
 }
 
-static int64_t waits_since(const struct convoy *c, long task, int64_t now)
+static unsigned count_lines(const char *text)
 {
-    for (unsigned i = 0; i < c->last.n; i++)
-        if (c->last.list[i].task == task)
-            return c->last.list[i].since_us;
-    return now;
-}
-
-/* Of the tasks of a box, of which one in @stride is looked at, always the same: how many have waited for long. */
-static unsigned look_at(const struct convoy *c, uint32_t slot, unsigned stride, struct waiters *seen)
-{
-    int64_t now = now_us(), least_us = c->turns_ms ? LONG_AGAIN_US : LONG_US;
-    char text[16384], *end;
     unsigned n = 0;
 
-    if (cgroups_list_tasks(c->groups, slot, text, sizeof(text)) < 0)
-        return 0;
-    for (char *p = text;; p = end) {
-        long task = strtol(p, &end, 10);
-        if (end == p || seen->n == TASKS_A_LOOK)
-            return n * stride;
-        if (task % stride != 0 || !is_waiting(task))
-            continue;
-        int64_t since_us = waits_since(c, task, now);
-        seen->list[seen->n++] = (struct waiter){ task, since_us };
-        n += now - since_us >= least_us;
+    for (const char *p = strchr(text, '\n'); p; p = strchr(p + 1, '\n'))
+        n++;
+    return n;
+}
+
+/* Where a box has more tasks than there is room for their numbers, only those with room are asked. */
+static void look_at(struct convoy *c, uint32_t slot, unsigned boxes)
+{
+    unsigned places[JUDGE_ASKED_MAX], waiting = 0, line = 0;
+
+    if (cgroups_list_tasks(c->groups, slot, c->tasks, sizeof(c->tasks)) < 0)
+        return;
+    unsigned tasks = count_lines(c->tasks), n = judge_choose(c->judge, tasks, boxes, places);
+    const char *p = c->tasks;
+    for (unsigned i = 0; i < n; i++) {
+        for (; line < places[i]; line++)
+            p = strchr(p, '\n') + 1;
+        waiting += is_waiting(strtol(p, NULL, 10));
     }
+    judge_see(c->judge, slot, tasks, n, waiting);
+}
+
+/* At those that are not caught. */
+static enum judge_verdict look(struct convoy *c)
+{
+    unsigned boxes = 0;
+
+    for (uint32_t slot = 0; slot < c->n_slots; slot++)
+        boxes += c->slots[slot].watched && !c->slots[slot].caught;
+    for (uint32_t slot = 0; slot < c->n_slots; slot++)
+        if (c->slots[slot].watched && !c->slots[slot].caught)
+            look_at(c, slot, boxes);
+    return judge_end_look(c->judge, c->turns_ms > 0);
 }
 
 /* How many tasks there are.  A box without any is over, and the next one may be born in its group. */
@@ -146,64 +179,39 @@ static unsigned count_tasks(struct convoy *c)
     for (uint32_t slot = 0; slot < c->n_slots; slot++) {
         struct slot *s = &c->slots[slot];
         unsigned n = s->watched ? cgroups_count_tasks(c->groups, slot) : 0;
-        if (s->watched && n == 0) {
-            cgroups_hold(c->groups, slot, false);
-            *s = (struct slot){ .watched = false };
-        }
+        if (s->watched && n == 0)
+            convoy_forget(c, slot);
         all += n;
     }
     return all;
 }
 
-/* How many have waited for long, of so many tasks; and by slot. */
-static unsigned look(struct convoy *c, unsigned tasks)
-{
-    struct waiters seen = { .n = 0 };
-    unsigned all = 0, stride = 1;
-
-    while (tasks / stride > TASKS_A_LOOK)
-        stride *= 2;
-    for (uint32_t slot = 0; slot < c->n_slots; slot++) {
-        struct slot *s = &c->slots[slot];
-        s->waiting = s->watched ? look_at(c, slot, stride, &seen) : 0;
-        all += s->waiting;
-    }
-    c->last = seen;
-    return all;
-}
-
-static void hold_all(struct convoy *c, bool held)
-{
-    for (uint32_t slot = 0; slot < c->n_slots; slot++)
-        if (c->slots[slot].caught)
-            cgroups_hold(c->groups, slot, held);
-}
-
-static void tell(struct convoy *c, uint32_t slot)
+static void tell(struct convoy *c, uint32_t slot, unsigned waiting)
 {
     struct slot *s = &c->slots[slot];
 
-    if (!s->told)
-        log_info("a box is held", LOG_I("slot", slot) LOG_I("waiting", s->waiting));
+    if (s->told)
+        return;
+    log_info("a box is held", LOG_I("slot", slot) LOG_I("waiting", waiting));
     s->told = true;
+    c->sums.boxes++;
 }
 
-/* Not one that is in the line of others: those with half of what is one's share, or more. */
-static void catch_most(struct convoy *c, unsigned waiting)
+/* From here on the boxes whose line it is go on in turns, with those that do already. */
+static void catch_most(struct convoy *c)
 {
-    unsigned boxes = 0;
+    unsigned waiting;
 
-    for (uint32_t slot = 0; slot < c->n_slots; slot++)
-        boxes += c->slots[slot].waiting > 0;
     for (uint32_t slot = 0; slot < c->n_slots; slot++) {
-        struct slot *s = &c->slots[slot];
-        s->caught = s->waiting && s->waiting * 2 * boxes >= waiting;
-        if (s->caught)
-            tell(c, slot);
+        if (!judge_is_of(c->judge, slot, &waiting))
+            continue;
+        c->slots[slot].caught = true;
+        set_held(c, slot, true);
+        tell(c, slot, waiting);
     }
 }
 
-static int64_t on_line(struct convoy *c, unsigned waiting, int64_t now)
+static int64_t begin_turns(struct convoy *c, int64_t now)
 {
     int64_t ms = c->turns_ms ? c->turns_ms * 2 : TURNS_FIRST_MS;
 
@@ -212,44 +220,70 @@ static int64_t on_line(struct convoy *c, unsigned waiting, int64_t now)
     c->calm_at_us = c->turns_until_us + CALM_US;
     c->in_turns = true;
     c->running = false;
-    catch_most(c, waiting);
-    hold_all(c, true);
-    return 2 * PAUSE_MS;
+    c->pauses = 0;
+    catch_most(c);
+    return PAUSE_MS;
 }
 
-static int64_t on_none(struct convoy *c, unsigned tasks, int64_t now)
+static int64_t end_turns(struct convoy *c)
 {
-    if (now > c->calm_at_us)
-        c->turns_ms = 0;
-    return tasks <= FEW ? LOOK_FEW_MS : c->turns_ms ? LOOK_AGAIN_MS : LOOK_MS;
+    for (uint32_t slot = 0; slot < c->n_slots; slot++)
+        if (c->slots[slot].caught) {
+            set_held(c, slot, false);
+            c->slots[slot].caught = false;
+        }
+    c->in_turns = false;
+    judge_forget_all(c->judge);
+    return LOOK_AGAIN_MS;
 }
 
-/* Of those that were caught the next one. */
-static void next_turn(struct convoy *c)
+/* The next one of those that were caught, if any is left. */
+static bool next_turn(struct convoy *c)
 {
     for (unsigned i = 0; i < c->n_slots; i++) {
         c->turn = (c->turn + 1) % c->n_slots;
         if (c->slots[c->turn].caught)
-            return;
+            return true;
     }
+    return false;
 }
 
+/* The others are looked at when the pause is over: those who only stood behind a box that is held have gone on by then. */
 static int64_t take_turns(struct convoy *c, int64_t now)
 {
-    if (now >= c->turns_until_us) {
-        hold_all(c, false);
-        for (uint32_t slot = 0; slot < c->n_slots; slot++)
-            c->slots[slot].caught = false;
-        c->in_turns = false;
-        c->last.n = 0;
-        return LOOK_AGAIN_MS;
+    if (now >= c->turns_until_us)
+        return end_turns(c);
+    if (c->running) {
+        if (c->slots[c->turn].caught) /* it may be over since its turn began */
+            set_held(c, c->turn, true);
+        c->running = false;
+        c->pauses = 0;
+        return PAUSE_MS;
     }
-    if (!c->running)
-        next_turn(c);
-    c->running = !c->running;
-    if (c->slots[c->turn].caught) /* it may be over since its turn began */
-        cgroups_hold(c->groups, c->turn, !c->running);
-    return c->running ? RUN_MS : PAUSE_MS;
+    if (look(c) == JUDGE_LINE)
+        catch_most(c);
+    if (++c->pauses < PAUSES)
+        return PAUSE_MS;
+    if (!next_turn(c))
+        return end_turns(c);
+    set_held(c, c->turn, false);
+    c->running = true;
+    return RUN_MS;
+}
+
+static int64_t look_for_line(struct convoy *c, int64_t now)
+{
+    enum judge_verdict verdict = look(c);
+    bool again = c->turns_ms > 0;
+
+    if (verdict == JUDGE_LINE)
+        return begin_turns(c, now);
+    if (verdict == JUDGE_PERHAPS)
+        return again ? LOOK_SOON_AGAIN_MS : LOOK_SOON_MS;
+    c->resting = true;
+    if (now > c->calm_at_us)
+        c->turns_ms = 0;
+    return again ? LOOK_AGAIN_MS : LOOK_MS;
 }
 
 /* When to look again, in ms; -1: there is nothing left to look at. */
@@ -257,13 +291,23 @@ static int64_t look_once(struct convoy *c, int64_t now)
 {
     unsigned tasks = count_tasks(c);
 
-    if (c->in_turns && tasks)
+    c->resting = false;
+    if (c->in_turns)
         return take_turns(c, now);
-    c->in_turns = false;
-    if (!tasks)
-        return -1;
-    unsigned waiting = tasks > FEW ? look(c, tasks) : 0;
-    return waiting > (c->turns_ms ? AGAIN : LINE) ? on_line(c, waiting, now) : on_none(c, tasks, now);
+    if (tasks > FEW)
+        return look_for_line(c, now);
+    judge_forget_all(c->judge);
+    c->resting = true;
+    return tasks ? LOOK_FEW_MS : -1;
+}
+
+/* What this thread has had of a processor: who waits for one while the machine is busy must look the sooner. */
+static int64_t spent_us(void)
+{
+    struct timespec t;
+
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
+    return t.tv_sec * INT64_C(1000000) + t.tv_nsec / 1000;
 }
 
 void convoy_look(struct convoy *c)
@@ -272,7 +316,7 @@ void convoy_look(struct convoy *c)
 
     if (begin < c->look_at_us)
         return;
-    int64_t wait_us = look_once(c, begin) * 1000, end = now_us();
-    int64_t rest_us = (end - begin) * SHARE_OF_TIME;
-    c->look_at_us = wait_us < 0 ? INT64_MAX : end + (rest_us > wait_us ? rest_us : wait_us);
+    int64_t spent = spent_us(), wait_us = look_once(c, begin) * 1000;
+    int64_t rest_us = c->resting ? (spent_us() - spent) * SHARE_OF_TIME : 0;
+    c->look_at_us = wait_us < 0 ? INT64_MAX : now_us() + (rest_us > wait_us ? rest_us : wait_us);
 }
