@@ -83,7 +83,7 @@ static void on_claimed(void *data, const struct store_answer *answer)
     }
     const struct store_lease lease = { answer->records[0].seq, answer->records[0].attempt };
     const struct store_end over = { STORE_DONE, 200, 1, 2, { body, sizeof(body) - 1 } };
-    b->store->ops->finish(b->store, &lease, &over, on_finished, client);
+    store_finish(b->store, &lease, &over, on_finished, client);
 }
 
 static void on_accepted(void *data, const struct store_answer *answer)
@@ -93,7 +93,7 @@ static void on_accepted(void *data, const struct store_answer *answer)
     const struct store_claim claim = { .max = 1 };
 
     if (b->cycle && !answer->err)
-        b->store->ops->claim(b->store, &claim, on_claimed, client);
+        store_claim(b->store, &claim, on_claimed, client);
     else
         end(client, answer);
 }
@@ -118,9 +118,9 @@ static void begin(struct client *client)
         clock_gettime(CLOCK_REALTIME, &now);
         job.created_us = now.tv_sec * 1000000 + now.tv_nsec / 1000;
         uuid_make(job.id);
-        b->store->ops->enqueue(b->store, &job, on_accepted, client);
+        store_enqueue(b->store, &job, on_accepted, client);
     } else if (--b->active == 0)
-        b->store->ops->close(b->store, on_closed, b);
+        store_close(b->store, on_closed, b);
     if (client->start_ns >= b->deadline_ns && !b->inside) {
         uv_close((uv_handle_t *) &client->poll, NULL);
         close(client->fd);

@@ -23,7 +23,7 @@ courier              base
 zygote               base box
 server/metrics       base box
 server/http          base
-server/store         base
+server/store         base server/metrics
 server/store/sqlite  base server/metrics server/store
 server/pool          base box server/metrics
 server/jobs          base courier server/metrics server/store server/pool

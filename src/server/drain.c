@@ -20,7 +20,7 @@ static void close_store(void *data)
     struct server *s = data;
 
     if (s->store)
-        s->store->ops->close(s->store, on_store_closed, s);
+        store_close(s->store, on_store_closed, s);
     else
         on_store_closed(s);
 }

@@ -146,13 +146,16 @@ static void test_phases(void **state)
 /* Every cell of every metric at its longest still fits. */
 static void test_the_longest_text(void **state)
 {
-    static const char *routes[METRIC_N_ROUTE], *codes[METRIC_N_CODE];
+    static const char *routes[METRIC_N_ROUTE], *codes[METRIC_N_CODE], *ops[METRIC_N_OP];
 
     (void) state;
     for (unsigned route = 0; route < METRIC_N_ROUTE; route++)
         routes[route] = "/v1/jobs/{id}/deliveries/{id}/attempts";
     for (unsigned code = 0; code < METRIC_N_CODE; code++)
         codes[code] = "other";
+    for (unsigned op = 0; op < METRIC_N_OP; op++)
+        ops[op] = "outbox_claim";
+    metrics_name(LABEL_OP, ops, METRIC_N_OP);
     metrics_name(LABEL_ROUTE, routes, METRIC_N_ROUTE);
     metrics_name(LABEL_CODE, codes, METRIC_N_CODE);
     for (unsigned route = 0; route < METRIC_N_ROUTE; route++) {

@@ -123,7 +123,7 @@ static void open_store(struct test *t)
 
 static void close_store(struct test *t)
 {
-    t->store->ops->close(t->store, NULL, NULL);
+    store_close(t->store, NULL, NULL);
     uv_run(&t->loop, UV_RUN_DEFAULT);
     assert_int_equal(uv_loop_close(&t->loop), 0);
 }
@@ -160,7 +160,7 @@ static struct seen *await(struct test *t, unsigned calls)
     return &t->seen;
 }
 
-#define ASK(op, ...) (t->seen.n_calls = 0, t->store->ops->op(t->store, __VA_ARGS__, on_done, t), await(t, 1))
+#define ASK(op, ...) (t->seen.n_calls = 0, store_##op(t->store, __VA_ARGS__, on_done, t), await(t, 1))
 
 static struct store_job a_job(const char *tenant, const char *code)
 {
@@ -746,7 +746,7 @@ static void test_questions_take_turns(void **state)
     enqueue_many(t, "k", 500);
     ASK(enqueue, &job);
     for (int i = 0; i < 100; i++)
-        t->store->ops->list(t->store, &query, on_counted, &n);
+        store_list(t->store, &query, on_counted, &n);
     ASK(get, "m", job.id);
     assert_true(n < 100);
     while (n < 100)
@@ -1262,10 +1262,10 @@ static void test_a_batch_answers_in_order(void **state)
     t->seen.n_calls = 0;
     for (int i = 0; i < 1000; i++) {
         struct store_job job = a_job("k", "pass");
-        t->store->ops->enqueue(t->store, &job, on_done, t);
+        store_enqueue(t->store, &job, on_done, t);
     }
     const struct store_claim c = { .max = 1, .alone = true };
-    t->store->ops->claim(t->store, &c, on_done, t);
+    store_claim(t->store, &c, on_done, t);
     await(t, 1001);
     assert_int_equal(t->seen.n, 1); /* the last answer is the claim's, and saw what came before it */
     assert_int_equal(t->seen.queued, 999);
@@ -1292,10 +1292,10 @@ _Noreturn static void enqueue_until_killed(struct test *t, int fd)
     for (;;) {
         for (int i = 0; i < 20; i++) {
             struct store_job job = a_job("k", "pass");
-            t->store->ops->enqueue(t->store, &job, on_ack, &fd);
+            store_enqueue(t->store, &job, on_ack, &fd);
         }
         const struct store_claim c = { .max = 3, .alone = false };
-        t->store->ops->claim(t->store, &c, ignore, NULL);
+        store_claim(t->store, &c, ignore, NULL);
         uv_run(&t->loop, UV_RUN_ONCE);
     }
 }

@@ -132,6 +132,7 @@ void api_metrics_init(struct api *api)
 
     metrics_name(LABEL_ROUTE, path_words, PATHS);
     metrics_name(LABEL_CODE, code_words, CODES);
+    store_name_operations();
     buf_init(&api->metrics_text, METRICS_TEXT_MAX);
     metrics_process_init();
     metric_info(METRIC_BUILD, "version=\"" VERSION "\",revision=\"" REVISION "\",python=\"" PYTHON "\"");

@@ -99,7 +99,7 @@ static void list_jobs(struct store_query *query, struct question *q)
 
     query->n_waiting = backlog_list_waiting(q->api->backlog, &waiting);
     query->waiting = waiting;
-    store->ops->list(store, query, on_answer, q);
+    store_list(store, query, on_answer, q);
     free(waiting);
 }
 
@@ -275,8 +275,8 @@ void api_job_status(struct request *req, void *data)
     if (!json_is_string(id))
         reply_error(req, 400, "job_id: is required, as a string", 0);
     else if (check_id(req, json_string_value(id), json_string_length(id)))
-        api->store->ops->get(api->store, key->file.name, json_string_value(id), on_answer,
-                             ask(req, api, key, json_string_value(id), answer_status));
+        store_get(api->store, key->file.name, json_string_value(id), on_answer,
+                  ask(req, api, key, json_string_value(id), answer_status));
     json_decref(body);
 }
 
@@ -458,7 +458,7 @@ void api_job_get(struct request *req, void *data)
     struct key *key = enter_job(req, api, id);
 
     if (key)
-        api->store->ops->get(api->store, key->file.name, id, on_answer, ask(req, api, key, id, answer_job));
+        store_get(api->store, key->file.name, id, on_answer, ask(req, api, key, id, answer_job));
 }
 
 /* --- DELETE /v1/jobs/{id} --- */
@@ -534,7 +534,7 @@ void api_deliveries(struct request *req, void *data)
     struct key *key = enter_job(req, api, id);
 
     if (key)
-        api->store->ops->get(api->store, key->file.name, id, on_answer, ask(req, api, key, id, answer_deliveries));
+        store_get(api->store, key->file.name, id, on_answer, ask(req, api, key, id, answer_deliveries));
 }
 
 /* --- POST /v1/jobs/{id}/redeliver --- */
@@ -557,8 +557,7 @@ void api_redeliver(struct request *req, void *data)
     struct key *key = enter_job(req, api, id);
 
     if (key && !refuse_late(req, api))
-        api->store->ops->redeliver(api->store, key->file.name, id, wall_us(), on_answer,
-                                   ask(req, api, key, id, answer_redeliver));
+        store_redeliver(api->store, key->file.name, id, wall_us(), on_answer, ask(req, api, key, id, answer_redeliver));
 }
 
 /* --- POST /v1/jobs/{id}/requeue --- */

@@ -99,9 +99,9 @@ void lease_post_end(struct lease *lease)
 
     lease->state = LEASE_ENDING;
     if (lease->released)
-        ops(b)->release(b->conf.store, &lease->fence, lease->lost, on_end_stored, lease);
+        store_release(b->conf.store, &lease->fence, lease->lost, on_end_stored, lease);
     else
-        ops(b)->finish(b->conf.store, &lease->fence, &lease->end, on_end_stored, lease);
+        store_finish(b->conf.store, &lease->fence, &lease->end, on_end_stored, lease);
 }
 
 /* It is not the pool's any more. */
@@ -387,7 +387,7 @@ static void claim_now(struct backlog *b)
     b->claiming = true;
     b->again = false;
     b->asked++;
-    ops(b)->claim(b->conf.store, &claim, on_claimed, b);
+    store_claim(b->conf.store, &claim, on_claimed, b);
     free(shares);
 }
 
@@ -443,7 +443,7 @@ void backlog_submit(struct backlog *b, const struct store_job *job, int64_t max_
     limited.limits = limits_of(b, job->tenant, max_queued);
     *s = (struct submission){ b, done, data };
     b->asked++;
-    ops(b)->enqueue(b->conf.store, &limited, on_submitted, s);
+    store_enqueue(b->conf.store, &limited, on_submitted, s);
     claim_now(b);
 }
 
@@ -455,7 +455,7 @@ void backlog_requeue(struct backlog *b, const char *tenant, const char *id, int6
 
     *s = (struct submission){ b, done, data };
     b->asked++;
-    ops(b)->requeue(b->conf.store, tenant, id, &limits, on_submitted, s);
+    store_requeue(b->conf.store, tenant, id, &limits, on_submitted, s);
 }
 
 int64_t backlog_queued(const struct backlog *b)

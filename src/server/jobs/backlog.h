@@ -29,7 +29,7 @@ struct backlog *backlog_new(const struct backlog_conf *conf);
 /* Something may wait in the store (struct store_conf's on_wake), or the pool has room (struct pool_hooks'). */
 void backlog_wake(struct backlog *backlog);
 
-/* Accept @job, whose limits are filled in: store_ops.enqueue, and a claim in the same transaction where a box would be
+/* Accept @job, whose limits are filled in: store_enqueue(), and a claim in the same transaction where a box would be
  * free.  @max_queued: jobs that may wait in all; 0: unlimited. */
 void backlog_submit(struct backlog *backlog, const struct store_job *job, int64_t max_queued, store_done *done,
                     void *data);
@@ -46,7 +46,7 @@ void backlog_unwait(struct backlog *backlog, struct waiter *waiter);
 void backlog_cancel(struct backlog *backlog, const char *tenant, const char *id, void (*done)(void *data, int err),
                     void *data);
 
-/* Queue a dead job again: store_ops.requeue. */
+/* Queue a dead job again: store_requeue(). */
 void backlog_requeue(struct backlog *backlog, const char *tenant, const char *id, int64_t max_queued, store_done *done,
                      void *data);
 

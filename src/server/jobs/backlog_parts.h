@@ -61,11 +61,6 @@ struct backlog {
     void *on_idle_data;
 };
 
-static inline const struct store_ops *ops(const struct backlog *b)
-{
-    return b->conf.store->ops;
-}
-
 /* A copy that free_bytes() frees, with a NUL behind it; NULL of NULL. */
 static inline struct store_bytes copy_bytes(struct store_bytes from)
 {

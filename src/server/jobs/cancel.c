@@ -77,7 +77,7 @@ static void cancel_queued(struct cancel *c, struct store_bytes client_id, int64_
         .state = STORE_CANCELLED, .status = 400, .over_us = now, .body = { c->body.data, c->body.len }
     };
     b->asked++;
-    ops(b)->cancel(b->conf.store, c->tenant, c->id, &end, on_queued_cancelled, c);
+    store_cancel(b->conf.store, c->tenant, c->id, &end, on_queued_cancelled, c);
 }
 
 static void on_found(void *data, const struct store_answer *answer)
@@ -128,7 +128,7 @@ static void try_cancel(struct cancel *c)
     c->tries++;
     if (!lease || lease->released) {
         b->asked++;
-        ops(b)->get(b->conf.store, c->tenant, c->id, on_found, c);
+        store_get(b->conf.store, c->tenant, c->id, on_found, c);
     } else if (lease->state != LEASE_POOLED)
         cancel_over(c, -EALREADY);
     else if (!lease->job.run)

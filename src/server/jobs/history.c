@@ -26,7 +26,7 @@ void backlog_flush_history(struct backlog *b)
     uv_timer_stop(&b->flush);
     if (b->n_history && b->n_flushes < HISTORY_FLUSHES_MAX) {
         b->n_flushes++;
-        ops(b)->history(b->conf.store, b->history, b->n_history, on_flushed, b);
+        store_history(b->conf.store, b->history, b->n_history, on_flushed, b);
     }
     for (unsigned i = 0; i < b->n_history; i++)
         free_bytes(b->history[i].client_id);

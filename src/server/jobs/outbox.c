@@ -135,7 +135,7 @@ static void record(struct flight *f)
     struct outbox *o = f->outbox;
 
     f->state = FLIGHT_LANDED;
-    o->store->ops->outbox_done(o->store, f->seq, &f->attempt, on_recorded, f);
+    store_outbox_done(o->store, f->seq, &f->attempt, on_recorded, f);
 }
 
 /* The schedule's time, up to a tenth more or less so that receivers that failed together are not asked together. */
@@ -439,7 +439,7 @@ static void pump(struct outbox *o)
                                               .busy = busy };
     o->claiming = true;
     o->again = false;
-    o->store->ops->outbox_claim(o->store, &claim, on_claimed, o);
+    store_outbox_claim(o->store, &claim, on_claimed, o);
     free(busy);
 }
 

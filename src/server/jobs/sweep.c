@@ -49,6 +49,6 @@ void backlog_on_sweep(uv_timer_t *timer)
 
     sweep.quotas = quotas;
     b->asked++;
-    ops(b)->sweep(b->conf.store, &sweep, on_swept, b);
+    store_sweep(b->conf.store, &sweep, on_swept, b);
     free(quotas);
 }

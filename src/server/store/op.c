@@ -1,10 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* One operation of the store: its memory, the arguments that all engines copy, and lines of operations.
+/* One operation of the store: its memory, what the table says of its kind, and lines of operations.
  *
- * Called by an engine: by the loop, which makes and frees operations, and by
- * whoever answers them.  Small copies share chunks, as an operation has a dozen.
- * What must never happen here: an argument that points into the caller's memory
- * after the call (but for the body of an end), or a wait. */
+ * The loop makes and frees operations (calls.c); an engine answers them, in any thread.
+ * Small copies share chunks, as an operation has a dozen.
+ * What must never happen here: a wait, or two threads in one operation at once. */
 #include "server/store/op.h"
 
 #include "base/clock.h"
@@ -102,18 +101,35 @@ void op_free(struct op *op)
     free(op);
 }
 
-/* --- what an operation says --- */
+/* --- what the table says of an operation --- */
 
-void op_take_id(struct op *op, const char *tenant, const char *id)
+enum { WRITER, READER };
+enum { LAZY, DURABLE };
+enum { QUIET, WAKES };
+
+static const struct {
+    bool reads, is_durable, wakes;
+} kinds[] = {
+#define OP(NAME, name, side, durable, wakes, argument) [OP_##NAME] = { side, durable, wakes },
+#include "server/store/ops.def"
+};
+
+bool op_is_durable(const struct op *op)
 {
-    op->tenant = op_string(op, tenant);
-    op->id_ok = uuid_parse(id, strlen(id), op->id);
+    return kinds[op->kind].is_durable;
 }
 
-void op_take_end(struct op *op, const struct store_end *end)
+bool op_wakes(const struct op *op)
 {
-    op->end = *end;
+    return !op->answer.err && kinds[op->kind].wakes;
 }
+
+bool op_reads(const struct op *op)
+{
+    return kinds[op->kind].reads;
+}
+
+/* --- answers --- */
 
 int op_refuse(struct op *op, int err)
 {

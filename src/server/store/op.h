@@ -12,23 +12,54 @@
 #include "server/store/store.h"
 
 enum op_kind {
-    OP_ENQUEUE,
-    OP_CLAIM,
-    OP_FINISH,
-    OP_RELEASE,
-    OP_GET,
-    OP_CANCEL,
-    OP_REQUEUE,
-    OP_LIST,
-    OP_HISTORY,
-    OP_OUTBOX_CLAIM,
-    OP_OUTBOX_DONE,
-    OP_REDELIVER,
-    OP_SWEEP,
-    OP_PROBE, /* no operation of the interface: does the disk take writes again? */
+#define OP(NAME, name, side, durable, wakes, argument) OP_##NAME,
+#include "server/store/ops.def"
+    OP_KINDS
 };
 
 enum { STORE_IDEM_MAX = 64 };
+
+/* A job by its id, if it is @tenant's. */
+struct op_target {
+    const char *tenant;
+    unsigned char id[UUID_BYTES];
+    bool is_id; /* false: what was given is no UUID, so no job has it */
+};
+
+/* The arguments of operations whose function in store.h takes several. */
+struct op_finish {
+    struct store_lease lease;
+    struct store_end end;
+};
+struct op_release {
+    struct store_lease lease;
+    bool lost;
+};
+struct op_get {
+    struct op_target target;
+};
+struct op_cancel {
+    struct op_target target;
+    struct store_end end;
+};
+struct op_requeue {
+    struct op_target target;
+    struct store_limits limits;
+};
+struct op_history {
+    const struct store_record *records;
+    unsigned n;
+};
+struct op_outbox_done {
+    int64_t seq;
+    struct store_attempt attempt;
+};
+struct op_redeliver {
+    struct op_target target;
+    int64_t now_us;
+};
+struct op_probe {
+};
 
 /* One operation: its arguments (copied), then its answer. All its memory is freed with it. */
 struct op {
@@ -39,27 +70,33 @@ struct op {
     struct held *held;
     store_done *done;
     void *data;
-    struct store_job job;
-    struct store_claim claim;
-    struct store_lease lease;
-    struct store_end end;
-    struct store_query query;
-    struct store_outbox_claim outbox;
-    struct store_limits limits;
-    struct store_sweep sweep;
-    struct store_attempt attempt;
-    bool lost;
-    const char *tenant;
-    unsigned char id[UUID_BYTES];
-    bool id_ok;
-    int64_t seq, now_us;
+    union {
+#define OP(NAME, name, side, durable, wakes, argument) argument name;
+#include "server/store/ops.def"
+    } args;
+    const char *asker; /* of a READER operation: the tenant whose turn it takes */
     int64_t posted_us;
     unsigned batch; /* of the first operation in a transaction: how many were in it, and what it took */
     int64_t commit_us;
-    unsigned n_history;
-    const struct store_record *history;
     struct store_answer answer;
 };
+
+/* What every engine is.  Only calls.c calls it, on the loop. */
+struct store_engine {
+    /* Serve @op, which is the engine's until it hands it to op_over().  Never blocks. */
+    void (*post)(struct store *store, struct op *op);
+    /* store_close(). */
+    void (*close)(struct store *store, void (*on_closed)(void *), void *data);
+};
+
+/* Is the operation's answer worth an fsync? */
+bool op_is_durable(const struct op *op);
+
+/* May a job or a delivery wait, now that @op is answered, that did not before? */
+bool op_wakes(const struct op *op);
+
+/* Does it only read (READER)? */
+bool op_reads(const struct op *op);
 
 /* Operations, oldest first.  A line does not own what stands in it. */
 struct line {
@@ -82,14 +119,11 @@ const char *op_string(struct op *op, const char *s);
 /* A copy of @n bytes that may live longer than @op, which has a reference. */
 struct blob *op_blob(struct op *op, const void *p, size_t n);
 
-/* Which job, and whose: op->tenant, op->id; op->id_ok is false where @id is no UUID, and so no job's. */
-void op_take_id(struct op *op, const char *tenant, const char *id);
-
-/* How the job ends.  The body is not copied: it stays the caller's until the answer. */
-void op_take_end(struct op *op, const struct store_end *end);
-
 /* The operation is refused with @err, which is its answer.  Returns 0: what it stands in may go on. */
 int op_refuse(struct op *op, int err);
+
+/* @op is answered: count it, pass the answer on to the caller, free it.  On the loop. */
+void op_over(struct store *store, struct op *op);
 
 /* A line without operations; @op becomes its last; its first is taken out (the line is not empty). */
 void line_init(struct line *line);

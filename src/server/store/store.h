@@ -198,48 +198,64 @@ typedef void store_done(void *data, const struct store_answer *answer);
  * owes at most its part of store_owed_max() deliveries; beyond that its own new jobs are refused, and its jobs that wait
  * go on waiting.  For size and number retention drops from the tenant that has most, its oldest first, so that nobody
  * loses a reply or an idempotency key because another sends much. */
-struct store_ops {
-    /* Accept a job.  -EFBIG: max_bytes reached; -ENOBUFS: the tenant holds as much as it may; -EAGAIN: max_queued reached,
-     * and the tenant has its part of it (fair_may_wait()); -EDQUOT: max_tenant_queued reached; -EBADMSG: the idempotency
-     * key is known with another fingerprint. */
-    void (*enqueue)(struct store *, const struct store_job *, store_done *, void *);
-    /* Lease jobs: fair between tenants by virtual time, each tenant's in the order they came. */
-    void (*claim)(struct store *, const struct store_claim *, store_done *, void *);
-    /* The lease's job is over; its delivery, if it has a webhook, is due.  -ESTALE: the lease was lost. */
-    void (*finish)(struct store *, const struct store_lease *, const struct store_end *, store_done *, void *);
-    /* Give it back: as if it had never been claimed, or lost.  -ESTALE as above. */
-    void (*release)(struct store *, const struct store_lease *, bool lost, store_done *, void *);
-    /* One job, its reply and its delivery's attempts.  -ENOENT also for another tenant's. */
-    void (*get)(struct store *, const char *tenant, const char *id, store_done *, void *);
-    /* End a queued job as @end says.  -ENOENT, -EBUSY (it runs: its owner has to), -EALREADY (it is over). */
-    void (*cancel)(struct store *, const char *tenant, const char *id, const struct store_end *, store_done *, void *);
-    /* Queue a dead job again: it will run alone, and its attempts go on counting.  Its reply is forgotten, and the delivery of
-     * that.  -ENOENT; -ENOTRECOVERABLE: it isn't dead; -EBUSY: it is being delivered; -ENODATA: its program is no more;
-     * -EAGAIN, -EDQUOT, -ENOBUFS as above. */
-    void (*requeue)(struct store *, const char *tenant, const char *id, const struct store_limits *, store_done *,
-                    void *);
-    /* Newest first, without their replies; fewer than @limit where their strings would be more than STORE_LIST_BYTES.
-     * answer->more: there are others.  Tenants take turns with this and with get(). */
-    void (*list)(struct store *, const struct store_query *, store_done *, void *);
-    /* Runs that never waited for the store.  May be lost with the power. */
-    void (*history)(struct store *, const struct store_record *, unsigned n, store_done *, void *);
-    /* Take due deliveries, with the replies to deliver. */
-    void (*outbox_claim)(struct store *, const struct store_outbox_claim *, store_done *, void *);
-    /* What became of one (by its job's seq). */
-    void (*outbox_done)(struct store *, int64_t seq, const struct store_attempt *, store_done *, void *);
-    /* Deliver again, now, with all retries.  -ENOENT; -ENOMSG: it has no webhook; -EBUSY: it isn't over, or is being
-     * delivered; -ENOBUFS as above. */
-    void (*redeliver)(struct store *, const char *tenant, const char *id, int64_t now_us, store_done *, void *);
-    /* To be called every few seconds: leases of owners that are gone, retention, expired idempotency keys; in small
-     * batches. */
-    void (*sweep)(struct store *, const struct store_sweep *, store_done *, void *);
-    /* Finish what was asked for, then free; @on_closed from the loop. */
-    void (*close)(struct store *, void (*on_closed)(void *), void *);
-};
+
+/* Accept a job.  -EFBIG: max_bytes reached; -ENOBUFS: the tenant holds as much as it may; -EAGAIN: max_queued reached,
+ * and the tenant has its part of it (fair_may_wait()); -EDQUOT: max_tenant_queued reached; -EBADMSG: the idempotency
+ * key is known with another fingerprint. */
+void store_enqueue(struct store *store, const struct store_job *job, store_done *done, void *data);
+
+/* Lease jobs: fair between tenants by virtual time, each tenant's in the order they came. */
+void store_claim(struct store *store, const struct store_claim *claim, store_done *done, void *data);
+
+/* The lease's job is over; its delivery, if it has a webhook, is due.  -ESTALE: the lease was lost. */
+void store_finish(struct store *store, const struct store_lease *lease, const struct store_end *end, store_done *done,
+                  void *data);
+
+/* Give it back: as if it had never been claimed, or lost.  -ESTALE as above. */
+void store_release(struct store *store, const struct store_lease *lease, bool lost, store_done *done, void *data);
+
+/* One job, its reply and its delivery's attempts.  -ENOENT also for another tenant's. */
+void store_get(struct store *store, const char *tenant, const char *id, store_done *done, void *data);
+
+/* End a queued job as @end says.  -ENOENT, -EBUSY (it runs: its owner has to), -EALREADY (it is over). */
+void store_cancel(struct store *store, const char *tenant, const char *id, const struct store_end *end,
+                  store_done *done, void *data);
+
+/* Queue a dead job again: it will run alone, and its attempts go on counting.  Its reply is forgotten, and the delivery of
+ * that.  -ENOENT; -ENOTRECOVERABLE: it isn't dead; -EBUSY: it is being delivered; -ENODATA: its program is no more;
+ * -EAGAIN, -EDQUOT, -ENOBUFS as above. */
+void store_requeue(struct store *store, const char *tenant, const char *id, const struct store_limits *limits,
+                   store_done *done, void *data);
+
+/* Newest first, without their replies; fewer than @limit where their strings would be more than STORE_LIST_BYTES.
+ * answer->more: there are others.  Tenants take turns with this and with get(). */
+void store_list(struct store *store, const struct store_query *query, store_done *done, void *data);
+
+/* Runs that never waited for the store.  May be lost with the power. */
+void store_history(struct store *store, const struct store_record *records, unsigned n, store_done *done, void *data);
+
+/* Take due deliveries, with the replies to deliver. */
+void store_outbox_claim(struct store *store, const struct store_outbox_claim *claim, store_done *done, void *data);
+
+/* What became of one (by its job's seq). */
+void store_outbox_done(struct store *store, int64_t seq, const struct store_attempt *attempt, store_done *done,
+                       void *data);
+
+/* Deliver again, now, with all retries.  -ENOENT; -ENOMSG: it has no webhook; -EBUSY: it isn't over, or is being
+ * delivered; -ENOBUFS as above. */
+void store_redeliver(struct store *store, const char *tenant, const char *id, int64_t now_us, store_done *done,
+                     void *data);
+
+/* To be called every few seconds: leases of owners that are gone, retention, expired idempotency keys; in small
+ * batches. */
+void store_sweep(struct store *store, const struct store_sweep *sweep, store_done *done, void *data);
+
+/* Finish what was asked for, then free; @on_closed from the loop. */
+void store_close(struct store *store, void (*on_closed)(void *), void *data);
 
 /* What every engine's struct begins with. */
 struct store {
-    const struct store_ops *ops;
+    const struct store_engine *engine;
     /* As the last answers had it, for who watches: */
     _Atomic int write_err; /* why the last change could not be written, or 0 */
     int64_t deliveries, oldest_us;
@@ -254,6 +270,10 @@ int64_t store_owed_max(int64_t retention_count);
 /* May one more job wait, beside @queued of all in the store, @mine of this tenant, of @tenants that have some there?
  * 0, -EAGAIN or -EDQUOT. */
 int store_may_wait(const struct store_limits *limits, int64_t queued, int64_t mine, int64_t tenants);
+
+/* Tell the metrics the words of all operations.  Opening a store does it, too: a server without
+ * one calls it, so that its metrics are the same. */
+void store_name_operations(void);
 
 struct store_conf {
     const char *path;                          /* of SQLite: the file, its directory exists */

@@ -59,7 +59,7 @@ static int send_one(struct writer *w, struct op *op, struct tenant *t, int64_t s
 /* Of the host whose turn it is, what is due, as much as it may have under way. */
 static int send_to_host(struct writer *w, struct op *op, const struct turn *turn, struct store_record *records)
 {
-    const struct store_outbox_claim *claim = &op->outbox;
+    const struct store_outbox_claim *claim = &op->args.outbox_claim;
     struct tenant *t = turn->tenant;
     int64_t room = room_at(w, claim, t, turn->host), left = turns_left(w, t, claim);
     int64_t seqs[STORE_CLAIM_MAX], left_us = 0;
@@ -94,19 +94,19 @@ static int send_to_host(struct writer *w, struct op *op, const struct turn *turn
 
 int apply_outbox_claim(struct writer *w, struct op *op)
 {
-    unsigned max = op->outbox.max < STORE_CLAIM_MAX ? op->outbox.max : STORE_CLAIM_MAX;
+    unsigned max = op->args.outbox_claim.max < STORE_CLAIM_MAX ? op->args.outbox_claim.max : STORE_CLAIM_MAX;
     struct store_record *records = op_alloc(op, (max + 1) * sizeof(*records));
     struct turn turn;
 
-    op->outbox.max = max;
+    op->args.outbox_claim.max = max;
     op->answer.records = records;
-    turns_begin(w, &op->outbox);
+    turns_begin(w, &op->args.outbox_claim);
     while (op->answer.n < max) {
-        int r = turns_next(w, op->outbox.now_us, &turn);
+        int r = turns_next(w, op->args.outbox_claim.now_us, &turn);
         if (r > 0)
             r = send_to_host(w, op, &turn, records);
         else
-            return r ? r : turns_next_due(w, op->outbox.now_us, &op->answer.next_due_us);
+            return r ? r : turns_next_due(w, op->args.outbox_claim.now_us, &op->answer.next_due_us);
         if (r < 0)
             return r;
     }
@@ -158,10 +158,11 @@ static int add_attempt(struct writer *w, int64_t seq, const struct store_attempt
 
 int apply_outbox_done(struct writer *w, struct op *op)
 {
-    const struct store_attempt *a = &op->attempt;
+    const struct op_outbox_done *done = &op->args.outbox_done;
+    const struct store_attempt *a = &done->attempt;
     PREPARE(sent, SENT);
 
-    sqlite3_bind_int64(sent, 1, op->seq);
+    sqlite3_bind_int64(sent, 1, done->seq);
     sqlite3_bind_int(sent, 2, (int) a->next);
     sqlite3_bind_int64(sent, 3, a->next == STORE_PENDING ? a->next_us : a->at_us);
     int err = db_step(sent);
@@ -169,8 +170,8 @@ int apply_outbox_done(struct writer *w, struct op *op)
         return err;
     if (!sqlite3_changes(w->db.handle))
         return op_refuse(op, -ESTALE);
-    err = a->next == STORE_PENDING ? turns_add(w, op->seq) : end_delivery(w, op->seq);
-    return err ? err : add_attempt(w, op->seq, a);
+    err = a->next == STORE_PENDING ? turns_add(w, done->seq) : end_delivery(w, done->seq);
+    return err ? err : add_attempt(w, done->seq, a);
 }
 
 int apply_redeliver(struct writer *w, struct op *op)
@@ -179,7 +180,7 @@ int apply_redeliver(struct writer *w, struct op *op)
     bool has_url;
     int64_t seq;
     int state, attempts, was = STORE_PENDING;
-    int r = find_job(w, op, &seq, &state, &attempts, &has_url);
+    int r = find_job(w, &op->args.redeliver.target, &seq, &state, &attempts, &has_url);
 
     if (r <= 0)
         return r ? r : op_refuse(op, -ENOENT);
@@ -194,7 +195,7 @@ int apply_redeliver(struct writer *w, struct op *op)
         return 0;
     PREPARE(s, REDELIVER);
     sqlite3_bind_int64(s, 1, seq);
-    sqlite3_bind_int64(s, 2, op->now_us);
+    sqlite3_bind_int64(s, 2, op->args.redeliver.now_us);
     int err = db_step(s);
     if (err)
         return err;

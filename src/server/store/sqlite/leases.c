@@ -85,8 +85,8 @@ static int claim_fresh(struct writer *w, struct op *op, unsigned max, int64_t wi
     int64_t seq;
     int r = 0;
 
-    tenants_take_shares(w, &op->claim);
-    while (r >= 0 && op->answer.n < max && (t = tenants_next(w, op->claim.reply_max))) {
+    tenants_take_shares(w, &op->args.claim);
+    while (r >= 0 && op->answer.n < max && (t = tenants_next(w, op->args.claim.reply_max))) {
         r = next_of(w, t, within_ms, &seq);
         if (r == 0 && !within_ms)
             return -EUCLEAN;
@@ -104,16 +104,16 @@ static int claim_fresh(struct writer *w, struct op *op, unsigned max, int64_t wi
 
 int apply_claim(struct writer *w, struct op *op)
 {
-    unsigned max = op->claim.max < STORE_CLAIM_MAX ? op->claim.max : STORE_CLAIM_MAX;
+    unsigned max = op->args.claim.max < STORE_CLAIM_MAX ? op->args.claim.max : STORE_CLAIM_MAX;
     struct store_record *records = op_alloc(op, (max + 1) * sizeof(*records));
 
     op->answer.records = records;
     op->answer.suspects = w->is.lost > 0;
     if (!w->is.lost)
         return claim_fresh(w, op, max, 0, records);
-    if (op->claim.alone)
+    if (op->args.claim.alone)
         return claim_suspect(w, op, records);
-    return op->claim.within_ms ? claim_fresh(w, op, max, op->claim.within_ms, records) : 0;
+    return op->args.claim.within_ms ? claim_fresh(w, op, max, op->args.claim.within_ms, records) : 0;
 }
 
 /* --- the end of a lease --- */
@@ -148,14 +148,15 @@ static void bind_lease(const struct writer *w, sqlite3_stmt *s, const struct sto
 
 int apply_finish(struct writer *w, struct op *op)
 {
-    const struct store_end *end = &op->end;
+    const struct op_finish *finish = &op->args.finish;
+    const struct store_end *end = &finish->end;
     struct job_charge c;
-    int r = charge_read(w, op->lease.seq, &c);
+    int r = charge_read(w, finish->lease.seq, &c);
     PREPARE(s, FINISH);
 
     if (r <= 0)
         return r ? r : op_refuse(op, -ESTALE);
-    bind_lease(w, s, &op->lease);
+    bind_lease(w, s, &finish->lease);
     sqlite3_bind_int(s, 4, (int) end->state);
     sqlite3_bind_int(s, 5, end->status);
     db_bind_time(s, 6, end->started_us);
@@ -174,8 +175,8 @@ int apply_release(struct writer *w, struct op *op)
 {
     PREPARE(s, RELEASE);
 
-    bind_lease(w, s, &op->lease);
-    sqlite3_bind_int(s, 4, op->lost);
+    bind_lease(w, s, &op->args.release.lease);
+    sqlite3_bind_int(s, 4, op->args.release.lost);
     int r = db_step(s);
     if (r <= 0)
         return r ? r : op_refuse(op, -ESTALE);

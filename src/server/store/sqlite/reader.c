@@ -35,15 +35,16 @@ static int read_attempts(struct db *db, struct op *op, int64_t seq)
     return r;
 }
 
-static int apply_get(struct db *db, struct op *op)
+int apply_get(struct db *db, struct op *op)
 {
+    const struct op_target *target = &op->args.get.target;
     sqlite3_stmt *s = db_statement(db, SQL_JOB_BY_ID);
     struct store_record *record = op_alloc(op, sizeof(*record));
 
-    if (!op->id_ok)
+    if (!target->is_id)
         return -ENOENT;
-    sqlite3_bind_blob(s, 1, op->id, sizeof(op->id), SQLITE_STATIC);
-    db_bind_string(s, 2, op->tenant);
+    sqlite3_bind_blob(s, 1, target->id, sizeof(target->id), SQLITE_STATIC);
+    db_bind_string(s, 2, target->tenant);
     int r = db_step(s);
     if (r <= 0)
         return r ? r : -ENOENT;
@@ -79,7 +80,7 @@ static void take_row(struct op *op, sqlite3_stmt *row, struct store_record *ret,
 {
     const unsigned char *id = sqlite3_column_blob(row, 1);
 
-    if (!op->query.brief) {
+    if (!op->args.list.brief) {
         record_from_row(op, row, ret);
         *bytes += ret->client_id.n + ret->webhook_url.n + ret->host.n;
         return;
@@ -91,9 +92,9 @@ static void take_row(struct op *op, sqlite3_stmt *row, struct store_record *ret,
         uuid_format(id, ret->id);
 }
 
-static int apply_list(struct db *db, struct op *op)
+int apply_list(struct db *db, struct op *op)
 {
-    const struct store_query *q = &op->query;
+    const struct store_query *q = &op->args.list;
     unsigned limit = q->limit < LIST_MAX ? q->limit : LIST_MAX;
     struct store_record *records = op_alloc(op, (limit + 1) * sizeof(*records));
     const enum statement which = list_statement(q->states);
@@ -125,8 +126,9 @@ static int apply_list(struct db *db, struct op *op)
 }
 
 /* Is the file sound?  It is read anew, whatever of it was in memory. */
-static int check_file(struct db *db)
+static int check_file(struct db *db, struct op *op)
 {
+    (void) op;
     sqlite3_db_release_memory(db->handle);
     sqlite3_stmt *s = db_statement(db, SQL_CHECK);
     int r = db_step(s);
@@ -138,9 +140,17 @@ static int check_file(struct db *db)
     return r;
 }
 
+static int (*const appliers[OP_KINDS])(struct db *db, struct op *op) = {
+#define WRITER(NAME, name)
+#define READER(NAME, name) [OP_##NAME] = apply_##name,
+#define OP(NAME, name, side, durable, wakes, argument) side(NAME, name)
+#include "server/store/ops.def"
+    [OP_PROBE] = check_file, /* of a damaged store, where nothing is written */
+};
+
 void reader_apply(struct db *db, struct op *op)
 {
-    op->answer.err = op->kind == OP_GET ? apply_get(db, op) : op->kind == OP_LIST ? apply_list(db, op) : check_file(db);
+    op->answer.err = appliers[op->kind](db, op);
     if (op->answer.err)
         op->answer.n = op->answer.n_attempts = 0;
 }

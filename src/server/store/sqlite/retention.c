@@ -296,9 +296,9 @@ int apply_sweep(struct writer *w, struct op *op)
 
     w->probed = w->probed && err;
     if (!err)
-        err = sweep_jobs(w, &op->sweep, &op->answer.more);
+        err = sweep_jobs(w, &op->args.sweep, &op->answer.more);
     if (!err)
-        err = drop_expired_keys(w, op->sweep.now_us, &op->answer.more);
+        err = drop_expired_keys(w, op->args.sweep.now_us, &op->answer.more);
     return err ? err : find_oldest(w, op);
 }
 

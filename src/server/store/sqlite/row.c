@@ -104,14 +104,15 @@ int has_row(struct writer *w, enum statement which, int64_t seq, int *ret_value)
     return r;
 }
 
-int find_job(struct writer *w, struct op *op, int64_t *ret_seq, int *ret_state, int *ret_attempts, bool *ret_has_url)
+int find_job(struct writer *w, const struct op_target *target, int64_t *ret_seq, int *ret_state, int *ret_attempts,
+             bool *ret_has_url)
 {
     PREPARE(s, STATE_BY_ID);
 
-    if (!op->id_ok)
+    if (!target->is_id)
         return 0;
-    sqlite3_bind_blob(s, 1, op->id, sizeof(op->id), SQLITE_STATIC);
-    db_bind_string(s, 2, op->tenant);
+    sqlite3_bind_blob(s, 1, target->id, sizeof(target->id), SQLITE_STATIC);
+    db_bind_string(s, 2, target->tenant);
     int r = db_step(s);
     if (r > 0) {
         *ret_seq = sqlite3_column_int64(s, 0);

@@ -67,6 +67,20 @@ void db_bind_bytes(sqlite3_stmt *statement, int index, struct store_bytes bytes)
 void db_bind_string(sqlite3_stmt *statement, int index, const char *s);
 void db_bind_time(sqlite3_stmt *statement, int index, int64_t us); /* 0 is NULL */
 
+/* --- appliers --- */
+
+struct writer;
+
+/* apply_NAME() for each row of ops.def, in the file of its noun.  The answer's err is 0 or the
+ * operation's own refusal.  Returns 0, or -errno when the transaction is broken; of a READER
+ * what its answer's err becomes. */
+#define WRITER(name) int apply_##name(struct writer *w, struct op *op);
+#define READER(name) int apply_##name(struct db *db, struct op *op);
+#define OP(NAME, name, side, durable, wakes, argument) side(name)
+#include "server/store/ops.def"
+#undef WRITER
+#undef READER
+
 /* --- tenants.c --- */
 
 /* What is counted, of a tenant or of all. */
@@ -160,8 +174,9 @@ int run_on_seq(struct writer *w, enum statement which, int64_t seq);
 /* The same; the number that its row has, if there is one, into @ret_value.  1: a row; 0: none; -errno. */
 int has_row(struct writer *w, enum statement which, int64_t seq, int *ret_value);
 
-/* The job that op_take_id() named, if it is that tenant's.  1; 0: there is none; -errno. */
-int find_job(struct writer *w, struct op *op, int64_t *ret_seq, int *ret_state, int *ret_attempts, bool *ret_has_url);
+/* The job @target, if it is that tenant's.  1; 0: there is none; -errno. */
+int find_job(struct writer *w, const struct op_target *target, int64_t *ret_seq, int *ret_state, int *ret_attempts,
+             bool *ret_has_url);
 
 /* --- room.c --- */
 
@@ -201,27 +216,13 @@ bool room_for_reply(const struct writer *w, const struct tenant *t, int64_t repl
 /* Is there room for @bytes of @t?  What may be dropped for it is dropped.  1; 0: there is none; -errno. */
 int retention_make_room(struct writer *w, struct tenant *t, int64_t bytes);
 
-/* Each applies one operation, as writer_apply() does. */
-int apply_sweep(struct writer *w, struct op *op);
-int apply_probe(struct writer *w, struct op *op);
-
 /* --- leases.c --- */
-
-/* The same. */
-int apply_claim(struct writer *w, struct op *op);
-int apply_finish(struct writer *w, struct op *op);
-int apply_release(struct writer *w, struct op *op);
 
 /* Keep the job's reply, and owe its delivery if it has a webhook.  The job's row says how it ended already; @c is what it
  * was charged before.  0 or -errno. */
 int add_result(struct writer *w, const struct job_charge *c, const struct store_end *end);
 
 /* --- deliveries.c --- */
-
-/* The same. */
-int apply_outbox_claim(struct writer *w, struct op *op);
-int apply_outbox_done(struct writer *w, struct op *op);
-int apply_redeliver(struct writer *w, struct op *op);
 
 /* The job's reply is to be delivered from @due_us on.  0 or -errno. */
 int delivery_add(struct writer *w, const struct job_charge *c, int64_t due_us);
@@ -263,9 +264,6 @@ int writer_recover(struct writer *w);
 /* Apply one operation inside of a transaction; its answer's err is 0 or the operation's own refusal.
  * Returns -errno when the transaction is broken. */
 int writer_apply(struct writer *w, struct op *op);
-
-/* Is the operation's answer worth an fsync? */
-bool op_is_durable(const struct op *op);
 
 /* Forget all tenants, close the connection. */
 void writer_free(struct writer *w);

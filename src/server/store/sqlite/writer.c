@@ -55,13 +55,13 @@ static size_t length(const char *s)
 }
 
 /* The same with the job that @op has just added: it is known without being read. */
-static void answer_new_job(struct op *op, const struct store_record *added, int64_t seq)
+static void answer_new_job(struct op *op, const struct store_record *added, const unsigned char *id, int64_t seq)
 {
     struct store_record *record = op_alloc(op, sizeof(*record));
 
     *record = *added;
     record->seq = seq;
-    uuid_format(op->id, record->id);
+    uuid_format(id, record->id);
     record->webhook_url.n = length(record->webhook_url.p);
     record->host.n = length(record->host.p);
     record->trace.n = length(record->trace.p);
@@ -74,7 +74,7 @@ static void answer_new_job(struct op *op, const struct store_record *added, int6
 /* 1: the key is known and answered; 0: it is new. */
 static int look_up_key(struct writer *w, struct op *op)
 {
-    const struct store_job *job = &op->job;
+    const struct store_job *job = &op->args.enqueue;
     PREPARE(s, IDEM);
 
     db_bind_string(s, 1, job->tenant);
@@ -165,13 +165,15 @@ static int add_program(struct writer *w, int64_t seq, struct store_bytes code)
     return db_step(s);
 }
 
-static int apply_enqueue(struct writer *w, struct op *op)
+int apply_enqueue(struct writer *w, struct op *op)
 {
-    const struct store_job *job = &op->job;
+    const struct store_job *job = &op->args.enqueue;
     struct tenant *t = tenant_of(w, job->tenant);
     const int64_t bytes = store_charge(job);
+    unsigned char id[UUID_BYTES];
     int r = job->idem_key ? look_up_key(w, op) : 0;
 
+    uuid_parse(job->id, UUID_SIZE - 1, id);
     if (!r)
         r = room_find_share(w, op, t, bytes, job->webhook_url != NULL);
     if (!r)
@@ -189,7 +191,7 @@ static int apply_enqueue(struct writer *w, struct op *op)
                                          .host = { job->webhook_url ? job->host : NULL, 0 },
                                          .trace = { job->trace, 0 },
                                          .runtime = { job->runtime, 0 } };
-    int err = add_job(w, &record, op->id, bytes, job->idem_key);
+    int err = add_job(w, &record, id, bytes, job->idem_key);
     int64_t seq = sqlite3_last_insert_rowid(w->db.handle);
     if (!err)
         err = add_program(w, seq, job->code);
@@ -200,19 +202,19 @@ static int apply_enqueue(struct writer *w, struct op *op)
     tenant_add(w, t);
     charge_add(w, t, bytes);
     charge_hold(w, t, bytes);
-    answer_new_job(op, &record, seq);
+    answer_new_job(op, &record, id, seq);
     return 0;
 }
 
 /* --- cancelling, queueing again, history --- */
 
-static int apply_cancel(struct writer *w, struct op *op)
+int apply_cancel(struct writer *w, struct op *op)
 {
     struct job_charge c;
     bool has_url;
     int64_t seq;
     int state, attempts;
-    int r = find_job(w, op, &seq, &state, &attempts, &has_url);
+    int r = find_job(w, &op->args.cancel.target, &seq, &state, &attempts, &has_url);
 
     if (r <= 0)
         return r ? r : op_refuse(op, -ENOENT);
@@ -223,10 +225,10 @@ static int apply_cancel(struct writer *w, struct op *op)
         return r ? r : -EUCLEAN;
     PREPARE(s, CANCEL);
     sqlite3_bind_int64(s, 1, seq);
-    sqlite3_bind_int(s, 2, (int) op->end.state);
-    sqlite3_bind_int(s, 3, op->end.status);
-    sqlite3_bind_int64(s, 4, op->end.over_us);
-    sqlite3_bind_int64(s, 5, charge_after(&c, &op->end));
+    sqlite3_bind_int(s, 2, (int) op->args.cancel.end.state);
+    sqlite3_bind_int(s, 3, op->args.cancel.end.status);
+    sqlite3_bind_int64(s, 4, op->args.cancel.end.over_us);
+    sqlite3_bind_int64(s, 5, charge_after(&c, &op->args.cancel.end));
     int err = db_step(s);
     if (err)
         return err;
@@ -236,7 +238,7 @@ static int apply_cancel(struct writer *w, struct op *op)
         c.tenant->is.queued--;
         w->is.queued--;
     }
-    return add_result(w, &c, &op->end);
+    return add_result(w, &c, &op->args.cancel.end);
 }
 
 /* Its reply goes, and with it the delivery of that, which is owed (@was_due) or is not. */
@@ -261,13 +263,13 @@ static int queue_again(struct writer *w, const struct job_charge *c, bool was_du
     return 0;
 }
 
-static int apply_requeue(struct writer *w, struct op *op)
+int apply_requeue(struct writer *w, struct op *op)
 {
     struct job_charge c;
     bool has_url;
     int64_t seq;
     int state, attempts, value;
-    int r = find_job(w, op, &seq, &state, &attempts, &has_url);
+    int r = find_job(w, &op->args.requeue.target, &seq, &state, &attempts, &has_url);
 
     if (r <= 0)
         return r ? r : op_refuse(op, -ENOENT);
@@ -286,25 +288,26 @@ static int apply_requeue(struct writer *w, struct op *op)
         return r ? r : op_refuse(op, -ENODATA);
     r = was_due ? 0 : room_find_share(w, op, c.tenant, c.bytes, false);
     if (!r)
-        r = find_place(w, op, c.tenant, &op->limits);
+        r = find_place(w, op, c.tenant, &op->args.requeue.limits);
     return r < 0 ? r : r ? 0 : queue_again(w, &c, was_due);
 }
 
-static int apply_history(struct writer *w, struct op *op)
+int apply_history(struct writer *w, struct op *op)
 {
+    const struct op_history *history = &op->args.history;
     unsigned char id[UUID_BYTES];
     int err = 0;
 
-    for (unsigned i = 0; i < op->n_history && !err; i++) {
-        const struct store_job as_job = { .client_id = op->history[i].client_id };
-        struct tenant *t = tenant_of(w, op->history[i].tenant);
+    for (unsigned i = 0; i < history->n && !err; i++) {
+        const struct store_job as_job = { .client_id = history->records[i].client_id };
+        struct tenant *t = tenant_of(w, history->records[i].tenant);
         const int64_t bytes = store_charge(&as_job);
-        int r = uuid_parse(op->history[i].id, UUID_SIZE - 1, id) ? retention_make_room(w, t, bytes) : 0;
+        int r = uuid_parse(history->records[i].id, UUID_SIZE - 1, id) ? retention_make_room(w, t, bytes) : 0;
         if (r <= 0) {
             err = r;
             continue;
         }
-        err = add_job(w, &op->history[i], id, bytes, NULL);
+        err = add_job(w, &history->records[i], id, bytes, NULL);
         if (err)
             break;
         charge_add(w, t, bytes);
@@ -317,25 +320,12 @@ static int apply_history(struct writer *w, struct op *op)
 
 /* --- the table --- */
 
-static int (*const appliers[])(struct writer *w, struct op *op) = {
-    [OP_ENQUEUE] = apply_enqueue,
-    [OP_CLAIM] = apply_claim,
-    [OP_FINISH] = apply_finish,
-    [OP_RELEASE] = apply_release,
-    [OP_CANCEL] = apply_cancel,
-    [OP_REQUEUE] = apply_requeue,
-    [OP_HISTORY] = apply_history,
-    [OP_OUTBOX_CLAIM] = apply_outbox_claim,
-    [OP_OUTBOX_DONE] = apply_outbox_done,
-    [OP_REDELIVER] = apply_redeliver,
-    [OP_SWEEP] = apply_sweep,
-    [OP_PROBE] = apply_probe,
+static int (*const appliers[OP_KINDS])(struct writer *w, struct op *op) = {
+#define WRITER(NAME, name) [OP_##NAME] = apply_##name,
+#define READER(NAME, name)
+#define OP(NAME, name, side, durable, wakes, argument) side(NAME, name)
+#include "server/store/ops.def"
 };
-
-bool op_is_durable(const struct op *op)
-{
-    return op->kind != OP_HISTORY && op->kind != OP_SWEEP;
-}
 
 int writer_apply(struct writer *w, struct op *op)
 {
