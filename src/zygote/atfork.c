@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What modules do at a fork, put off where nothing is to be done.
+/* Fork hooks of Python's modules, disabled until a box runs its program.
  *
- * warm.c puts os.register_at_fork() aside while it imports; run.c turns all on before the
- * program.  What must never happen here: leaving out, at a program's fork, anything at all. */
+ * warm.c puts this file's register_at_fork() in the place of os.register_at_fork() while imports
+ * run. run.c enables the hooks before the program runs.  What must never happen here: that a hook
+ * is left out when a program forks. */
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
 
@@ -12,7 +13,8 @@
 #include <string.h>
 
 static bool enabled, others;
-static PyObject *original; /* posix.register_at_fork, also for an import that has taken ours by its name */
+static PyObject *original; /* posix.register_at_fork. An import may have taken ours by its name, and
+                            * then calls this one through it. */
 
 static PyObject *call_if_enabled(PyObject *function, PyObject *unused)
 {
@@ -33,7 +35,7 @@ static bool is_put_off(PyObject *globals)
     return false;
 }
 
-/* @named with each function behind call_if_enabled(). */
+/* Like @named, with each function wrapped in call_if_enabled(). */
 static PyObject *put_off(PyObject *named)
 {
     static PyMethodDef method = { "call_if_enabled", call_if_enabled, METH_NOARGS, NULL };
@@ -72,7 +74,7 @@ static int set_register(const char *name, PyObject *function)
     return err;
 }
 
-/* os is not there yet, and will have it from posix. */
+/* os is not imported yet. It will take the function from posix. */
 int atfork_intercept(void)
 {
     static PyMethodDef method = { "register_at_fork", (PyCFunction) (void (*)(void)) register_at_fork,

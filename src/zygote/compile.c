@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* From a program's text to its code.
  *
- * Called by run.c in a box.  The prelude's compile_program() can do all of this, and what is rare is left to it.  But it
- * is Python code, whose pages a box copies while its caller waits, and it makes trees of Python's objects, forty times
- * as large as the text.  So a program with a `return` at top level is compiled in pieces (split.c), and only those that
- * have one within other statements are the prelude's. */
+ * run.c calls this file in a box.  The prelude's compile_program() can do all of this, and this
+ * file leaves the rare cases to it.  But the prelude is Python code, whose pages a box copies while
+ * its caller waits, and it makes trees of Python objects, forty times as large as the text.  So
+ * this file compiles a program with a `return` at top level in pieces (split.c).  The prelude gets
+ * only the pieces that have their `return` inside another statement. */
 #include "zygote/compile.h"
 
 #include "zygote/split.h"
@@ -15,10 +16,12 @@
 static struct {
     PyObject *compile_program, *compile_returning;
     PyObject *lines;                      /* linecache.cache */
-    PyObject *warnings, *show, *showname; /* the module's dictionary; what is in it while something is compiled */
-    PyObject *said;                       /* a list */
+    PyObject *warnings, *show, *showname; /* the module's dictionary; our hook in it while something
+                                           * is compiled; the hook's name */
+    PyObject *said;                       /* a list: the warnings of this compilation */
     PyObject *filename, *newline;
-    PyObject *star, *import_star; /* what the prelude calls in place of `from m import *`, and by which name */
+    PyObject *star, *import_star; /* the name that the prelude calls in place of `from m import *`,
+                                   * and our function */
 } py;
 
 static PyObject *dictionary(const char *module)
@@ -30,7 +33,7 @@ static PyObject *dictionary(const char *module)
     return dict;
 }
 
-/* `from m import *` in the globals of who calls, with (m, level), as CPython's ceval.c does it. */
+/* `from m import *` into the caller's globals, with (m, level), as CPython's ceval.c does it. */
 static PyObject *import_star(PyObject *self, PyObject *args)
 {
     PyObject *space = PyEval_GetGlobals(), *name, *module = NULL, *names = NULL;
@@ -99,7 +102,7 @@ static PyObject *line_at(PyObject *source, Py_ssize_t at, Py_ssize_t end)
     return line;
 }
 
-/* Each with its newline, the last one too. */
+/* Every line has its newline, also the last one. */
 static PyObject *split(PyObject *source)
 {
     PyObject *lines = PyList_New(0);
@@ -134,7 +137,7 @@ static PyObject *compile_text(const char *text, int mode, int inherited)
     return Py_CompileStringObject(text, py.filename, mode, &flags, -1);
 }
 
-/* @text with @before in front of it and @after behind, at its line. NULL: there is no memory. */
+/* @text between @before and @after, moved down to its line by newlines. NULL if memory runs out. */
 static char *at_line(int line, const char *before, const char *text, size_t n, const char *after)
 {
     size_t n_before = strlen(before), lines = line > 1 ? (size_t) line - 1 : 0;
@@ -149,7 +152,8 @@ static char *at_line(int line, const char *before, const char *text, size_t n, c
     return room;
 }
 
-/* A string at the begin of a piece would be taken for the module's docstring: so it is not at its begin. */
+/* Python would take a string at the beginning of a piece for the module's docstring. So every piece
+ * but the first begins with `pass`. */
 static char *plain_text(const char *text, const struct piece *piece, bool first)
 {
     const char *begin = text + piece->begin;
@@ -167,8 +171,8 @@ static bool is_bare(const char *rest, size_t n)
     return blanks == n || rest[blanks] == '\n' || rest[blanks] == '#';
 }
 
-/* `return x` as the expression `((    x),)`: a tuple of it, with everything in its column. NULL without an exception where it is
- * not one. */
+/* `return x` as the expression `((    x),)`, a tuple with x in its own column. NULL without an
+ * exception if the text does not begin with `return`. */
 static char *return_text(const char *text, const struct piece *piece)
 {
     static const char word[] = "return";
@@ -216,7 +220,7 @@ static PyObject *compile_pieces(const char *text, const struct piece *pieces, in
         PyObject *codes = compile_piece(text, pieces, i, n, flags);
         if (!codes || PyList_SetSlice(all, PY_SSIZE_T_MAX, PY_SSIZE_T_MAX, codes) < 0)
             Py_CLEAR(all);
-        else if (i == 0) /* what `from __future__ import` has set */
+        else if (i == 0) /* flags set by `from __future__ import` */
             flags = ((PyCodeObject *) PyTuple_GET_ITEM(codes, 0))->co_flags & PyCF_MASK;
         Py_XDECREF(codes);
     }
@@ -247,7 +251,8 @@ static void show_all(PyObject *show)
     }
 }
 
-/* What the compiler warns of is shown only when it succeeds: where it does not, it is asked again, and warns again. */
+/* Warnings of the compiler are shown only if the program compiles. Otherwise the prelude compiles
+ * the text again, and the compiler warns again. */
 static PyObject *compile_and_show(const char *text, size_t n)
 {
     PyObject *show = Py_XNewRef(PyDict_GetItemWithError(py.warnings, py.showname));
@@ -300,7 +305,7 @@ PyObject *compile_source(PyObject *source)
     return code;
 }
 
-/* Only while a code object runs that calls it is its name there. */
+/* The name for import_star() is in @space only while code that calls it runs. */
 static PyObject *run_code(PyObject *code, PyObject *space)
 {
     PyObject *names = PyObject_GetAttrString(code, "co_names");
@@ -318,7 +323,7 @@ static PyObject *run_code(PyObject *code, PyObject *space)
     return value;
 }
 
-/* A list is of pieces; in a tuple it is the last, if any, that is a function's. */
+/* A list has pieces. In a tuple only the last code object can be a function's. */
 bool compile_returns(PyObject *code)
 {
     Py_ssize_t n = PyTuple_Check(code) ? PyTuple_GET_SIZE(code) : 0;

@@ -8,21 +8,24 @@
 
 #include <stdbool.h>
 
-/* In the zygote, once. @prelude is its namespace, borrowed for good. 0, or -1 with a Python exception set. */
+/* @prelude is the prelude's namespace, borrowed for good. In the zygote, once. 0, or -1 with a
+ * Python exception set. */
 int compile_prepare(PyObject *prelude);
 
-/* The code of @source, a str, as a new reference. NULL with a Python exception set: what `python3 main.py` would say of
- * the text. Tells linecache the lines. What the compiler warns of is shown once, on sys.stderr. */
+/* The code of @source, a str, as a new reference. NULL with the Python exception set that `python3
+ * main.py` would show for the text. Tells linecache the lines. Shows warnings of the compiler once,
+ * on sys.stderr. */
 PyObject *compile_source(PyObject *source);
 
-/* Does it return at top level, and is so no module that Python itself can import? */
+/* Does it return at top level? Then Python itself cannot import it as a module. */
 bool compile_returns(PyObject *code);
 
-/* Run what compile_source() gave with @space as its globals. A new reference to what it returns at top level; None where it
- * reaches its end; NULL with a Python exception set. */
+/* Run @code, a result of compile_source(), with @space as its globals. Returns a new reference to
+ * the value that it returns at top level, None if it reaches its end, or NULL with a Python
+ * exception set. */
 PyObject *compile_run(PyObject *code, PyObject *space);
 
-/* Takes back what linecache was told. No Python exception is set afterwards. */
+/* Take back what compile_source() told linecache. Leaves no Python exception set. */
 void compile_forget(void);
 
 #endif

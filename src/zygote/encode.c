@@ -19,10 +19,10 @@ struct encoder {
     size_t reason_size;
     struct buf *hint;
     unsigned depth;
-    unsigned failed_depth;          /* of what was refused */
+    unsigned failed_depth;          /* depth of the value that was refused */
     PyObject *open[ENCODE_DEPTH];   /* the containers around the current value */
-    PyObject *key[ENCODE_DEPTH];    /* where we are in each: of a dict the key; */
-    Py_ssize_t index[ENCODE_DEPTH]; /* of a sequence, whose key is NULL */
+    PyObject *key[ENCODE_DEPTH];    /* where we are in each container: the key in a dict, */
+    Py_ssize_t index[ENCODE_DEPTH]; /* the index in a sequence (its key is NULL) */
 };
 
 static int encode(struct encoder *e, PyObject *value);
@@ -59,7 +59,8 @@ static void add_key(struct buf *place, PyObject *key)
     PyErr_Clear();
 }
 
-/* As one would write it: rows[3].date. Not of the value as a whole, and of a deep one its end. */
+/* The place as Python would write it: rows[3].date. Nothing for the whole value, and only the end
+ * of a deep place. */
 static void add_place(struct encoder *e)
 {
     struct buf place;
@@ -102,20 +103,20 @@ static int encode_char(struct buf *out, Py_UCS4 c)
     case '\r': return buf_adds(out, "\\r");
     case '\t': return buf_adds(out, "\\t");
     }
-    if (c < 0x20 || c == 0x7f || (c >= 0xd800 && c <= 0xdfff)) /* lone surrogates stay what they are */
+    /* lone surrogates stay as they are */
+    if (c < 0x20 || c == 0x7f || (c >= 0xd800 && c <= 0xdfff))
         return buf_addf(out, "\\u%04x", (unsigned) c);
+    /* UTF-8: characters below[i] have i bytes after the first, which begins with mark[i] */
+    static const Py_UCS4 below[] = { 0x80, 0x800, 0x10000, 0x110000 };
+    static const unsigned char mark[] = { 0, 0xc0, 0xe0, 0xf0 };
     char utf8[4];
     size_t n = 0;
-    if (c < 0x80)
-        utf8[n++] = (char) c;
-    else if (c < 0x800)
-        utf8[n++] = (char) (0xc0 | c >> 6);
-    else if (c < 0x10000)
-        utf8[n++] = (char) (0xe0 | c >> 12);
-    else
-        utf8[n++] = (char) (0xf0 | c >> 18);
-    for (int shift = c < 0x80 ? -6 : c < 0x800 ? 0 : c < 0x10000 ? 6 : 12; shift >= 0; shift -= 6)
-        utf8[n++] = (char) (0x80 | ((c >> shift) & 0x3f));
+    unsigned rest = 0;
+    while (c >= below[rest])
+        rest++;
+    utf8[n++] = (char) (mark[rest] | c >> 6 * rest);
+    while (rest-- > 0)
+        utf8[n++] = (char) (0x80 | ((c >> 6 * rest) & 0x3f));
     return buf_add(out, utf8, n);
 }
 
@@ -130,7 +131,8 @@ static int encode_str(struct encoder *e, PyObject *value)
     buf_addc(e->out, '"');
     for (Py_ssize_t i = 0; i < n && !e->out->full; i++)
         encode_char(e->out, PyUnicode_READ(kind, data, i));
-    return buf_addc(e->out, '"');
+    buf_addc(e->out, '"');
+    return 0;
 }
 
 static int encode_int(struct encoder *e, PyObject *value)
@@ -146,6 +148,13 @@ static int encode_int(struct encoder *e, PyObject *value)
     return 0;
 }
 
+static const char *word_of_infinite(double d)
+{
+    if (Py_IS_NAN(d))
+        return "nan";
+    return d > 0 ? "inf" : "-inf";
+}
+
 static int encode_float(struct encoder *e, PyObject *value)
 {
     double d = PyFloat_AS_DOUBLE(value);
@@ -153,10 +162,7 @@ static int encode_float(struct encoder *e, PyObject *value)
         buf_adds(e->hint, "return None in its place: JSON has no such number (in a list: [v if math.isfinite(v) else "
                           "None for v in x], with "
                           "import math; a DataFrame's to_json() writes null for it)");
-        return refuse(e, "Out of range float values are not JSON compliant: %s",
-                      Py_IS_NAN(d) ? "nan"
-                      : d > 0      ? "inf"
-                                   : "-inf");
+        return refuse(e, "Out of range float values are not JSON compliant: %s", word_of_infinite(d));
     }
     char *digits = PyOS_double_to_string(d, 'r', 0, Py_DTSF_ADD_DOT_0, NULL);
     if (!digits)
@@ -173,7 +179,7 @@ static int encode_key(struct encoder *e, PyObject *key)
     if (key != Py_None && !PyLong_Check(key) && !PyFloat_Check(key)) {
         buf_adds(e->hint, "return str(key) in its place");
         refuse(e, "keys must be str, int, float, bool or None, not %.100s", Py_TYPE(key)->tp_name);
-        e->failed_depth--; /* the place is the dict */
+        e->failed_depth--; /* the place is the dict, not the key */
         return -EINVAL;
     }
     buf_addc(e->out, '"');
@@ -194,10 +200,10 @@ static int encode_dict(struct encoder *e, PyObject *value)
             buf_adds(e->out, ", ");
         e->key[e->depth - 1] = key;
         err = encode_key(e, key);
-        if (!err) {
-            buf_adds(e->out, ": ");
-            err = encode(e, item);
-        }
+        if (err)
+            break;
+        buf_adds(e->out, ": ");
+        err = encode(e, item);
     }
     buf_addc(e->out, '}');
     return err;
@@ -232,14 +238,22 @@ static int encode_container(struct encoder *e, PyObject *value)
     return err;
 }
 
+static int encode_word(struct encoder *e, const char *word)
+{
+    buf_adds(e->out, word);
+    return 0;
+}
+
 static int encode(struct encoder *e, PyObject *value)
 {
     if (e->out->full)
         return refuse(e, "the value is larger than %zu bytes as JSON", e->out->max);
-    if (value == Py_None || value == Py_True || value == Py_False)
-        return buf_adds(e->out, value == Py_None ? "null" : value == Py_True ? "true" : "false"), 0;
+    if (value == Py_None)
+        return encode_word(e, "null");
+    if (value == Py_True || value == Py_False)
+        return encode_word(e, value == Py_True ? "true" : "false");
     if (PyUnicode_Check(value))
-        return encode_str(e, value), 0;
+        return encode_str(e, value);
     if (PyLong_Check(value))
         return encode_int(e, value);
     if (PyFloat_Check(value))
@@ -252,7 +266,8 @@ static int encode(struct encoder *e, PyObject *value)
 
 int encode_value(struct buf *out, PyObject *value, char *reason, size_t size, struct buf *hint)
 {
-    struct encoder e; /* not cleared: it has room for a depth that few values have, on pages that are not ours yet */
+    struct encoder e; /* not cleared: most of its arrays would be pages that this box has not copied
+                       * yet */
 
     e.out = out;
     e.reason = reason;

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* How a program ends, and what is known about it: a result, an exit code, an exception.
  *
- * run.c calls this file in a box, when the program has returned, raised or failed to compile.  A
- * program sees the end that `python3 main.py` would give it: sys.exit(), sys.excepthook, the text on
- * stderr.  This file also keeps the end for the report.  What must never happen here: a program
- * whose end nobody hears of because its own __str__, hook or stream has failed. */
+ * run.c calls this file in a box when the program has returned, raised or failed to compile.  A
+ * program sees the end that `python3 main.py` would give it: sys.exit(), sys.excepthook, the text
+ * on stderr. This file also keeps the end for the report.  What must never happen here: that an end
+ * is not reported because the program's own __str__, hook or stream has failed. */
 #include "zygote/ending.h"
 
 #include "zygote/encode.h"
@@ -18,7 +18,7 @@
 enum { ERROR_MAX = 65536, REASON_MAX = 512 };
 
 static struct {
-    PyObject *excepthook; /* the one that is not the program's */
+    PyObject *excepthook; /* CPython's own, from before any program */
     const struct wire_limits *limits;
 } python;
 
@@ -63,7 +63,7 @@ static void print_stderr_words(const char *words)
     Py_XDECREF(text);
 }
 
-/* The exception's text, whatever the program did to what words it. */
+/* The exception's text. If the program has broken the functions that word it, a shorter text. */
 static PyObject *exception_text(PyObject *type, PyObject *value, PyObject *tb)
 {
     PyObject *text = show_text(type, value, tb);
@@ -110,7 +110,8 @@ static void end_by_exit(struct ending *end, PyObject *value)
     Py_XDECREF(code);
 }
 
-/* The program's own sys.excepthook failed: tell both exceptions, or exit as it asked. */
+/* The program's own sys.excepthook failed: print both exceptions, or exit if the hook called
+ * sys.exit(). */
 static void end_by_hook(struct ending *end, PyObject *text)
 {
     PyObject *type, *value, *tb;
@@ -134,7 +135,8 @@ static void end_by_hook(struct ending *end, PyObject *text)
     PyErr_Clear();
 }
 
-/* As PyErr_Print() does: the program's own sys.excepthook, else the text on stderr. */
+/* As PyErr_Print() does: call the program's own sys.excepthook, otherwise print the text on
+ * stderr. */
 static void show_exception(struct ending *end, PyObject *type, PyObject *value, PyObject *tb, PyObject *text)
 {
     PyObject *hook = PySys_GetObject("excepthook");
@@ -156,7 +158,8 @@ static void show_exception(struct ending *end, PyObject *type, PyObject *value, 
     Py_DECREF(hook);
 }
 
-/* An interrupt that is mainfile.c's, not a key's, becomes an exception with its reason; the traceback stays. */
+/* If mainfile.c sent the interrupt, replace it by an exception that says why. The traceback
+ * stays. */
 static void name_refusal(PyObject **type, PyObject **value)
 {
     static const char reason[] =
@@ -180,7 +183,7 @@ void ending_by_exception(struct ending *end, PyObject *source, bool compiling)
     PyErr_Fetch(&type, &value, &tb);
     PyErr_NormalizeException(&type, &value, &tb);
     if (compiling)
-        Py_CLEAR(tb); /* its frames are ours */
+        Py_CLEAR(tb); /* all its frames are ours */
     else
         name_refusal(&type, &value);
     PyException_SetTraceback(value, tb ? tb : Py_None);
@@ -190,7 +193,7 @@ void ending_by_exception(struct ending *end, PyObject *source, bool compiling)
         bool interrupt = PyErr_GivenExceptionMatches(type, PyExc_KeyboardInterrupt);
         end->kind =
             compiling && PyErr_GivenExceptionMatches(type, PyExc_SyntaxError) ? OUTCOME_SYNTAX : OUTCOME_EXCEPTION;
-        end->exit_code = interrupt ? 130 : 1; /* python3 ends itself with SIGINT */
+        end->exit_code = interrupt ? 130 : 1; /* as python3, which ends itself with SIGINT */
         PyObject *text = exception_text(type, value, tb);
         add_text(&end->error, text);
         failure_describe(&end->failure, type, value, tb, text);

@@ -17,27 +17,29 @@ struct ending {
     enum outcome_kind kind;
     int exit_code;
     struct buf result;      /* JSON, at most limits.result_bytes */
-    struct buf error;       /* text for the caller, UTF-8; long ones keep their beginning and their end */
-    struct failure failure; /* the same in fields */
+    struct buf error;       /* text for the caller, UTF-8; if it is long, only its beginning and
+                             * end */
+    struct failure failure; /* the exception in fields */
     struct wire_stamps stamps;
 };
 
-/* Keep sys.excepthook, as it is before any program, and @limits, borrowed for good. In the zygote, once, after
- * show_prepare(). 0 or -1. */
+/* Keep sys.excepthook, as it is before any program, and @limits, borrowed for good. In the zygote,
+ * once, after show_prepare(). 0 or -1. */
 int ending_prepare(const struct wire_limits *limits);
 
-/* Nothing is known yet. */
+/* Begin with an end of which nothing is known. */
 void ending_init(struct ending *end);
 
 /* The program has returned @value at top level. */
 void ending_by_return(struct ending *end, PyObject *value);
 
-/* The Python exception that is set is the end of the program, whose text is @source (NULL if it was no UTF-8); it is
- * cleared. @compiling: nothing has run, the exception is about the text. Runs the program's sys.excepthook and __str__. */
+/* The program, whose text is @source (NULL if it was not UTF-8), ended with the Python exception
+ * that is set. Clears the exception. @compiling: the program did not run, the exception is about
+ * its text. Runs the program's sys.excepthook and __str__. */
 void ending_by_exception(struct ending *end, PyObject *source, bool compiling);
 
-/* The interpreter's own end (finish_python()), with @main_dict. If what was printed could not be written, the exit code is
- * CPython's: 120. */
+/* End the interpreter (finish_python()), with @main_dict. If printed text could not be written, the
+ * exit code is 120, as with CPython. */
 void ending_finish(struct ending *end, PyObject **main_dict);
 
 #endif

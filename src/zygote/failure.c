@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* An exception that has ended a program, in fields.
+/* The exception that has ended a program, in fields.
  *
- * Called by ending.c in a box when a program has failed, after show.c has worded it.  What must never happen here: the
- * program's own code called once more than by `python3 main.py`, where its author could see it. */
+ * ending.c calls this file in a box when a program has failed and show.c has worded the exception.
+ * What must never happen here: that the program's own code runs once more than under `python3
+ * main.py`, where its author could see it. */
 #include "zygote/failure.h"
 
 #include "base/wire.h"
@@ -27,7 +28,7 @@ void failure_reset(struct failure *f)
     f->line = 0;
 }
 
-/* At most @max of the @n bytes at @p, and no half of a character. */
+/* How many of the @n bytes at @p fit into @max, without half of a character. */
 static size_t cut(const char *p, size_t n, size_t max)
 {
     if (n <= max)
@@ -58,14 +59,14 @@ static void add_name(struct buf *out, PyTypeObject *type)
         && PyUnicode_CompareWithASCIIString(module, "__main__") != 0) {
         failure_add_text(out, module);
         buf_addc(out, '.');
-    } else if (!module && strchr(type->tp_name, '.')) /* a type of C's has its module in its name */
+    } else if (!module && strchr(type->tp_name, '.')) /* a type made in C: the module is in it */
         buf_add(out, type->tp_name, (size_t) (strrchr(type->tp_name, '.') + 1 - type->tp_name));
     failure_add_text(out, name);
     Py_XDECREF(name);
     PyErr_Clear();
 }
 
-/* Does str() of it stay in C? */
+/* Does str() of an exception of this type run only C code? */
 static bool has_plain_text(PyTypeObject *type)
 {
     PyObject *name = PyUnicode_InternFromString("__str__");
@@ -76,7 +77,7 @@ static bool has_plain_text(PyTypeObject *type)
     return found && Py_IS_TYPE(found, &PyWrapperDescr_Type);
 }
 
-/* What follows @name in the last line of the text from @p to @end that begins with it, or NULL. */
+/* The rest of the last line between @p and @end that begins with @name and a colon, or NULL. */
 static const char *find_shown(const struct buf *name, const char *p, const char *end)
 {
     const char *found = NULL;
@@ -90,7 +91,7 @@ static const char *find_shown(const struct buf *name, const char *p, const char 
     return found;
 }
 
-/* The name that the author may have meant, which CPython adds when it shows the exception. */
+/* The name that the author may have meant. CPython adds it when it shows the exception. */
 static void add_suggestion(struct buf *out, const char *shown, const char *end)
 {
     static const char words[] = ". Did you mean: ";

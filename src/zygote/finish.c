@@ -3,8 +3,8 @@
  *
  * run.c and ending.c call this file in a box.  threading and logging end in Python code, and a box
  * would copy seventy pages of it while its caller waits.  So this file asks them only if they have
- * something to do, and does itself what a program can see of their end.  What must never happen here:
- * a thread that is not joined, a handler that is not flushed. */
+ * something to do, and does itself what a program can see of their end.  What must never happen
+ * here: a thread that is not joined, a handler that is not flushed. */
 #include "zygote/finish.h"
 
 #include <stdbool.h>
@@ -13,8 +13,8 @@
 
 enum { HANDLERS_MAX = 8 };
 
-/* A handler of logging's that keeps nothing to itself: shutdown() would call its flush() and close() for nothing,
- * unless the program has put others in their place, in the object or in its class. */
+/* A handler of logging's that buffers nothing. shutdown() would call its flush() and close() in
+ * vain, unless the program has replaced these methods in the object or in its class. */
 struct handler {
     PyObject *reference, *members;
     Py_ssize_t n_members;
@@ -27,13 +27,15 @@ static struct {
     Py_ssize_t n_exitfuncs;           /* when a program begins */
     PyObject *threading;              /* the module's dictionary */
     PyObject *shutdown, *main_thread; /* as they were in it */
-    PyObject *logging_shutdown;       /* NULL where no import brought it in, or where it has something to do */
+    PyObject *logging_shutdown;       /* NULL if no import brought logging in, or if it has
+                                       * something to do */
     PyObject *handlers;
-    struct handler known[HANDLERS_MAX]; /* those that are there when a program begins */
+    struct handler known[HANDLERS_MAX]; /* the handlers that exist when a program begins */
     Py_ssize_t n_known;
 } py;
 
-/* Made once: the interpreter's cache of methods knows a name by its address, and each new entry is a page copied. */
+/* Made once. The interpreter's cache of methods knows a name by its address, and each new entry
+ * costs the copy of a page. */
 static struct {
     PyObject *flush, *closed, *tstate_lock, *is_stopped;
 } names;
@@ -55,7 +57,8 @@ static PyObject *attribute(const char *module, const char *name)
     return value;
 }
 
-/* 1 for a handler that writes what it gets at once, or never; 0 for another, or one that is no more. */
+/* 1 if the handler never keeps text back, 0 if it may or if it no longer exists, -1 with an
+ * exception. */
 static int take_handler(PyObject *reference, PyObject *stderr_handler, PyObject *null_handler)
 {
     struct handler *known = &py.known[py.n_known];
@@ -64,7 +67,8 @@ static int take_handler(PyObject *reference, PyObject *stderr_handler, PyObject 
 
     if (type != stderr_handler && type != null_handler)
         return 0;
-    PyObject *method = PyObject_GetAttr(handler, names.flush); /* looked up once, the class has a version */
+    /* looked up once: this gives the class a version */
+    PyObject *method = PyObject_GetAttr(handler, names.flush);
     Py_XDECREF(method);
     known->members = method ? PyObject_GetAttrString(handler, "__dict__") : NULL;
     if (!known->members)
@@ -117,7 +121,7 @@ static Py_ssize_t count_exitfuncs(void)
     return n;
 }
 
-/* threading took it of the zygote; in its namespace a box's program is the second process (spawn.c). */
+/* threading has the zygote's id. In its own namespace a box's program is process 2 (spawn.c). */
 static int set_native_id(void)
 {
     PyObject *id = PyLong_FromLong(2);
@@ -160,7 +164,8 @@ static bool is_still(const char *name, const PyObject *value)
     return PyDict_GetItemString(py.threading, name) == value;
 }
 
-/* No thread but the main one was started, or all are joined and forgotten; nothing waits for the main one's end. */
+/* No thread but the main one was started, or all are joined and forgotten, and nothing waits for
+ * the main thread's end. */
 static bool threads_are_done(void)
 {
     return is_still("_shutdown", py.shutdown) && is_still("_main_thread", py.main_thread) && holds_at_most("_active", 1)
@@ -168,7 +173,8 @@ static bool threads_are_done(void)
            && holds_at_most("_threading_atexits", 0);
 }
 
-/* What then remains of threading._shutdown(), for those who look later: __del__ and what atexit calls. */
+/* The visible rest of threading._shutdown(), for code that still runs: __del__ and atexit's
+ * functions. */
 static void stop_main_thread(void)
 {
     if (PyDict_SetItemString(py.threading, "_SHUTTING_DOWN", Py_True) < 0
@@ -183,7 +189,7 @@ static bool is_untouched(const struct handler *known)
            && known->type->tp_version_tag == known->version && PyObject_Size(known->members) == known->n_members;
 }
 
-/* Nothing is there that logging.shutdown() would flush, and nothing that could yet bring it in. */
+/* logging.shutdown() would flush nothing, and no atexit function is left that could change that. */
 static bool logging_is_idle(void)
 {
     if (!py.logging_shutdown || count_exitfuncs() != py.n_exitfuncs || PyList_GET_SIZE(py.handlers) != py.n_known)
@@ -213,7 +219,7 @@ static bool is_closed(PyObject *file)
     return yes > 0;
 }
 
-/* 0, or -1 when what was printed could not be written. */
+/* 0, or -1 if printed text could not be written. */
 static int flush_std(const char *name)
 {
     PyObject *file = PySys_GetObject(name);
@@ -231,7 +237,8 @@ static int flush_std(const char *name)
 
 static void end_threads(void)
 {
-    PyObject *shutdown = PyDict_GetItemString(py.threading, "_shutdown"); /* the program's own, maybe */
+    /* perhaps the program's own */
+    PyObject *shutdown = PyDict_GetItemString(py.threading, "_shutdown");
 
     if (threads_are_done())
         stop_main_thread();
@@ -246,7 +253,7 @@ static void call_exitfuncs(void)
     call_quietly(py.run_exitfuncs, NULL);
 }
 
-/* What sys holds of the program: its files and its exception. */
+/* Drop what sys holds of the program: its files and its exception. */
 static void clear_sys(void)
 {
     static const char *const files[][2] = { { "stdin", "__stdin__" },
@@ -265,8 +272,8 @@ static void clear_sys(void)
     PyErr_Clear();
 }
 
-/* What no module holds goes first; then all that __main__ alone holds, which the collector finds with the names in
- * it that __del__ uses still there; and only what is left loses them. */
+/* Garbage goes first. Then __main__ goes: the collector frees what only __main__ holds, while the
+ * names that __del__ uses are still there. Only what is left after that loses its names. */
 static void clear_main(PyObject **main_dict)
 {
     PyObject *modules = PyImport_GetModuleDict();
@@ -290,7 +297,8 @@ static void clear_main(PyObject **main_dict)
     PyErr_Clear();
 }
 
-/* As after any script: a file that the program has put in stdout's place shows what it holds before all that follows. */
+/* As after any script: if the program has put a file in the place of stdout, its text comes before
+ * all that follows. */
 static void flush_first(void)
 {
     static const char *const files[] = { "stderr", "stdout" };
@@ -304,7 +312,7 @@ static void flush_first(void)
     }
 }
 
-/* Writes the entry @name, and leaves it as it was. */
+/* Write the entry @name without changing it. */
 static void set_again(PyObject *dict, const char *name)
 {
     PyObject *value = Py_XNewRef(PyDict_GetItemString(dict, name));
@@ -323,7 +331,7 @@ static void set_attribute_again(PyObject *object, PyObject *name)
     Py_XDECREF(value);
 }
 
-/* A module goes, as __main__ will. */
+/* Drop a module, as __main__ will be dropped. */
 static void drop_module(PyObject *dict)
 {
     PyObject *module = PyModule_New("__main__");
@@ -351,7 +359,8 @@ void finish_rehearse(PyObject **main_dict)
     set_again(PyImport_GetModuleDict(), "__main__");
     drop_module(*main_dict);
     PyObject *dict = *main_dict;
-    __atomic_store_n(main_dict, dict, __ATOMIC_SEQ_CST); /* the page is touched: no compiler leaves this out */
+    __atomic_store_n(main_dict, dict, __ATOMIC_SEQ_CST); /* touches the page; a plain store could be
+                                                          * optimised away */
     flush_std("__stdout__");
     flush_std("__stderr__");
     PyErr_Clear();

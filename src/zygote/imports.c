@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The imports of a runtime, one after the other, each watched.
  *
- * Called by warm.c.  The supervisor hears which import has begun and what is wrong with it; where one has left what no
- * box can be made beside, or ended us, it starts another zygote, which leaves that one out.  What must never happen here: a
- * second thread that stays, whose locks no forked child could ever release, or a process. */
+ * warm.c calls this file.  The supervisor hears which import has begun and what is wrong with it.
+ * An import may end the zygote, or leave something behind beside which no box can be made.  Then
+ * the supervisor starts another zygote, which leaves this import out.  What must never happen here:
+ * that a second thread stays, whose locks no forked child could ever release, or a process. */
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
 
@@ -22,9 +23,11 @@
 #include <time.h>
 #include <unistd.h>
 
-/* Libraries that start threads when they are imported, one for each core of the host or always, unless they are told
- * otherwise.  While imports run all of these are 1, in os.environ too, as many look there.  What stays is C's
- * environment's alone, where libraries that a program imports, and its children, find the box's share of the cores. */
+/* Some libraries start threads when they are imported, one for each core of the host or always,
+ * unless the environment tells them otherwise.  While imports run, all these variables are 1, also
+ * in os.environ, because many libraries look there.  The variables marked `stays` then remain in
+ * C's environment only, with the box's share of the cores, for libraries that a program imports and
+ * for its children. */
 static const struct {
     const char *name, *value;
     bool stays;
@@ -33,18 +36,20 @@ static const struct {
     { "OPENBLAS_NUM_THREADS", "1", true },
     { "MKL_NUM_THREADS", "1", true },
     { "BLIS_NUM_THREADS", "1", false },
-    { "NUMEXPR_NUM_THREADS", "1", false }, /* not NUMEXPR_MAX_THREADS, beyond which no program may go later */
+    { "NUMEXPR_NUM_THREADS", "1", false }, /* not NUMEXPR_MAX_THREADS: no program could go beyond it
+                                            * later */
     { "NUMBA_NUM_THREADS", "1", false },
     { "POLARS_MAX_THREADS", "1", false },
     { "RAYON_NUM_THREADS", "1", false },
     { "TBB_NUM_THREADS", "1", false },
     { "ARROW_IO_THREADS", "1", false },
-    { "ARROW_DEFAULT_MEMORY_POOL", "system", false }, /* that of jemalloc has a thread that frees */
+    { "ARROW_DEFAULT_MEMORY_POOL", "system", false }, /* the allocator of jemalloc has a thread that
+                                                       * frees */
     { "TF_NUM_INTRAOP_THREADS", "1", false },
     { "TF_NUM_INTEROP_THREADS", "1", false },
 };
 
-/* How long a thread that is just ending may take, in steps. */
+/* How long a thread may take to end, in steps. */
 enum { SETTLE_STEPS = 100, SETTLE_NS = 5000000 };
 
 void imports_log_error(const char *msg, const char *name)
@@ -62,7 +67,7 @@ void imports_log_error(const char *msg, const char *name)
     PyErr_Clear();
 }
 
-/* The first name of a list, which is moved behind it; false at its end. */
+/* The first name of @list, which moves behind it. False at the end of the list. */
 static bool next_name(const char **list, char name[static 256])
 {
     int used;
@@ -73,9 +78,10 @@ static bool next_name(const char **list, char name[static 256])
     return true;
 }
 
-/* asyncio imports ssl, and with it OpenSSL, a third of the interpreter that each box would be a copy of, for
- * connections that no box can make.  It goes without; a program's own `import ssl` finds it as ever, and asyncio gets
- * it when it is used (prelude.py).  Other modules may define less without it: they are not kept from it. */
+/* asyncio imports ssl and so OpenSSL: a third of the interpreter that each box would copy, for
+ * connections that no box can make.  So asyncio is imported without it.  A program's own `import
+ * ssl` works as always, and asyncio gets ssl when a program uses it (prelude.py).  Other modules
+ * may define less without ssl, so it is not hidden from them. */
 static PyObject *import_without_ssl(const char *name)
 {
     PyObject *modules = PyImport_GetModuleDict();
@@ -93,7 +99,8 @@ static PyObject *import_without_ssl(const char *name)
     return module;
 }
 
-/* There is no display in a box, whatever /etc/matplotlibrc says; pyplot takes what is chosen when it is imported. */
+/* A box has no display, whatever /etc/matplotlibrc says. pyplot reads the choice when it is
+ * imported. */
 static void choose_backend(const char *name)
 {
     static const char package[] = "matplotlib";
@@ -104,7 +111,7 @@ static void choose_backend(const char *name)
     PyObject *module = PyImport_ImportModule(package);
     PyObject *done = module ? PyObject_CallMethod(module, "use", "s", "Agg") : NULL;
     if (!done)
-        PyErr_Clear(); /* the import that follows says why */
+        PyErr_Clear(); /* the import that follows reports the reason */
     Py_XDECREF(module);
     Py_XDECREF(done);
 }
@@ -115,14 +122,15 @@ static const char *const left_words[FAULTS] = {
     [FAULT_DESCRIPTORS] = "closed descriptors",
 };
 
-/* There is no /proc to count threads in: unshare(2) of the signal handlers is refused when there is
- * more than one, whoever started it, and does nothing otherwise. */
+/* There is no /proc to count threads in. unshare(2) of the signal handlers fails if there is more
+ * than one thread, whoever started it, and does nothing otherwise. */
 static bool single_threaded(void)
 {
     return unshare(CLONE_SIGHAND) == 0;
 }
 
-/* As pid 1 we have orphans for children too.  One that lives would go on outside of every jail, with our powers. */
+/* As pid 1 we also get orphans as children. A process that stayed would live outside of every jail,
+ * with our powers. */
 static bool childless(void)
 {
     pid_t pid;
@@ -132,7 +140,7 @@ static bool childless(void)
     return pid < 0;
 }
 
-/* Standard streams, and those that the supervisor has given us. */
+/* The standard streams, and the descriptors that the supervisor has given us. */
 enum { OUR_FDS = 7 };
 
 static void note_fds(struct stat ret[static OUR_FDS])
@@ -162,14 +170,14 @@ void imports_begin(void)
         setenv(quiet[i].name, quiet[i].value, 1);
 }
 
-/* Some import starts a thread or a program that is over in a moment. */
+/* Wait a little for @is_so: some imports start a thread or a program that ends in a moment. */
 static bool settles(bool (*is_so)(void))
 {
     static const struct timespec step = { .tv_nsec = SETTLE_NS };
     bool so = is_so();
 
     for (int i = 0; i < SETTLE_STEPS && !so; i++) {
-        PyThreadState *state = PyEval_SaveThread(); /* a thread of Python's must have its lock to end */
+        PyThreadState *state = PyEval_SaveThread(); /* a Python thread needs the lock to end */
         nanosleep(&step, NULL);
         PyEval_RestoreThread(state);
         so = is_so();
@@ -177,13 +185,14 @@ static bool settles(bool (*is_so)(void))
     return so;
 }
 
-/* What has been left that no box can be forked beside, or FAULT_NONE. */
+/* What the import has left behind that prevents forking a box, or FAULT_NONE. */
 static enum fault leftover(void)
 {
-    return !settles(single_threaded) ? FAULT_THREAD
-           : !settles(childless)     ? FAULT_PROCESS
-           : !same_fds(our_fds)      ? FAULT_DESCRIPTORS
-                                     : FAULT_NONE;
+    if (!settles(single_threaded))
+        return FAULT_THREAD;
+    if (!settles(childless))
+        return FAULT_PROCESS;
+    return same_fds(our_fds) ? FAULT_NONE : FAULT_DESCRIPTORS;
 }
 
 static int tell(int supervisor_fd, uint32_t at, enum fault fault)
@@ -192,7 +201,8 @@ static int tell(int supervisor_fd, uint32_t at, enum fault fault)
     return fd_send(supervisor_fd, &msg, sizeof(msg), NULL, 0);
 }
 
-/* Whatever @name has left that no box can be made beside ends us: the supervisor knows by the status. */
+/* End this process if @name has left something behind beside which no box can be made. The exit
+ * status tells the supervisor what it is. */
 static void judge(const char *name)
 {
     enum fault left = leftover();
@@ -227,21 +237,22 @@ int imports_run(const struct wire_zygote_conf *conf, int supervisor_fd)
     char name[256];
     int err = 0;
 
-    judge("site"); /* of the packages' *.pth files */
+    judge("site"); /* site runs the packages' *.pth files */
     for (uint32_t at = 0; !err && next_name(&names, name); at++)
         if (at >= WIRE_IMPORTS_MAX || !conf->left_out[at])
             err = import_one(supervisor_fd, at, name);
     return err ? err : tell(supervisor_fd, WIRE_IMPORTS_MAX, FAULT_NONE);
 }
 
-/* A name goes from the mapping @module.environ, where it may be as text or as bytes. */
+/* Remove a name from the mapping @module.environ. @key is text or bytes, as the mapping has
+ * them. */
 static int forget(const char *module, PyObject *key)
 {
     PyObject *of = PyImport_ImportModule(module);
     PyObject *environ = of ? PyObject_GetAttrString(of, "environ") : NULL;
     int err = environ && key ? PyObject_DelItem(environ, key) : -1;
 
-    if (err && PyErr_ExceptionMatches(PyExc_KeyError)) { /* an import was quicker */
+    if (err && PyErr_ExceptionMatches(PyExc_KeyError)) { /* an import has already removed it */
         PyErr_Clear();
         err = 0;
     }

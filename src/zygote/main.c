@@ -1,13 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* hatchery-zygote: one warm CPython that forks boxes.
  *
- * Started by the supervisor as pid 1 of its own pid namespace and root of its
- * own user namespace, inside the jail's root file system, with descriptors
- * 3 (supervisor), 4 (server), 5 (hatchery-init) and 6 (cgroup v2: the boxes' groups).  When it dies the kernel
- * kills every box with it.  What must never be here: a key, a client's data,
- * a second thread.
- *
- * It serves one server process: when that one's socket closes, it exits. */
+ * The supervisor starts it as pid 1 of its own pid namespace and root of its own user namespace,
+ * inside the jail's root file system, with descriptors 3 (supervisor), 4 (server), 5
+ * (hatchery-init) and 6 (cgroup v2: the boxes' groups).  When it dies, the kernel kills every box
+ * with it.  It serves one server process and exits when that server's socket closes.  What must
+ * never be here: a key, a client's data, a second thread. */
 #include "zygote/pages.h"
 #include "zygote/run.h"
 #include "zygote/spawn.h"
@@ -29,7 +27,8 @@
 
 enum { SUPERVISOR_FD = 3, SERVER_FD = 4, INIT_FD = 5, GROUPS_FD = 6 };
 
-/* What programs see: contract.md's list and nothing of whoever started the server. */
+/* The environment that programs see: nothing of the environment of the user who started the
+ * server. */
 static void set_environment(void)
 {
     static const char *const values[][2] = {
@@ -56,8 +55,9 @@ static int drop_powers(void)
     caps[0].permitted = caps[0].effective = (uint32_t) mask;
     if (syscall(SYS_capset, &header, caps) < 0 || prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
         return -1;
-    /* Whoever started us may have asked for pages merged with others': their timing tells what is in them.  Older
-     * kernels can't merge a whole process. */
+    /* Our parent may have asked the kernel to merge our pages with those of other processes. The
+     * timing of merged pages tells what is in them. Older kernels can't merge a whole process, and
+     * then this fails. */
     prctl(PR_SET_MEMORY_MERGE, 0, 0, 0, 0);
     return prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
 }
@@ -68,7 +68,7 @@ static void set_close_on_exec(void)
         fcntl(fd, F_SETFD, FD_CLOEXEC);
 }
 
-/* Orders and deaths, one at a time, until the server is gone. */
+/* Take orders and reap processes, one at a time, until the server is gone. */
 static int serve(struct zygote *zygote, int signal_fd)
 {
     struct pollfd fds[2] = { { .fd = zygote->server_fd, .events = POLLIN }, { .fd = signal_fd, .events = POLLIN } };
@@ -102,7 +102,7 @@ static int make_signal_fd(void)
 
 static int tell_step(enum box_step step, int error)
 {
-    log_error("a layer of the jail is not to be had",
+    log_error("a layer of the jail is missing",
               LOG_S("layer", box_step_word(step)) LOG_S("errno", strerrorname_np(error))
                   LOG_S("hint", box_step_hint(step)));
     return -1;

@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* main.py as a file in the working directory: made when somebody first asks for it.
+/* main.py as a file in the working directory, made when somebody first asks for it.
  *
- * A program is handed over in memory, and few ever look for its file; but multiprocessing's spawn, runpy, subprocesses and
- * whoever opens __file__ do.  The functions of the C library by which this process could name it are this executable's,
- * which the dynamic linker finds before the library's own (ld.so(8)), so a program that does not ask pays for nothing, and
- * neither Python nor an extension module can ask past them.  They run in a child of vfork(2) too, and without the GIL.
- * What must never happen here: an errno that is not the call's own, a file where the program has put one. */
-#undef _FORTIFY_SOURCE /* whose inline functions have these names too */
+ * The server hands a program over in memory, and few programs ever look for their file.  But
+ * multiprocessing's spawn, runpy, subprocesses and code that opens __file__ do.  This executable
+ * has functions of its own in place of those of the C library by which this process could name the
+ * file.  The dynamic linker finds them first (ld.so(8)).  So a program that does not ask pays
+ * nothing, and neither Python nor an extension module can ask past them.  The functions also run in
+ * a child of vfork(2), and without the GIL.  What must never happen here: an errno that is not the
+ * call's own, or writing over a file that the program has made. */
+#undef _FORTIFY_SOURCE /* its inline functions have the same names */
 
 #include "zygote/mainfile.h"
 
@@ -28,7 +30,7 @@
 static const char name[] = "main.py";
 
 static struct {
-    const char *text; /* NULL: made, or there is none */
+    const char *text; /* NULL if the file is made, or if there is no program */
     size_t n;
     bool no_module, refused;
 } offered;
@@ -65,7 +67,8 @@ static void make(void)
     errno = saved;
 }
 
-/* Is the directory of @path, which ends in /main.py or is main.py, the working directory that a program begins in? */
+/* @path ends in /main.py or is main.py, and @n bytes of it are the directory. Is that the directory
+ * in which programs begin? */
 static bool is_at_home(int dirfd, const char *path, size_t n)
 {
     char directory[1024];
@@ -92,7 +95,7 @@ static void look_at(int dirfd, const char *path)
         make();
 }
 
-/* False where it is not to be started. */
+/* False if the program must not be started. */
 static bool look_at_words(char *const words[])
 {
     bool spawned = false;
@@ -107,19 +110,19 @@ static bool look_at_words(char *const words[])
     return !spawned;
 }
 
-/* The C library's own. */
+/* The C library's function of that name. */
 static void *next(const char *function)
 {
     return dlsym(RTLD_NEXT, function);
 }
 
-/* The mode is there only where a file is made. */
+/* A caller passes a mode only if the call may make a file. */
 static mode_t mode_of(int flags, va_list rest)
 {
     return flags & O_CREAT || (flags & O_TMPFILE) == O_TMPFILE ? va_arg(rest, mode_t) : 0;
 }
 
-/* A file that the call itself makes or empties is not ours to make. */
+/* If the call itself makes or empties the file, we do not make it. */
 static void look_at_open(int dirfd, const char *path, int flags)
 {
     if (!(flags & (O_EXCL | O_TRUNC)))
@@ -166,8 +169,9 @@ int lstat64(const char *restrict path, struct stat64 *restrict st)
 
 static int refuse_child(void)
 {
-    offered.refused =
-        true; /* in the parent's memory: this is a child of vfork(2), whose failure multiprocessing does not see */
+    /* Set in the parent's memory: this is a child of vfork(2), and multiprocessing does not see it
+     * fail. */
+    offered.refused = true;
     kill(getppid(), SIGINT);
     errno = ENOEXEC;
     return -1;

@@ -1,21 +1,22 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* main.py as a file in the working directory: made when somebody first asks for it. */
+/* main.py as a file in the working directory, made when somebody first asks for it. */
 #ifndef HATCHERY_ZYGOTE_MAINFILE_H
 #define HATCHERY_ZYGOTE_MAINFILE_H
 
 #include <stdbool.h>
 #include <stddef.h>
 
-/* From now on the @n bytes at @text, which must stay where they are, are main.py for whoever opens, looks up or executes it by
- * its name in this process. */
+/* From now on, if this process opens, looks up or executes main.py by its name, the file holds the
+ * @n bytes at @text. The bytes must stay where they are. */
 void mainfile_offer(const char *text, size_t n);
 
-/* Python itself can't import it: it has a return at top level. Children of multiprocessing's spawn, which do so first of all
- * and are replaced when they fail, are not started: their parent gets a SIGINT instead, and Python a KeyboardInterrupt,
- * of which ending.c makes a RuntimeError with the reason. */
+/* Python itself cannot import main.py, because it has a return at top level. Children of
+ * multiprocessing's spawn import it first of all, and multiprocessing replaces those that fail, for
+ * ever. So such children are not started. Their parent gets a SIGINT instead, and Python a
+ * KeyboardInterrupt, which ending.c turns into a RuntimeError with the reason. */
 void mainfile_is_no_module(void);
 
-/* Has that happened? */
+/* Was such a child refused? */
 bool mainfile_has_refused(void);
 
 #endif

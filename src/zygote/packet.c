@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What passes between a box and the server: the order and the program, and then the report.
+/* Packets between a box and the server: the order and the program, and then the report.
  *
- * run.c calls this file in a box.  The socket is BOX_CONTROL_FD, and the program can write to it
- * too: each packet of a report begins with the order's token, which the program does not know.
- * What must never happen here: a program that begins with a part of its source, or a report in
- * which a program's own write is taken for a piece. */
+ * run.c calls this file in a box.  The socket is BOX_CONTROL_FD.  The program can write to it too,
+ * so each packet of a report begins with the order's token, which the program does not know.  What
+ * must never happen here: that a program begins with only a part of its source, or that a program's
+ * own write is taken for a piece of the report. */
 #include "zygote/packet.h"
 
 #include "box/box.h"
@@ -18,7 +18,8 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
-/* The program may have made the socket non-blocking. Not poll(2): it fails when RLIMIT_NOFILE is 0. */
+/* The program may have made the socket non-blocking. poll(2) is no help: it fails if RLIMIT_NOFILE
+ * is 0. */
 static void make_blocking(void)
 {
     int flags = fcntl(BOX_CONTROL_FD, F_GETFL);
@@ -28,7 +29,8 @@ static void make_blocking(void)
 
 static ssize_t send_packet(const struct iovec *iov, int n)
 {
-    static char packet[WIRE_PIECE + 256]; /* not on the stack, where the compiler would touch each of its pages */
+    static char packet[WIRE_PIECE + 256]; /* not on the stack: the compiler would touch each of its
+                                           * pages there */
     size_t size = 0;
     ssize_t sent;
 
@@ -55,9 +57,11 @@ bool packet_report(const unsigned char *token, struct ending *end)
     const struct buf *parts[] = { &end->result, &end->error, &end->failure.name, &end->failure.value,
                                   &end->failure.hint };
     struct buf body;
-    size_t at = 0;
+    size_t at = 0, size = 0;
 
-    buf_init(&body, SIZE_MAX / 2);
+    for (size_t i = 0; i < sizeof(parts) / sizeof(parts[0]); i++)
+        size += parts[i]->len;
+    buf_init(&body, size);
     for (size_t i = 0; i < sizeof(parts) / sizeof(parts[0]); i++)
         buf_add(&body, parts[i]->data, parts[i]->len);
     do {

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What passes between a box and the server (wire.h, BOX_CONTROL_FD). */
+/* Packets between a box and the server (wire.h, BOX_CONTROL_FD). */
 #ifndef HATCHERY_ZYGOTE_PACKET_H
 #define HATCHERY_ZYGOTE_PACKET_H
 
@@ -12,13 +12,13 @@
 
 #include <stdbool.h>
 
-/* Wait for the order, which goes to @run, and for the source: a new str, or NULL with a Python exception set if it is not
- * UTF-8. Blocks until the server sends them. Ends the process if the server lets go of the box or sends
- * more than @limits allow. */
+/* Wait for the order, which goes into @run, and for the source. Returns the source as a new str, or
+ * NULL with a Python exception set if it is not UTF-8. Blocks until the server sends them. Ends the
+ * process if the server lets go of the box or sends more than @limits allow. */
 PyObject *packet_receive_program(struct wire_run *run, const struct wire_limits *limits);
 
-/* Send @end to the server, in packets that begin with @token, the order's. Blocks while the socket is full. False if the
- * program has broken the socket: then the server has only the exit status. */
+/* Send @end to the server, in packets that begin with @token, the order's. Blocks while the socket
+ * is full. False if the program has broken the socket. Then the server has only the exit status. */
 bool packet_report(const unsigned char *token, struct ending *end);
 
 /* Blocks until the server lets go of the box. */

@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What a box copies: page faults after a fork cost more than anything else of it.
+/* The pages that a box copies: page faults after a fork cost more than anything else that a box
+ * does.
  *
- * main.c calls this file before the first fork.  A page that a child writes to is copied (about 2 µs
- * with all that belongs to it, more again when it is given back), and fork(2) and exit(2) count what
- * a process has, page by page or huge page by huge page.  pages_huge.c, pages_holes.c and
- * pages_probe.c each save some of that; this file has their order.  What must never happen here:
- * anything but speed that relies on them, or memory that can be written to and executed. */
+ * main.c calls this file before the first fork.  The kernel copies a page when a child writes to it
+ * (about 2 µs with all that belongs to it, and more when the page is given back).  fork(2) and
+ * exit(2) count the memory of a process, page by page or huge page by huge page.  pages_huge.c,
+ * pages_holes.c and pages_probe.c each save some of that; this file has their order.  What must
+ * never happen here: that anything but speed depends on them, or memory that is both writable and
+ * executable. */
 #include "zygote/pages.h"
 
 #include "zygote/pages_parts.h"

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The free memory between the pieces in use: taken, so that a box allocates from new pages.
+/* The free memory between pieces in use: taken here, so that a box allocates from new pages.
  *
- * pages.c calls this file in the zygote, when nothing is left to do but to fork.  A box that got a
- * free piece of a page in use would write to that page, and the kernel would copy it.  What must
- * never happen here: a dependence on how an allocator works for anything but speed. */
+ * pages.c calls this file in the zygote, when nothing is left to do but to fork.  If a box got a
+ * free piece of a page in use, it would write to that page, and the kernel would copy it.  What
+ * must never happen here: that anything but speed depends on how an allocator works. */
 #include "zygote/pages.h"
 
 #include "zygote/pages_parts.h"
@@ -16,8 +16,9 @@
 #include <stdint.h>
 #include <stdlib.h>
 
-/* obmalloc.c of CPython 3.11: pools of 16 KiB, blocks of 16 to 512 bytes, a header of 48 bytes.  Another allocator has
- * no pool whose beginning would be seen: FILL_MAX of each size is all that it loses. */
+/* obmalloc.c of CPython 3.11: pools of 16 KiB, blocks of 16 to 512 bytes, a header of 48 bytes.
+ * With another allocator this code never recognises the beginning of a pool.  Then it wastes
+ * FILL_MAX bytes of each size and nothing more. */
 enum { POOL_SIZE = 16384, POOL_HEADER = 48, BLOCK_MAX = 512, BLOCK_STEP = 16, FILL_MAX = 1 << 20 };
 
 void fill_pools(void)
@@ -40,7 +41,7 @@ void fill_holes(void)
             struct mallinfo2 before = mallinfo2();
             if (before.fordblks - before.keepcost < size)
                 break;
-            void *volatile hole = malloc(size); /* or the compiler leaves it out */
+            void *volatile hole = malloc(size); /* volatile, or the compiler leaves it out */
             struct mallinfo2 after = mallinfo2();
             if (after.keepcost != before.keepcost || after.hblks != before.hblks) {
                 free(hole); /* no hole is that large */
@@ -50,11 +51,12 @@ void fill_holes(void)
     malloc_trim(0);
 }
 
-/* CPython makes its locks anew in a child, of the C library's heap.  A thread's cache there holds seven pieces of a
- * size and gives the one freed last: seven that were taken one after the other are of one page or two. */
+/* In a child CPython makes its locks anew, from the C library's heap.  A thread's cache there holds
+ * seven pieces of a size and gives out the one that was freed last.  Seven pieces allocated one
+ * after the other lie on one page or two. */
 void pages_gather(void)
 {
-    enum { CACHED = 7, BEFORE = 64 }; /* as many as drain what is free of that size */
+    enum { CACHED = 7, BEFORE = 64 }; /* BEFORE pieces use up what is free of that size */
     void *pieces[BEFORE + CACHED];
 
     for (size_t i = 0; i < BEFORE + CACHED; i++)

@@ -2,9 +2,9 @@
 /* The zygote's memory in huge pages: the interpreter's arenas, the heap, the interpreter itself.
  *
  * pages.c calls this file in the zygote, before the first fork.  fork(2) and exit(2) count a huge
- * page as one, where they would count five hundred small ones.  A kernel that has no huge pages
- * answers no, and then all stays where it was.  What must never happen here: memory that can be
- * written to and executed, or a piece of the interpreter that is lost on the way. */
+ * page as one page, instead of five hundred small ones.  If the kernel has no huge pages,
+ * everything stays where it was.  What must never happen here: memory that is both writable and
+ * executable, or a piece of the interpreter that gets lost in the move. */
 #include "zygote/pages_parts.h"
 
 #include <link.h>
@@ -69,8 +69,10 @@ void collapse_heap(void)
 
 /* Where the parts of the interpreter's shared object begin and end, in whole pages. */
 struct layout {
-    uintptr_t start, code, code_end, sealed_end, variables_end; /* sealed: PT_GNU_RELRO, at the variables' beginning */
-    uintptr_t zeros_end;                                        /* of what is variable and in no file */
+    /* sealed: PT_GNU_RELRO, at the beginning of the variables */
+    uintptr_t start, code, code_end, sealed_end, variables_end;
+    /* end of the variables that are in no file (.bss) */
+    uintptr_t zeros_end;
     bool has_holes;
 };
 
@@ -102,7 +104,7 @@ static int find_interpreter(struct dl_phdr_info *object, size_t size, void *layo
     return 1;
 }
 
-/* The copy at @from takes the place of what is at @start. */
+/* Move the copy at @from to @start, in place of what is there. */
 static void take_place(char *from, uintptr_t start, uintptr_t end, int protection)
 {
     if (end > start
@@ -111,9 +113,9 @@ static void take_place(char *from, uintptr_t start, uintptr_t end, int protectio
         abort(); /* nobody says what is there now */
 }
 
-/* What is in the same huge pages as code, and can't be written to, becomes code: names and constants, as in any program
- * before linkers kept them apart.  At no time can anything be both written to and executed.  This code is not
- * the interpreter's, so it runs on while the interpreter moves. */
+/* Read-only data that shares huge pages with code becomes executable: names and constants, as in
+ * any program before linkers kept them apart.  At no time is anything both writable and executable.
+ * This function is not part of the interpreter, so it keeps running while the interpreter moves. */
 void move_interpreter(void)
 {
     struct layout l = { .start = 0 };
@@ -124,18 +126,19 @@ void move_interpreter(void)
     uintptr_t before = round_down(l.code, HUGE), after = round_up(l.code_end, HUGE);
     uintptr_t start = before > l.start ? before : l.start;
     uintptr_t end = after < l.sealed_end ? after : l.sealed_end;
-    size_t into = start % HUGE; /* a huge page */
+    size_t into = start % HUGE; /* offset into the first huge page */
     size_t size = round_up(into + l.variables_end - start, HUGE);
     char *room = mmap(NULL, size + HUGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (room == MAP_FAILED)
         return;
     char *copy = (char *) round_up((uintptr_t) room, HUGE);
     memcpy(copy + into, (const void *) start, l.variables_end - start);
-    /* Two answers that the file is kept for: no huge pages here, and no code in such memory (SELinux's execmem). */
+    /* If the kernel has no huge pages, or allows no code in such memory (SELinux's execmem), the
+     * file's pages stay. */
     if (madvise(copy, size, MADV_COLLAPSE) == 0 && mprotect(copy + into, end - start, PROT_READ | PROT_EXEC) == 0) {
         take_place(copy + into, start, end, PROT_READ | PROT_EXEC);
         take_place(copy + into + (end - start), end, l.sealed_end, PROT_READ);
         take_place(copy + into + (l.sealed_end - start), l.sealed_end, l.variables_end, PROT_READ | PROT_WRITE);
     }
-    munmap(room, size + HUGE); /* what is left of it */
+    munmap(room, size + HUGE); /* the rest of it */
 }

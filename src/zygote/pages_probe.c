@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The pages that every box writes to: found by a probe, copied at once in each box.
  *
- * main.c has a probe run once: a child of the zygote that does what a box does, with the
- * interpreter's data write-protected.  spawn.c asks for the copies first of all in a box, which
- * costs less than a page fault for each.  What must never happen here: a zygote that waits for a
- * probe without an end, or a probe that somebody outside notices. */
+ * main.c runs one probe: a child of the zygote that does what a box does, with the interpreter's
+ * data write-protected.  spawn.c asks for the copies first of all in a box, which costs less than a
+ * page fault for each.  What must never happen here: that the zygote waits for a probe without end,
+ * or that somebody outside notices a probe. */
 #include "zygote/pages.h"
 
 #include "zygote/pages_parts.h"
@@ -17,7 +17,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-/* The pages that a probe has written to, in the order in which it did. */
+/* The pages that the probe has written to, in that order. */
 enum { PROBED_MAX = 512, PROBE_SECONDS = 5 };
 
 struct probe {
@@ -27,7 +27,7 @@ struct probe {
 
 static struct probe *probe; /* shared with the child */
 
-/* What each box will write to, in ascending order. */
+/* The pages that each box will write to, in ascending order. */
 static struct span taken[PROBED_MAX];
 static size_t n_taken;
 
@@ -47,8 +47,8 @@ static void on_write(int signal, siginfo_t *info, void *context)
     probe->pages[probe->n++] = page;
 }
 
-/* What it prints, by what imports have registered for the end, goes where the zygote's standard output goes: nowhere.
- * One that does not end is ended. */
+/* Functions that imports registered for the end may print: that goes where the zygote's standard
+ * output goes, nowhere. A probe that does not end is killed by SIGALRM. */
 _Noreturn static void be_probe(void (*run)(void))
 {
     static char stack[65536];

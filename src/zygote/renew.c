@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What two boxes must not share: the state of random number generators.
+/* State that two boxes must not share: that of random number generators.
  *
  * run.c calls this file in the zygote, after all imports, and first of all in each box.  `random`
  * and numpy do not notice the zygote's fork.  `uuid` asks the kernel, or `random`.  OpenSSL notices
@@ -12,12 +12,12 @@
 
 #include <unistd.h>
 
-/* Calls without arguments; NULL where no import brought the generator in. */
+/* Functions to call without arguments. NULL if no import brought the generator in. */
 static struct {
     PyObject *random, *numpy;
 } seed;
 
-/* The module @name if an import brought it in; NULL too, with an exception, on failure. */
+/* The module @name, or NULL if no import brought it in. On failure NULL with an exception set. */
 static PyObject *imported(const char *name)
 {
     PyObject *key = PyUnicode_FromString(name);
@@ -27,7 +27,8 @@ static PyObject *imported(const char *name)
     return module;
 }
 
-/* random's global generator by its C method: Random.seed() is Python code, whose pages each box would copy. */
+/* The C method of random's global generator. Random.seed() is Python code, and each box would copy
+ * its pages. */
 static PyObject *random_seed(PyObject *module)
 {
     PyObject *generator = PyObject_GetAttrString(module, "_inst");
@@ -46,8 +47,8 @@ static PyObject *random_seed(PyObject *module)
     return bound;
 }
 
-/* The global generators of random and numpy are seeded when they are imported.  What `uuid` keeps between calls would
- * be the same in every box, had an import asked for a uuid1(). */
+/* The global generators of random and numpy are seeded when they are imported.  If an import asked
+ * for a uuid1(), the values that `uuid` keeps between calls would be the same in every box. */
 int renew_prepare(void)
 {
     PyObject *random = imported("random");

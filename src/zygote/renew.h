@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What two boxes must not share: the state of random number generators. */
+/* State that two boxes must not share: that of random number generators. */
 #ifndef HATCHERY_ZYGOTE_RENEW_H
 #define HATCHERY_ZYGOTE_RENEW_H
 
-/* Find the generators that imports brought in. In the zygote, once, all imports done. 0, or -1 with a Python exception
- * set. */
+/* Find the generators that imports brought in. In the zygote, once, when all imports are done. 0,
+ * or -1 with a Python exception set. */
 int renew_prepare(void);
 
-/* Seed them anew. In a child of the zygote, before its program. Ends the process with 126 if one cannot be seeded: a box
- * that would repeat another's numbers is of no use. */
+/* Seed them anew. In a child of the zygote, before its program. Ends the process with 126 if a
+ * generator cannot be seeded: a box must not repeat another's numbers. */
 void renew(void);
 
 #endif

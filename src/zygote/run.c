@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* One program in one box: compile, run, end as Python ends, report.
  *
- * spawn.c calls run_box() in each box.  packet.c brings the program, renew.c sees to random numbers,
- * compile.c makes code of it, ending.c keeps its end.  The program shares this address space, and
- * can break its own reply but no more: the token keeps blind writes out of the outcome, the result
- * is encoded without a question to the program's objects, and what the server can know by itself
- * (exit status, time, output) the server does not take from here.  What must never happen here: a
- * child that the program forked reports in its parent's place. */
+ * spawn.c calls run_box() in each box.  packet.c receives the program, renew.c seeds random
+ * numbers, compile.c turns the program into code, ending.c keeps its end.  The program shares this
+ * address space. It can break its own reply but no more: the token keeps blind writes out of the
+ * outcome, the encoder calls none of the program's objects, and the server takes from here nothing
+ * that it can know by itself (exit status, time, output).  What must never happen here: that a
+ * child of the program reports in its parent's place. */
 #include "zygote/run.h"
 
 #include "zygote/atfork.h"
@@ -87,8 +87,8 @@ static void execute(struct ending *end, PyObject *source, PyObject *space)
     Py_XDECREF(value);
 }
 
-/* A small program through the real path, so that a caller does not pay for the page
- * faults after the fork and the interpreter's first times. */
+/* Run a small program through the real path, so that no caller pays for the page faults after the
+ * fork and for the interpreter's first times. */
 void run_rehearse(void)
 {
     struct ending end;
@@ -105,15 +105,16 @@ void run_rehearse(void)
     show_source(NULL);
     compile_forget();
     PyErr_Clear();
-    PyGC_Collect(); /* empties the free lists, which hold objects of many pages; a box would do it at its end */
+    PyGC_Collect(); /* empties the free lists, which hold objects of many pages; a box would do it
+                     * at its end */
 }
 
-/* @source stays for as long as the program: show.c has it. */
+/* @source lives as long as the program, because show.c holds a reference. */
 static void offer_file(PyObject *source)
 {
     Py_ssize_t n;
 
-    if (!source) /* what is wrong with it is the program's outcome */
+    if (!source) /* the error in it is the program's outcome */
         return;
     const char *text = PyUnicode_AsUTF8AndSize(source, &n);
     if (text)
@@ -121,7 +122,7 @@ static void offer_file(PyObject *source)
     PyErr_Clear();
 }
 
-/* A second line behind the server's wall clock. */
+/* A second limit, behind the server's wall clock. */
 static void limit_cpu(int64_t timeout_ms)
 {
     rlim_t cores = (rlim_t) (py.limits->cpu_percent + 99) / 100;
@@ -130,8 +131,8 @@ static void limit_cpu(int64_t timeout_ms)
     setrlimit(RLIMIT_CPU, &limit);
 }
 
-/* As in a box, but that renewal comes last: of memory that can't be written to the kernel tells by an error, and a box
- * without its own random numbers ends. */
+/* Do what a box does, but renew the generators last: a system call that should write to protected
+ * memory fails, and renew() ends a box that it cannot seed. */
 void run_probe(void)
 {
     struct ending end;
@@ -144,7 +145,8 @@ void run_probe(void)
     renew();
 }
 
-/* Where callers come as fast as boxes a rehearsal only takes a core from them: the program itself is the first. */
+/* If programs come as fast as boxes are made, a rehearsal only takes a core from them. Then the
+ * first program warms the paths. */
 enum { REHEARSE_AFTER_MS = 8 };
 
 static bool program_comes(void)
@@ -180,7 +182,8 @@ _Noreturn void run_box(struct wire_box_state *state)
     end.stamps.over_us = now_us();
     if (getpid() != self)
         _exit(end.exit_code); /* a child that the program forked came out here too */
-    /* The server replies first and kills then: dying here would compete with the reply for a core. */
+    /* Wait for the server to kill us: it replies first, and an exit here would compete with the
+     * reply for a core. */
     if (packet_report(run.token, &end))
         packet_wait_for_end();
     _exit(end.exit_code);

@@ -5,19 +5,20 @@
 
 #include "base/wire.h"
 
-/* Load the prelude and everything else that a run needs, and run a first program to
- * warm the paths.  In the zygote, once, the interpreter initialised.  0, or -1 with
- * a Python exception set. */
+/* Load the prelude and everything else that a run needs, and run a first program to warm the paths.
+ * In the zygote, once, when the interpreter is initialised.  0, or -1 with a Python exception
+ * set. */
 int run_prepare(const struct wire_limits *limits);
 
-/* A small program through the real path: touches the pages that a run will touch.  In the zygote once more after
- * pages_settle(), in each box before its caller comes. */
+/* Run a small program through the real path, to touch the pages that a run will touch.  In the
+ * zygote once more after pages_settle(), and in each box before its caller comes. */
 void run_rehearse(void);
 
-/* In a child of the zygote that is no box: all that is done in every box around its program. */
+/* Do everything that every box does around its program.  In a child of the zygote that is not a
+ * box. */
 void run_probe(void);
 
-/* The life of a box after box_enter(): touch the pages a run will touch, send @state on
+/* The life of a box after box_enter(): touch the pages that a run will touch, send @state on
  * BOX_CONTROL_FD, wait for a program, run it, report.  Never returns. */
 _Noreturn void run_box(struct wire_box_state *state);
 

@@ -1,12 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* An exception in Python's own words, with the source lines of main.py.
  *
- * Called by ending.c for the exception that ends a program, and by the interpreter
- * through the hooks for those that don't (in threads, in __del__).  CPython's C
- * code words an exception better than its traceback module (suggestions, tabs)
- * and depends on nothing that a program can break, but it reads source lines
- * from a file, and main.py is none: while it works, io.open() is the prelude's.
- * What must never happen here: leaving io.open() replaced. */
+ * ending.c calls this file for the exception that ends a program.  The interpreter calls it through
+ * hooks for exceptions in threads and in __del__.  CPython's C code words an exception better than
+ * its traceback module (suggestions, tabs) and depends on nothing that a program can break.  But it
+ * reads source lines from a file, and main.py is not a file.  So while it works, io.open() is the
+ * prelude's.  What must never happen here: that io.open() stays replaced. */
 #include "zygote/show.h"
 
 #include <stdbool.h>
@@ -17,7 +16,7 @@ extern void _PyErr_Display(PyObject *file, PyObject *type, PyObject *value, PyOb
 static struct {
     PyObject *io, *string_io, *open_source;
     PyObject *source;
-    PyObject *io_open; /* while replaced: what was there */
+    PyObject *io_open; /* the original, while it is replaced */
     unsigned depth;    /* a hook may run code that calls a hook, in any thread */
 } show;
 
@@ -27,13 +26,13 @@ static void begin(void)
         return;
     show.io_open = PyObject_GetAttrString(show.io, "open");
     if (!show.io_open)
-        PyErr_Clear(); /* a program may have deleted it, and CPython 3.11 crashes on that */
+        PyErr_Clear(); /* a program may have deleted it, and CPython 3.11 crashes without it */
     if ((show.source && PyDict_SetItemString(PyFunction_GetGlobals(show.open_source), "program", show.source) < 0)
         || PyObject_SetAttrString(show.io, "open", show.open_source) < 0)
         PyErr_Clear(); /* then without source lines */
 }
 
-/* May be called with an exception set and leaves it so. */
+/* Keeps an exception that is set. */
 static void end(void)
 {
     PyObject *type, *value, *tb;

@@ -1,11 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Boxes: forked, watched, reaped.
  *
- * Called by the zygote's loop.  A box is a pid namespace whose pid 1 is
- * hatchery-init and whose second process is a copy of this interpreter, which
- * goes through box_enter() and runs one program.  What must never happen here:
- * the child returning into the zygote's loop, or a slot said to be free while
- * anything of its last box lives. */
+ * The zygote's loop calls this file.  A box is a pid namespace.  Its pid 1 is hatchery-init.  Its
+ * second process is a copy of this interpreter, which goes through box_enter() and runs one
+ * program.  What must never happen here: that the child returns into the zygote's loop, or that a
+ * slot counts as free while anything of its last box lives. */
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
 
@@ -30,7 +29,8 @@
 
 /* The ends of a box's channels that the zygote holds while it makes them. */
 struct ends {
-    int control[2], out[2], err[2], life[2]; /* [0] the server's (life: init's), [1] the box's (life: the server's) */
+    /* [0] is the server's end (of life: init's), [1] the box's (of life: the server's) */
+    int control[2], out[2], err[2], life[2];
 };
 
 static void close_ends(struct ends *ends)
@@ -54,7 +54,8 @@ struct init_args {
     int init_fd, life_fd;
 };
 
-/* Shares the zygote's memory until execve(2) (CLONE_VM | CLONE_VFORK): only system calls here. */
+/* Shares the zygote's memory until execve(2) (CLONE_VM | CLONE_VFORK), so it makes only system
+ * calls. */
 static int exec_init(void *data)
 {
     static char name[] = "hatchery-init";
@@ -68,7 +69,7 @@ static int exec_init(void *data)
     _exit(127);
 }
 
-/* A new pid namespace with hatchery-init in it, of which our next child will be the second process. */
+/* Make a new pid namespace with hatchery-init in it. Our next child will be its second process. */
 static int start_init(struct zygote *zygote, const struct ends *ends, pid_t *ret_pid)
 {
     static char stack[65536] __attribute__((aligned(16)));
@@ -109,15 +110,17 @@ _Noreturn static void become_box(const struct zygote *zygote, const struct wire_
     sigprocmask(SIG_SETMASK, &none, NULL);
     if (box_enter(&zygote->box, &slot, state) == BOX_READY)
         run_box(state);
-    /* The socket is where it was made or where box_enter() has put it. */
+    /* The socket is either still where it was made, or already where box_enter() puts it. */
     if (send(ends->control[1], state, sizeof(*state), MSG_NOSIGNAL) < 0)
         send(BOX_CONTROL_FD, state, sizeof(*state), MSG_NOSIGNAL);
     _exit(126);
 }
 
-/* A fork that is born in its slot's cgroup (v2), for which the kernel's lock against all forks of the host is not needed:
- * to move into one it is, and a fork bomb in another box holds it up.  What fork(2) does beside is for processes that
- * have threads; but the C library must learn the number of the child, as the kernel tells it at its own address. */
+/* Fork a child that is born in its slot's cgroup (v2).  To move a process into a cgroup, the kernel
+ * takes a lock against all forks of the host, and a fork bomb in another box holds that lock up.  A
+ * birth in the cgroup does not need it.  fork(2) does more than clone3(2) only for processes that
+ * have threads, but the C library must learn the child's number: the kernel writes it to the
+ * library's own address. */
 static pid_t fork_into_group(struct zygote *zygote, uint32_t slot)
 {
     struct clone_args args = { .flags = CLONE_INTO_CGROUP | CLONE_CHILD_SETTID | CLONE_CHILD_CLEARTID,
@@ -132,7 +135,7 @@ static pid_t fork_into_group(struct zygote *zygote, uint32_t slot)
     return group < 0 ? -1 : kernel_clone3(&args);
 }
 
-/* Where the box can't be born in its cgroup it moves there itself (box_enter()). */
+/* If the box can't be born in its cgroup, it moves there itself (box_enter()). */
 static pid_t fork_anyhow(struct zygote *zygote, uint32_t slot)
 {
     pid_t pid = fork_into_group(zygote, slot);
@@ -169,32 +172,41 @@ static void tell(struct zygote *zygote, enum wire_type type, uint32_t slot, uint
     fd_send(zygote->server_fd, &msg, sizeof(msg), NULL, 0);
 }
 
+/* Make the ends and processes of a box.  0 or -errno; then @ends and @brood have what was made. */
+static int make_box(struct zygote *zygote, const struct wire_msg *order, struct ends *ends, struct brood *brood)
+{
+    struct wire_box_state state = { 0 };
+    int64_t start = now_ns();
+    int err = make_ends(ends);
+
+    if (err)
+        return err;
+    err = start_init(zygote, ends, &brood->init);
+    if (err)
+        return err;
+    state.init_ns = (int32_t) (now_ns() - start);
+    return fork_box(zygote, order, ends, &state, &brood->program);
+}
+
 void spawn_box(struct zygote *zygote, const struct wire_msg *order)
 {
     struct ends ends = { { -1, -1 }, { -1, -1 }, { -1, -1 }, { -1, -1 } };
     struct brood brood = { .serial = order->serial };
-    struct wire_box_state state = { 0 };
-    int64_t start = now_ns();
+    int err = make_box(zygote, order, &ends, &brood);
 
-    int err = make_ends(&ends);
-    if (!err)
-        err = start_init(zygote, &ends, &brood.init);
-    state.init_ns = (int32_t) (now_ns() - start);
-    if (!err)
-        err = fork_box(zygote, order, &ends, &state, &brood.program);
-    if (!err) {
-        const struct wire_msg made = { .type = WIRE_BOX, .slot = order->slot, .serial = order->serial };
-        const int fds[] = { ends.control[0], ends.out[0], ends.err[0], ends.life[1] };
-        zygote->slots[order->slot] = brood;
-        fd_send(zygote->server_fd, &made, sizeof(made), fds, 4);
-    } else {
+    if (err) {
         if (brood.init > 0) {
             kill(brood.init, SIGKILL);
             waitpid(brood.init, NULL, 0);
         }
         tell(zygote, WIRE_GONE, order->slot, order->serial, err);
+    } else {
+        const struct wire_msg made = { .type = WIRE_BOX, .slot = order->slot, .serial = order->serial };
+        const int fds[] = { ends.control[0], ends.out[0], ends.err[0], ends.life[1] };
+        zygote->slots[order->slot] = brood;
+        fd_send(zygote->server_fd, &made, sizeof(made), fds, 4);
     }
-    close_ends(&ends); /* were the server gone, init sees its life end now */
+    close_ends(&ends); /* if the server is gone, init sees its life end now */
 }
 
 static void on_program_exit(struct zygote *zygote, uint32_t slot, int status, const struct rusage *used)
@@ -209,7 +221,7 @@ static void on_program_exit(struct zygote *zygote, uint32_t slot, int status, co
                             .peak_bytes = used->ru_maxrss * 1024LL };
     brood->program = 0;
     if (brood->init)
-        kill(brood->init, SIGKILL); /* with it dies all that the program left behind */
+        kill(brood->init, SIGKILL); /* this also kills all that the program left behind */
     fd_send(zygote->server_fd, &msg, sizeof(msg), NULL, 0);
 }
 
@@ -225,7 +237,8 @@ void spawn_reap(struct zygote *zygote)
             if (pid == brood->program)
                 on_program_exit(zygote, slot, status, &used);
             else if (pid == brood->init)
-                brood->init = 0; /* reaped after all others of its namespace: pid_namespaces(7) */
+                brood->init = 0; /* reaped after all other processes of its namespace:
+                                  * pid_namespaces(7) */
             else
                 continue;
             if (!brood->init && !brood->program)

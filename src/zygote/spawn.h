@@ -8,7 +8,7 @@
 
 #include <sys/types.h>
 
-/* The processes of one slot; 0 where there is none. */
+/* The processes of one slot; 0 if there is none. */
 struct brood {
     uint32_t serial;
     pid_t init, program;
@@ -18,17 +18,18 @@ struct zygote {
     struct wire_zygote_conf conf;
     struct box box;
     int supervisor_fd, server_fd, init_fd;
-    int groups_fd; /* cgroup v2: the directory with the boxes' groups; -1: none to be born in */
+    int groups_fd; /* cgroup v2: the directory with the boxes' groups; -1: boxes can't be born in
+                    * one */
     int self_pidfd;
-    struct brood slots[WIRE_SLOTS_MAX]; /* conf.n_slots are used */
+    struct brood slots[WIRE_SLOTS_MAX]; /* conf.n_slots of them are used */
 };
 
-/* Make the box that @order (WIRE_SPAWN) asks for and send the server its ends.  In the child this
- * does not return.  A failure is reported to the server as WIRE_GONE with status = -errno. */
+/* Make the box that @order (WIRE_SPAWN) asks for and send the server its ends.  Does not return in
+ * the child.  Reports a failure to the server as WIRE_GONE with status = -errno. */
 void spawn_box(struct zygote *zygote, const struct wire_msg *order);
 
-/* Reap all that have ended and tell the server: WIRE_EXITED when the program has, WIRE_GONE when
- * nothing of the box is left and its slot can be used again. */
+/* Reap all processes that have ended and tell the server: WIRE_EXITED when the program has ended,
+ * WIRE_GONE when nothing of the box is left and its slot can be used again. */
 void spawn_reap(struct zygote *zygote);
 
 #endif

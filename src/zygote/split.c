@@ -1,16 +1,18 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Where in a program's text its top-level statements with a `return` are.
  *
- * Called by compile.c.  A program that returns is not one that CPython compiles, but most of it is, and a large one is
- * large by its data: only the statements with a return must be dealt with as trees.  So the text is cut at the begin of
- * top-level statements, by as much of Python's lexis as that takes: strings, comments, brackets, continued lines,
- * indentation.  What must never happen here: more than one look at a byte. */
+ * compile.c calls this file.  CPython does not compile a program that returns at top level, but it
+ * compiles most of its statements.  A large program is large by its data, so only the statements
+ * with a return should be handled as trees.  This file cuts the text where top-level statements
+ * begin.  It knows as much of Python's lexis as that takes: strings, comments, brackets, continued
+ * lines, indentation.  What must never happen here: more than one look at a byte. */
 #include "zygote/split.h"
 
 #include <stdbool.h>
 #include <string.h>
 
-/* Plain statements between two with a return go with them where that is shorter: each piece has a cost of its own. */
+/* Each piece has a cost of its own. So fewer plain bytes than this between two returns join their
+ * piece. */
 enum { GAP = 4096 };
 
 struct scan {
@@ -19,16 +21,17 @@ struct scan {
     int line;
 };
 
-/* One line of the tokenizer's: it may go on over several. */
+/* One logical line of the tokenizer, which may be several lines of text. */
 struct logical {
     int indent;
-    bool blank;              /* nor a comment only */
+    bool blank;              /* empty or only a comment */
     bool scope;              /* it begins a function or a class */
     bool decorates;          /* the statement goes on in the next one */
-    bool continues;          /* it goes on with the statement before: else, except, ... */
-    bool returns, is_return; /* has one; begins with one */
-    bool odd;                /* in parentheses it could mean something else, or it is more than one statement */
-    bool declares;           /* global, nonlocal: they count for the whole module */
+    bool continues;          /* it continues the statement before: else, except, ... */
+    bool returns, is_return; /* it contains a return; it begins with one */
+    bool odd;                /* in parentheses it could mean something else, or it has more than one
+                              * statement */
+    bool declares;           /* global or nonlocal, which apply to the whole module */
 };
 
 static int indentation(struct scan *s)
@@ -56,7 +59,8 @@ static bool is_triple(const struct scan *s, size_t at, char quote)
     return s->n - at >= 3 && s->text[at + 1] == quote && s->text[at + 2] == quote;
 }
 
-/* False where it has no end. A backslash keeps the quote behind it from ending even a raw string. */
+/* False if the string has no end. A backslash keeps the next quote from ending the string, even a
+ * raw one. */
 static bool skip_string(struct scan *s)
 {
     char quote = s->text[s->at];
@@ -114,7 +118,7 @@ static void take_word(struct scan *s, struct logical *l, bool first, int depth)
     l->declares |= is(word, n, "global") || is(word, n, "nonlocal");
 }
 
-/* What else there is between words. False where the text is wrong. */
+/* Take anything that is no word, string or comment. False if the text is wrong. */
 static bool take_other(struct scan *s, struct logical *l, int *depth)
 {
     char c = s->text[s->at++], next = s->at < s->n ? s->text[s->at] : '\0';
@@ -136,7 +140,7 @@ static bool take_other(struct scan *s, struct logical *l, int *depth)
     return true;
 }
 
-/* False where the text is wrong. */
+/* False if the text is wrong. */
 static bool read_line(struct scan *s, struct logical *l)
 {
     int depth = 0;
@@ -170,7 +174,7 @@ static bool read_line(struct scan *s, struct logical *l)
 struct statement {
     size_t begin;
     int line;
-    int lines; /* logical ones */
+    int lines; /* logical lines */
     bool returns, lone;
 };
 
@@ -180,12 +184,17 @@ static void extend(struct piece *piece, size_t end, enum piece_kind kind)
     piece->kind = kind;
 }
 
-/* Returns how many pieces there are then. */
+static enum piece_kind kind_of(const struct statement *statement)
+{
+    if (!statement->returns)
+        return PIECE_PLAIN;
+    return statement->lone && statement->lines == 1 ? PIECE_RETURN : PIECE_MIXED;
+}
+
+/* Returns the new number of pieces. */
 static int add_statement(struct piece *pieces, int n, const struct statement *statement, size_t end)
 {
-    enum piece_kind kind = !statement->returns                        ? PIECE_PLAIN
-                           : statement->lone && statement->lines == 1 ? PIECE_RETURN
-                                                                      : PIECE_MIXED;
+    enum piece_kind kind = kind_of(statement);
     struct piece *last = &pieces[n > 0 ? n - 1 : 0];
 
     if (n > 0 && kind == PIECE_PLAIN && last->kind == PIECE_PLAIN)
@@ -200,14 +209,15 @@ static int add_statement(struct piece *pieces, int n, const struct statement *st
     return n;
 }
 
-/* `from __future__ import` counts for all that follows, and is an error anywhere but at the begin. */
+/* `from __future__ import` applies to all that follows, and is an error anywhere but at the
+ * beginning. */
 static bool has_late_future(const char *text, size_t n, const struct piece *first)
 {
     size_t from = first->kind == PIECE_PLAIN ? first->end : 0;
     return memmem(text + from, n - from, "__future__", 10) != NULL;
 }
 
-/* Who traces sees each piece begin, and a module begins once. */
+/* A program that traces would see each piece begin, but a module begins only once. */
 static bool may_trace(const char *text, size_t n)
 {
     return memmem(text, n, "settrace", 8) || memmem(text, n, "setprofile", 10);

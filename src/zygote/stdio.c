@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Standard streams without a buffer that lose nothing.
  *
- * Python gives what is printed to one write(2) where there is no buffer, and forgets what that has not taken: the rest
- * of a large text, when a signal that has a handler comes, or a box that was stopped goes on.  A file with a buffer
- * writes the rest.  This is in C so that no frame of ours is in a traceback, nor below a signal's handler. */
+ * Without a buffer, Python passes printed text to one write(2) and forgets the rest of a large text
+ * that was not written: if a signal with a handler arrives, or if a stopped box continues.  A file
+ * with a buffer writes the rest.  This is in C so that no frame of ours is in a traceback, nor
+ * below a signal's handler. */
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
 
@@ -11,7 +12,8 @@
 
 static PyObject *write_some; /* FileIO.write */
 
-/* The rest of @view from @at.  Returns how much of all was written, or -1 with an exception set. */
+/* Write the rest of @view from @at.  Returns how much of all was written, or -1 with an exception
+ * set. */
 static Py_ssize_t write_rest(PyObject *file, const Py_buffer *view, Py_ssize_t at)
 {
     while (at < view->len) {
@@ -22,7 +24,8 @@ static Py_ssize_t write_rest(PyObject *file, const Py_buffer *view, Py_ssize_t a
         Py_XDECREF(rest);
         if (!written)
             return -1;
-        Py_ssize_t n = PyLong_Check(written) ? PyLong_AsSsize_t(written) : 0; /* None: it would have to wait */
+        /* None: the write would block */
+        Py_ssize_t n = PyLong_Check(written) ? PyLong_AsSsize_t(written) : 0;
         Py_DECREF(written);
         if (n <= 0)
             break;
@@ -50,7 +53,7 @@ static PyObject *write_all(PyObject *file, PyObject *data)
     return all < 0 ? NULL : PyLong_FromSsize_t(all);
 }
 
-/* Another file, or none, that an import has put there does as it does. */
+/* A file that an import has put there, or none, stays as it is. */
 static int mend(const char *name, PyTypeObject *type)
 {
     static PyMethodDef method = { "write", write_all, METH_O, NULL };

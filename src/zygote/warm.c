@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The one CPython of the zygote: initialised, warmed and frozen.
  *
- * Called once by main.c, inside the jail's root and before any fork.  What must
- * never happen here: reading the environment or files of whoever started the
- * server (the configuration is explicit). */
+ * main.c calls this file once, inside the jail's root and before any fork.  What must never happen
+ * here: reading the environment or files of the user who started the server (the configuration is
+ * explicit). */
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
 
@@ -47,8 +47,8 @@ static PyStatus set_strings(PyConfig *config)
     return status;
 }
 
-/* What is of epoll in `select` goes, so that all who look there (selectors, asyncio, servers of packages) take poll as on a
- * system without epoll.  0, or -1 with an exception. */
+/* Remove the names of epoll from `select`, so that all code that looks there (selectors, asyncio,
+ * servers in packages) takes poll, as on a system without epoll.  0, or -1 with an exception. */
 static int hide_epoll(void)
 {
     static const char *const names[] = { "epoll", "EPOLL" };
@@ -67,7 +67,8 @@ static int hide_epoll(void)
     return err;
 }
 
-/* Before modules that the host's *.pth files import, where `select` is a part of the interpreter; else behind these. */
+/* The host's *.pth files may import modules. Hide epoll before that if `select` is built into the
+ * interpreter, otherwise after it. */
 static PyStatus initialize_main(bool epoll)
 {
     bool hidden = epoll || hide_epoll() == 0;
@@ -94,10 +95,11 @@ static int initialize(bool epoll)
     config.use_environment = 0;
     config.user_site_directory = 0;
     config.parse_argv = 0;
-    config.safe_path = 1; /* sys.path[0] is the box's directory: added last */
+    config.safe_path = 1; /* sys.path[0] is the box's directory; add_home() adds it last */
     config.write_bytecode = 0;
-    config.buffered_stdio = 0; /* what is printed before a crash is in the reply */
-    config._init_main = 0;     /* modules that the host's *.pth files import come after atfork_intercept(), too */
+    config.buffered_stdio = 0; /* text printed before a crash is in the reply */
+    config._init_main = 0;     /* also what the host's *.pth files import comes after
+                                * atfork_intercept() */
     if (!PyStatus_Exception(status))
         status = set_strings(&config);
     if (!PyStatus_Exception(status))
@@ -114,7 +116,7 @@ static int initialize(bool epoll)
     return 0;
 }
 
-/* sys.stdout remembers what kind of file it was made on: in a box it is a pipe. */
+/* sys.stdout remembers what kind of file it was made on, and in a box it is a pipe. */
 static int initialize_on_pipes(bool epoll)
 {
     _cleanup_fd_ int saved_stdout = fcntl(1, F_DUPFD_CLOEXEC, 3);
@@ -134,7 +136,8 @@ static int initialize_on_pipes(bool epoll)
     return err;
 }
 
-/* A runtime's own packages are found before the system's, and what their *.pth files say is done as for those. */
+/* Let Python find a runtime's own packages before the system's, and run their *.pth files as the
+ * system's. */
 static int add_packages(void)
 {
     static const char system[] = "dist-packages";
@@ -162,7 +165,8 @@ static int add_packages(void)
     return err;
 }
 
-/* Imports find the places that programs have, for as long as they last: matplotlib wants its cache. */
+/* Give imports the directories that programs have, until all imports are done: matplotlib wants its
+ * cache. */
 static int mount_scratch(void)
 {
     static const char *const directories[] = { HOME_DIR, SCRATCH_DIR "/tmp", SCRATCH_DIR "/shm" };
@@ -175,7 +179,7 @@ static int mount_scratch(void)
     return 0;
 }
 
-/* Nothing that an import has left there is in a box. */
+/* Nothing that an import has left there gets into a box. */
 static int drop_scratch(void)
 {
     return umount2(SCRATCH_DIR, MNT_DETACH);
@@ -191,8 +195,9 @@ static int add_home(void)
     return err;
 }
 
-/* Nothing that exists now is ever freed: keep the collector from touching (and so copying) its pages.  But for the
- * names of __main__, which go at a program's end as the collector finds them (finish.c). */
+/* Nothing that exists now is ever freed, so keep the collector from touching (and so copying) its
+ * pages. The names of __main__ are the exception: the collector frees them at a program's end
+ * (finish.c). */
 static int freeze(void)
 {
     PyObject *gc = PyImport_ImportModule("gc");
@@ -209,8 +214,8 @@ static int freeze(void)
     return done && main_dict ? 0 : -1;
 }
 
-/* Deaths of boxes are read from a descriptor (main.c), whatever an import has made of the signal.  Deaths only: a program
- * that its own child stops and continues in a loop wakes nobody. */
+/* main.c reads the deaths of boxes from a descriptor, whatever an import has done to the signal.
+ * Deaths only: a program that stops and continues its own child in a loop wakes nobody. */
 static int restore_sigchld(void)
 {
     const struct sigaction deaths = { .sa_handler = SIG_DFL, .sa_flags = SA_NOCLDSTOP };
@@ -227,7 +232,8 @@ static void on_late(int signal)
     _exit(WIRE_ZYGOTE_FAULT + FAULT_LATE);
 }
 
-/* An import may wait for ever.  After Python's start, whose table of signals has them as programs find them; 0 ends it. */
+/* Kill the zygote after @ms, because an import may wait for ever; 0 ends the deadline.  Set it
+ * after Python starts: Python's table of signals then shows programs the default. */
 static int set_deadline(int64_t ms)
 {
     const struct itimerval in = { .it_value = { .tv_sec = ms / 1000, .tv_usec = ms % 1000 * 1000 } };
@@ -237,25 +243,24 @@ static int set_deadline(int64_t ms)
     return setitimer(ITIMER_REAL, &in, NULL);
 }
 
+static int not_prepared(void)
+{
+    imports_log_error("the interpreter could not be prepared", "prelude");
+    return -1;
+}
+
 int warm_python(const struct wire_zygote_conf *conf, int supervisor_fd)
 {
     imports_begin();
     if (initialize_on_pipes(conf->epoll) < 0)
         return -1;
-    int err = set_deadline(conf->warm_ms);
-    if (!err)
-        err = add_packages();
-    if (!err && mount_scratch() == 0) {
-        if (imports_run(conf, supervisor_fd) < 0)
-            return -1;
-        err = drop_scratch();
-    } else
-        err = -1;
-    if (err || imports_end(&conf->limits) < 0 || set_deadline(0) < 0 || restore_sigchld() < 0
-        || run_prepare(&conf->limits) < 0 || stdio_write_all() < 0 || atfork_restore() < 0 || freeze() < 0
-        || add_home() < 0) {
-        imports_log_error("the interpreter could not be prepared", "prelude");
+    if (set_deadline(conf->warm_ms) < 0 || add_packages() < 0 || mount_scratch() < 0)
+        return not_prepared();
+    if (imports_run(conf, supervisor_fd) < 0)
         return -1;
-    }
+    if (drop_scratch() < 0 || imports_end(&conf->limits) < 0 || set_deadline(0) < 0 || restore_sigchld() < 0
+        || run_prepare(&conf->limits) < 0 || stdio_write_all() < 0 || atfork_restore() < 0 || freeze() < 0
+        || add_home() < 0)
+        return not_prepared();
     return 0;
 }

@@ -93,7 +93,7 @@ WALLS = {
     "session": Wall("a box stays in the zygote's process group", [(ENTER, "setsid() < 0 ? -1 : 0", "0")]),
     "kill": Wall("the server keeps the life pipe open; the zygote lets init live when the program has ended", [
         (SERVER_RUN, "fd_close(&run->life_fd);", "")], [
-        (SPAWN, "kill(brood->init, SIGKILL); /* with it dies", "(void) 0; /* with it dies")],
+        (SPAWN, "kill(brood->init, SIGKILL);", "(void) 0;")],
         only=["processes/outlive-by-daemon", "processes/outlive-stopped", "processes/hold-the-pipe"]),
     "clock": Wall("nothing happens at the deadline", [
         (SERVER_RUN, "    cut_short(run, OUTCOME_TIMEOUT);\n", "    return;\n")],
