@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* box_enter(): the walk of a forked child into its jail.
+/* box_enter(): the way of a forked child into its jail.
  *
- * Called by the zygote's spawn.c between fork and the first byte of a program.
- * This function is the security policy: read it top to bottom.  What must never
- * happen here: going on after a step that failed, allocating, logging. */
+ * The zygote's spawn.c calls it between fork and the first byte of a program.  This function is the
+ * security policy: read it from top to bottom.  What must never happen here: going on after a step
+ * that failed, allocating, logging. */
 #include "box/box.h"
 
 #include "base/clock.h"
@@ -26,16 +26,18 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-/* Out of the zygote's process group, which kill(0) would reach, and with the file mode that programs expect. */
+/* Leave the zygote's process group, which kill(0) would reach, and set the file mode that programs
+ * expect. */
 static int start_session(void)
 {
     umask(022);
     return setsid() < 0 ? -1 : 0;
 }
 
-/* A thread that moves itself needs no lock against forks (Linux 5.16, v1); to be moved by another, all forks of the host
- * are waited for, and a fork bomb in one box would hold up the making of all others.  With v2 it was born there, or waits
- * here and not in the supervisor. */
+/* A thread that moves itself needs no lock against forks (Linux 5.16, v1).  If another process
+ * moves it, the kernel waits for all forks of the host, and a fork bomb in one box would hold up
+ * the making of all others.  With v2 the box was born in its cgroup.  Otherwise it waits here, and
+ * the supervisor does not. */
 static int move_into(int *tasks)
 {
     bool failed = false;
@@ -47,8 +49,8 @@ static int move_into(int *tasks)
     return failed ? -1 : 0;
 }
 
-/* The cgroup, or without one the supervisor's watch, holds before anything of the program can run or allocate: ask
- * the supervisor, who alone sees the hierarchy, and wait for its word. */
+/* The cgroup, or the supervisor's watch that stands in for it, must hold before the program can run
+ * or allocate.  Only the supervisor sees the hierarchy, so ask it and wait for its word. */
 static int join_cgroup(const struct box_slot *slot)
 {
     const struct wire_join join = { .slot = slot->slot, .serial = slot->serial };
@@ -70,7 +72,7 @@ static int join_cgroup(const struct box_slot *slot)
     return move_into(tasks);
 }
 
-/* Limits on size and inodes are the scratch's; no program in it can be started. */
+/* The scratch space has its own limits on size and inodes. Programs in it cannot be started. */
 static int mount_scratch(const struct box *box, const struct box_slot *slot)
 {
     uid_t id = box->conf->ids ? BOX_ID_BASE + slot->slot : 0;
@@ -80,11 +82,13 @@ static int mount_scratch(const struct box *box, const struct box_slot *slot)
     static const char *const dirs[] = { SCRATCH_DIR "/tmp", SCRATCH_DIR "/shm", HOME_DIR };
     for (size_t i = 0; i < sizeof(dirs) / sizeof(*dirs); i++)
         if (mkdir(dirs[i], 0700) < 0 || chdir(dirs[i]) < 0 || chown(".", id, id) < 0)
-            return -1; /* in this order: the zygote may not enter others' directories */
+            return -1; /* in this order, because the zygote may not enter another id's
+                        * directories */
     return 0;
 }
 
-/* Only 0, 1, 2 and the outcome socket are left.  The socket's number is above the limit that set_limits() sets. */
+/* Only 0, 1, 2 and the outcome socket stay open. The socket's number is above the limit that
+ * set_limits() sets. */
 static int arrange_fds(const struct box_slot *slot)
 {
     struct rlimit room = { BOX_CONTROL_FD + 1, BOX_CONTROL_FD + 1 };
@@ -100,8 +104,8 @@ static int arrange_fds(const struct box_slot *slot)
     return kernel_close_range(BOX_CONTROL_FD + 1, ~0U, 0);
 }
 
-/* Bounding set and securebits while there is still the capability to set them.  The zygote's bounding set has no
- * more than these. */
+/* Empty the bounding set and lock the securebits while the capability to do so is still there.  The
+ * zygote's bounding set has only these capabilities. */
 static int lock_capabilities(void)
 {
     static const unsigned long left[] = { ZYGOTE_CAPABILITIES };
@@ -132,7 +136,7 @@ static int become_slot(const struct box *box, const struct box_slot *slot)
     return prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
 }
 
-/* What whoever started us has limited further stays so: sudo(8) leaves no core files at all. */
+/* A lower limit that is already set stays: sudo(8), for example, allows no core files at all. */
 static int set_limit(int resource, rlim_t soft, rlim_t hard)
 {
     struct rlimit now, limit;
@@ -144,21 +148,25 @@ static int set_limit(int resource, rlim_t soft, rlim_t hard)
     return setrlimit(resource, &limit);
 }
 
-/* What stands in for a cgroup holds for each process, not for the run (SECURITY.md says what that leaves open). */
+/* The limits that stand in for a cgroup hold for each process, not for the run. SECURITY.md says
+ * what that leaves open. */
 static int set_stand_ins(const struct box *box)
 {
     const struct wire_limits *l = &box->conf->limits;
     rlim_t memory = (rlim_t) l->memory_bytes;
-    /* Shared memory is no data; Python, numpy and malloc's arenas map this much without ever using it. */
+    /* Shared memory does not count as data. Python, numpy and malloc's arenas map this much and
+     * never use it. */
     rlim_t space = memory + (2ULL << 30);
-    /* Boxes that share an id share a count too (of their user namespace: Linux 5.14), with zygote and inits: it
-     * saves the host, and a bomb in one box keeps its neighbours from forking until its time is up.  As many boxes as there
-     * are at first may be full; each has room for its two. */
+    /* Boxes that share an id also share this count, with zygote and inits (the count is of their
+     * user namespace: Linux 5.14).  It saves the host, but a bomb in one box keeps its neighbours
+     * from forking until its time is up.  As many boxes as there are at first may be full; every
+     * other box has room for its two processes. */
     rlim_t shared = ((rlim_t) l->processes + 2) * box->conf->n_first_slots + 2 * (rlim_t) box->conf->n_slots + 1;
 
     if (set_limit(RLIMIT_DATA, memory, memory) < 0 || set_limit(RLIMIT_AS, space, space) < 0)
         return -1;
-    /* Whoever has a share of the processor that nothing limits waits for those who answer and watch. */
+    /* Without a cgroup nothing limits its processor time: run it at a lower priority than server
+     * and supervisor. */
     if (setpriority(PRIO_PROCESS, 0, 10) < 0)
         return -1;
     return box->conf->ids ? 0 : set_limit(RLIMIT_NPROC, shared, shared);
@@ -168,26 +176,29 @@ static int set_limits(const struct box *box)
 {
     const struct wire_limits *l = &box->conf->limits;
     rlim_t files = (rlim_t) l->open_files;
-    /* A step behind the size of the scratch, or a full one would be called a file too large. */
+    /* A little more than the size of the scratch space. Otherwise a full scratch space would be
+     * reported as a file that is too large. */
     rlim_t scratch = (rlim_t) l->scratch_bytes + 65536;
 
-    /* 1, not 0: core(5), a core_pattern that begins with '|' ignores 0 and would start its handler, as the host's
-     * root, on a program's image; at 1 the kernel writes and starts nothing.  The filter keeps it at 1. */
+    /* 1, not 0: a core_pattern that begins with '|' ignores 0 (core(5)) and would start its
+     * handler, as the host's root, on a program's image.  At 1 the kernel writes and starts
+     * nothing.  The filter keeps it at 1. */
     if (set_limit(RLIMIT_CORE, 1, 1) < 0 || set_limit(RLIMIT_NOFILE, files, files) < 0
         || set_limit(RLIMIT_FSIZE, scratch, scratch) < 0 || set_limit(RLIMIT_MEMLOCK, 0, 0) < 0
         || set_limit(RLIMIT_MSGQUEUE, 0, 0) < 0 || set_limit(RLIMIT_SIGPENDING, 256, 256) < 0
         || set_limit(RLIMIT_STACK, 8 << 20, 8 << 20) < 0 || set_limit(RLIMIT_RTPRIO, 0, 0) < 0
         || set_limit(RLIMIT_NICE, 0, 0) < 0)
         return -1;
-    /* Counted for each user id: without one of its own a box would count its neighbours.  The cgroup's limit
-     * comes first where there is one, because it can be asked afterwards whether it was hit. */
+    /* The kernel counts processes by user id, so a box without an id of its own would count its
+     * neighbours. If there is a cgroup, its limit comes first, because the supervisor can see
+     * afterwards whether it was hit. */
     rlim_t processes = (rlim_t) l->processes + (box->conf->cgroups ? 16 : 0);
     if (box->conf->ids && set_limit(RLIMIT_NPROC, processes, processes) < 0)
         return -1;
     return box->conf->cgroups ? 0 : set_stand_ins(box);
 }
 
-/* A step is taken: note what it took. */
+/* Note how long a step took, and whether it failed. */
 static bool took(struct wire_box_state *state, enum box_step step, bool failed, int64_t *clock_ns)
 {
     int err = errno;
@@ -224,12 +235,15 @@ enum box_step box_enter(const struct box *box, const struct box_slot *slot, stru
     return BOX_READY;
 }
 
-enum box_step box_prepare(struct box *box, const struct wire_zygote_conf *conf, int *ret_error)
+static int compile_filters(struct box *box, const struct wire_zygote_conf *conf)
 {
     int err = box_seccomp_compile(BOX_FILTER_SHARED, conf->callbacks, conf->epoll, &box->shared_filter);
+    return err ? err : box_seccomp_compile(BOX_FILTER_OWN, conf->callbacks, conf->epoll, &box->own_filter);
+}
 
-    if (!err)
-        err = box_seccomp_compile(BOX_FILTER_OWN, conf->callbacks, conf->epoll, &box->own_filter);
+enum box_step box_prepare(struct box *box, const struct wire_zygote_conf *conf, int *ret_error)
+{
+    int err = compile_filters(box, conf);
 
     box->conf = conf;
     snprintf(box->scratch_options, sizeof(box->scratch_options), "mode=0711,size=%lld,nr_inodes=%lld",

@@ -1,19 +1,19 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* hatchery-init: pid 1 of a box's pid namespace.
  *
- * A static program without a C library, because it is started for every box
- * and a libc costs ten times what it does: it holds the namespace open until
- * descriptor 0, whose other end the server holds, is closed; then it exits and
- * the kernel kills and reaps everything in the box.  Children it inherits are
- * reaped by ignoring SIGCHLD.  What must never happen here: the program gaining
- * a hold on this process; it is not dumpable, has no capability, and another
- * user id than the program where ids allow it. */
+ * A static program without a C library: each box starts one, and a C library costs ten times as
+ * much as the program's own work.  It holds the namespace open until the server closes the other
+ * end of descriptor
+ * 0.  Then it exits, and the kernel kills and reaps everything in the box.  It ignores SIGCHLD, so
+ * the kernel also reaps the children that it inherits.  What must never happen here: that the
+ * program gets control of this process.  So it is not dumpable, has no capability and, where ids
+ * allow it, another user id than the program. */
 #include <asm/unistd.h>
 #include <linux/capability.h>
 #include <linux/prctl.h>
 
 #if defined(__x86_64__)
-/* The kernel enters with an aligned stack, a function expects it to hold a return address. */
+/* The kernel enters with an aligned stack. A function expects a return address on it. */
 #define ENTRY __attribute__((noreturn, force_align_arg_pointer))
 static long call5(long nr, long a, long b, long c, long d, long e)
 {
@@ -45,7 +45,7 @@ static long call5(long nr, long a, long b, long c, long d, long e)
 
 enum { SIGCHLD_ = 17, SIG_IGN_ = 1 };
 
-/* The kernel's struct sigaction (rt_sigaction(2)), not the C library's. */
+/* The kernel's struct sigaction (rt_sigaction(2)), which differs from the C library's. */
 struct kernel_sigaction {
     unsigned long handler, flags, restorer, mask;
 };
@@ -64,7 +64,7 @@ void _start(void)
     call5(__NR_capset, (long) &header, (long) none, 0, 0, 0);
     call5(__NR_rt_sigaction, SIGCHLD_, (long) &ignore, 0, 8, 0);
     call5(__NR_close_range, 1, ~0U, 0, 0, 0);
-    /* The server never writes: anything but EINTR (-4) means it let go. */
+    /* The server never writes: any result but EINTR (-4) means that it let go. */
     while (call5(__NR_read, 0, (long) &byte, 1, 0, 0) == -4)
         ;
     call5(__NR_exit_group, 0, 0, 0, 0, 0);

@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The Landlock ruleset of all boxes (landlock(7)): it repeats what the mounts
- * say, so that a mistake in a mount is not a hole, and adds what they can't:
- * no TCP, no signal and no abstract socket out of the box.
+/* The Landlock ruleset of all boxes (landlock(7)).  It repeats what the mounts say, so that a
+ * mistake in a mount is not a hole.  It also forbids what mounts can't: TCP, and signals and
+ * abstract sockets out of the box.
  *
- * Made once in the zygote.  A rule on a directory below which a box mounts its
- * scratch holds there too: the kernel walks up through mount points. */
+ * The zygote makes it once.  If a box mounts its scratch space below a directory, a rule on that
+ * directory holds there too: the kernel walks up through mount points. */
 #include "box/box.h"
 
+#include "base/fd.h"
 #include "base/kernel.h"
 
 #include <errno.h>
@@ -31,7 +32,7 @@ static const struct {
     { "/opt", FS_RUN },           { "/proc", FS_READ },
 };
 
-/* What a kernel of this ABI knows of ours; the rest must not be in a ruleset. */
+/* The rights that a kernel of this ABI knows. It refuses a ruleset with any other. */
 static __u64 known_fs(int abi)
 {
     __u64 fs = KERNEL_FS_REFER - 1;
@@ -44,6 +45,17 @@ static __u64 known_fs(int abi)
     return fs;
 }
 
+/* A path that this host does not have needs no rule. */
+static int add_rule(int ruleset, const char *path, __u64 access)
+{
+    _cleanup_fd_ int fd = open(path, O_PATH | O_CLOEXEC);
+
+    if (fd < 0)
+        return errno == ENOENT ? 0 : -errno;
+    const struct kernel_landlock_path rule = { .allowed_access = access, .parent_fd = fd };
+    return kernel_landlock_add_path(ruleset, &rule) < 0 ? -errno : 0;
+}
+
 int box_landlock_prepare(void)
 {
     int abi = kernel_landlock_create(NULL, 0, KERNEL_LANDLOCK_CREATE_VERSION);
@@ -54,22 +66,13 @@ int box_landlock_prepare(void)
         attr.handled_access_net = KERNEL_NET_BIND_TCP | KERNEL_NET_CONNECT_TCP;
     if (abi >= 6)
         attr.scoped = KERNEL_SCOPE_ABSTRACT_UNIX | KERNEL_SCOPE_SIGNAL;
-    int ruleset = kernel_landlock_create(&attr, sizeof(attr), 0);
+    _cleanup_fd_ int ruleset = kernel_landlock_create(&attr, sizeof(attr), 0);
     if (ruleset < 0)
         return -errno;
     for (size_t i = 0; i < sizeof(rules) / sizeof(*rules); i++) {
-        struct kernel_landlock_path path = { .allowed_access = rules[i].access & attr.handled_access_fs,
-                                             .parent_fd = open(rules[i].path, O_PATH | O_CLOEXEC) };
-        if (path.parent_fd < 0 && errno == ENOENT)
-            continue;
-        int failed = path.parent_fd < 0 || kernel_landlock_add_path(ruleset, &path) < 0;
-        int err = -errno;
-        if (path.parent_fd >= 0)
-            close(path.parent_fd);
-        if (failed) {
-            close(ruleset);
+        int err = add_rule(ruleset, rules[i].path, rules[i].access & attr.handled_access_fs);
+        if (err)
             return err;
-        }
     }
-    return ruleset;
+    return fd_steal(&ruleset);
 }

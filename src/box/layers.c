@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The layers of the jail by name.
  *
- * Called by the command when it reads its configuration and by the supervisor
- * before it starts anything.  What must never happen here: a word that is
- * misread, so that a layer is thought required and is not. */
+ * The command calls this file when it reads its configuration, the supervisor before it starts
+ * anything. What must never happen here: that a word is misread, so that an operator believes a
+ * layer is required and it is not. */
 #include "box/layers.h"
 
 #include "base/kernel.h"
@@ -36,14 +36,14 @@ static int find(const char *word, size_t n)
 
 static int refuse_unknown(const char *word, size_t n, struct buf *error)
 {
-    buf_addf(error, "isolation.require: '%.*s' is no layer; there are supported, all,", (int) (n < 64 ? n : 64), word);
+    buf_addf(error, "isolation.require: '%.*s' is not a layer; the words are supported, all,", (int) (n < 64 ? n : 64),
+             word);
     for (int i = 0; i < LAYERS; i++)
         buf_addf(error, " %s%s", layers[i].word, i < LAYERS - 1 ? "," : "");
-    buf_adds(error, ", and each with a - before it");
-    return -EINVAL;
+    return fail(error, -EINVAL, ", and each layer with a - before it");
 }
 
-/* A backport of one of them to an older release is used, and not required. */
+/* If an older release has one of them as a backport, boxes use it, but it is not required. */
 uint32_t layers_too_new(void)
 {
     static const struct {
@@ -79,10 +79,9 @@ static int take(const char *word, size_t n, uint32_t *required, struct buf *erro
     int layer = find(word + away, n - away);
     if (layer < 0)
         return refuse_unknown(word, n, error);
-    if (away && !layers[layer].optional) {
-        buf_addf(error, "isolation.require: '%s' can't be left out, no box is made without it", layers[layer].word);
-        return -EINVAL;
-    }
+    if (away && !layers[layer].optional)
+        return fail(error, -EINVAL, "isolation.require: '%s' can't be left out, no box is made without it",
+                    layers[layer].word);
     *required = away ? *required & ~LAYER_BIT(layer) : *required | LAYER_BIT(layer);
     return 0;
 }
@@ -94,20 +93,17 @@ int layers_parse(const char *text, uint32_t *ret_required, struct buf *error)
 
     for (const char *p = text + strspn(text, separators); *p; p += n + strspn(p + n, separators), words++) {
         n = strcspn(p, separators);
-        /* Alone it would ask for next to nothing, and whoever wrote it meant the rest. */
-        if (!words && *p == '-') {
-            buf_addf(error, "isolation.require: '%.*s' takes away from nothing; put supported or all before it",
-                     (int) (n < 64 ? n : 64), p);
-            return -EINVAL;
-        }
+        /* Alone, -WORD would require next to nothing, although its author meant all the rest. */
+        if (!words && *p == '-')
+            return fail(error, -EINVAL,
+                        "isolation.require: '%.*s' takes away from nothing; put supported or all before it",
+                        (int) (n < 64 ? n : 64), p);
         int err = take(p, n, &required, error);
         if (err)
             return err;
     }
-    if (!words) {
-        buf_adds(error, "isolation.require: it names no layer; the default is supported");
-        return -EINVAL;
-    }
+    if (!words)
+        return fail(error, -EINVAL, "isolation.require: it names no layer; the default is supported");
     for (int i = 0; i < LAYERS; i++)
         if (!layers[i].optional)
             required |= LAYER_BIT(i);
@@ -118,7 +114,8 @@ int layers_parse(const char *text, uint32_t *ret_required, struct buf *error)
 enum layer layers_of_step(const char *word)
 {
     int layer = find(word, strlen(word));
-    return layer < 0 ? LAYER_NAMESPACES : (enum layer) layer; /* session, hostname, descriptors: a box's own of each */
+    return layer < 0 ? LAYER_NAMESPACES : (enum layer) layer; /* session, hostname, descriptors:
+                                                               * each box has its own */
 }
 
 int layers_landlock_abi(void)

@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The root file system of the jail: a read-only tmpfs with read-only binds of
- * what Python needs, five device nodes, an empty place for each box's scratch.
+/* The root file system of the jail: a read-only tmpfs with read-only binds of the files that Python
+ * needs, five device nodes, and an empty place for each box's scratch space.
  *
- * Built once for each zygote, in the namespaces that its boxes inherit; each
- * box's own mount namespace is then a cheap copy with one tmpfs more.
-
- * The files are the host's, or those of a directory of the service's own: then
- * no page of the page cache is shared with a program outside of the jail.
- * No procfs, no /sys, no cgroupfs: a procfs would bring /proc/self/mem, which
- * ignores page protections, and every process's memory maps.  /proc has a few files that tell the box's limits. */
+ * Built once for each zygote, in the namespaces that its boxes inherit.  Each box's own mount
+ * namespace is then a cheap copy with one more tmpfs.
+ *
+ * The files are the host's, or those of a directory of the service's own.  With such a directory
+ * the jail shares no page of the page cache with a program outside of it.  No procfs, no /sys, no
+ * cgroupfs: a procfs would bring /proc/self/mem, which ignores page protections, and every
+ * process's memory maps.  /proc has a few files that tell the box's limits. */
 #include "box/box.h"
 
 #include "base/fd.h"
@@ -28,7 +28,7 @@
 #include <time.h>
 #include <unistd.h>
 
-/* Every kernel has it, and nothing below it is needed any more. */
+/* Every kernel can mount here, and nothing below it is needed any more. */
 #define STAGE "/tmp"
 
 enum { KERNEL_MOVE_MOUNT_F_EMPTY_PATH = 4 }; /* move_mount(2), Linux 5.2 */
@@ -92,15 +92,20 @@ static int make_parents(char *path)
     return 0;
 }
 
+/* The path of @path in the stage, in @buf; makes the directories above it. */
+static int make_place(char *buf, size_t size, const char *path)
+{
+    int err = in_stage(buf, size, path);
+    return err ? err : make_parents(buf);
+}
+
 /* Show @from, or the mount @tree, at @path. */
 static int bind_at(const char *from, int tree, const char *path, const struct stat *st)
 {
     struct mount_attr attr = { .attr_set = MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV };
     char target[256];
 
-    int err = in_stage(target, sizeof(target), path);
-    if (!err)
-        err = make_parents(target);
+    int err = make_place(target, sizeof(target), path);
     if (err < 0)
         return err;
     if (S_ISDIR(st->st_mode) ? mkdir(target, 0755) < 0 : mknod(target, S_IFREG | 0644, 0) < 0)
@@ -108,13 +113,14 @@ static int bind_at(const char *from, int tree, const char *path, const struct st
     bool moved = tree >= 0 && syscall(SYS_move_mount, tree, "", AT_FDCWD, target, KERNEL_MOVE_MOUNT_F_EMPTY_PATH) == 0;
     if (!moved && mount(from, target, NULL, MS_BIND | MS_REC, NULL) < 0)
         return -errno;
-    /* The node is the host's own: a read-only mount lets programs write to the device and not touch its times. */
+    /* The node is the host's own. A read-only mount lets programs write to the device but not
+     * change its times. */
     if (S_ISCHR(st->st_mode))
         attr.attr_set = MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NOEXEC;
     return kernel_mount_setattr(AT_FDCWD, target, AT_RECURSIVE, &attr) < 0 ? -errno : 0;
 }
 
-/* @source stands for "/": the host's root is "". */
+/* @source takes the place of "/". For the host's root it is "". */
 static int bind_one(const char *source, const char *path)
 {
     char from[PATH_MAX];
@@ -128,7 +134,7 @@ static int bind_one(const char *source, const char *path)
     return bind_at(from, -1, path, &st);
 }
 
-/* @fd is a mount that is nowhere yet, or a directory. */
+/* @fd is a mount that is not attached anywhere yet, or a directory. */
 static int bind_packages(int fd)
 {
     char from[64];
@@ -140,7 +146,8 @@ static int bind_packages(int fd)
     return fstat(fd, &st) < 0 ? -errno : bind_at(from, fd, PACKAGES_DIR, &st);
 }
 
-/* Public data that programs look for, of which a copy costs each box nothing, where a mount would. */
+/* Public data that programs look for. A copy costs each box nothing; a mount would cost
+ * something. */
 static int copy_one(const char *source, const char *path)
 {
     enum { COPY_MAX = 2 << 20 };
@@ -152,9 +159,7 @@ static int copy_one(const char *source, const char *path)
     _cleanup_fd_ int in = open(from, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
     if (in < 0 || fstat(in, &st) < 0 || !S_ISREG(st.st_mode) || st.st_size > COPY_MAX)
         return 0; /* not on this host: nothing to show */
-    int err = in_stage(target, sizeof(target), path);
-    if (!err)
-        err = make_parents(target);
+    int err = make_place(target, sizeof(target), path);
     if (err < 0)
         return err;
     _cleanup_fd_ int out = open(target, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
@@ -167,9 +172,7 @@ static int copy_one(const char *source, const char *path)
 static int write_one(const char *path, const char *text)
 {
     char target[256];
-    int err = in_stage(target, sizeof(target), path);
-    if (!err)
-        err = make_parents(target);
+    int err = make_place(target, sizeof(target), path);
     if (err < 0)
         return err;
     int fd = open(target, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
@@ -180,7 +183,8 @@ static int write_one(const char *path, const char *text)
     return n == (ssize_t) strlen(text) ? 0 : -EIO;
 }
 
-/* Whatever slot it is in, a program has a name: getpwuid(3) is asked for one by getpass, pathlib and many others. */
+/* Give a program in any slot a user name: getpass, pathlib and many others ask getpwuid(3) for
+ * it. */
 static int add_ids(const char *path, bool users)
 {
     char target[256];
@@ -199,7 +203,7 @@ static int add_ids(const char *path, bool users)
     return fclose(f) != 0 || failed ? -EIO : 0;
 }
 
-/* What reads /proc for memory and processors finds the box's, as they are limited, and no load. */
+/* A program that reads /proc for memory and processors finds the box's limits, and no load. */
 static int write_proc(const struct wire_limits *limits)
 {
     enum { TEXT = 16384 };
@@ -234,7 +238,17 @@ static int write_proc(const struct wire_limits *limits)
     return err ? err : write_one("/proc/meminfo", text);
 }
 
-static int fill_stage(const char *source, const struct box_root *root, const char **ret_what)
+static int link_one(const char *target, const char *path)
+{
+    char place[256];
+    int err = make_place(place, sizeof(place), path);
+
+    if (err)
+        return err;
+    return symlink(target, place) < 0 ? -errno : 0;
+}
+
+static int bind_all(const char *source, const struct box_root *root, const char **ret_what)
 {
     char path[256];
     int err = 0;
@@ -243,44 +257,77 @@ static int fill_stage(const char *source, const struct box_root *root, const cha
         *ret_what = binds[i];
         err = bind_one(source, binds[i]);
     }
-    if (!err) {
-        *ret_what = PACKAGES_DIR;
-        err = bind_packages(root->packages_fd);
-    }
+    if (err)
+        return err;
+    *ret_what = PACKAGES_DIR;
+    err = bind_packages(root->packages_fd);
     for (unsigned i = 0; i < root->n_shares && !err; i++) {
         *ret_what = "/usr/share";
         snprintf(path, sizeof(path), "/usr/share/%s", root->shares[i]);
         err = bind_one(source, path);
     }
+    return err;
+}
+
+static int copy_all(const char *source, const struct box_root *root, const char **ret_what)
+{
+    int err = 0;
+
     for (size_t i = 0; i < sizeof(copies) / sizeof(*copies) && !err; i++) {
         *ret_what = copies[i];
         err = copy_one(source, copies[i]);
     }
-    if (!err && root->limits) {
-        *ret_what = "/proc";
-        err = write_proc(root->limits);
-    }
+    if (err || !root->limits)
+        return err;
+    *ret_what = "/proc";
+    return write_proc(root->limits);
+}
+
+static int link_all(const char **ret_what)
+{
+    int err = 0;
+
     for (size_t i = 0; i < sizeof(links) / sizeof(*links) && !err; i++) {
         *ret_what = links[i].path;
-        err = in_stage(path, sizeof(path), links[i].path);
-        if (!err)
-            err = make_parents(path);
-        if (!err && symlink(links[i].target, path) < 0)
-            err = -errno;
+        err = link_one(links[i].target, links[i].path);
     }
+    return err;
+}
+
+static int write_all(const char **ret_what)
+{
+    int err = 0;
+
     for (size_t i = 0; i < sizeof(files) / sizeof(*files) && !err; i++) {
         *ret_what = files[i].path;
         err = write_one(files[i].path, files[i].text);
     }
-    if (!err)
-        err = add_ids("/etc/passwd", true);
-    if (!err)
-        err = add_ids("/etc/group", false);
-    if (!err && (mkdir(STAGE "/run", 0755) < 0 || mkdir(STAGE "/run/box", 0755) < 0)) {
-        *ret_what = "/run/box";
-        err = -errno;
-    }
-    return err;
+    if (err)
+        return err;
+    err = add_ids("/etc/passwd", true);
+    return err ? err : add_ids("/etc/group", false);
+}
+
+static int make_scratch_place(const char **ret_what)
+{
+    *ret_what = "/run/box";
+    return mkdir(STAGE "/run", 0755) < 0 || mkdir(STAGE "/run/box", 0755) < 0 ? -errno : 0;
+}
+
+static int fill_stage(const char *source, const struct box_root *root, const char **ret_what)
+{
+    int err = bind_all(source, root, ret_what);
+
+    if (err)
+        return err;
+    err = copy_all(source, root, ret_what);
+    if (err)
+        return err;
+    err = link_all(ret_what);
+    if (err)
+        return err;
+    err = write_all(ret_what);
+    return err ? err : make_scratch_place(ret_what);
 }
 
 /* pivot_root(2), "pivot_root(".", ".")": the old root is stacked on the new one and detached. */
@@ -297,7 +344,8 @@ static int enter_stage(const char **ret_what)
 
 int box_root_build(const struct box_root *root, const char **ret_what)
 {
-    char source[64] = ""; /* by descriptor: its path may be below what the stage covers */
+    char source[64] = ""; /* by descriptor, because its path may be below a directory that the stage
+                           * covers */
 
     umask(022);
     if (root->root_fd >= 0)

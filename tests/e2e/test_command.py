@@ -279,7 +279,7 @@ listen = nonsense
             ("FILE:4", "limits.timeout_default", "limits.timeout_max (50s)"),
             ("FILE:8", "webhooks.retries", "'soon'"),
             ("FILE:9", "webhooks.allow", "10.0.0.0/99"),
-            ("FILE:11", "isolation.require", "'-nothing' is no layer"),
+            ("FILE:11", "isolation.require", "'-nothing' is not a layer"),
             ("FILE:12", "isolation.root", "/does/not/exist"),
             ("FILE:14", "server.user", "'nobody-of-this-name' is no user"),
             ("FILE:15", "server.listen", "ADDRESS:PORT"),

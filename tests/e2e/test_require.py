@@ -55,7 +55,7 @@ def test_unknown_layers_are_refused_with_the_known_ones():
     for word in ("landlok", "-landlok", "sec", "-all", "ALL"):
         done = run(f"all {word}")
         assert done.returncode == 2 and done.stdout == ""
-        assert f"'{word}' is no layer" in done.stderr
+        assert f"'{word}' is not a layer" in done.stderr
         for layer in ("cgroup", "ids", "namespaces", "landlock_scopes", "mdwe", "seccomp"):
             assert f" {layer}," in done.stderr
 
@@ -64,7 +64,7 @@ def test_check_config_reads_it_too(tmp_path):
     path = tmp_path / "conf"
     path.write_text("[isolation]\nrequire = all -nothing\n")
     done = hatchery("check-config", str(path), env={"HATCHERY_ISOLATION_REQUIRE": None})
-    assert done.returncode == 1 and "'-nothing' is no layer" in done.stderr
+    assert done.returncode == 1 and "'-nothing' is not a layer" in done.stderr
 
 
 @pytest.mark.parametrize("layer", ["namespaces", "files", "scratch", "capabilities", "no_new_privs", "limits", "seccomp"])

@@ -76,13 +76,13 @@ static void test_refusals(void **state)
     (void) state;
     refuse("", "names no layer");
     refuse(" ,\t", "names no layer");
-    refuse("al", "'al' is no layer");
-    refuse("alls", "'alls' is no layer");
-    refuse("all landloc", "'landloc' is no layer");
-    refuse("all -", "'-' is no layer");
-    refuse("all -all", "'-all' is no layer");
-    refuse("all --ids", "'--ids' is no layer");
-    refuse("all;", "'all;' is no layer");
+    refuse("al", "'al' is not a layer");
+    refuse("alls", "'alls' is not a layer");
+    refuse("all landloc", "'landloc' is not a layer");
+    refuse("all -", "'-' is not a layer");
+    refuse("all -all", "'-all' is not a layer");
+    refuse("all --ids", "'--ids' is not a layer");
+    refuse("all;", "'all;' is not a layer");
     refuse("-ids", "takes away from nothing");
     refuse("-ids all", "takes away from nothing");
     for (int i = 0; i < LAYERS; i++) {
