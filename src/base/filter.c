@@ -5,6 +5,7 @@
  * a rule that allows more than its caller says. */
 #include "base/filter.h"
 
+#include <errno.h>
 #include <sched.h>
 #include <stdint.h>
 
@@ -23,4 +24,15 @@ int filter_add_threads(scmp_filter_ctx ctx)
     const struct scmp_arg_cmp thread = SCMP_CMP64(0, SCMP_CMP_MASKED_EQ, namespaces | CLONE_THREAD, CLONE_THREAD);
 
     return filter_add(ctx, SCMP_ACT_ALLOW, "clone", 1, &thread);
+}
+
+int filter_without(const char *name)
+{
+    scmp_filter_ctx ctx = seccomp_init(SCMP_ACT_ALLOW);
+    int err = ctx ? filter_add(ctx, SCMP_ACT_ERRNO(ENOSYS), name, 0, NULL) : -ENOMEM;
+
+    if (!err)
+        err = seccomp_load(ctx);
+    seccomp_release(ctx);
+    return err;
 }

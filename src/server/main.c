@@ -11,6 +11,7 @@
 
 #include "base/beside.h"
 #include "base/fd.h"
+#include "base/filter.h"
 #include "base/log.h"
 #include "server/metrics/metrics.h"
 #include "server/pool/slot.h"
@@ -148,6 +149,9 @@ static int start(struct server *s, const int *fds)
 {
     int err = run_prepare();
 
+    /* libuv from 1.45 on would make a ring now, and could not use it once confine() has closed the way to it. */
+    if (!err)
+        err = filter_without("io_uring_setup");
     if (err)
         return err;
     make_parts(s);

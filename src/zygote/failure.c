@@ -6,6 +6,8 @@
  * main.py`, where its author could see it. */
 #include "zygote/failure.h"
 
+#include "zygote/cpython.h"
+
 #include "base/wire.h"
 
 #include <string.h>
@@ -52,7 +54,7 @@ void failure_add_text(struct buf *out, PyObject *text)
 /* As print_exception_message() of CPython does. */
 static void add_name(struct buf *out, PyTypeObject *type)
 {
-    PyObject *module = PyDict_GetItemString(type->tp_dict, "__module__");
+    PyObject *module = cpython_own(type, "__module__");
     PyObject *name = PyType_GetQualName(type);
 
     if (module && PyUnicode_Check(module) && PyUnicode_CompareWithASCIIString(module, "builtins") != 0
@@ -62,6 +64,7 @@ static void add_name(struct buf *out, PyTypeObject *type)
     } else if (!module && strchr(type->tp_name, '.')) /* a type made in C: the module is in it */
         buf_add(out, type->tp_name, (size_t) (strrchr(type->tp_name, '.') + 1 - type->tp_name));
     failure_add_text(out, name);
+    Py_XDECREF(module);
     Py_XDECREF(name);
     PyErr_Clear();
 }

@@ -7,6 +7,8 @@
  * here: a thread that is not joined, a handler that is not flushed. */
 #include "zygote/finish.h"
 
+#include "zygote/cpython.h"
+
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
@@ -37,16 +39,14 @@ static struct {
 /* Made once. The interpreter's cache of methods knows a name by its address, and each new entry
  * costs the copy of a page. */
 static struct {
-    PyObject *flush, *closed, *tstate_lock, *is_stopped;
+    PyObject *flush, *closed;
 } names;
 
 static int make_names(void)
 {
     names.flush = PyUnicode_InternFromString("flush");
     names.closed = PyUnicode_InternFromString("closed");
-    names.tstate_lock = PyUnicode_InternFromString("_tstate_lock");
-    names.is_stopped = PyUnicode_InternFromString("_is_stopped");
-    return names.flush && names.closed && names.tstate_lock && names.is_stopped ? 0 : -1;
+    return names.flush && names.closed ? 0 : -1;
 }
 
 static PyObject *attribute(const char *module, const char *name)
@@ -57,16 +57,11 @@ static PyObject *attribute(const char *module, const char *name)
     return value;
 }
 
-/* 1 if the handler never keeps text back, 0 if it may or if it no longer exists, -1 with an
- * exception. */
-static int take_handler(PyObject *reference, PyObject *stderr_handler, PyObject *null_handler)
+/* 1, 0 if the class can't say whether it was changed, -1 with an exception. */
+static int take_known(PyObject *reference, PyObject *handler)
 {
     struct handler *known = &py.known[py.n_known];
-    PyObject *handler = PyWeakref_Check(reference) ? PyWeakref_GetObject(reference) : Py_None;
-    PyObject *type = (PyObject *) Py_TYPE(handler);
 
-    if (type != stderr_handler && type != null_handler)
-        return 0;
     /* looked up once: this gives the class a version */
     PyObject *method = PyObject_GetAttr(handler, names.flush);
     Py_XDECREF(method);
@@ -75,10 +70,22 @@ static int take_handler(PyObject *reference, PyObject *stderr_handler, PyObject 
         return -1;
     known->n_members = PyObject_Size(known->members);
     known->reference = Py_NewRef(reference);
-    known->type = (PyTypeObject *) Py_NewRef(type);
+    known->type = (PyTypeObject *) Py_NewRef((PyObject *) Py_TYPE(handler));
     known->version = known->type->tp_version_tag;
     py.n_known++;
     return known->version != 0;
+}
+
+/* 1 if the handler never keeps text back, 0 if it may or if it no longer exists, -1 with an
+ * exception. */
+static int take_handler(PyObject *reference, PyObject *stderr_handler, PyObject *null_handler)
+{
+    PyObject *handler = PyWeakref_Check(reference) ? cpython_referent(reference) : NULL;
+    PyObject *type = handler ? (PyObject *) Py_TYPE(handler) : NULL;
+    int known = type && (type == stderr_handler || type == null_handler) ? take_known(reference, handler) : 0;
+
+    Py_XDECREF(handler);
+    return known;
 }
 
 /* 1 if logging has nothing to do at the end of a program that leaves it alone. */
@@ -135,7 +142,7 @@ int finish_prepare(void)
 {
     PyObject *module = PyImport_ImportModule("threading");
 
-    if (!module || make_names() < 0 || take_logging() < 0)
+    if (!module || cpython_prepare() < 0 || make_names() < 0 || take_logging() < 0)
         return -1;
     py.threading = Py_NewRef(PyModule_GetDict(module));
     Py_DECREF(module);
@@ -150,15 +157,6 @@ int finish_prepare(void)
     return set_native_id();
 }
 
-static bool holds_at_most(const char *name, Py_ssize_t n)
-{
-    PyObject *value = PyDict_GetItemString(py.threading, name);
-    Py_ssize_t size = value ? PyObject_Size(value) : -1;
-
-    PyErr_Clear();
-    return size >= 0 && size <= n;
-}
-
 static bool is_still(const char *name, const PyObject *value)
 {
     return PyDict_GetItemString(py.threading, name) == value;
@@ -168,25 +166,26 @@ static bool is_still(const char *name, const PyObject *value)
  * the main thread's end. */
 static bool threads_are_done(void)
 {
-    return is_still("_shutdown", py.shutdown) && is_still("_main_thread", py.main_thread) && holds_at_most("_active", 1)
-           && holds_at_most("_limbo", 0) && holds_at_most("_shutdown_locks", 1)
-           && holds_at_most("_threading_atexits", 0);
+    return is_still("_shutdown", py.shutdown) && is_still("_main_thread", py.main_thread)
+           && cpython_threads_are_done(py.threading);
 }
 
 /* The visible rest of threading._shutdown(), for code that still runs: __del__ and atexit's
  * functions. */
 static void stop_main_thread(void)
 {
-    if (PyDict_SetItemString(py.threading, "_SHUTTING_DOWN", Py_True) < 0
-        || PyObject_SetAttr(py.main_thread, names.tstate_lock, Py_None) < 0
-        || PyObject_SetAttr(py.main_thread, names.is_stopped, Py_True) < 0)
+    if (PyDict_SetItemString(py.threading, "_SHUTTING_DOWN", Py_True) < 0)
         PyErr_Clear();
+    cpython_stop_main_thread(py.main_thread);
 }
 
 static bool is_untouched(const struct handler *known)
 {
-    return Py_TYPE(PyWeakref_GetObject(known->reference)) == known->type
-           && known->type->tp_version_tag == known->version && PyObject_Size(known->members) == known->n_members;
+    PyObject *handler = cpython_referent(known->reference);
+    bool same = handler && Py_TYPE(handler) == known->type;
+
+    Py_XDECREF(handler);
+    return same && known->type->tp_version_tag == known->version && PyObject_Size(known->members) == known->n_members;
 }
 
 /* logging.shutdown() would flush nothing, and no atexit function is left that could change that. */
@@ -287,12 +286,10 @@ static void clear_main(PyObject **main_dict)
     Py_CLEAR(*main_dict);
     PyGC_Enable();
     PyGC_Collect();
-    module = left ? PyWeakref_GetObject(left) : Py_None;
-    if (module != Py_None) {
-        Py_INCREF(module);
-        _PyModule_Clear(module);
-        Py_DECREF(module);
-    }
+    module = left ? cpython_referent(left) : NULL;
+    if (module)
+        cpython_clear_names(module);
+    Py_XDECREF(module);
     Py_XDECREF(left);
     PyErr_Clear();
 }
@@ -322,15 +319,6 @@ static void set_again(PyObject *dict, const char *name)
     Py_XDECREF(value);
 }
 
-static void set_attribute_again(PyObject *object, PyObject *name)
-{
-    PyObject *value = PyObject_GetAttr(object, name);
-
-    if (value && PyObject_SetAttr(object, name, Py_None) == 0)
-        PyObject_SetAttr(object, name, value);
-    Py_XDECREF(value);
-}
-
 /* Drop a module, as __main__ will be dropped. */
 static void drop_module(PyObject *dict)
 {
@@ -348,8 +336,7 @@ void finish_rehearse(PyObject **main_dict)
     flush_first();
     if (threads_are_done()) {
         set_again(py.threading, "_SHUTTING_DOWN");
-        set_attribute_again(py.main_thread, names.tstate_lock);
-        set_attribute_again(py.main_thread, names.is_stopped);
+        cpython_rehearse(py.main_thread);
     }
     logging_is_idle();
     call_quietly(py.unregister, Py_None);

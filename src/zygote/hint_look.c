@@ -4,6 +4,7 @@
  * The other hint files call these functions in a box.  A function here answers one question and
  * words nothing.  What must never happen here: a look at the program's objects that runs its code,
  * or a Python exception that stays set. */
+#include "zygote/cpython.h"
 #include "zygote/hint_parts.h"
 
 #include <string.h>
@@ -42,13 +43,17 @@ static bool is_within(const char *name, const char *module)
 bool is_called(PyTypeObject *type, const char *module, const char *name)
 {
     const char *dot = strrchr(type->tp_name, '.');
-    PyObject *own = PyDict_GetItemString(type->tp_dict, "__module__");
 
     if (strcmp(dot ? dot + 1 : type->tp_name, name) != 0)
         return false;
+    PyObject *own = cpython_own(type, "__module__");
+    bool found;
     if (own && PyUnicode_Check(own))
-        return is_within(bytes_of(own), module);
-    return dot ? is_within(type->tp_name, module) : strcmp(module, "builtins") == 0;
+        found = is_within(bytes_of(own), module);
+    else
+        found = dot ? is_within(type->tp_name, module) : strcmp(module, "builtins") == 0;
+    Py_XDECREF(own);
+    return found;
 }
 
 bool is_among(const char *word, size_t n, const char *words)

@@ -6,6 +6,7 @@
  * program's code. */
 #include "zygote/hint.h"
 
+#include "zygote/cpython.h"
 #include "zygote/hint_parts.h"
 
 static const struct {
@@ -28,7 +29,10 @@ static bool inherits(PyTypeObject *type, const char *module, const char *name)
 
 static bool is_dataclass(PyTypeObject *type)
 {
-    return type->tp_dict && PyDict_GetItemString(type->tp_dict, "__dataclass_fields__");
+    PyObject *fields = cpython_own(type, "__dataclass_fields__");
+
+    Py_XDECREF(fields);
+    return fields;
 }
 
 void hint_result(struct buf *out, PyTypeObject *type)

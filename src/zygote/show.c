@@ -8,10 +8,9 @@
  * prelude's.  What must never happen here: that io.open() stays replaced. */
 #include "zygote/show.h"
 
-#include <stdbool.h>
+#include "zygote/cpython.h"
 
-/* Exported by libpython, declared only in its internal headers. */
-extern void _PyErr_Display(PyObject *file, PyObject *type, PyObject *value, PyObject *tb);
+#include <stdbool.h>
 
 static struct {
     PyObject *io, *string_io, *open_source;
@@ -58,7 +57,7 @@ PyObject *show_text(PyObject *type, PyObject *value, PyObject *tb)
 
     if (file) {
         begin();
-        _PyErr_Display(file, type, value, tb);
+        cpython_display(file, type, value, tb);
         end();
         text = PyObject_CallMethod(file, "getvalue", NULL);
         Py_DECREF(file);
