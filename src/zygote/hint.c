@@ -2,9 +2,9 @@
 /* A sentence that may help the author of a program that has failed.
  *
  * ending.c calls this file in a box, for a program that an exception has ended.  The sentences
- * are in hint.def.  This file chooses by the exception's type.  It answers for the network, files,
- * memory, input, names and subprocesses itself, and asks hint_import.c and hint_epoll.c for the
- * rest.  Errors of syntax are hint_syntax.c's, results hint_result.c's.  What must never happen
+ * are in hint.def.  This file chooses by the exception's type.  It answers for the network, memory,
+ * input, names and subprocesses itself, and asks hint_file.c, hint_import.c, hint_package.c and
+ * hint_epoll.c for the rest.  Errors of syntax are hint_syntax.c's, results hint_result.c's.  What must never happen
  * here: a sentence about an exception that the program itself has raised or caught; a look at the
  * program's objects that runs its code. */
 #include "zygote/hint.h"
@@ -30,6 +30,14 @@ static const struct {
 #undef OS_ERROR
 };
 
+static const struct {
+    const char *name, *sentence;
+} notebook[] = {
+#define NAME_NOTEBOOK(name, sentence) { name, sentence },
+#include "zygote/hint.def"
+#undef NAME_NOTEBOOK
+};
+
 static int errno_of(PyObject *value)
 {
     PyObject *number =
@@ -46,17 +54,12 @@ static bool is_refused_socket(PyObject *value, PyObject *source)
            && !by_hand(value, source);
 }
 
-enum { CHAIN_MAX = 16 };
-
 /* @value or what it was raised from or while. */
 static bool came_from_socket(PyObject *value, PyObject *source)
 {
-    for (int i = 0; value && i < CHAIN_MAX; i++) {
-        PyBaseExceptionObject *e = (PyBaseExceptionObject *) value;
+    for (int i = 0; value && i < CHAIN_MAX; i++, value = before(value))
         if (is_refused_socket(value, source))
             return true;
-        value = e->cause ? e->cause : e->context;
-    }
     return false;
 }
 
@@ -91,6 +94,9 @@ static void hint_name(struct buf *out, PyObject *value, PyObject *source)
             buf_addf(out, "the code was escaped as HTML on its way: it has %s", html[i]);
     if (strcmp(text, "In") == 0 && line_has(source, line, "In ["))
         buf_adds(out, "the code has the marks of a notebook: send it without In [1]: and without what was printed");
+    for (size_t i = 0; i < sizeof(notebook) / sizeof(*notebook); i++)
+        if (strcmp(text, notebook[i].name) == 0)
+            buf_adds(out, notebook[i].sentence);
     hint_import(out, name, source);
 }
 
@@ -137,6 +143,14 @@ static void hint_input(struct buf *out, PyObject *value, PyObject *source)
 
 static const char no_code[] = "this is not the limit of memory: programs here can't make machine code (isolation.mdwe)";
 
+/* breakpoint() asks somebody who is not there. */
+static void hint_debugger(struct buf *out, PyObject *value, PyObject *source)
+{
+    if (!by_hand(value, source))
+        buf_adds(out, "a debugger gets no commands here, for a program's stdin is empty: take breakpoint() or "
+                      "pdb.set_trace() out, and print what you want to see");
+}
+
 /* The wall against memory that is writable and executable is up, and the limit of memory is far. */
 static bool is_wall_of_memory(const struct wire_limits *limits)
 {
@@ -150,67 +164,6 @@ static bool is_wall_of_memory(const struct wire_limits *limits)
     return getrusage(RUSAGE_SELF, &used) == 0 && (int64_t) used.ru_maxrss * 1024 < limits->memory_bytes / 2;
 }
 
-static const char no_pip[] = "a program can't install packages: there is no network; the server's operator can: "
-                             "apt-get install, or hatchery env add";
-
-static bool is_within_directory(const char *path, const char *directory)
-{
-    size_t n = strlen(directory);
-
-    return strncmp(path, directory, n) == 0 && (path[n] == '/' || path[n] == '\0');
-}
-
-/* Is the directory of @path there? */
-static bool has_directory(const char *path)
-{
-    const char *slash = strrchr(path, '/');
-    char directory[1024];
-
-    if (!slash || slash == path)
-        return true;
-    snprintf(directory, sizeof(directory), "%.*s", (int) (slash - path), path);
-    return access(directory, F_OK) == 0;
-}
-
-/* Where its directory is there, the file was to be read. */
-static void hint_no_file(struct buf *out, PyObject *value, PyObject *source)
-{
-    const char *path = bytes_of(((const PyOSErrorObject *) value)->filename);
-
-    if (passes(value, "/subprocess.py")) {
-        if (is_among(path, strlen(path), "pip pip3 conda "))
-            buf_adds(out, no_pip);
-        return;
-    }
-    if (!*path
-        || !(came_by(value, source, "open(") || came_by(value, source, "read_") || came_by(value, source, "load")))
-        return;
-    if (*path == '/' && !is_within_directory(path, "/tmp") && (!has_directory(path) || !strchr(path + 1, '/')))
-        buf_adds(
-            out,
-            "a program sees no files of yours, and writes only to its working directory, /tmp and /dev/shm: put the "
-            "data into the code");
-    else if (!has_directory(path))
-        buf_adds(
-            out,
-            "the file's directory does not exist: a program begins in an empty directory and sees no files of yours; "
-            "os.makedirs() makes a directory, and data goes into the code");
-    else if (*path != '/')
-        buf_adds(out, "a program begins in an empty directory and sees no files of yours: put the data into the code");
-}
-
-static void hint_no_access(struct buf *out, PyObject *value, const struct wire_limits *limits)
-{
-    const char *path = bytes_of(((const PyOSErrorObject *) value)->filename);
-
-    if (passes(value, "/llvmlite/") && is_wall_of_memory(limits))
-        buf_adds(out, no_code);
-    else if (*path == '/' && !is_within_directory(path, "/tmp") && !is_within_directory(path, "/dev")
-             && !is_within_directory(path, "/proc") && !is_within_directory(path, HOME_DIR)
-             && !passes(value, "/subprocess.py"))
-        buf_adds(out, "a program can use only its working directory, /tmp and /dev/shm, and read what Python needs");
-}
-
 static void hint_os_error(struct buf *out, PyObject *value, PyObject *source, const struct wire_limits *limits)
 {
     const PyOSErrorObject *e = (const PyOSErrorObject *) value;
@@ -222,8 +175,12 @@ static void hint_os_error(struct buf *out, PyObject *value, PyObject *source, co
         buf_adds(out, "programs here have no /proc but for a few files");
     else if (error == ENOENT)
         hint_no_file(out, value, source);
+    else if (error == EACCES && passes(value, "/llvmlite/") && is_wall_of_memory(limits))
+        buf_adds(out, no_code);
     else if (error == EACCES)
-        hint_no_access(out, value, limits);
+        hint_no_access(out, value, source);
+    else if (error == 0)
+        hint_library(out, value);
     else if (error == ENOSPC)
         buf_addf(out, "files are limited to %lld MiB (limits.scratch) and %lld in number (limits.scratch_files)",
                  (long long) limits->scratch_bytes >> 20, (long long) limits->scratch_files);
@@ -272,11 +229,14 @@ static void add_command(struct buf *out, PyObject *cmd)
     buf_addc(out, '\0');
 }
 
-/* A subprocess that was to install something. */
-static void hint_pip(struct buf *out, PyObject *value)
+enum { SHELL_NO_EXEC = 126 }; /* how a shell ends where it finds a command and the kernel does not execute it */
+
+/* A subprocess that was to install something, or that a shell could not execute. */
+static void hint_command(struct buf *out, PyObject *value)
 {
     PyObject *dict = PyObject_GenericGetDict(value, NULL);
     PyObject *cmd = dict ? PyDict_GetItemString(dict, "cmd") : NULL;
+    PyObject *status = dict ? PyDict_GetItemString(dict, "returncode") : NULL;
     struct buf words;
 
     buf_init(&words, 4096);
@@ -284,6 +244,8 @@ static void hint_pip(struct buf *out, PyObject *value)
         add_command(&words, cmd);
     if (words.len && !words.full && installs(words.data))
         buf_adds(out, no_pip);
+    else if (words.len && !words.full && status && PyLong_Check(status) && PyLong_AsLong(status) == SHELL_NO_EXEC)
+        hint_no_exec(out, words.data);
     buf_free(&words);
     Py_XDECREF(dict);
     PyErr_Clear();
@@ -307,6 +269,16 @@ static void hint_memory(struct buf *out, PyObject *value, PyObject *source, cons
         buf_adds(out, no_code);
 }
 
+/* A module has not the name that was looked for in it. */
+static void hint_missing_name(struct buf *out, PyObject *value, PyObject *source)
+{
+    hint_epoll(out, value, source);
+    if (!out->len)
+        hint_later(out, value, source);
+    if (!out->len && (PyObject *) Py_TYPE(value) == PyExc_ImportError)
+        hint_package(out, value, source);
+}
+
 void hint_exception(struct buf *out, PyObject *value, PyObject *source, const struct wire_limits *limits)
 {
     PyTypeObject *type = Py_TYPE(value);
@@ -315,9 +287,9 @@ void hint_exception(struct buf *out, PyObject *value, PyObject *source, const st
     if (out->len)
         return;
     if ((PyObject *) type == PyExc_ModuleNotFoundError)
-        hint_module(out, value, source);
+        hint_package(out, value, source);
     else if ((PyObject *) type == PyExc_AttributeError || (PyObject *) type == PyExc_ImportError)
-        hint_epoll(out, value, source);
+        hint_missing_name(out, value, source);
     else if ((PyObject *) type == PyExc_NameError)
         hint_name(out, value, source);
     else if ((PyObject *) type == PyExc_RecursionError && !by_hand(value, source))
@@ -328,7 +300,11 @@ void hint_exception(struct buf *out, PyObject *value, PyObject *source, const st
     else if ((PyObject *) type == PyExc_MemoryError)
         hint_memory(out, value, source, limits);
     else if (is_called(type, "subprocess", "CalledProcessError"))
-        hint_pip(out, value);
+        hint_command(out, value);
+    else if (is_called(type, "sqlite3", "OperationalError") || is_called(type, "sqlite3", "DatabaseError"))
+        hint_sqlite(out, value, source);
+    else if (is_called(type, "bdb", "BdbQuit"))
+        hint_debugger(out, value, source);
     else if (is_called(type, "joblib", "TerminatedWorkerError") && !by_hand(value, source))
         buf_adds(
             out,

@@ -25,21 +25,25 @@ bool has_epoll(void)
     return fd >= 0 || errno != ENOSYS;
 }
 
-/* `from select import epoll` */
+/* `from select import epoll`, `from selectors import EpollSelector` */
 static bool is_import_of_epoll(PyObject *value)
 {
-    static const char missing[] = "cannot import name 'epoll' from 'select'";
+    static const char missing[] = "cannot import name 'epoll";
     const PyImportErrorObject *e = (const PyImportErrorObject *) value;
 
-    return is_text(e->name, "select") && strncmp(bytes_of(e->msg), missing, sizeof(missing) - 1) == 0;
+    return (is_text(e->name, "select") || is_text(e->name, "selectors"))
+           && strncasecmp(bytes_of(e->msg), missing, sizeof(missing) - 1) == 0;
 }
 
-/* `select.epoll`, `select.EPOLLIN` */
+/* `select.epoll`, `select.EPOLLIN`, `selectors.EpollSelector` */
 static bool is_name_of_epoll(PyObject *value)
 {
     const PyAttributeErrorObject *e = (const PyAttributeErrorObject *) value;
+    PyObject *modules = PyImport_GetModuleDict();
 
-    return e->obj && e->obj == PyDict_GetItemString(PyImport_GetModuleDict(), "select")
+    return e->obj
+           && (e->obj == PyDict_GetItemString(modules, "select")
+               || e->obj == PyDict_GetItemString(modules, "selectors"))
            && strncasecmp(bytes_of(e->name), "epoll", 5) == 0;
 }
 

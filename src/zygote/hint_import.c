@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Hints about imports: a module that is not installed, and an import that the program forgot.
  *
- * hint.c calls this file for a ModuleNotFoundError and for a NameError.  hint.def knows the
+ * hint.c calls this file for a NameError, hint_package.c for a ModuleNotFoundError.  hint.def knows the
  * packages that have a module and the imports that have a name.  What must never happen here: an
  * import, or advice to import a name to which the program itself gives a value. */
 #include "zygote/hint_parts.h"
@@ -38,7 +38,7 @@ static bool is_of_python(PyObject *name)
 }
 
 /* The module @top, which is not there. */
-static void hint_missing(struct buf *out, PyObject *top)
+static void hint_top(struct buf *out, PyObject *top)
 {
     for (size_t i = 0; i < sizeof(module_names) / sizeof(*module_names); i++)
         if (is_text(top, module_names[i].name)) {
@@ -61,19 +61,20 @@ static void hint_missing(struct buf *out, PyObject *top)
         "packages: apt-get install, or hatchery env add");
 }
 
-void hint_module(struct buf *out, PyObject *value, PyObject *source)
+void hint_missing(struct buf *out, PyObject *value)
 {
     PyObject *text = only_text(value);
     const char *name = bytes_of(((PyImportErrorObject *) value)->name);
     size_t n = strcspn(name, ".");
-    char expected[200];
+    char expected[200], directory[200];
 
     snprintf(expected, sizeof(expected), "No module named '%s'", name);
-    if (!n || !text || strcmp(bytes_of(text), expected) != 0 || by_hand(value, source))
-        return;
+    snprintf(directory, sizeof(directory), "/%.*s/", (int) n, name);
+    if (!n || !text || strcmp(bytes_of(text), expected) != 0 || passes(value, directory))
+        return; /* a part of a package that is there: hint_package.c */
     PyObject *top = PyUnicode_FromStringAndSize(name, (Py_ssize_t) n);
     if (top && !is_imported(top))
-        hint_missing(out, top);
+        hint_top(out, top);
     Py_XDECREF(top);
     PyErr_Clear();
 }

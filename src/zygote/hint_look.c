@@ -71,6 +71,13 @@ bool is_of_word(char c)
 
 /* --- where it came from --- */
 
+PyObject *before(PyObject *value)
+{
+    PyBaseExceptionObject *e = (PyBaseExceptionObject *) value;
+
+    return e->cause ? e->cause : e->context;
+}
+
 bool innermost(PyObject *value, const char **ret_file, int *ret_line)
 {
     PyTracebackObject *tb = (PyTracebackObject *) ((PyBaseExceptionObject *) value)->traceback;
@@ -107,6 +114,11 @@ bool line_has(PyObject *source, int line, const char *word)
         text = (text = strchr(text, '\n')) ? text + 1 : NULL;
     const char *end = text ? strchrnul(text, '\n') : NULL;
     return text && memmem(text, (size_t) (end - text), word, strlen(word));
+}
+
+bool text_has(PyObject *source, const char *word)
+{
+    return strcasestr(bytes_of(source), word);
 }
 
 bool came_by(PyObject *value, PyObject *source, const char *word)

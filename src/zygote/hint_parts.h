@@ -37,6 +37,11 @@ bool is_of_word(char c);
 
 /* --- hint_look.c: where an exception came from; @value is the exception, @source the program's text --- */
 
+enum { CHAIN_MAX = 16 }; /* so far a chain of exceptions is looked at */
+
+/* What @value was raised from or while, or NULL. */
+PyObject *before(PyObject *value);
+
 /* The file and the line of the innermost frame; false, and both as they were, if there is no frame. */
 bool innermost(PyObject *value, const char **ret_file, int *ret_line);
 
@@ -52,10 +57,43 @@ bool came_by(PyObject *value, PyObject *source, const char *word);
 /* Has a `raise` of the program's own raised it? Then it may say anything. True too if there is no frame. */
 bool by_hand(PyObject *value, PyObject *source);
 
+/* Does the program's text contain @word, in small letters or capitals? */
+bool text_has(PyObject *source, const char *word);
+
+/* --- hint_file.c; @value is an OSError that the program has not raised by its own hand --- */
+
+extern const char no_pip[]; /* the sentence for a program that wants to install a package */
+
+/* Append to @out what helps with @value, for which a file is missing (ENOENT), or nothing. */
+void hint_no_file(struct buf *out, PyObject *value, PyObject *source);
+
+/* Append to @out what helps with @value, where a file may not be used (EACCES), or nothing. */
+void hint_no_access(struct buf *out, PyObject *value, PyObject *source);
+
+/* Append to @out a sentence if the first of @words, a shell's, is a file on a file system where nothing can be
+ * executed.  One system call, or two. */
+void hint_no_exec(struct buf *out, const char *words);
+
+/* Append to @out what helps with @value, an error of sqlite3, or nothing. */
+void hint_sqlite(struct buf *out, PyObject *value, PyObject *source);
+
+/* --- hint_package.c --- */
+
+/* Append to @out what helps with @value, an ImportError or a ModuleNotFoundError, or nothing.  May look into a
+ * directory of the package. */
+void hint_package(struct buf *out, PyObject *value, PyObject *source);
+
+/* Append to @out what helps with @value, an ImportError or OSError of the dynamic linker, or nothing. */
+void hint_library(struct buf *out, PyObject *value);
+
+/* Append to @out which Python brought the name that @value, an ImportError or an AttributeError, has not found. */
+void hint_later(struct buf *out, PyObject *value, PyObject *source);
+
 /* --- hint_import.c --- */
 
-/* Append to @out what helps with @value, a ModuleNotFoundError, or nothing. */
-void hint_module(struct buf *out, PyObject *value, PyObject *source);
+/* Append to @out how the module that @value, a ModuleNotFoundError, has not found comes to where programs run, or
+ * nothing. */
+void hint_missing(struct buf *out, PyObject *value);
 
 /* Append to @out the import that would define @name, a str or NULL, or nothing. */
 void hint_import(struct buf *out, PyObject *name, PyObject *source);

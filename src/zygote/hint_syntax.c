@@ -157,6 +157,61 @@ static const char *sentence_for_message(const char *message, PyObject *line, lon
                : NULL;
 }
 
+/* The character of @line whose place is @offset, counted from 1. */
+static const char *at_char(const char *line, long offset)
+{
+    for (; *line && offset > 1; offset--)
+        do
+            line++;
+        while ((*line & 0xc0) == 0x80);
+    return line;
+}
+
+/* f"{x["a"]}": the quote at @close, which ends the string, was meant to be one within { }. */
+static bool is_quote_within(const char *close)
+{
+    const char *brace = *close == '"' || *close == '\'' ? strchr(close, '}') : NULL;
+
+    return brace && strchr(brace, *close);
+}
+
+/* `type X = int`, `def f[T](x)`, `class A[T]` */
+static bool has_type_parameters(const char *line, const char *at)
+{
+    const char *start = line + strspn(line, " \t");
+
+    if (strncmp(start, "type ", 5) == 0 && at == start + 5 && is_of_word(*at)) {
+        while (is_of_word(*at))
+            at++;
+        at += strspn(at, " ");
+        return *at == '=' || *at == '[';
+    }
+    return *at == '[' && at > line && is_of_word(at[-1]) && strchr(at, ']')
+           && (strncmp(start, "def ", 4) == 0 || strncmp(start, "async def ", 10) == 0
+               || strncmp(start, "class ", 6) == 0);
+}
+
+/* What a later Python understands. */
+static const char *sentence_for_later(const char *message, const char *line, long offset)
+{
+    static const char f_string[] =
+        "before Python 3.12, and here is an older one, the part of an f-string in { } can have "
+        "neither a backslash nor the quotes that are around the string: write the other quotes, or "
+        "give the value a name in a line before";
+    const char *at = at_char(line, offset);
+
+    if (PY_VERSION_HEX >= 0x030c0000 || !*line || offset < 1)
+        return NULL;
+    if (strncmp(message, "f-string expression part cannot include", 39) == 0)
+        return f_string;
+    if (strncmp(message, "f-string: ", 10) == 0)
+        return at > line && is_quote_within(at - 1) ? f_string : NULL;
+    return has_type_parameters(line, at)
+               ? "type parameters and `type X = ...` came with Python 3.12, and programs here run "
+                 "under an older one: use typing.TypeVar and typing.TypeAlias"
+               : NULL;
+}
+
 void hint_syntax(struct buf *out, PyObject *value, PyObject *source)
 {
     const PySyntaxErrorObject *e = (const PySyntaxErrorObject *) value;
@@ -174,6 +229,8 @@ void hint_syntax(struct buf *out, PyObject *value, PyObject *source)
         sentence = sentence_for_char(message);
     if (!sentence)
         sentence = sentence_for_message(message, e->text, offset);
+    if (!sentence)
+        sentence = sentence_for_later(message, line, offset);
     if (!sentence && number == 1 && strcmp(message, "unexpected indent") == 0)
         sentence = "the first line is indented: send the code without the blanks that stand before all of its lines";
     buf_adds(out, sentence ? sentence : "");

@@ -61,7 +61,73 @@ NETWORK, MODULE, JSON = "no network", "is not installed", "JSON, not Python"
 # A package of the program's own, as one that is installed would be.
 PACKAGE = ("import os\nos.mkdir({name!r})\nopen({name!r} + '/__init__.py', 'w').write({text!r})\n"
            "import {name}")
+ELSEWHERE = """
+import os, sys
+os.makedirs('/tmp/p/pandas/_libs')
+open('/tmp/p/pandas/__init__.py', 'w').write({init!r})
+open('/tmp/p/pandas/_libs/{file}', 'w')
+sys.path.insert(0, '/tmp/p')
+import pandas"""  # as a package that the operator has installed, which is not in the working directory
+SCRIPT = "import os, subprocess\nopen('x.sh', 'w').write('#!/bin/sh')\nos.chmod('x.sh', 0o755)\n"
+POOL = """
+import multiprocessing, sqlite3
+def f(_):
+    def inner(): yield
+    inner().throw(sqlite3.{error})
+with multiprocessing.Pool(1) as pool: pool.map(f, [1])"""
 HINTS = {
+    "sqlite_by_processes": (POOL.format(error="OperationalError('disk I/O error')"), "locks on files keep no process out"),
+    "sqlite_spoiled_by_processes": (POOL.format(error="DatabaseError('database disk image is malformed')"),
+                                    "hold a multiprocessing.Lock()"),
+    "sqlite_of_the_caller": ("import sqlite3\nsqlite3.connect('/mnt/data/x.db').execute('select * from t')", "new and empty"),
+    "sqlite_elsewhere": ("import sqlite3\nsqlite3.connect('/data/x.db').execute('select 1')", "only in a directory that exists"),
+    "file_of_mnt_data": ("open('/mnt/data/sales.csv')", "no file comes with a request"),
+    "file_of_the_working_directory": ("import os\nopen(os.path.abspath('x.csv'))", "no file comes with a request"),
+    "directory_of_the_caller": ("import os\nos.listdir('/home/me')", "sees no files of yours"),
+    "directory_of_the_system": ("import pathlib\nlist(pathlib.Path('/var/log').iterdir())", "sees no files of yours"),
+    "copy_of_a_file": ("import shutil\nshutil.copy('/content/x.csv', 'x.csv')", "sees no files of yours"),
+    "address_as_a_file": ("open('https://example.org/x.csv')", "an address of the web is no file"),
+    "display": ("x = 1\ndisplay(x)", "display() is a notebook's"),
+    "get_ipython": ("get_ipython().run_line_magic('matplotlib', 'inline')", "take the line out"),
+    "ipython": ("from IPython.display import display", "IPython is a notebook's"),
+    "breakpoint": ("breakpoint()\nx = 1", "a debugger gets no commands here"),
+    "epoll_selector": ("import selectors\nselectors.EpollSelector()", "no epoll"),
+    "epoll_selector_imported": ("from selectors import EpollSelector", "no epoll"),
+    "exec_of_a_script": (SCRIPT + "subprocess.run(['./x.sh'])", "run a script by its interpreter"),
+    "exec_by_os": (SCRIPT + "os.execv('x.sh', ['x'])", "run a script by its interpreter"),
+    "exec_by_a_shell": (SCRIPT + "subprocess.run('./x.sh a', shell=True, check=True)", "run a script by its interpreter"),
+    "library": ("import ctypes\nctypes.CDLL('libgdal.so.32')", "apt-get install libgdal32"),
+    "library_unknown": ("import ctypes\nctypes.CDLL('libno_such.so.7')", "apt-file search libno_such.so.7"),
+    "library_of_a_package": (PACKAGE.format(name="maps", text="raise ImportError('libgeos_c.so.1: cannot open shared object file: "
+                                            "No such file or directory')"), "apt-get install libgeos-c1v5"),
+    "library_in_a_packages_own_words": (PACKAGE.format(name="maps", text="""
+try:
+    raise ImportError('libodbc.so.2: cannot open shared object file: No such file or directory')
+except ImportError:
+    raise ImportError('READ THIS')"""), "apt-get install libodbc2"),
+    "newer_libc": (PACKAGE.format(name="maps", text="raise ImportError(\"/lib/x86_64-linux-gnu/libc.so.6: version `GLIBC_2.38' not "
+                                  "found (required by x.so)\")"), "newer system than the server's"),
+    "wheel_of_another_python": (ELSEWHERE.format(init="import pandas._libs.interval",
+                                                 file="interval.cpython-312-x86_64-linux-gnu.so"), "cpython-312-x86_64"),
+    "wheel_of_windows": (ELSEWHERE.format(init="import pandas._libs.interval", file="interval.cp311-win_amd64.pyd"),
+                         "installed for another Python"),
+    "wheel_in_a_packages_own_words": (ELSEWHERE.format(init="try:\n    import pandas._libs.interval\nexcept ImportError:\n"
+                                                       "    raise ImportError('C extension not built')",
+                                                       file="interval.cpython-39-x86_64-linux-gnu.so"), "another Python"),
+    "part_of_a_package": (ELSEWHERE.format(init="import pandas.core", file="x"), "its part pandas.core is missing"),
+    "optional_package": (PACKAGE.format(name="frames", text="""
+try: import fitz_none
+except ImportError: raise ImportError("Missing optional dependency 'fitz_none'.")"""), "no package installed for programs here"),
+    "name_of_3_12": ("from itertools import batched", "came with Python 3.12"),
+    "attribute_of_3_12": ("import math\nmath.sumprod([1], [2])", "math.sumprod came with Python 3.12"),
+    "type_of_3_12": ("type X = int", "came with Python 3.12"),
+    "function_of_3_12": ("def f[T](x: T) -> T: return x", "typing.TypeVar"),
+    "class_of_3_12": ("if 1:\n    class A[T]: pass", "typing.TypeVar"),
+    "f_string_quotes": ("d = {'a': 1}\nprint(f'é {d['a']} x')", "write the other quotes"),
+    "f_string_join": ('x = ["a"]\nprint(f"{", ".join(x)}")', "write the other quotes"),
+    "f_string_backslash": ("x = ['a']\nprint(f\"{'\\n'.join(x)}\")", "neither a backslash"),
+    "javascript": ("const x = 1;", "this is JavaScript"),
+    "comment_of_javascript": ("// adds\nx = 1", "begins with #"),
     "fence": ("```python\nprint(1)\n```", "Markdown fence"),
     "fence_at_end": ("print(1)\n```\n", "Markdown fence"),
     "fence_indented": ("if 1:\n    print(1)\n  ```", "Markdown fence"),
@@ -156,6 +222,31 @@ HINTS = {
     "mkfifo": ("import os\nos.mkfifo('x')", "jail"),
 }
 NO_HINTS = {
+    "sqlite_own_error": "import sqlite3, multiprocessing\nraise sqlite3.OperationalError('disk I/O error')",
+    "sqlite_without_processes": "import sqlite3\ndef f(): yield\nf().throw(sqlite3.OperationalError('disk I/O error'))",
+    "sqlite_table_of_its_own": "import sqlite3\nc = sqlite3.connect('x.db')\nc.execute('CREATE TABLE t (a)')\nc.execute('select * from s')",
+    "sqlite_in_memory": "import sqlite3\nsqlite3.connect(':memory:').execute('select * from t')",
+    "sqlite_syntax": "import sqlite3\nsqlite3.connect(':memory:').execute('selec 1')",
+    "own_file_in_tmp": "import os\nos.listdir('/tmp/missing')",
+    "own_file_of_mnt_data": "raise FileNotFoundError(2, 'No such file', '/mnt/data/x')",
+    "remove_in_mnt_data": "import os\nos.remove('/mnt/data/x')",
+    "own_display": "def f(): return display\nraise ValueError('display')",
+    "own_debugger": "import bdb\nraise bdb.BdbQuit",
+    "exec_of_a_directory": "import os, subprocess\nsubprocess.run(['/usr/lib'])",
+    "shell_ends_by_126": "import subprocess\nsubprocess.run('exit 126', shell=True, check=True)",
+    "library_by_path": "import ctypes\nctypes.CDLL('./libx.so')",
+    "own_library_error": "raise ImportError('libgeos_c.so.1: cannot open shared object file: No such file or directory')",
+    "part_of_an_own_package": "import os\nos.mkdir('own')\nopen('own/__init__.py', 'w').write('import own.part')\nimport own",
+    "name_in_an_own_package": PACKAGE.format(name="own", text="from own import part"),
+    "name_of_no_python": "from itertools import batchy",
+    "own_attribute_of_3_12": "import math\nraise AttributeError('x', name='sumprod', obj=math)",
+    "own_class_with_that_name": "class C: pass\nC().batched",
+    "f_string_open": "x = 1\nprint(f'{x')",
+    "f_string_conversion": "x = 1\nprint(f'{x!}')",
+    "index_of_a_call": "def f [",
+    "type_as_a_name": "type = 3\ntype 4",
+    "const_in_a_string": "x = '''\nconst y\n''' = = 1",
+    "division": "x = (8\n     // = 2)",
     "own_module_error": "raise ModuleNotFoundError(\"No module named 'pandas'\", name='pandas')",
     "own_module_error_in_if": "if 1: raise ModuleNotFoundError(\"No module named 'pandas'\", name='pandas')",
     "submodule": "import json.no_such_part",
