@@ -7,6 +7,8 @@
  * is shown. */
 #include "supervisor/process.h"
 
+#include "supervisor/cgroup.h"
+
 #include "supervisor/listener.h"
 #include "supervisor/state.h"
 
@@ -123,4 +125,11 @@ void tell_of_epoll(const struct supervisor *s)
         if (s->found.list[i].epoll)
             log_warn("the jail is weaker than it could be: programs of a runtime have epoll, which nothing counts",
                      LOG_S("runtime", s->found.list[i].wire.name));
+}
+
+void tell_of_holds(const struct supervisor *s)
+{
+    if (s->cgroups && cgroups_hold_by(s->cgroups) == CGROUPS_HOLD_BY_NOTHING)
+        log_warn("boxes whose processes queue for a kernel lock can not be held",
+                 LOG_S("hint", "cgroup v2, or Linux 6.18; until then isolation.root"));
 }

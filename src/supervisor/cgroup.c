@@ -123,9 +123,9 @@ ssize_t cgroups_list_tasks(const struct cgroups *groups, uint32_t slot, char *te
     return fd_read_file(groups->dirs[0], path, text, size);
 }
 
-bool cgroups_can_hold(const struct cgroups *groups)
+enum cgroups_hold_by cgroups_hold_by(const struct cgroups *groups)
 {
-    return groups->can_hold;
+    return groups->hold_by;
 }
 
 /* v2: the freezer.  v1: a millisecond of each second; a group whose quota is made more goes on at once. */

@@ -50,7 +50,10 @@ bool cgroups_yield(struct cgroups *groups, uint32_t slot, uint32_t serial, bool 
  * so it has no lock of the kernel: v2 freezes the group (Linux 5.2), v1 takes nearly all of its processor quota, which is the
  * same since Linux 6.18 alone.  SIGKILL ends what is held: with v1 in tenths of a second. */
 int cgroups_hold(struct cgroups *groups, uint32_t slot, bool held);
-bool cgroups_can_hold(const struct cgroups *groups);
+
+/* By what: v1 before Linux 6.18 holds nobody. */
+enum cgroups_hold_by { CGROUPS_HOLD_BY_NOTHING, CGROUPS_HOLD_BY_QUOTA, CGROUPS_HOLD_BY_FREEZER };
+enum cgroups_hold_by cgroups_hold_by(const struct cgroups *groups);
 
 /* Processes and threads in the slot's group; those that are dead and not reaped count. */
 unsigned cgroups_count_tasks(const struct cgroups *groups, uint32_t slot);

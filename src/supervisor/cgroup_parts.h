@@ -43,7 +43,8 @@ struct cgroups {
     struct counters *at_join;
     struct oom_watch *watches;
     bool *yielding;
-    bool can_hold, *held;         /* can boxes be held; by slot: it is */
+    enum cgroups_hold_by hold_by;
+    bool *held;                   /* by slot */
     int64_t *quota_us;            /* by slot, of its box; v1 */
     struct wire_limits limits;    /* since cgroups_change() */
     unsigned change, *changed_at; /* how many changes there were, and the last that a slot's group knows */

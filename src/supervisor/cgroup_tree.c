@@ -445,16 +445,16 @@ static struct cgroups *new_groups(const struct cgroups_conf *conf)
 
 /* v1 has a freezer in a hierarchy of its own: each box would have to join a group there too, and what is frozen there can't be
  * killed.  The quota of a processor holds nobody within the kernel since Linux 6.18. */
-static bool find_hold(int version)
+static enum cgroups_hold_by find_hold(int version)
 {
     struct utsname here;
     int major = 0, minor = 0;
 
     if (version == 2)
-        return true;
+        return CGROUPS_HOLD_BY_FREEZER;
     uname(&here);
     sscanf(here.release, "%d.%d", &major, &minor);
-    return major > 6 || (major == 6 && minor >= 18);
+    return major > 6 || (major == 6 && minor >= 18) ? CGROUPS_HOLD_BY_QUOTA : CGROUPS_HOLD_BY_NOTHING;
 }
 
 static int try_version(struct cgroups **ret, int version, const struct cgroups_conf *conf, struct buf *error)
@@ -462,7 +462,7 @@ static int try_version(struct cgroups **ret, int version, const struct cgroups_c
     struct cgroups *groups = new_groups(conf);
     int err = version == 2 ? make_v2(groups, error) : make_v1(groups, error);
 
-    groups->can_hold = find_hold(version);
+    groups->hold_by = find_hold(version);
     if (!err)
         err = limit_all(groups, conf->memory_bytes, error);
     if (!err)

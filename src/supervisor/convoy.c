@@ -61,9 +61,6 @@ struct convoy *convoy_new(struct cgroups *groups, unsigned n_slots)
     c->judge = judge_new(n_slots, seed);
     c->n_slots = n_slots;
     c->look_at_us = INT64_MAX;
-    if (!cgroups_can_hold(groups))
-        log_warn("boxes whose processes queue for a kernel lock can not be held",
-                 LOG_S("hint", "cgroup v2, or Linux 6.18"));
     return c;
 }
 
@@ -76,7 +73,7 @@ void convoy_free(struct convoy *c)
 
 void convoy_watch(struct convoy *c, uint32_t slot)
 {
-    if (!cgroups_can_hold(c->groups) || c->slots[slot].watched)
+    if (cgroups_hold_by(c->groups) == CGROUPS_HOLD_BY_NOTHING || c->slots[slot].watched)
         return;
     c->slots[slot] = (struct slot){ .watched = true };
     if (c->look_at_us == INT64_MAX)

@@ -103,8 +103,10 @@ static void make_cgroups(struct supervisor *s)
     int err = cgroups_new(&s->cgroups, s->conf->isolation_cgroup, &conf, &error);
     if (err)
         require_missing(s->require, LAYER_CGROUP, err, buf_text(&error));
-    else
+    else {
         s->require->cgroup_version = cgroups_version(s->cgroups);
+        s->require->hold_by = cgroups_hold_by(s->cgroups);
+    }
     buf_free(&error);
 }
 
@@ -275,6 +277,7 @@ int prepare(struct supervisor *s)
     s->server_conf.landlock_abi = layers_landlock_abi();
     s->server_conf.has_state = s->state_fd >= 0;
     tell_of_epoll(s);
+    tell_of_holds(s);
     forget_needs(s);
     fill_zygote_conf(s);
     return 0;

@@ -98,6 +98,10 @@ int refuse(const char *sentence);
  * does. */
 void tell_of_epoll(const struct supervisor *s);
 
+/* Warn if nothing holds boxes whose processes queue for a kernel lock.  Without cgroups the missing
+ * layer is told instead. */
+void tell_of_holds(const struct supervisor *s);
+
 /* The server listens: print where, with which key, and a command to try it; warn of what strangers
  * could use. */
 void announce(const struct supervisor *s);

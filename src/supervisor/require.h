@@ -15,6 +15,7 @@ struct require {
         char change[512]; /* what to change, for the person who typed the command; a cause a line */
     } why[LAYERS];
     int cgroup_version; /* 0: none */
+    int hold_by;        /* enum cgroups_hold_by; only with cgroups */
 };
 
 /* Take isolation.require, less what its own key turns off (isolation.mdwe = no, isolation.cgroup = none): such a key

@@ -138,6 +138,8 @@ WALLS = {
     "epoll": Wall("every runtime has epoll", [(ENTER, "conf->epoll, &box->shared_filter", "true, &box->shared_filter")]),
     "convoys": Wall("nobody looks for queues at kernel locks", [
         (SUPERVISOR, "        convoy_look(s->convoy);", "        (void) convoy_look;")]),
+    "held": Wall("a box that makes such a queue is found, and goes on", [
+        ("src/supervisor/cgroup.c", "int err = held ? hold(groups, slot) : 0;", "int err = held && 0 ? hold(groups, slot) : 0;")]),
     "rest": Wall("the server looks at a program's output whenever some has come", [
         ("src/server/pool/output.c", "if (more && !rest)", "if (more)")]),
     "stops": Wall("the zygote hears of a program that is stopped", [

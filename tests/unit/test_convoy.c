@@ -1,11 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What is judged to be a line at a lock of the kernel, and whose. */
+/* What is judged to be a line at a lock of the kernel, and whose; and who is held for it, in a world of the test's own: its
+ * clock, its cgroups, its /proc. */
+#include "supervisor/convoy.h"
+
+#include "supervisor/cgroup.h"
 #include "supervisor/convoy_judge.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
+#include <string.h>
 
 #include <cmocka.h>
 
@@ -189,6 +195,204 @@ static void test_whose(void **state)
     judge_free(j);
 }
 
+/* --- the world --- */
+
+enum { TASKS_MAX = 1000 };
+
+static struct {
+    int64_t now_us;
+    unsigned looked; /* at so many tasks */
+    struct {
+        unsigned tasks, waiting; /* who is held waits for nothing */
+        bool held;
+        int64_t held_since_us, held_us;
+    } boxes[SLOTS];
+} world;
+
+int64_t __wrap_now_us(void);
+ssize_t __wrap_fd_read_file(int dir_fd, const char *name, char *buf, size_t size);
+
+int64_t __wrap_now_us(void)
+{
+    return world.now_us;
+}
+
+/* Of each task its state and where it waits. */
+ssize_t __wrap_fd_read_file(int dir_fd, const char *name, char *buf, size_t size)
+{
+    unsigned task, same;
+    char file[16];
+
+    (void) dir_fd;
+    assert_int_equal(sscanf(name, "/proc/%u/task/%u/%15s", &task, &same, file), 3);
+    if (strcmp(file, "wchan") == 0)
+        return snprintf(buf, size, "unlink_file_vma");
+    unsigned slot = task / TASKS_MAX, place = task % TASKS_MAX;
+    bool waits = place < world.boxes[slot].waiting && !world.boxes[slot].held;
+    world.looked++;
+    return snprintf(buf, size, "%u (a) name) %c 1 1", task, waits ? 'D' : 'R');
+}
+
+enum cgroups_hold_by cgroups_hold_by(const struct cgroups *groups)
+{
+    (void) groups;
+    return CGROUPS_HOLD_BY_FREEZER;
+}
+
+unsigned cgroups_count_tasks(const struct cgroups *groups, uint32_t slot)
+{
+    (void) groups;
+    return world.boxes[slot].tasks;
+}
+
+ssize_t cgroups_list_tasks(const struct cgroups *groups, uint32_t slot, char *text, size_t size)
+{
+    size_t n = 0;
+
+    (void) groups;
+    text[0] = '\0';
+    for (unsigned i = 0; i < world.boxes[slot].tasks; i++)
+        n += (size_t) snprintf(text + n, size - n, "%u\n", slot * TASKS_MAX + i);
+    return (ssize_t) n;
+}
+
+int cgroups_hold(struct cgroups *groups, uint32_t slot, bool held)
+{
+    (void) groups;
+    if (held && !world.boxes[slot].held)
+        world.boxes[slot].held_since_us = world.now_us;
+    if (!held && world.boxes[slot].held)
+        world.boxes[slot].held_us += world.now_us - world.boxes[slot].held_since_us;
+    world.boxes[slot].held = held;
+    return 0;
+}
+
+/* The loop of the supervisor, for so long. */
+static void go_on(struct convoy *c, int64_t ms)
+{
+    int64_t end = world.now_us + ms * 1000;
+
+    while (convoy_due_us(c) < end) {
+        if (convoy_due_us(c) > world.now_us)
+            world.now_us = convoy_due_us(c);
+        convoy_look(c);
+    }
+    world.now_us = end;
+}
+
+static struct convoy *begin(unsigned boxes, unsigned tasks)
+{
+    memset(&world, 0, sizeof(world));
+    world.now_us = 1000000;
+    struct convoy *c = convoy_new(NULL, SLOTS);
+    for (uint32_t slot = 0; slot < boxes; slot++) {
+        world.boxes[slot].tasks = tasks;
+        convoy_watch(c, slot);
+    }
+    return c;
+}
+
+static unsigned held_now(void)
+{
+    unsigned n = 0;
+
+    for (unsigned slot = 0; slot < SLOTS; slot++)
+        n += world.boxes[slot].held;
+    return n;
+}
+
+/* Who makes the line is held for nearly all of the time, and who has nothing to do with it never. */
+static void test_is_held(void **state)
+{
+    struct convoy *c = begin(3, 60);
+
+    (void) state;
+    world.boxes[1].waiting = 60;
+    go_on(c, 200);
+    assert_int_equal(convoy_sums(c).boxes, 1);
+    go_on(c, 20000);
+    cgroups_hold(NULL, 1, false);
+    assert_in_range(world.boxes[1].held_us, 16000000, 19000000);
+    assert_int_equal(world.boxes[0].held_us + world.boxes[2].held_us, 0);
+    assert_int_equal(convoy_sums(c).boxes, 1); /* it is told of once */
+    convoy_free(c);
+}
+
+/* While boxes are in turns, however long, the line of another one is seen. */
+static void test_others_meanwhile(void **state)
+{
+    struct convoy *c = begin(2, 60);
+
+    (void) state;
+    world.boxes[0].waiting = 60;
+    go_on(c, 8200); /* half a second, one, two, and the turns of four have begun */
+    world.boxes[1].waiting = 60;
+    go_on(c, 150);
+    assert_int_equal(convoy_sums(c).boxes, 2);
+    go_on(c, 1000);
+    world.boxes[1].held_us = 0;
+    go_on(c, 1000);
+    cgroups_hold(NULL, 1, false);
+    assert_in_range(world.boxes[1].held_us, 850000, 1000000);
+    convoy_free(c);
+}
+
+/* Whatever was seen, all go on in the end, and the time for which they were held is known. */
+static void test_all_are_let_go(void **state)
+{
+    struct convoy *c = begin(10, 60);
+    int64_t held_us = 0;
+
+    (void) state;
+    for (unsigned slot = 0; slot < 10; slot++)
+        world.boxes[slot].waiting = 6 * slot;
+    go_on(c, 30000);
+    assert_true(held_now() > 0);
+    for (unsigned slot = 0; slot < 10; slot++)
+        world.boxes[slot].waiting = 0;
+    go_on(c, 8100);
+    assert_int_equal(held_now(), 0);
+    for (unsigned slot = 0; slot < 10; slot++)
+        held_us += world.boxes[slot].held_us;
+    assert_int_equal(convoy_sums(c).held_us, held_us);
+    convoy_free(c);
+}
+
+/* A box that is over while it is held lets its slot go; when the last one is over nothing is looked at any more. */
+static void test_over_while_held(void **state)
+{
+    struct convoy *c = begin(2, 60);
+
+    (void) state;
+    world.boxes[0].waiting = world.boxes[1].waiting = 60;
+    go_on(c, 300);
+    assert_int_equal(convoy_sums(c).boxes, 2);
+    world.boxes[0].tasks = 0;
+    go_on(c, 60);
+    assert_false(world.boxes[0].held);
+    convoy_forget(c, 1); /* the next box joins */
+    assert_false(world.boxes[1].held);
+    world.boxes[1].tasks = 0;
+    go_on(c, 200);
+    assert_int_equal(convoy_due_us(c), INT64_MAX);
+    convoy_free(c);
+}
+
+/* Few tasks are no line, and none of them is looked at; many that wait for nothing are looked at now and then. */
+static void test_costs_nothing(void **state)
+{
+    struct convoy *c = begin(4, 1);
+
+    (void) state;
+    go_on(c, 10000);
+    assert_int_equal(world.looked, 0);
+    convoy_free(c);
+    c = begin(1, 60);
+    go_on(c, 10000);
+    assert_in_range(world.looked, 1, 60 * 200);
+    convoy_free(c);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -200,6 +404,11 @@ int main(void)
         cmocka_unit_test(test_one_stands_for_itself),
         cmocka_unit_test(test_many_boxes_of_one),
         cmocka_unit_test(test_whose),
+        cmocka_unit_test(test_is_held),
+        cmocka_unit_test(test_others_meanwhile),
+        cmocka_unit_test(test_all_are_let_go),
+        cmocka_unit_test(test_over_while_held),
+        cmocka_unit_test(test_costs_nothing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -11,6 +11,7 @@
 #include "command/check/probe.h"
 
 #include "base/fd.h"
+#include "supervisor/cgroup.h"
 #include "supervisor/inherit.h"
 #include "supervisor/runtimes.h"
 #include "supervisor/supervisor.h"
@@ -288,6 +289,27 @@ static void add_notes(const struct visit *v, json_t *notes)
                                           "systemd.unified_cgroup_hierarchy=1 on the kernel's command line."));
 }
 
+/* By what a box is held whose processes queue for a kernel lock (convoy.h), in one word. */
+static const char *held_by(const struct visit *v)
+{
+    static const char *const words[] = {
+        [CGROUPS_HOLD_BY_NOTHING] = "nothing", [CGROUPS_HOLD_BY_QUOTA] = "quota", [CGROUPS_HOLD_BY_FREEZER] = "freezer"
+    };
+    return words[v->require->hold_by];
+}
+
+static void note_holds(const struct visit *v, json_t *notes)
+{
+    if (!v->seen || v->require->hold_by != CGROUPS_HOLD_BY_NOTHING)
+        return;
+    json_array_append_new(
+        notes, json_sprintf("Nothing holds a program whose processes queue for a kernel lock: it can delay each "
+                            "process start of the host by seconds. %s. Until then isolation.root = DIR gives programs "
+                            "files that the host does not map.",
+                            v->require->cgroup_version ? "cgroup v2 would hold it, or cgroup v1 with Linux 6.18"
+                                                       : "The layer cgroup would hold it"));
+}
+
 /* The runtimes whose programs have what nothing counts. */
 static void note_epoll(const struct conf *conf, json_t *notes)
 {
@@ -341,12 +363,13 @@ static json_t *report(const struct visit *v, const struct conf *conf)
     }
     add_notes(v, notes);
     note_epoll(conf, notes);
+    note_holds(v, notes);
     note_sockets(notes);
     static const char *const cgroups[] = { "none", "v1", "v2" };
-    return json_pack("{s:s, s:b, s:s, s:s, s:s, s:s, s:o, s:o, s:o*, s:O*, s:O*}", "version", VERSION, "ready",
+    return json_pack("{s:s, s:b, s:s, s:s, s:s, s:s, s:s, s:o, s:o, s:o*, s:O*, s:O*}", "version", VERSION, "ready",
                      is_ready(v), "kernel", host.release, "machine", host.machine, "user", started_as(), "cgroup",
-                     cgroups[v->require->cgroup_version], "layers", list, "notes", notes, "weaker", weaker(v, conf),
-                     "python", v->python, "runtimes", v->runtimes);
+                     cgroups[v->require->cgroup_version], "held_by", held_by(v), "layers", list, "notes", notes,
+                     "weaker", weaker(v, conf), "python", v->python, "runtimes", v->runtimes);
 }
 
 /* --- as text --- */
@@ -433,6 +456,8 @@ static void print_text(const struct visit *v, const json_t *r)
     printf("\n");
     json_array_foreach (json_object_get(r, "layers"), i, item)
         print_layer(item);
+    if (v->require->hold_by != CGROUPS_HOLD_BY_NOTHING)
+        printf("  A program whose processes queue for a kernel lock is held by: %s\n", held_by(v));
     printf("\n");
     json_array_foreach (json_object_get(r, "notes"), i, item)
         printf("Note: %s\n", json_string_value(item));

@@ -213,22 +213,22 @@ with attempt():
     refuse("done")
 
 # attempt: pages-of-the-zygote
-# wall: convoys
+# wall: held
 # timeout: 40
 # twice: yes
 # expect: REFUSED done
 # Each box is a fork of the zygote, and a fork takes the lock of all who have pages of the same process.
 import sys
 with attempt():
-    libc.mprotect.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int]
+    libc.madvise.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int]
     page = id(sys.modules) & ~4095
     end = time.monotonic() + 5
     for p in range(60):
         if os.fork():
             continue
         while time.monotonic() < end:
-            libc.mprotect(page, 4096, 1)
-            libc.mprotect(page, 4096, 3)
+            libc.madvise(page, 4096, 16)  # MADV_DONTDUMP parts the mapping, MADV_DODUMP joins it again
+            libc.madvise(page, 4096, 17)
         signal.pause()
     while time.monotonic() < end:
         time.sleep(0.1)
