@@ -147,7 +147,7 @@ static int start_service(struct server *s, const int *fds)
 
 static int start(struct server *s, const int *fds)
 {
-    int err = run_prepare();
+    int err = slots_prepare();
 
     /* libuv from 1.45 on would make a ring now, and could not use it once confine() has closed the way to it. */
     if (!err)

@@ -27,7 +27,7 @@ ENTER, ROOT_C, SECCOMP, LANDLOCK = "src/box/enter.c", "src/box/root.c", "src/box
 LAUNCH, CGROUP, SUPERVISOR = "src/supervisor/launch.c", "src/supervisor/cgroup_tree.c", "src/supervisor/supervisor.c"
 ORDERS = "src/supervisor/orders.c"
 ZYGOTE, SPAWN, RUN = "src/zygote/main.c", "src/zygote/spawn.c", "src/zygote/run.c"
-SERVER_RUN = "src/server/pool/slot.c"
+SLOT = "src/server/pool/slot.c"
 
 NO_FILTER = [
     (ENTER, "syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, SECCOMP_FILTER_FLAG_TSYNC, &box->own_filter) != 0", "0"),
@@ -92,11 +92,11 @@ WALLS = {
         only=["processes/see-processes", "processes/parent", "neighbours/meet-as-processes"]),
     "session": Wall("a box stays in the zygote's process group", [(ENTER, "setsid() < 0 ? -1 : 0", "0")]),
     "kill": Wall("the server keeps the life pipe open; the zygote lets init live when the program has ended", [
-        (SERVER_RUN, "fd_close(&run->life_fd);", "")], [
+        (SLOT, "fd_close(&slot->life_fd);", "")], [
         (SPAWN, "kill(brood->init, SIGKILL);", "(void) 0;")],
         only=["processes/outlive-by-daemon", "processes/outlive-stopped", "processes/hold-the-pipe"]),
     "clock": Wall("nothing happens at the deadline", [
-        (SERVER_RUN, "    cut_short(run, OUTCOME_TIMEOUT);\n", "    return;\n")],
+        (SLOT, "    cut_short(slot, OUTCOME_TIMEOUT);\n", "    return;\n")],
         only=["cpu/busy-loop"]),
     "descriptors": Wall("what the zygote has open stays open", [
         (ENTER, "if (kernel_close_range(3, BOX_CONTROL_FD - 1, 0) < 0)", "if (0)")]),
@@ -180,7 +180,7 @@ WALLS = {
         only=["result/write-to-the-channel", "result/close-the-channel", "result/replace-the-channel",
               "result/shut-the-channel-down", "result/write-by-high-bits"]),
     "token": Wall("packets count without it", [
-        ("src/server/pool/report.c", "sodium_memcmp(p, run->token, TOKEN_SIZE) != 0", "0")],
+        ("src/server/pool/report.c", "sodium_memcmp(p, slot->token, TOKEN_SIZE) != 0", "0")],
         only=["result/forge-packets", "result/flood-the-channel"]),
     "encoder": Wall("numbers are not looked at", [
         ("src/zygote/encode.c", "if (!Py_IS_FINITE(d))", "if (0)")], only=["result/not-a-number", "result/infinity"]),

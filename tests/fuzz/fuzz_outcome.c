@@ -28,14 +28,14 @@ struct scene {
     bool done;
 };
 
-static void on_nothing(struct run *run)
+static void on_nothing(struct slot *slot)
 {
-    (void) run;
+    (void) slot;
 }
 
-static void on_failed(struct run *run, const struct wire_box_state *state)
+static void on_failed(struct slot *slot, const struct wire_box_state *state)
 {
-    (void) run;
+    (void) slot;
     (void) state;
 }
 
@@ -56,21 +56,21 @@ static void check_reply(const struct outcome *outcome)
     buf_free(&text);
 }
 
-static void on_outcome(struct run *run)
+static void on_outcome(struct slot *slot)
 {
-    struct scene *scene = run->pool;
+    struct scene *scene = slot->pool;
     scene->done = true;
-    check_reply(&run->outcome);
+    check_reply(&slot->outcome);
 }
 
-static const struct run_hooks hooks = { .on_ready = on_nothing,
-                                        .on_failed = on_failed,
-                                        .on_outcome = on_outcome,
-                                        .on_ask = on_nothing,
-                                        .on_free = on_nothing,
-                                        .on_lost = on_nothing };
+static const struct slot_hooks hooks = { .on_ready = on_nothing,
+                                         .on_failed = on_failed,
+                                         .on_outcome = on_outcome,
+                                         .on_ask = on_nothing,
+                                         .on_free = on_nothing,
+                                         .on_lost = on_nothing };
 
-static void send_packets(const struct run *run, int fd, const uint8_t *data, size_t size)
+static void send_packets(const struct slot *slot, int fd, const uint8_t *data, size_t size)
 {
     char packet[65536 + 16];
 
@@ -80,7 +80,7 @@ static void send_packets(const struct run *run, int fd, const uint8_t *data, siz
         data += 3;
         size -= 3;
         n = n < size ? n : size;
-        memcpy(packet, run->token, 16);
+        memcpy(packet, slot->token, 16);
         memcpy(packet + (trusted ? 16 : 0), data, n);
         if (send(fd, packet, n + (trusted ? 16 : 0), MSG_DONTWAIT | MSG_NOSIGNAL) < 0)
             return;
@@ -95,7 +95,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     const struct wire_box_state ready = { 0 };
     struct scene scene = { false };
     struct job job = { .code = "pass", .code_len = 4, .timeout_ms = 1000 };
-    struct run run;
+    struct slot slot;
     uv_loop_t loop;
     int control[2], out[2], err[2], life[2];
 
@@ -104,25 +104,25 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_NONBLOCK, 0, control) || pipe2(out, 0) || pipe2(err, 0)
         || pipe2(life, 0))
         abort();
-    if (run_prepare() < 0)
+    if (slots_prepare() < 0)
         abort();
-    run_init(&run, 0, &loop, &limits, &hooks, &scene);
+    slot_init(&slot, 0, &loop, &limits, &hooks, &scene);
     const int fds[] = { control[0], out[0], err[0], life[1] };
-    run_open(&run, fds);
+    slot_open(&slot, fds);
     send(control[1], &ready, sizeof(ready), 0);
     uv_run(&loop, UV_RUN_ONCE);
-    assert(run.state == RUN_WAITING);
-    run_start(&run, &job);
-    send_packets(&run, control[1], data, size);
+    assert(slot.state == SLOT_WAITING);
+    slot_start(&slot, &job);
+    send_packets(&slot, control[1], data, size);
     const struct wire_msg exited = { .type = WIRE_EXITED, .status = size ? data[0] << 8 : 9 };
     uv_run(&loop, UV_RUN_NOWAIT);
-    if (!scene.done && run.state == RUN_RUNNING)
-        run_exited(&run, &exited);
-    if (run.state == RUN_ASKING)
-        run_usage(&run, &exited);
+    if (!scene.done && slot.state == SLOT_RUNNING)
+        slot_exited(&slot, &exited);
+    if (slot.state == SLOT_ASKING)
+        slot_usage(&slot, &exited);
     assert(scene.done);
-    run_release(&run);
-    run_gone(&run);
+    slot_release(&slot);
+    slot_gone(&slot);
     while (uv_run(&loop, UV_RUN_DEFAULT))
         ;
     uv_loop_close(&loop);

@@ -153,7 +153,7 @@ static struct scene *start_with(struct wire_server_conf conf)
 {
     struct scene *s = calloc(1, sizeof(*s));
 
-    assert_int_equal(run_prepare(), 0);
+    assert_int_equal(slots_prepare(), 0);
     s->fds_before = open_fds();
     s->conf = conf;
     s->memory = 1000;
@@ -1108,7 +1108,7 @@ static enum lack try_job(struct scene *s, struct told *t, struct share *share)
     make_job(t, s);
     t->job.share = share;
     assert_int_equal(pool_run(s->pool, &t->job), 0);
-    return t->job.run ? LACK_NONE : t->job.waited_for;
+    return t->job.slot ? LACK_NONE : t->job.waited_for;
 }
 
 /* One program more has just begun than there are places, if it is of a key of which nothing runs. */

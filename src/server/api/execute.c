@@ -480,7 +480,7 @@ static void on_gone(struct request *req, void *data)
     struct execution *e = data;
 
     (void) req;
-    if (!e->job.run) /* the pool counts those that run */
+    if (!e->job.slot) /* the pool counts those that run */
         metric_add(METRIC_RUNS, 1, METRIC_SYNC, METRIC_ENDED_CANCELLED, 0);
     pool_cancel(e->api->pool, &e->job);
     leave_history(e, STORE_CANCELLED, 400);
@@ -504,8 +504,8 @@ static bool on_yield(struct request *req, void *data, const char *why)
     struct execution *e = data;
 
     (void) req;
-    if (!why || e->job.run)
-        return !e->job.run;
+    if (!why || e->job.slot)
+        return !e->job.slot;
     pool_cancel(e->api->pool, &e->job);
     count_rejected(METRIC_SYNC, METRIC_REJECTED_KEY_FULL);
     refuse_job(e, 503, why, 1);

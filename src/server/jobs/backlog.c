@@ -307,7 +307,7 @@ static unsigned leased_waiting(const struct backlog *b, const struct key *key)
     unsigned n = 0;
 
     LIST_FOREACH (lease, &b->leases, link)
-        n += lease->key == key && lease->state == LEASE_POOLED && !lease->job.run;
+        n += lease->key == key && lease->state == LEASE_POOLED && !lease->job.slot;
     return n;
 }
 
@@ -351,7 +351,7 @@ static unsigned not_begun(const struct backlog *b)
     unsigned n = 0;
 
     LIST_FOREACH (lease, &b->leases, link)
-        n += lease->state == LEASE_POOLED && !lease->job.run;
+        n += lease->state == LEASE_POOLED && !lease->job.slot;
     return n;
 }
 
@@ -466,7 +466,7 @@ int64_t backlog_queued(const struct backlog *b)
 /* No box has had it under this lease, and none will any more where it is being given back. */
 static bool has_not_begun(const struct lease *lease)
 {
-    return lease->state == LEASE_POOLED ? !lease->job.run : lease->released && !lease->job.started_us;
+    return lease->state == LEASE_POOLED ? !lease->job.slot : lease->released && !lease->job.started_us;
 }
 
 bool backlog_waits(const struct backlog *b, const char *id, int64_t *ret_started_us)
@@ -509,7 +509,7 @@ void backlog_drain(struct backlog *b, void (*on_idle)(void *data), void *data)
     backlog_flush_history(b);
     for (struct lease *lease = LIST_FIRST(&b->leases); lease; lease = next) {
         next = LIST_NEXT(lease, link);
-        if (lease->state != LEASE_POOLED || lease->job.run)
+        if (lease->state != LEASE_POOLED || lease->job.slot)
             continue;
         pool_cancel(b->conf.pool, &lease->job);
         give_back(lease, false);

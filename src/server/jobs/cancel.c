@@ -131,7 +131,7 @@ static void try_cancel(struct cancel *c)
         store_get(b->conf.store, c->tenant, c->id, on_found, c);
     } else if (lease->state != LEASE_POOLED)
         cancel_over(c, -EALREADY);
-    else if (!lease->job.run)
+    else if (!lease->job.slot)
         cancel_unbegun(c, lease);
     else {
         lease->on_cancelled = on_lease_cancelled;

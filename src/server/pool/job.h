@@ -9,7 +9,7 @@
 #include "base/trace.h"
 #include "base/uuid.h"
 
-struct run;
+struct slot;
 
 /* What a job waits for. */
 enum lack {
@@ -46,7 +46,7 @@ struct job {
 
     /* The pool's. */
     struct job *next, *previous;
-    struct run *run;
+    struct slot *slot;
 };
 
 #endif

@@ -31,18 +31,18 @@ void runtime_refill(struct runtime *rt)
 {
     struct zygote *zygote = rt->zygote;
     struct pool *pool = rt->pool;
-    struct run *run;
+    struct slot *slot;
 
     if (!zygote || uv_is_active((uv_handle_t *) &rt->retry))
         return;
-    while (zygote->waiting + zygote->coming < rt->conf->pool_size && (run = pool_free_run(pool))) {
-        run->serial = ++pool->serial;
-        if (zygote_order(zygote, run->slot, run->serial) < 0)
+    while (zygote->waiting + zygote->coming < rt->conf->pool_size && (slot = pool_free_slot(pool))) {
+        slot->serial = ++pool->serial;
+        if (zygote_order(zygote, slot->index, slot->serial) < 0)
             return; /* full or gone: its next word brings us back here */
-        run->zygote = zygote;
-        run->runtime = rt->index ? rt->conf->name : "";
-        run->state = RUN_ORDERED;
-        run->ordered_us = now_us();
+        slot->zygote = zygote;
+        slot->runtime = rt->index ? rt->conf->name : "";
+        slot->state = SLOT_ORDERED;
+        slot->ordered_us = now_us();
         metric_count(METRIC_ZYGOTE_FORKS, 0);
     }
 }
@@ -99,13 +99,13 @@ static void on_zygote_lost(struct zygote *zygote)
     for (unsigned i = rt->waiting; i-- > 0;)
         if (rt->idle[i]->zygote == zygote)
             runtime_remove_idle(rt, i);
-    for (unsigned i = 0; i < pool->n_runs; i++)
-        if (pool->runs[i]->zygote == zygote)
-            run_bereft(pool->runs[i]);
+    for (unsigned i = 0; i < pool->n_slots; i++)
+        if (pool->slots[i]->zygote == zygote)
+            slot_bereft(pool->slots[i]);
 }
 
 /* All of a box has ended, or it could not be made.  One that never came leaves its place to another. */
-static void on_gone(struct run *run, const struct wire_msg *msg)
+static void on_gone(struct slot *slot, const struct wire_msg *msg)
 {
     static struct log_pace pace;
 
@@ -114,28 +114,28 @@ static void on_gone(struct run *run, const struct wire_msg *msg)
             log_error("the zygote could not make a box", LOG_S("errno", strerrorname_np(-msg->status)));
         metric_count(METRIC_SANDBOX_FAILURES, METRIC_NO_BOX_FORK);
     }
-    if (run->state == RUN_ORDERED) {
-        run->zygote->coming--;
-        runtime_refill_later(runtime_of(run));
+    if (slot->state == SLOT_ORDERED) {
+        slot->zygote->coming--;
+        runtime_refill_later(runtime_of(slot));
     }
-    run_gone(run);
+    slot_gone(slot);
 }
 
 static void on_message(struct zygote *zygote, const struct wire_msg *msg, int *fds)
 {
     struct pool *pool = ((struct runtime *) zygote->runtime)->pool;
-    struct run *run = pool_run_of(pool, msg->slot, msg->serial);
+    struct slot *slot = pool_slot_of(pool, msg->slot, msg->serial);
 
-    if (run && run->zygote != zygote)
-        run = NULL; /* news of a box that is no more */
-    if (run && msg->type == WIRE_BOX && fds[3] >= 0 && run->state == RUN_ORDERED && run_open(run, fds) == 0)
+    if (slot && slot->zygote != zygote)
+        slot = NULL; /* news of a box that is no more */
+    if (slot && msg->type == WIRE_BOX && fds[3] >= 0 && slot->state == SLOT_ORDERED && slot_open(slot, fds) == 0)
         return;
     for (int i = 0; i < 4; i++)
         fd_close(&fds[i]);
-    if (run && msg->type == WIRE_EXITED)
-        run_exited(run, msg);
-    else if (run && msg->type == WIRE_GONE)
-        on_gone(run, msg);
+    if (slot && msg->type == WIRE_EXITED)
+        slot_exited(slot, msg);
+    else if (slot && msg->type == WIRE_GONE)
+        on_gone(slot, msg);
 }
 
 static const struct zygote_hooks zygote_hooks = {
@@ -157,9 +157,9 @@ static void let_go(struct runtime *rt)
     rt->zygote = NULL;
     rt->wanted = false;
     while (rt->waiting) {
-        struct run *run = rt->idle[rt->waiting - 1];
+        struct slot *slot = rt->idle[rt->waiting - 1];
         runtime_remove_idle(rt, rt->waiting - 1);
-        run_release(run);
+        slot_release(slot);
     }
     zygote_retire(zygote);
 }

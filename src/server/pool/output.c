@@ -24,19 +24,19 @@ static char scratch[WIRE_PIECE];
 
 static void on_rest_over(uv_timer_t *timer);
 
-int run_prepare(void)
+int slots_prepare(void)
 {
     return sluice[0] >= 0 || pipe2(sluice, O_CLOEXEC | O_NONBLOCK) == 0 ? 0 : -errno;
 }
 
-static void take_output(struct run *run, int stream, const char *p, size_t n)
+static void take_output(struct slot *slot, int stream, const char *p, size_t n)
 {
-    struct stream *s = stream == 0 ? &run->outcome.out : &run->outcome.err;
+    struct stream *s = stream == 0 ? &slot->outcome.out : &slot->outcome.err;
     size_t room = s->kept.max - s->kept.len;
 
     s->total += (int64_t) n;
-    if (run->job->on_output)
-        run->job->on_output(run->job, stream + 1, p, n);
+    if (slot->job->on_output)
+        slot->job->on_output(slot->job, stream + 1, p, n);
     else
         buf_add(&s->kept, p, n < room ? n : room);
 }
@@ -58,57 +58,57 @@ static ssize_t read_piece(int fd)
 
 /* Read what is there, at most READS_A_TURN pieces.  @ret_rest: it was little, or more than is kept, so the rest can wait.
  * False when there is no more to come. */
-static bool read_output(struct run *run, int stream, bool *ret_rest)
+static bool read_output(struct slot *slot, int stream, bool *ret_rest)
 {
-    const struct stream *s = stream == 0 ? &run->outcome.out : &run->outcome.err;
+    const struct stream *s = stream == 0 ? &slot->outcome.out : &slot->outcome.err;
     int64_t before = s->total;
     ssize_t n = SHORT_PIECE;
 
     for (int turns = READS_A_TURN; turns > 0 && n >= SHORT_PIECE; turns--) {
-        n = read_piece(run->output_fds[stream]);
+        n = read_piece(slot->output_fds[stream]);
         if (n > 0)
-            take_output(run, stream, scratch, (size_t) n);
+            take_output(slot, stream, scratch, (size_t) n);
     }
-    bool dropped = !run->job->on_output && s->total > (int64_t) s->kept.max;
+    bool dropped = !slot->job->on_output && s->total > (int64_t) s->kept.max;
     *ret_rest = dropped || s->total - before < SHORT_PIECE;
     return n > 0 || (n < 0 && (errno == EAGAIN || errno == EINTR));
 }
 
-void run_on_output(uv_poll_t *handle, int status, int events)
+void slot_on_output(uv_poll_t *handle, int status, int events)
 {
-    struct run *run = handle->data;
-    int stream = handle == &run->outputs[1];
+    struct slot *slot = handle->data;
+    int stream = handle == &slot->outputs[1];
     bool rest = false;
-    bool more = status >= 0 && read_output(run, stream, &rest);
+    bool more = status >= 0 && read_output(slot, stream, &rest);
 
     (void) events;
     if (more && !rest)
         return;
     uv_poll_stop(handle);
-    run->resting[stream] = more;
-    if (more && !uv_is_active((uv_handle_t *) &run->rest))
-        uv_timer_start(&run->rest, on_rest_over, REST_MS, 0);
+    slot->resting[stream] = more;
+    if (more && !uv_is_active((uv_handle_t *) &slot->rest))
+        uv_timer_start(&slot->rest, on_rest_over, REST_MS, 0);
 }
 
 static void on_rest_over(uv_timer_t *timer)
 {
-    struct run *run = timer->data;
+    struct slot *slot = timer->data;
 
     for (int stream = 0; stream < 2; stream++) {
-        if (run->resting[stream])
-            uv_poll_start(&run->outputs[stream], UV_READABLE, run_on_output);
-        run->resting[stream] = false;
+        if (slot->resting[stream])
+            uv_poll_start(&slot->outputs[stream], UV_READABLE, slot_on_output);
+        slot->resting[stream] = false;
     }
 }
 
 /* What was written before the report is in the pipe by now. */
-void run_drain_outputs(struct run *run)
+void slot_drain_outputs(struct slot *slot)
 {
     for (int stream = 0; stream < 2; stream++)
         for (int i = 0; i < READS_AT_END; i++) {
-            ssize_t n = read_piece(run->output_fds[stream]);
+            ssize_t n = read_piece(slot->output_fds[stream]);
             if (n <= 0)
                 break;
-            take_output(run, stream, scratch, (size_t) n);
+            take_output(slot, stream, scratch, (size_t) n);
         }
 }

@@ -21,40 +21,40 @@
 
 /* --- boxes --- */
 
-static const struct run_hooks run_hooks;
+static const struct slot_hooks slot_hooks;
 
-static struct run *make_run(struct pool *pool)
+static struct slot *make_slot(struct pool *pool)
 {
-    struct run *run = xcalloc(1, sizeof(*run));
+    struct slot *slot = xcalloc(1, sizeof(*slot));
 
-    run_init(run, pool->n_runs, pool->loop, &pool->conf->limits, &run_hooks, pool);
-    pool->runs[pool->n_runs++] = run;
-    return run;
+    slot_init(slot, pool->n_slots, pool->loop, &pool->conf->limits, &slot_hooks, pool);
+    pool->slots[pool->n_slots++] = slot;
+    return slot;
 }
 
-struct run *pool_run_of(const struct pool *pool, uint32_t slot, uint32_t serial)
+struct slot *pool_slot_of(const struct pool *pool, uint32_t index, uint32_t serial)
 {
-    return slot < pool->n_runs && pool->runs[slot]->serial == serial ? pool->runs[slot] : NULL;
+    return index < pool->n_slots && pool->slots[index]->serial == serial ? pool->slots[index] : NULL;
 }
 
-struct run *pool_free_run(struct pool *pool)
+struct slot *pool_free_slot(struct pool *pool)
 {
     /* In turn: one slot that makes no box must not hold up the others. */
-    for (unsigned i = 0; i < pool->n_runs; i++) {
-        struct run *run = pool->runs[pool->next_slot++ % pool->n_runs];
-        if (run->state == RUN_FREE)
-            return run;
+    for (unsigned i = 0; i < pool->n_slots; i++) {
+        struct slot *slot = pool->slots[pool->next_slot++ % pool->n_slots];
+        if (slot->state == SLOT_FREE)
+            return slot;
     }
     /* Boxes that run for long keep theirs; the first ones are enough for all others, and for those that die. */
     unsigned most = pool->conf->n_first_slots + pool->running - pool->begun;
-    return pool->n_runs < pool->conf->n_slots && pool->n_runs < most ? make_run(pool) : NULL;
+    return pool->n_slots < pool->conf->n_slots && pool->n_slots < most ? make_slot(pool) : NULL;
 }
 
 void runtime_remove_idle(struct runtime *rt, unsigned i)
 {
     rt->idle[i]->zygote->waiting--;
     rt->waiting--;
-    memmove(&rt->idle[i], &rt->idle[i + 1], (rt->waiting - i) * sizeof(struct run *));
+    memmove(&rt->idle[i], &rt->idle[i + 1], (rt->waiting - i) * sizeof(struct slot *));
 }
 
 /* There are enough without it: an old zygote's box makes room for a new one's.  The old one may have come last, because
@@ -65,22 +65,22 @@ static void drop_oldest(struct runtime *rt)
         return;
     for (unsigned i = 0; i < rt->waiting; i++)
         if (rt->idle[i]->zygote->retired) {
-            struct run *oldest = rt->idle[i];
+            struct slot *oldest = rt->idle[i];
             runtime_remove_idle(rt, i);
-            run_release(oldest);
+            slot_release(oldest);
             return;
         }
 }
 
-static void on_run_ready(struct run *run)
+static void on_slot_ready(struct slot *slot)
 {
-    struct pool *pool = run->pool;
-    struct runtime *rt = runtime_of(run);
+    struct pool *pool = slot->pool;
+    struct runtime *rt = runtime_of(slot);
 
-    metric_observe(METRIC_SANDBOX_START, now_us() - run->ordered_us, 0, 0, 0);
-    run->zygote->coming--;
-    run->zygote->waiting++;
-    rt->idle[rt->waiting++] = run;
+    metric_observe(METRIC_SANDBOX_START, now_us() - slot->ordered_us, 0, 0, 0);
+    slot->zygote->coming--;
+    slot->zygote->waiting++;
+    rt->idle[rt->waiting++] = slot;
     rt->failing = false;
     if (!pool->ever_ready && !rt->index) {
         pool->ever_ready = true;
@@ -93,33 +93,33 @@ static void on_run_ready(struct run *run)
         pool->hooks->on_room(pool->data);
 }
 
-static void on_run_failed(struct run *run, const struct wire_box_state *state)
+static void on_slot_failed(struct slot *slot, const struct wire_box_state *state)
 {
-    struct pool *pool = run->pool;
+    struct pool *pool = slot->pool;
 
     metric_count(METRIC_SANDBOX_FAILURES, METRIC_NO_BOX_JAIL);
-    run->zygote->coming--;
+    slot->zygote->coming--;
     log_error("a box could not enter its jail; nothing ran in it",
               LOG_S("layer", box_step_word(state->step))
                   LOG_S("errno", state->error ? strerrorname_np(state->error) : "none")
-                      LOG_S("hint", box_step_hint(state->step)) LOG_I("slot", run->slot));
+                      LOG_S("hint", box_step_hint(state->step)) LOG_I("slot", slot->index));
     if (!pool->ever_ready)
         pool->hooks->on_refused(pool->data, state);
-    runtime_refill_later(runtime_of(run));
+    runtime_refill_later(runtime_of(slot));
 }
 
-static void on_run_outcome(struct run *run)
+static void on_slot_outcome(struct slot *slot)
 {
-    struct pool *pool = run->pool;
-    struct job *job = run->job;
+    struct pool *pool = slot->pool;
+    struct job *job = slot->job;
     struct share *share = job->share;
     struct runtime *rt = &pool->runtimes[job->runtime];
 
-    job->run = NULL;
+    job->slot = NULL;
     rt->used_us = job->ended_us;
-    job->on_done(job, &run->outcome);
-    run_release(run);
-    pool_give_place_back(pool, run);
+    job->on_done(job, &slot->outcome);
+    slot_release(slot);
+    pool_give_place_back(pool, slot);
     pool->running--;
     rt->running--;
     shares_done(share);
@@ -127,63 +127,63 @@ static void on_run_outcome(struct run *run)
     runtime_refill(rt);
 }
 
-static void on_run_ask(struct run *run)
+static void on_slot_ask(struct slot *slot)
 {
-    struct pool *pool = run->pool;
-    pool->hooks->ask_usage(pool->data, run->slot, run->serial);
+    struct pool *pool = slot->pool;
+    pool->hooks->ask_usage(pool->data, slot->index, slot->serial);
 }
 
 /* A program that is none of the short ones gives its place to the next: at once where somebody waits for it. */
-static void on_run_long(struct run *run, bool maybe)
+static void on_slot_long(struct slot *slot, bool maybe)
 {
-    struct pool *pool = run->pool;
+    struct pool *pool = slot->pool;
 
-    if (!run->has_place)
+    if (!slot->has_place)
         return;
     maybe &= !pool->shares.waiting || pool->lack != LACK_PLACE;
-    pool->hooks->tell_long(pool->data, run->slot, run->serial, maybe);
+    pool->hooks->tell_long(pool->data, slot->index, slot->serial, maybe);
     if (maybe)
         return;
-    pool_give_place_back(pool, run);
+    pool_give_place_back(pool, slot);
     pool_dispatch(pool);
-    runtime_refill(runtime_of(run)); /* its own box is not free soon */
+    runtime_refill(runtime_of(slot)); /* its own box is not free soon */
 }
 
-static void on_run_free(struct run *run)
+static void on_slot_free(struct slot *slot)
 {
-    struct runtime *rt = runtime_of(run);
+    struct runtime *rt = runtime_of(slot);
 
-    zygote_gone(run->zygote);
-    run->zygote = NULL;
+    zygote_gone(slot->zygote);
+    slot->zygote = NULL;
     runtime_refill(rt);
 }
 
 /* A waiting or warming box that ended by itself. */
-static void on_run_lost(struct run *run)
+static void on_slot_lost(struct slot *slot)
 {
-    struct runtime *rt = runtime_of(run);
+    struct runtime *rt = runtime_of(slot);
 
     metric_count(METRIC_SANDBOX_FAILURES, METRIC_NO_BOX_LOST);
     for (unsigned i = 0; i < rt->waiting; i++)
-        if (rt->idle[i] == run) {
+        if (rt->idle[i] == slot) {
             runtime_remove_idle(rt, i);
-            log_warn("a waiting box ended", LOG_I("slot", run->slot));
+            log_warn("a waiting box ended", LOG_I("slot", slot->index));
             runtime_refill_later(rt);
             return;
         }
-    run->zygote->coming--;
-    log_warn("a box ended before it was ready", LOG_I("slot", run->slot));
+    slot->zygote->coming--;
+    log_warn("a box ended before it was ready", LOG_I("slot", slot->index));
     runtime_refill_later(rt);
 }
 
-static const struct run_hooks run_hooks = {
-    .on_ready = on_run_ready,
-    .on_failed = on_run_failed,
-    .on_outcome = on_run_outcome,
-    .on_ask = on_run_ask,
-    .on_long = on_run_long,
-    .on_free = on_run_free,
-    .on_lost = on_run_lost,
+static const struct slot_hooks slot_hooks = {
+    .on_ready = on_slot_ready,
+    .on_failed = on_slot_failed,
+    .on_outcome = on_slot_outcome,
+    .on_ask = on_slot_ask,
+    .on_long = on_slot_long,
+    .on_free = on_slot_free,
+    .on_lost = on_slot_lost,
 };
 
 /* --- for the handlers --- */
@@ -202,14 +202,14 @@ int pool_run(struct pool *pool, struct job *job)
         return -EAGAIN;
     if (!at_once && !job->leased && share->max_waiting && share->waiting >= share->max_waiting)
         return -EDQUOT;
-    job->run = NULL;
+    job->slot = NULL;
     job->share = share;
     job->waited_for = LACK_NONE;
     job->queued_us = rt->used_us = now_us();
     shares_add(&pool->shares, job);
     runtime_want_zygote(rt);
     pool_dispatch(pool);
-    if (!job->run && !job->waited_for)
+    if (!job->slot && !job->waited_for)
         pool_note_lack(pool, job);
     return 0;
 }
@@ -218,14 +218,14 @@ void pool_cancel(struct pool *pool, struct job *job)
 {
     struct runtime *rt = &pool->runtimes[job->runtime];
 
-    if (!job->run) {
+    if (!job->slot) {
         shares_remove(&pool->shares, job);
         runtime_watch_for_lack(rt);
         return;
     }
-    run_cancel(job->run);
-    pool_give_place_back(pool, job->run);
-    job->run = NULL;
+    slot_cancel(job->slot);
+    pool_give_place_back(pool, job->slot);
+    job->slot = NULL;
     pool->running--;
     rt->running--;
     shares_done(job->share);
@@ -236,23 +236,23 @@ void pool_cancel(struct pool *pool, struct job *job)
 void pool_stop(struct pool *pool, struct job *job)
 {
     (void) pool;
-    run_stop(job->run);
+    slot_stop(job->slot);
 }
 
 void pool_usage(struct pool *pool, const struct wire_msg *msg)
 {
-    struct run *run = pool_run_of(pool, msg->slot, msg->serial);
+    struct slot *slot = pool_slot_of(pool, msg->slot, msg->serial);
 
-    if (run)
-        run_usage(run, msg);
+    if (slot)
+        slot_usage(slot, msg);
 }
 
 void pool_out_of_memory(struct pool *pool, const struct wire_msg *msg)
 {
-    struct run *run = pool_run_of(pool, msg->slot, msg->serial);
+    struct slot *slot = pool_slot_of(pool, msg->slot, msg->serial);
 
-    if (run)
-        run_out_of_memory(run, msg->status == 1);
+    if (slot)
+        slot_out_of_memory(slot, msg->status == 1);
 }
 
 void pool_drain(struct pool *pool)
@@ -267,8 +267,8 @@ bool pool_is_draining(const struct pool *pool)
 
 void pool_log_last(struct pool *pool)
 {
-    for (unsigned i = 0; i < pool->n_runs; i++)
-        run_log_last(pool->runs[i]);
+    for (unsigned i = 0; i < pool->n_slots; i++)
+        slot_log_last(pool->slots[i]);
 }
 
 unsigned pool_sharers(const struct pool *pool, const struct share *share)
@@ -302,8 +302,8 @@ struct pool_counts pool_count(const struct pool *pool)
                                   .zygote = pool->runtimes[0].zygote != NULL,
                                   .oldest_queued_us = shares_oldest_us(&pool->shares) };
 
-    for (unsigned i = 0; i < pool->n_runs; i++)
-        counts.warming += pool->runs[i]->state == RUN_ORDERED || pool->runs[i]->state == RUN_WARMING;
+    for (unsigned i = 0; i < pool->n_slots; i++)
+        counts.warming += pool->slots[i]->state == SLOT_ORDERED || pool->slots[i]->state == SLOT_WARMING;
     for (unsigned i = 0; i < pool->conf->n_runtimes; i++)
         counts.runtimes += pool->runtimes[i].zygote != NULL;
     for (unsigned i = 0; i < pool->conf->n_runtimes; i++)
@@ -358,7 +358,7 @@ static void runtime_init(struct runtime *rt, struct pool *pool, unsigned index)
     rt->index = index;
     rt->conf = &pool->conf->runtimes[index];
     rt->wanted = !index || rt->conf->at_start; /* the supervisor starts these by itself */
-    rt->idle = xcalloc(pool->conf->n_slots, sizeof(struct run *));
+    rt->idle = xcalloc(pool->conf->n_slots, sizeof(struct slot *));
     timer_init(rt, &rt->retry);
     timer_init(rt, &rt->lack);
     timer_init(rt, &rt->idle_timer);
@@ -372,7 +372,7 @@ struct pool *pool_new(uv_loop_t *loop, const struct wire_server_conf *conf, cons
     pool->conf = conf;
     pool->hooks = hooks;
     pool->data = data;
-    pool->runs = xcalloc(conf->n_slots, sizeof(struct run *));
+    pool->slots = xcalloc(conf->n_slots, sizeof(struct slot *));
     pool->runtimes = xcalloc(conf->n_runtimes, sizeof(*pool->runtimes));
     uv_timer_init(loop, &pool->memory);
     pool->memory.data = pool;
@@ -380,7 +380,7 @@ struct pool *pool_new(uv_loop_t *loop, const struct wire_server_conf *conf, cons
     share_init(&pool->share);
     for (unsigned i = 0; i < conf->n_runtimes; i++)
         runtime_init(&pool->runtimes[i], pool, i);
-    while (pool->n_runs < conf->n_first_slots)
-        make_run(pool);
+    while (pool->n_slots < conf->n_first_slots)
+        make_slot(pool);
     return pool;
 }

@@ -51,7 +51,7 @@ int pool_run(struct pool *pool, struct job *job);
 /* The owner has no use for @job any more: take it out of the queue, or kill its box.  It is not called back. */
 void pool_cancel(struct pool *pool, struct job *job);
 
-/* Kill the box in which @job runs (job->run): on_done() is called from within, with OUTCOME_CANCELLED and what it has
+/* Kill the box in which @job runs (job->slot): on_done() is called from within, with OUTCOME_CANCELLED and what it has
  * printed so far. */
 void pool_stop(struct pool *pool, struct job *job);
 

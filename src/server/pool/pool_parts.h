@@ -25,7 +25,7 @@ struct runtime {
     enum fault fault;          /* it does not start, or FAULT_NONE */
     bool failing;              /* the last box that was to be ready is not */
     unsigned waiting, running; /* boxes, of all its zygotes: without a job; with one */
-    struct run **idle;         /* the waiting ones: those of old zygotes first, the warmest last */
+    struct slot **idle;        /* the waiting ones: those of old zygotes first, the warmest last */
     int64_t used_us;           /* when a job came for it last */
 };
 
@@ -38,10 +38,10 @@ struct pool {
     uint32_t serial;
     unsigned next_slot; /* where the search for a free one goes on */
     bool ever_ready, draining;
-    unsigned running;  /* boxes with a job */
-    unsigned begun;    /* those of them that hold a place */
-    struct run **runs; /* by slot: n_runs of at most conf->n_slots */
-    unsigned n_runs;
+    unsigned running;    /* boxes with a job */
+    unsigned begun;      /* those of them that hold a place */
+    struct slot **slots; /* by index: n_slots of at most conf->n_slots */
+    unsigned n_slots;
     enum lack lack;       /* of the job that would be next, when it was looked at last */
     uv_timer_t memory;    /* active: jobs wait for memory, which nobody tells of */
     struct shares shares; /* the queue */
@@ -55,18 +55,18 @@ static inline uint32_t lane_of(const struct runtime *rt)
 }
 
 /* Whose box it is: only while a zygote makes or has made it. */
-static inline struct runtime *runtime_of(const struct run *run)
+static inline struct runtime *runtime_of(const struct slot *slot)
 {
-    return run->zygote->runtime;
+    return slot->zygote->runtime;
 }
 
 /* --- pool.c --- */
 
 /* A slot without a box, made where there may be one more; NULL: there is none now. */
-struct run *pool_free_run(struct pool *pool);
+struct slot *pool_free_slot(struct pool *pool);
 
-/* The run of a message; NULL: the slot has another by now. */
-struct run *pool_run_of(const struct pool *pool, uint32_t slot, uint32_t serial);
+/* The slot that a message tells of; NULL: it has another box by now. */
+struct slot *pool_slot_of(const struct pool *pool, uint32_t index, uint32_t serial);
 
 /* The waiting box rt->idle[i] waits for no job any more.  It is not released. */
 void runtime_remove_idle(struct runtime *rt, unsigned i);
@@ -82,8 +82,8 @@ enum lack pool_lack_of(const struct pool *pool, const struct share *share);
 /* Note in job->waited_for what @job, which has just come and did not begin, waits for. */
 void pool_note_lack(struct pool *pool, struct job *job);
 
-/* The program in @run has not just begun any more; nothing where it holds no place. */
-void pool_give_place_back(struct pool *pool, struct run *run);
+/* The program in @slot has not just begun any more; nothing where it holds no place. */
+void pool_give_place_back(struct pool *pool, struct slot *slot);
 
 /* Start or stop the clock after which jobs that wait for a box are refused.  Asks for a zygote and orders boxes where jobs
  * wait for them. */

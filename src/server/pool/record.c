@@ -22,9 +22,9 @@ static void count_step(enum metric_label_BOX_PHASE phase, int32_t ns, int64_t mo
     metric_observe(METRIC_SANDBOX_PHASE, us < most_us ? us : most_us, phase, 0, 0);
 }
 
-void run_count_steps(const struct run *run, const struct wire_box_state *state)
+void slot_count_steps(const struct slot *slot, const struct wire_box_state *state)
 {
-    int64_t most_us = now_us() - run->ordered_us;
+    int64_t most_us = now_us() - slot->ordered_us;
 
     count_step(METRIC_BOX_INIT, state->init_ns, most_us);
     count_step(METRIC_BOX_FORK, state->fork_ns, most_us);
@@ -52,9 +52,9 @@ static void count_violation(const struct outcome *outcome)
         metric_count(METRIC_SANDBOX_VIOLATIONS, METRIC_VIOLATION_SYSCALL);
 }
 
-static void count(const struct run *run, unsigned word)
+static void count(const struct slot *slot, unsigned word)
 {
-    const struct job *job = run->job;
+    const struct job *job = slot->job;
     unsigned mode = job->leased ? METRIC_ASYNC : METRIC_SYNC;
 
     metric_add(METRIC_RUNS, 1, mode, word, 0);
@@ -62,45 +62,45 @@ static void count(const struct run *run, unsigned word)
     metric_observe(METRIC_QUEUE_WAIT, job->started_us - job->queued_us, 0, 0, 0);
     if (job->waited_for)
         metric_add(METRIC_WAITED, job->started_us - job->queued_us, job->waited_for - 1, 0, 0);
-    metric_add(METRIC_RUN_OUTPUT, run->outcome.out.total, METRIC_STDOUT, 0, 0);
-    metric_add(METRIC_RUN_OUTPUT, run->outcome.err.total, METRIC_STDERR, 0, 0);
+    metric_add(METRIC_RUN_OUTPUT, slot->outcome.out.total, METRIC_STDOUT, 0, 0);
+    metric_add(METRIC_RUN_OUTPUT, slot->outcome.err.total, METRIC_STDERR, 0, 0);
 }
 
-static void record(struct run *run, const char *outcome)
+static void record(struct slot *slot, const char *outcome)
 {
-    const struct job *job = run->job;
+    const struct job *job = slot->job;
 
-    run->record = (struct run_record){ .trace = trace_ids(job->trace),
-                                       .outcome = outcome,
-                                       .exit_code = run->outcome.exit_code,
-                                       .queue_us = job->started_us - job->queued_us,
-                                       .waited_for = job->waited_for,
-                                       .run_us = job->ended_us - job->started_us,
-                                       .stdout_bytes = run->outcome.out.total,
-                                       .stderr_bytes = run->outcome.err.total };
-    memcpy(run->record.job_id, job->id, sizeof(job->id));
+    slot->record = (struct run_record){ .trace = trace_ids(job->trace),
+                                        .outcome = outcome,
+                                        .exit_code = slot->outcome.exit_code,
+                                        .queue_us = job->started_us - job->queued_us,
+                                        .waited_for = job->waited_for,
+                                        .run_us = job->ended_us - job->started_us,
+                                        .stdout_bytes = slot->outcome.out.total,
+                                        .stderr_bytes = slot->outcome.err.total };
+    memcpy(slot->record.job_id, job->id, sizeof(job->id));
 }
 
-void run_note_end(struct run *run)
+void slot_note_end(struct slot *slot)
 {
-    record(run, run->outcome.kind == OUTCOME_OK ? "success" : outcome_reason(&run->outcome));
-    count(run, words[run->outcome.kind]);
-    count_violation(&run->outcome);
+    record(slot, slot->outcome.kind == OUTCOME_OK ? "success" : outcome_reason(&slot->outcome));
+    count(slot, words[slot->outcome.kind]);
+    count_violation(&slot->outcome);
 }
 
-void run_note_cancelled(struct run *run)
+void slot_note_cancelled(struct slot *slot)
 {
-    record(run, "cancelled");
-    count(run, METRIC_ENDED_CANCELLED);
+    record(slot, "cancelled");
+    count(slot, METRIC_ENDED_CANCELLED);
 }
 
 /* Once both are known: how it ended for its client, and what it used. */
-void run_log(struct run *run)
+void slot_log(struct slot *slot)
 {
-    const struct run_record *r = &run->record;
-    const struct wire_msg *used = &run->used;
+    const struct run_record *r = &slot->record;
+    const struct wire_msg *used = &slot->used;
 
-    if (!r->job_id[0] || !run->exited)
+    if (!r->job_id[0] || !slot->exited)
         return;
     metric_add(METRIC_RUN_CPU, used->user_us + used->system_us, 0, 0, 0);
     if (used->peak_bytes > 0)
@@ -110,17 +110,17 @@ void run_log(struct run *run)
                  LOG_US("queue_time", r->queue_us) LOG_US("run_time", r->run_us) LOG_US("cpu_user", used->user_us)
                      LOG_US("cpu_system", used->system_us) LOG_I("peak_memory_bytes", used->peak_bytes)
                          LOG_I("stdout_bytes", r->stdout_bytes) LOG_I("stderr_bytes", r->stderr_bytes)
-                             LOG_I("slot", run->slot) LOG_SOME("runtime", run->runtime)
+                             LOG_I("slot", slot->index) LOG_SOME("runtime", slot->runtime)
                                  LOG_SOME("waited_for", lack_word(r->waited_for)) LOG_SOME("trace_id", r->trace.trace)
                                      LOG_SOME("span_id", r->trace.span));
-    run->record.job_id[0] = '\0';
+    slot->record.job_id[0] = '\0';
 }
 
-void run_log_last(struct run *run)
+void slot_log_last(struct slot *slot)
 {
-    if (run->exited)
+    if (slot->exited)
         return;
-    run->used = (struct wire_msg){ 0 };
-    run->exited = true;
-    run_log(run);
+    slot->used = (struct wire_msg){ 0 };
+    slot->exited = true;
+    slot_log(slot);
 }

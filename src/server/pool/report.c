@@ -27,7 +27,7 @@ static char scratch[TOKEN_SIZE + sizeof(struct wire_outcome) + WIRE_PIECE + 1];
 /* A report in a thread's hands. */
 struct checking {
     struct beside beside;
-    struct run *run; /* NULL: nobody wants to know any more */
+    struct slot *slot; /* NULL: nobody wants to know any more */
     struct wire_outcome head;
     struct wire_limits limits;
     struct buf body;
@@ -37,13 +37,13 @@ struct checking {
 
 /* The box's own stamps count where our clocks and their order allow them; a program can write the report itself, and then
  * gains no more than to divide its own time otherwise. */
-static void take_stamps(struct run *run)
+static void take_stamps(struct slot *slot)
 {
-    const struct wire_stamps *s = &run->head.stamps;
-    struct job *job = run->job;
+    const struct wire_stamps *s = &slot->head.stamps;
+    struct job *job = slot->job;
 
     if (s->received_us < job->started_us || s->compiled_us < s->received_us || s->over_us < s->compiled_us
-        || now_us() < s->over_us || s->rehearsal_us < 0 || s->rehearsal_us > s->received_us - run->ordered_us)
+        || now_us() < s->over_us || s->rehearsal_us < 0 || s->rehearsal_us > s->received_us - slot->ordered_us)
         return;
     job->stamps = *s;
     if (s->rehearsal_us)
@@ -51,29 +51,29 @@ static void take_stamps(struct run *run)
 }
 
 /* One packet: token, head in the first, then a piece.  Without the token it is not from our code. */
-static void take_packet(struct run *run, const char *p, size_t n)
+static void take_packet(struct slot *slot, const char *p, size_t n)
 {
-    if (n < TOKEN_SIZE || sodium_memcmp(p, run->token, TOKEN_SIZE) != 0)
+    if (n < TOKEN_SIZE || sodium_memcmp(p, slot->token, TOKEN_SIZE) != 0)
         return;
     p += TOKEN_SIZE;
     n -= TOKEN_SIZE;
-    if (!run->has_head) {
-        if (n < sizeof(run->head))
+    if (!slot->has_head) {
+        if (n < sizeof(slot->head))
             return;
-        memcpy(&run->head, p, sizeof(run->head));
-        run->has_head = true;
-        p += sizeof(run->head);
-        n -= sizeof(run->head);
+        memcpy(&slot->head, p, sizeof(slot->head));
+        slot->has_head = true;
+        p += sizeof(slot->head);
+        n -= sizeof(slot->head);
     }
-    buf_add(&run->body, p, n);
+    buf_add(&slot->body, p, n);
 }
 
-static bool report_complete(const struct run *run)
+static bool report_complete(const struct slot *slot)
 {
-    if (!run->has_head)
+    if (!slot->has_head)
         return false;
-    int64_t len = outcome_body_len(&run->head);
-    return run->body.full || len < 0 || len > (int64_t) run->body.max || (int64_t) run->body.len >= len;
+    int64_t len = outcome_body_len(&slot->head);
+    return slot->body.full || len < 0 || len > (int64_t) slot->body.max || (int64_t) slot->body.len >= len;
 }
 
 /* recv(2) gave 0 bytes: the end, or an empty packet that the program sent to look like one. */
@@ -83,12 +83,12 @@ static bool is_closed(int fd)
     return poll(&p, 1, 0) != 0;
 }
 
-static void on_taken(struct run *run, int err)
+static void on_taken(struct slot *slot, int err)
 {
     if (err < 0)
         metric_count(METRIC_SANDBOX_VIOLATIONS, METRIC_VIOLATION_REPORT);
     else
-        take_stamps(run);
+        take_stamps(slot);
 }
 
 static void check(void *data)
@@ -103,71 +103,71 @@ static void check(void *data)
 static void on_checked(void *data)
 {
     struct checking *c = data;
-    struct run *run = c->run;
+    struct slot *slot = c->slot;
 
-    if (run) {
-        c->outcome.out = run->outcome.out;
-        c->outcome.err = run->outcome.err;
-        run->outcome = c->outcome;
-        run->outcome.limits = &run->own_limits;
-        run->checking = NULL;
-        run->state = RUN_RUNNING;
-        on_taken(run, c->err);
-        run_end_or_ask(run);
+    if (slot) {
+        c->outcome.out = slot->outcome.out;
+        c->outcome.err = slot->outcome.err;
+        slot->outcome = c->outcome;
+        slot->outcome.limits = &slot->own_limits;
+        slot->checking = NULL;
+        slot->state = SLOT_RUNNING;
+        on_taken(slot, c->err);
+        slot_end_or_ask(slot);
     } else
         outcome_free(&c->outcome);
     free(c);
 }
 
 /* The program is over: neither the clock nor its exit changes what it has reported. */
-static void check_beside(struct run *run)
+static void check_beside(struct slot *slot)
 {
     struct checking *c = xcalloc(1, sizeof(*c));
 
-    uv_poll_stop(&run->control);
-    uv_timer_stop(&run->timer);
-    c->run = run;
-    c->head = run->head;
-    c->limits = run->own_limits;
-    c->body = run->body;
+    uv_poll_stop(&slot->control);
+    uv_timer_stop(&slot->timer);
+    c->slot = slot;
+    c->head = slot->head;
+    c->limits = slot->own_limits;
+    c->body = slot->body;
     outcome_init(&c->outcome, &c->limits);
-    buf_init(&run->body, c->body.max);
-    run->checking = c;
-    run->state = RUN_CHECKING;
-    beside_begin(run->loop, &c->beside, run->job->share, check, on_checked, c);
+    buf_init(&slot->body, c->body.max);
+    slot->checking = c;
+    slot->state = SLOT_CHECKING;
+    beside_begin(slot->loop, &c->beside, slot->job->share, check, on_checked, c);
 }
 
 /* 1: it is taken; 2: that will be told. */
-static int take_report(struct run *run)
+static int take_report(struct slot *slot)
 {
-    if (run->body.len > BESIDE_MIN) {
-        check_beside(run);
+    if (slot->body.len > BESIDE_MIN) {
+        check_beside(slot);
         return 2;
     }
-    on_taken(run, outcome_take(&run->outcome, &run->head, run->body.data, run->body.len));
+    on_taken(slot, outcome_take(&slot->outcome, &slot->head, slot->body.data, slot->body.len));
     return 1;
 }
 
 /* Read packets.  1: the report is complete, 2: it is, and is being checked; 0: more may come; -1: the program has closed
  * its end. */
-int run_read_report(struct run *run, int turns)
+int slot_read_report(struct slot *slot, int turns)
 {
     while (turns-- > 0) {
-        ssize_t n = recv(run->control_fd, scratch, sizeof(scratch), MSG_DONTWAIT);
-        if ((n == 0 && is_closed(run->control_fd)) || (n < 0 && errno == ECONNRESET))
+        ssize_t n = recv(slot->control_fd, scratch, sizeof(scratch), MSG_DONTWAIT);
+        if ((n == 0 && is_closed(slot->control_fd)) || (n < 0 && errno == ECONNRESET))
             return -1;
         if (n < 0)
             return 0;
-        take_packet(run, scratch, (size_t) n);
-        if (report_complete(run))
-            return take_report(run);
+        take_packet(slot, scratch, (size_t) n);
+        if (report_complete(slot))
+            return take_report(slot);
     }
     return 0;
 }
 
-void run_forget_check(struct run *run)
+void slot_forget_check(struct slot *slot)
 {
-    if (run->checking)
-        run->checking->run = NULL;
-    run->checking = NULL;
+    if (slot->checking)
+        slot->checking->slot = NULL;
+    slot->checking = NULL;
 }

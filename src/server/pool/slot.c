@@ -32,62 +32,63 @@ enum { CROWD_MS = 10, LONG_MS = 50 };
 
 static void on_control(uv_poll_t *handle, int status, int events);
 
-void run_init(struct run *run, uint32_t slot, uv_loop_t *loop, const struct wire_limits *limits,
-              const struct run_hooks *hooks, void *pool)
+void slot_init(struct slot *slot, uint32_t index, uv_loop_t *loop, const struct wire_limits *limits,
+               const struct slot_hooks *hooks, void *pool)
 {
-    memset(run, 0, sizeof(*run));
-    run->slot = slot;
-    run->loop = loop;
-    run->limits = limits;
-    run->hooks = hooks;
-    run->pool = pool;
-    run->runtime = "";
-    run->control_fd = run->life_fd = run->output_fds[0] = run->output_fds[1] = -1;
+    memset(slot, 0, sizeof(*slot));
+    slot->index = index;
+    slot->loop = loop;
+    slot->limits = limits;
+    slot->hooks = hooks;
+    slot->pool = pool;
+    slot->runtime = "";
+    slot->control_fd = slot->life_fd = slot->output_fds[0] = slot->output_fds[1] = -1;
 }
 
 /* --- letting go --- */
 
-static void free_if_over(struct run *run)
+static void free_if_over(struct slot *slot)
 {
-    if (run->state != RUN_DYING || run->open_handles || !run->gone)
+    if (slot->state != SLOT_DYING || slot->open_handles || !slot->gone)
         return;
-    run->state = RUN_FREE;
-    run->hooks->on_free(run);
+    slot->state = SLOT_FREE;
+    slot->hooks->on_free(slot);
 }
 
 static void on_closed(uv_handle_t *handle)
 {
-    struct run *run = handle->data;
-    run->open_handles--;
-    free_if_over(run);
+    struct slot *slot = handle->data;
+    slot->open_handles--;
+    free_if_over(slot);
 }
 
-static void close_channels(struct run *run)
+static void close_channels(struct slot *slot)
 {
-    uv_handle_t *handles[] = { (uv_handle_t *) &run->timer, (uv_handle_t *) &run->rest, (uv_handle_t *) &run->control,
-                               (uv_handle_t *) &run->outputs[0], (uv_handle_t *) &run->outputs[1] };
-    if (run->control_fd < 0)
+    uv_handle_t *handles[] = { (uv_handle_t *) &slot->timer, (uv_handle_t *) &slot->rest,
+                               (uv_handle_t *) &slot->control, (uv_handle_t *) &slot->outputs[0],
+                               (uv_handle_t *) &slot->outputs[1] };
+    if (slot->control_fd < 0)
         return;
-    for (size_t i = 0; i < run->open_handles; i++)
+    for (size_t i = 0; i < slot->open_handles; i++)
         uv_close(handles[i], on_closed);
-    fd_close(&run->control_fd);
-    fd_close(&run->output_fds[0]);
-    fd_close(&run->output_fds[1]);
+    fd_close(&slot->control_fd);
+    fd_close(&slot->output_fds[0]);
+    fd_close(&slot->output_fds[1]);
 }
 
-void run_release(struct run *run)
+void slot_release(struct slot *slot)
 {
-    if (run->state == RUN_DYING || run->state == RUN_FREE)
+    if (slot->state == SLOT_DYING || slot->state == SLOT_FREE)
         return;
-    run->released_us = now_us();
-    run_forget_check(run);
-    fd_close(&run->life_fd); /* hatchery-init sees it and takes all of the box along */
-    close_channels(run);
-    outcome_free(&run->outcome);
-    buf_free(&run->body);
-    run->job = NULL;
-    run->state = RUN_DYING;
-    free_if_over(run);
+    slot->released_us = now_us();
+    slot_forget_check(slot);
+    fd_close(&slot->life_fd); /* hatchery-init sees it and takes all of the box along */
+    close_channels(slot);
+    outcome_free(&slot->outcome);
+    buf_free(&slot->body);
+    slot->job = NULL;
+    slot->state = SLOT_DYING;
+    free_if_over(slot);
 }
 
 /* --- warming --- */
@@ -108,89 +109,89 @@ static bool are_ends(const int fds[static 4])
            && getsockopt(fds[0], SOL_SOCKET, SO_TYPE, &type, &size) == 0 && type == SOCK_SEQPACKET;
 }
 
-static int watch(struct run *run, uv_poll_t *poll, int fd)
+static int watch(struct slot *slot, uv_poll_t *poll, int fd)
 {
-    int err = uv_poll_init(run->loop, poll, fd);
-    poll->data = run;
-    run->open_handles += !err;
+    int err = uv_poll_init(slot->loop, poll, fd);
+    poll->data = slot;
+    slot->open_handles += !err;
     return err;
 }
 
 /* In the order in which close_channels() closes them. */
-static int open_handles(struct run *run)
+static int open_handles(struct slot *slot)
 {
-    uv_timer_init(run->loop, &run->timer);
-    run->timer.data = run;
-    uv_timer_init(run->loop, &run->rest);
-    run->rest.data = run;
-    run->open_handles = 2;
-    return watch(run, &run->control, run->control_fd);
+    uv_timer_init(slot->loop, &slot->timer);
+    slot->timer.data = slot;
+    uv_timer_init(slot->loop, &slot->rest);
+    slot->rest.data = slot;
+    slot->open_handles = 2;
+    return watch(slot, &slot->control, slot->control_fd);
 }
 
-int run_open(struct run *run, const int fds[static 4])
+int slot_open(struct slot *slot, const int fds[static 4])
 {
     if (!are_ends(fds))
         return -EPROTO;
-    run->control_fd = fds[0];
-    run->output_fds[0] = fds[1];
-    run->output_fds[1] = fds[2];
-    run->life_fd = fds[3];
-    int err = open_handles(run);
-    run->gone = run->exited = false;
-    run->has_head = false;
-    run->resting[0] = run->resting[1] = false;
-    run->record.job_id[0] = '\0';
-    run->state = RUN_WARMING;
-    run->own_limits = *run->limits;
-    outcome_init(&run->outcome, &run->own_limits);
-    buf_init(&run->body,
-             (size_t) run->own_limits.result_bytes + 131072 + WIRE_NAME_MAX + WIRE_VALUE_MAX + WIRE_HINT_MAX);
+    slot->control_fd = fds[0];
+    slot->output_fds[0] = fds[1];
+    slot->output_fds[1] = fds[2];
+    slot->life_fd = fds[3];
+    int err = open_handles(slot);
+    slot->gone = slot->exited = false;
+    slot->has_head = false;
+    slot->resting[0] = slot->resting[1] = false;
+    slot->record.job_id[0] = '\0';
+    slot->state = SLOT_WARMING;
+    slot->own_limits = *slot->limits;
+    outcome_init(&slot->outcome, &slot->own_limits);
+    buf_init(&slot->body,
+             (size_t) slot->own_limits.result_bytes + 131072 + WIRE_NAME_MAX + WIRE_VALUE_MAX + WIRE_HINT_MAX);
     if (!err)
-        err = uv_poll_start(&run->control, UV_READABLE, on_control);
+        err = uv_poll_start(&slot->control, UV_READABLE, on_control);
     if (err) { /* the kernel's limit on what may be polled: this box is not to be had */
-        run_release(run);
-        run->hooks->on_lost(run);
+        slot_release(slot);
+        slot->hooks->on_lost(slot);
     }
     return 0;
 }
 
-static void on_first_word(struct run *run)
+static void on_first_word(struct slot *slot)
 {
     struct wire_box_state state;
-    ssize_t n = recv(run->control_fd, &state, sizeof(state), MSG_DONTWAIT);
+    ssize_t n = recv(slot->control_fd, &state, sizeof(state), MSG_DONTWAIT);
 
-    if (n < 0 && errno == EAGAIN && !run->exited)
+    if (n < 0 && errno == EAGAIN && !slot->exited)
         return;
-    if (n == sizeof(state) && state.step == BOX_READY && !run->exited) {
-        run->state = RUN_WAITING;
+    if (n == sizeof(state) && state.step == BOX_READY && !slot->exited) {
+        slot->state = SLOT_WAITING;
         box_log_times(&state);
-        run_count_steps(run, &state);
-        run->hooks->on_ready(run);
+        slot_count_steps(slot, &state);
+        slot->hooks->on_ready(slot);
         return;
     }
-    run_release(run);
+    slot_release(slot);
     if (n == sizeof(state) && state.step != BOX_READY)
-        run->hooks->on_failed(run, &state);
+        slot->hooks->on_failed(slot, &state);
     else /* it died before it could say why */
-        run->hooks->on_lost(run);
+        slot->hooks->on_lost(slot);
 }
 
 /* --- the end of a run --- */
 
-static void end(struct run *run)
+static void end(struct slot *slot)
 {
-    run_drain_outputs(run);
-    run->job->ended_us = now_us();
-    run_note_end(run);
-    run->hooks->on_outcome(run);
-    run_log(run);
+    slot_drain_outputs(slot);
+    slot->job->ended_us = now_us();
+    slot_note_end(slot);
+    slot->hooks->on_outcome(slot);
+    slot_log(slot);
 }
 
-void run_cancel(struct run *run)
+void slot_cancel(struct slot *slot)
 {
-    run->job->ended_us = now_us();
-    run_note_cancelled(run);
-    run_release(run);
+    slot->job->ended_us = now_us();
+    slot_note_cancelled(slot);
+    slot_release(slot);
 }
 
 static void on_no_answer(uv_timer_t *timer)
@@ -199,112 +200,113 @@ static void on_no_answer(uv_timer_t *timer)
 }
 
 /* A failure may be a limit's doing, and only the supervisor sees the cgroup. */
-void run_end_or_ask(struct run *run)
+void slot_end_or_ask(struct slot *slot)
 {
-    if (run->outcome.kind == OUTCOME_OK || run->outcome.kind == OUTCOME_SYNTAX || run->outcome.kind == OUTCOME_RESULT) {
-        end(run);
+    if (slot->outcome.kind == OUTCOME_OK || slot->outcome.kind == OUTCOME_SYNTAX
+        || slot->outcome.kind == OUTCOME_RESULT) {
+        end(slot);
         return;
     }
-    uv_poll_stop(&run->control);
-    uv_timer_start(&run->timer, on_no_answer, ASK_MS, 0);
-    run->state = RUN_ASKING;
-    run->hooks->on_ask(run);
+    uv_poll_stop(&slot->control);
+    uv_timer_start(&slot->timer, on_no_answer, ASK_MS, 0);
+    slot->state = SLOT_ASKING;
+    slot->hooks->on_ask(slot);
 }
 
-void run_usage(struct run *run, const struct wire_msg *msg)
+void slot_usage(struct slot *slot, const struct wire_msg *msg)
 {
-    if (run->state != RUN_ASKING)
+    if (slot->state != SLOT_ASKING)
         return;
-    outcome_add_usage(&run->outcome, msg->oom_kills, msg->status == 1, msg->pid_refusals);
-    end(run);
+    outcome_add_usage(&slot->outcome, msg->oom_kills, msg->status == 1, msg->pid_refusals);
+    end(slot);
 }
 
 /* Not the program's end: ours. */
-static void cut_short(struct run *run, enum outcome_kind kind)
+static void cut_short(struct slot *slot, enum outcome_kind kind)
 {
-    buf_reset(&run->outcome.result);
-    buf_reset(&run->outcome.error);
-    run->outcome.kind = kind;
-    run->outcome.exit_code = 128 + SIGKILL;
+    buf_reset(&slot->outcome.result);
+    buf_reset(&slot->outcome.error);
+    slot->outcome.kind = kind;
+    slot->outcome.exit_code = 128 + SIGKILL;
 }
 
-void run_out_of_memory(struct run *run, bool of_machine)
+void slot_out_of_memory(struct slot *slot, bool of_machine)
 {
-    if (run->state != RUN_RUNNING)
+    if (slot->state != SLOT_RUNNING)
         return;
-    cut_short(run, of_machine ? OUTCOME_HOST_MEMORY : OUTCOME_MEMORY);
-    end(run);
+    cut_short(slot, of_machine ? OUTCOME_HOST_MEMORY : OUTCOME_MEMORY);
+    end(slot);
 }
 
-void run_stop(struct run *run)
+void slot_stop(struct slot *slot)
 {
-    cut_short(run, OUTCOME_CANCELLED);
-    end(run);
+    cut_short(slot, OUTCOME_CANCELLED);
+    end(slot);
 }
 
 static void on_deadline(uv_timer_t *timer)
 {
-    struct run *run = timer->data;
+    struct slot *slot = timer->data;
 
-    cut_short(run, OUTCOME_TIMEOUT);
-    run->outcome.timeout_ms = run->job->timeout_ms;
-    end(run);
+    cut_short(slot, OUTCOME_TIMEOUT);
+    slot->outcome.timeout_ms = slot->job->timeout_ms;
+    end(slot);
 }
 
 /* --- handing over --- */
 
-static void send_source(struct run *run)
+static void send_source(struct slot *slot)
 {
-    struct job *job = run->job;
+    struct job *job = slot->job;
 
-    while (run->sent < job->code_len) {
-        size_t n = job->code_len - run->sent < WIRE_PIECE ? job->code_len - run->sent : WIRE_PIECE;
-        if (send(run->control_fd, job->code + run->sent, n, MSG_NOSIGNAL | MSG_DONTWAIT) < 0) {
+    while (slot->sent < job->code_len) {
+        size_t n = job->code_len - slot->sent < WIRE_PIECE ? job->code_len - slot->sent : WIRE_PIECE;
+        if (send(slot->control_fd, job->code + slot->sent, n, MSG_NOSIGNAL | MSG_DONTWAIT) < 0) {
             if (errno == EAGAIN)
-                uv_poll_start(&run->control, UV_READABLE | UV_WRITABLE, on_control);
+                uv_poll_start(&slot->control, UV_READABLE | UV_WRITABLE, on_control);
             return; /* any other error: the box is dead, and its exit tells */
         }
-        run->sent += n;
+        slot->sent += n;
     }
-    uv_poll_start(&run->control, UV_READABLE, on_control);
+    uv_poll_start(&slot->control, UV_READABLE, on_control);
 }
 
-static uint64_t left_ms(const struct run *run)
+static uint64_t left_ms(const struct slot *slot)
 {
-    int64_t left = run->job->timeout_ms - (now_us() - run->job->started_us) / 1000;
+    int64_t left = slot->job->timeout_ms - (now_us() - slot->job->started_us) / 1000;
     return left > 0 ? (uint64_t) left : 0;
 }
 
 static void on_age(uv_timer_t *timer)
 {
-    struct run *run = timer->data;
-    bool maybe = now_us() - run->job->started_us < LONG_MS * 1000;
+    struct slot *slot = timer->data;
+    bool maybe = now_us() - slot->job->started_us < LONG_MS * 1000;
 
-    if (run->state == RUN_RUNNING)
-        run->hooks->on_long(run, maybe);
+    if (slot->state == SLOT_RUNNING)
+        slot->hooks->on_long(slot, maybe);
     if (maybe)
         uv_timer_start(timer, on_age, CROWD_MS, 0);
     else
-        uv_timer_start(timer, on_deadline, left_ms(run), 0);
+        uv_timer_start(timer, on_deadline, left_ms(slot), 0);
 }
 
 /* Most programs are over before it pays to watch what they print.  Where the kernel's limit on what may be polled is
  * reached the run can't go on: nobody would read. */
 static void on_quiet_over(uv_timer_t *timer)
 {
-    struct run *run = timer->data;
+    struct slot *slot = timer->data;
 
     for (int i = 0; i < 2; i++)
-        if (watch(run, &run->outputs[i], run->output_fds[i]) != 0
-            || uv_poll_start(&run->outputs[i], UV_READABLE, run_on_output) != 0) {
-            cut_short(run, OUTCOME_INTERNAL);
-            end(run);
+        if (watch(slot, &slot->outputs[i], slot->output_fds[i]) != 0
+            || uv_poll_start(&slot->outputs[i], UV_READABLE, slot_on_output) != 0) {
+            cut_short(slot, OUTCOME_INTERNAL);
+            end(slot);
             return;
         }
     uv_timer_start(timer, on_age, CROWD_MS - QUIET_MS, 0);
 }
 
-int run_start(struct run *run, struct job *job)
+int slot_start(struct slot *slot, struct job *job)
 {
     struct wire_run order = { .code_len = (int64_t) job->code_len, .timeout_ms = job->timeout_ms };
     size_t first = job->code_len < WIRE_PIECE ? job->code_len : WIRE_PIECE;
@@ -313,113 +315,113 @@ int run_start(struct run *run, struct job *job)
 
     job->started_us = now_us();
     job->stamps = (struct wire_stamps){ 0 };
-    randombytes_buf(run->token, sizeof(run->token));
-    memcpy(order.token, run->token, sizeof(order.token));
+    randombytes_buf(slot->token, sizeof(slot->token));
+    memcpy(order.token, slot->token, sizeof(order.token));
     /* The socket is empty: the first packet always fits where there is somebody to read it. */
-    if (sendmsg(run->control_fd, &message, MSG_NOSIGNAL | MSG_DONTWAIT) < 0)
+    if (sendmsg(slot->control_fd, &message, MSG_NOSIGNAL | MSG_DONTWAIT) < 0)
         return -errno;
     /* How much is kept is ours alone to say: it is what is configured now, though the box was made before. */
-    run->own_limits.output_bytes = run->limits->output_bytes;
-    run->outcome.out.kept.max = run->outcome.err.kept.max = (size_t) run->limits->output_bytes;
-    run->job = job;
-    job->run = run;
-    run->state = RUN_RUNNING;
-    run->sent = first;
+    slot->own_limits.output_bytes = slot->limits->output_bytes;
+    slot->outcome.out.kept.max = slot->outcome.err.kept.max = (size_t) slot->limits->output_bytes;
+    slot->job = job;
+    job->slot = slot;
+    slot->state = SLOT_RUNNING;
+    slot->sent = first;
     /* Of the loop's time, which is that of the begin of its turn, and must stay that: it says how long the turn takes. */
-    uint64_t behind_ms = uv_hrtime() / 1000000 - uv_now(run->loop);
-    uv_timer_start(&run->timer, on_quiet_over, behind_ms + QUIET_MS, 0);
-    if (run->sent < job->code_len)
-        send_source(run);
+    uint64_t behind_ms = uv_hrtime() / 1000000 - uv_now(slot->loop);
+    uv_timer_start(&slot->timer, on_quiet_over, behind_ms + QUIET_MS, 0);
+    if (slot->sent < job->code_len)
+        send_source(slot);
     return 0;
 }
 
 static void on_control(uv_poll_t *handle, int status, int events)
 {
-    struct run *run = handle->data;
+    struct slot *slot = handle->data;
 
-    if (run->state == RUN_WARMING) {
-        on_first_word(run);
+    if (slot->state == SLOT_WARMING) {
+        on_first_word(slot);
         return;
     }
-    if (run->state == RUN_WAITING) { /* nothing is to be read from a waiting box but its end */
-        run_release(run);
-        run->hooks->on_lost(run);
+    if (slot->state == SLOT_WAITING) { /* nothing is to be read from a waiting box but its end */
+        slot_release(slot);
+        slot->hooks->on_lost(slot);
         return;
     }
-    if (run->state != RUN_RUNNING)
+    if (slot->state != SLOT_RUNNING)
         return;
     if (events & UV_WRITABLE)
-        send_source(run);
+        send_source(slot);
     if (status < 0 || (events & (UV_READABLE | UV_DISCONNECT))) {
-        int got = run_read_report(run, PACKETS_A_TURN);
+        int got = slot_read_report(slot, PACKETS_A_TURN);
         if (got == 1)
-            run_end_or_ask(run);
+            slot_end_or_ask(slot);
         else if (got < 0)
-            uv_poll_stop(&run->control); /* the exit status is under way */
+            uv_poll_stop(&slot->control); /* the exit status is under way */
     }
 }
 
 /* --- what the zygote says --- */
 
-void run_exited(struct run *run, const struct wire_msg *msg)
+void slot_exited(struct slot *slot, const struct wire_msg *msg)
 {
-    if (run->state == RUN_RUNNING) {
+    if (slot->state == SLOT_RUNNING) {
         /* It may have reported and then ended. */
-        int got = run_read_report(run, PACKETS_AT_END);
+        int got = slot_read_report(slot, PACKETS_AT_END);
         if (got <= 0)
-            outcome_from_status(&run->outcome, msg->status);
+            outcome_from_status(&slot->outcome, msg->status);
         if (got < 2)
-            run_end_or_ask(run);
+            slot_end_or_ask(slot);
     }
-    run->used = *msg;
-    run->exited = true;
-    if (run->state == RUN_WARMING) /* what it had to say may have been overtaken by this */
-        on_first_word(run);
-    else if (run->state == RUN_WAITING) { /* or the next job would wait in it for nothing */
-        run_release(run);
-        run->hooks->on_lost(run);
+    slot->used = *msg;
+    slot->exited = true;
+    if (slot->state == SLOT_WARMING) /* what it had to say may have been overtaken by this */
+        on_first_word(slot);
+    else if (slot->state == SLOT_WAITING) { /* or the next job would wait in it for nothing */
+        slot_release(slot);
+        slot->hooks->on_lost(slot);
     }
-    run_log(run);
+    slot_log(slot);
 }
 
-void run_gone(struct run *run)
+void slot_gone(struct slot *slot)
 {
-    run->gone = true;
-    if (run->state == RUN_DYING)
-        metric_observe(METRIC_SANDBOX_PHASE, now_us() - run->released_us, METRIC_BOX_EXIT, 0, 0);
-    if (run->state == RUN_ORDERED) { /* it could not be made */
-        run->state = RUN_DYING;
-        free_if_over(run);
-    } else if (run->state == RUN_WARMING || run->state == RUN_WAITING) {
-        run_release(run);
-        run->hooks->on_lost(run);
+    slot->gone = true;
+    if (slot->state == SLOT_DYING)
+        metric_observe(METRIC_SANDBOX_PHASE, now_us() - slot->released_us, METRIC_BOX_EXIT, 0, 0);
+    if (slot->state == SLOT_ORDERED) { /* it could not be made */
+        slot->state = SLOT_DYING;
+        free_if_over(slot);
+    } else if (slot->state == SLOT_WARMING || slot->state == SLOT_WAITING) {
+        slot_release(slot);
+        slot->hooks->on_lost(slot);
     } else
-        free_if_over(run);
+        free_if_over(slot);
 }
 
-void run_bereft(struct run *run)
+void slot_bereft(struct slot *slot)
 {
-    if (!run->exited) { /* what it used is never told: the log goes without */
-        run->used = (struct wire_msg){ 0 };
-        run->exited = true;
-        run_log(run);
+    if (!slot->exited) { /* what it used is never told: the log goes without */
+        slot->used = (struct wire_msg){ 0 };
+        slot->exited = true;
+        slot_log(slot);
     }
-    if (run->state == RUN_RUNNING) {
-        int got = run_read_report(run, PACKETS_AT_END);
+    if (slot->state == SLOT_RUNNING) {
+        int got = slot_read_report(slot, PACKETS_AT_END);
         if (got <= 0) {
-            run->outcome.kind = OUTCOME_INTERNAL;
-            run->outcome.exit_code = 128 + SIGKILL;
+            slot->outcome.kind = OUTCOME_INTERNAL;
+            slot->outcome.exit_code = 128 + SIGKILL;
         }
         if (got < 2)
-            end(run);
+            end(slot);
     }
-    run->gone = true;
-    run_log_last(run);
-    if (run->state == RUN_ORDERED) {
-        run->state = RUN_DYING;
-        free_if_over(run);
-    } else if (run->state == RUN_WARMING || run->state == RUN_WAITING)
-        run_release(run);
-    else if (run->state == RUN_DYING)
-        free_if_over(run);
+    slot->gone = true;
+    slot_log_last(slot);
+    if (slot->state == SLOT_ORDERED) {
+        slot->state = SLOT_DYING;
+        free_if_over(slot);
+    } else if (slot->state == SLOT_WARMING || slot->state == SLOT_WAITING)
+        slot_release(slot);
+    else if (slot->state == SLOT_DYING)
+        free_if_over(slot);
 }

@@ -11,37 +11,37 @@
 
 /* --- slot.c --- */
 
-/* run->outcome is known: tell the pool, or ask the supervisor first what the cgroup saw. */
-void run_end_or_ask(struct run *run);
+/* slot->outcome is known: tell the pool, or ask the supervisor first what the cgroup saw. */
+void slot_end_or_ask(struct slot *slot);
 
 /* --- report.c --- */
 
-/* Read at most @turns packets.  1: the report is complete, and in run->outcome; 2: it is complete, and is being checked:
- * run_end_or_ask() follows; 0: more may come; -1: the program has closed its end. */
-int run_read_report(struct run *run, int turns);
+/* Read at most @turns packets.  1: the report is complete, and in slot->outcome; 2: it is complete, and is being checked:
+ * slot_end_or_ask() follows; 0: more may come; -1: the program has closed its end. */
+int slot_read_report(struct slot *slot, int turns);
 
 /* Let go of a report that is being checked, if there is one: its end changes nothing then. */
-void run_forget_check(struct run *run);
+void slot_forget_check(struct slot *slot);
 
 /* --- output.c --- */
 
-/* For uv_poll_start() with UV_READABLE on run->outputs: read a bounded amount, and stop the poll for a while where
+/* For uv_poll_start() with UV_READABLE on slot->outputs: read a bounded amount, and stop the poll for a while where
  * little comes. */
-void run_on_output(uv_poll_t *handle, int status, int events);
+void slot_on_output(uv_poll_t *handle, int status, int events);
 
 /* Take what is in the two pipes now: a bounded amount of it. */
-void run_drain_outputs(struct run *run);
+void slot_drain_outputs(struct slot *slot);
 
 /* --- record.c --- */
 
 /* Observe how long each step of a box took that is now ready. */
-void run_count_steps(const struct run *run, const struct wire_box_state *state);
+void slot_count_steps(const struct slot *slot, const struct wire_box_state *state);
 
-/* Count a run that has ended, and keep what its line in the log says: with run->outcome, or as cancelled. */
-void run_note_end(struct run *run);
-void run_note_cancelled(struct run *run);
+/* Count a run that has ended, and keep what its line in the log says: with slot->outcome, or as cancelled. */
+void slot_note_end(struct slot *slot);
+void slot_note_cancelled(struct slot *slot);
 
 /* Write the line of a run, once both are known: how it ended for its client, and what it used.  Writes it once. */
-void run_log(struct run *run);
+void slot_log(struct slot *slot);
 
 #endif

@@ -87,17 +87,17 @@ void pool_note_lack(struct pool *pool, struct job *job)
         job->waited_for = pool->runtimes[job->runtime].waiting ? LACK_QUEUE : LACK_BOX;
 }
 
-static void take_place(struct pool *pool, struct run *run)
+static void take_place(struct pool *pool, struct slot *slot)
 {
     pool->running++;
     pool->begun++;
-    run->has_place = true;
+    slot->has_place = true;
 }
 
-void pool_give_place_back(struct pool *pool, struct run *run)
+void pool_give_place_back(struct pool *pool, struct slot *slot)
 {
-    pool->begun -= run->has_place;
-    run->has_place = false;
+    pool->begun -= slot->has_place;
+    slot->has_place = false;
 }
 
 void runtime_watch_for_lack(struct runtime *rt)
@@ -152,16 +152,16 @@ void pool_dispatch(struct pool *pool)
 
     while ((job = next_to_begin(pool))) {
         struct runtime *rt = &pool->runtimes[job->runtime];
-        struct run *run = rt->idle[--rt->waiting];
-        run->zygote->waiting--;
-        if (run_start(run, job) < 0) { /* it died a moment ago: nothing has been run, so another may */
-            log_warn("a waiting box ended", LOG_I("slot", run->slot));
-            run_release(run);
+        struct slot *slot = rt->idle[--rt->waiting];
+        slot->zygote->waiting--;
+        if (slot_start(slot, job) < 0) { /* it died a moment ago: nothing has been run, so another may */
+            log_warn("a waiting box ended", LOG_I("slot", slot->index));
+            slot_release(slot);
             runtime_refill_later(rt);
             continue;
         }
         shares_start(&pool->shares, job);
-        take_place(pool, run);
+        take_place(pool, slot);
         rt->running++;
         uv_timer_stop(&rt->lack);
     }
