@@ -246,7 +246,10 @@ struct flat {
     char *room;
     const struct json_field *fields;
     unsigned n_fields;
-    struct json_member *found; /* by the order of @fields */
+    struct json_member *found;   /* by the order of @fields */
+    const unsigned char *read;   /* behind the value that was read last */
+    const unsigned char *string; /* in the value that is read: behind its quote; NULL: it is none */
+    const unsigned char *piece;  /* of that: the characters without an escape, or the escape, that are read */
 };
 
 static unsigned hex_value(unsigned char ch)
@@ -342,8 +345,10 @@ static int decode_string(struct flat *f, size_t max, struct json_member *ret)
     if (!take(c, '"'))
         return -EINVAL;
     ret->string = f->room;
+    f->string = c->p;
     for (;;) {
         const unsigned char *plain = c->p;
+        f->piece = plain;
         skip_plain(c, max - ret->len + 1);
         memcpy(f->room, plain, (size_t) (c->p - plain));
         f->room += c->p - plain;
@@ -370,6 +375,8 @@ static int take_small_integer(struct check *c, double *ret)
     while (is_digit(c) && c->p - start < 9)
         value = value * 10 + (unsigned) (*c->p++ - '0');
     if (c->p == start || (*start == '0' && c->p - start > 1))
+        return -EINVAL;
+    if (c->p == c->end || !*c->p || !strchr(",} \t\r\n", *c->p)) /* it goes on, but not as a small integer */
         return -EINVAL;
     *ret = value;
     return 0;
@@ -408,12 +415,36 @@ static int take_member(struct flat *f)
     struct json_member *member = &f->found[i];
     *member = (struct json_member){ .found = true, .is_number = is_digit(c) };
     int err = member->is_number ? take_small_integer(c, &member->number) : decode_string(f, f->fields[i].max, member);
+    if (err) {
+        member->found = err == -E2BIG;
+        return err;
+    }
+    f->read = c->p;
+    f->string = NULL;
     skip_space(c); /* a comma or the end must follow: the caller sees to it */
-    return err;
+    return 0;
+}
+
+static int read_object(struct flat *f)
+{
+    struct check *c = &f->text;
+
+    skip_space(c);
+    if (!take(c, '{'))
+        return -EINVAL;
+    do {
+        int err = take_member(f);
+        if (err)
+            return err;
+    } while (take(c, ','));
+    if (!take(c, '}'))
+        return -EINVAL;
+    skip_space(c);
+    return c->p == c->end ? 0 : -EINVAL;
 }
 
 int json_read_flat(const char *p, size_t n, const struct json_field *fields, unsigned n_fields, struct json_member *ret,
-                   char *room)
+                   char *room, struct json_stop *ret_stop)
 {
     const unsigned char *bytes = (const unsigned char *) p;
     struct flat f = { .text = { .p = bytes, .end = n ? bytes + n : bytes },
@@ -423,18 +454,11 @@ int json_read_flat(const char *p, size_t n, const struct json_field *fields, uns
                       .found = ret };
 
     memset(ret, 0, n_fields * sizeof(*ret));
-    skip_space(&f.text);
-    if (!take(&f.text, '{'))
-        return -EINVAL;
-    do {
-        int err = take_member(&f);
-        if (err)
-            return err;
-    } while (take(&f.text, ','));
-    if (!take(&f.text, '}'))
-        return -EINVAL;
-    skip_space(&f.text);
-    return f.text.p == f.text.end ? 0 : -EINVAL;
+    int err = read_object(&f);
+    *ret_stop = (struct json_stop){ .read = f.read ? (size_t) (f.read - bytes) : 0,
+                                    .string = f.string ? (size_t) (f.string - bytes) : 0,
+                                    .at = (size_t) ((f.string ? f.piece : f.text.p) - bytes) };
+    return err;
 }
 
 /* DEL and U+0080 to U+009F are control characters as well: some terminals obey them. */

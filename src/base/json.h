@@ -37,13 +37,21 @@ struct json_member {
     double number;
 };
 
+/* Where a reading stopped, in bytes from the beginning of the text. */
+struct json_stop {
+    size_t read;   /* behind the value of the last member that was read; 0: none was */
+    size_t string; /* behind the quote of the string that is wrong; 0: it is no string's value that is wrong */
+    size_t at;     /* in that string: the character or escape that is wrong; else a byte at or behind what is */
+};
+
 /* Read what nearly all requests are, without a tree: one object whose values are strings and small integers, with no
  * member but @fields, each once, its name without escapes.  @ret has an entry for each of the @n_fields; @room takes the
  * strings, @n + 1 bytes of it suffice.  Decoding stops where a string is longer than it may be: then it is the one in
  * @ret whose len is more than its field's max, and of what follows nothing is looked at.
- * Returns 0; -E2BIG: such a string; -EINVAL: any other text, good or bad: a parser has to say. */
+ * Returns 0; -E2BIG: such a string; -EINVAL: any other text, good or bad: a parser has to say, and needs to look at no
+ * more than what follows @ret_stop.  The members before that are in @ret, and no others. */
 int json_read_flat(const char *p, size_t n, const struct json_field *fields, unsigned n_fields, struct json_member *ret,
-                   char *room);
+                   char *room, struct json_stop *ret_stop);
 
 /* Append @p[0..n) as a quoted JSON string.  Control characters are escaped,
  * each maximal invalid UTF-8 subpart becomes one U+FFFD (Unicode 3.9, W3C

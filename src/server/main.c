@@ -107,6 +107,7 @@ void server_lend(struct server *s)
     s->api.allow = s->allow;
     s->api.store = s->store;
     s->api.backlog = s->backlog;
+    s->api.intake = (struct intake){ .pool = s->pool, .backlog = s->backlog, .conf = &s->conf };
     s->api.https[0] = s->clients;
     s->api.https[1] = s->metrics;
 }

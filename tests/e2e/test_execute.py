@@ -761,7 +761,7 @@ def test_long_bodies_keep_nobody_waiting(make_server):
     server = make_server()
     loop, everything = spent(server)
     for _ in range(10):
-        body = '{"code": "' + r"\u0041" * 1_000_000 + '"'
+        body = '{"id": null, "code": "' + r"\u0041" * 1_000_000 + '"' # after null all of it is jansson's
         assert server.request("POST", EXECUTE, body).status == 400
     loop, everything = spent(server)[0] - loop, spent(server)[1] - everything
     assert everything > 0.3 and loop < everything / 3, (loop, everything)

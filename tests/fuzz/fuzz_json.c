@@ -66,9 +66,11 @@ static void check_flat(const char *p, size_t n)
     const struct json_field fields[] = { { "code", n }, { "timeout", n }, { "id", 8 }, { "", n } };
     struct json_member members[4];
     char *room = xmalloc(n + 1);
-    int err = json_read_flat(p, n, fields, 4, members, room);
+    struct json_stop stop;
+    int err = json_read_flat(p, n, fields, 4, members, room, &stop);
     size_t count = 0;
 
+    assert(stop.read <= stop.at && stop.string <= stop.at && stop.at <= n);
     assert(err == 0 || err == -EINVAL || err == -E2BIG);
     json_t *tree = err ? NULL : json_loadb(p, n, JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, NULL);
     for (int i = 0; i < 4 && !err; i++) {

@@ -315,7 +315,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     static struct keys *keys;
     static struct guard_allow *allow; /* nothing: private targets are refused */
     unsigned char hash[KEYFILE_HASH];
-    struct api api = { .conf = &conf, .no_store = "there is no store" };
+    struct api api = { .conf = &conf, .no_store = "there is no store", .intake = { .conf = &conf } };
     struct request req = { .body = (const char *) data, .len = size };
 
     crypto_generichash(hash, sizeof(hash), (const unsigned char *) "key", 3, NULL, 0);

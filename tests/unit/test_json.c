@@ -519,7 +519,8 @@ static int read_flat(const char *text, size_t n, size_t max, struct json_member 
 
     memcpy(copy, text, n);
     *ret_room = malloc(n + 1);
-    int err = json_read_flat(copy, n, fields, N_FIELDS, ret, *ret_room);
+    struct json_stop stop;
+    int err = json_read_flat(copy, n, fields, N_FIELDS, ret, *ret_room, &stop);
     free(copy);
     return err;
 }

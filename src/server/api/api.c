@@ -80,10 +80,6 @@ struct key *api_enter(struct request *req)
     return api_check_query(req) ? key : NULL;
 }
 
-const char api_slow_store[] =
-    "The disk is slow, and has yet to take as much of this key as may be (server.max_bodies): "
-    "nothing was accepted, try again";
-
 struct key *api_enter_store(struct request *req, const struct api *api)
 {
     struct key *key = api_enter(req);
@@ -94,31 +90,6 @@ struct key *api_enter_store(struct request *req, const struct api *api)
         return key;
     reply_error(req, 503, api->backlog ? api_slow_store : api->no_store, api->backlog ? 1 : 60);
     return NULL;
-}
-
-const char *api_store_error(int err, int *ret_status)
-{
-    *ret_status = 503;
-    switch (err) {
-    case -ENOENT: *ret_status = 404; return "Job not found";
-    case -EALREADY: *ret_status = 409; return "The job is over already";
-    case -ENOTRECOVERABLE: *ret_status = 409; return "Only a dead job can be queued again";
-    case -ENODATA: *ret_status = 409; return "The job's program is no longer kept: send it again";
-    case -EAGAIN: *ret_status = 429; return "MAX_QUEUE_LENGTH reached: nothing was queued, try again";
-    case -EDQUOT: *ret_status = 429; return "As many requests of the key wait as may: nothing was queued, try again";
-    case -ENOBUFS:
-        *ret_status = 429;
-        return "The key holds as much of the store as it may, with jobs that wait, run or are not delivered: try again "
-               "when some are over";
-    case -EBUSY: *ret_status = 409; return "The job is being worked on: try again";
-    case -ENOMSG: *ret_status = 409; return "The job is not over yet, or was sent without webhook_url";
-    case -EBADMSG: *ret_status = 422; return "Idempotency-Key: it was used with another request before";
-    case -EFBIG: return "The store has reached jobs.max_bytes: the job was not accepted, try again later";
-    case -ENOSPC: return "The store is full: the job was not accepted, try again later";
-    case -EUCLEAN: return "The store is damaged (the server's log says more): nothing was accepted, try again later";
-    case -EROFS: return "The store is read-only: the job was not accepted, try again later";
-    default: return "The store cannot be used at the moment: nothing was accepted, try again later";
-    }
 }
 
 int64_t api_queue_length(const struct api *api)

@@ -6,7 +6,7 @@
 #include "base/guard.h"
 #include "base/wire.h"
 #include "server/http/http.h"
-#include "server/jobs/backlog.h"
+#include "server/jobs/intake.h"
 
 /* Names and values of a body: jansson takes time and memory for each, and nobody else has a turn meanwhile. */
 enum { API_CURSOR_KEY = 32, API_VALUES_MAX = 4096 };
@@ -25,6 +25,7 @@ struct api {
     struct store *store;
     struct backlog *backlog;
     const char *no_store;
+    struct intake intake;
     struct guard_allow *allow; /* webhooks.allow and webhooks.ports */
     unsigned char cursor_key[API_CURSOR_KEY];
     struct http *https[API_LISTENERS];
@@ -124,11 +125,23 @@ void api_requeue(struct request *req, void *data);     /* POST /v1/jobs/{id}/req
 void api_deliveries(struct request *req, void *data);  /* GET /v1/jobs/{id}/deliveries */
 void api_redeliver(struct request *req, void *data);   /* POST /v1/jobs/{id}/redeliver */
 
+/* words.c */
+
 /* Told to a key of whose requests the disk has yet to take as much as may be (503). */
 extern const char api_slow_store[];
 
 /* What an operation of the store failed with, in words; the status to send in @ret_status. */
 const char *api_store_error(int err, int *ret_status);
+
+/* Why a program was not run, as a client is told it. */
+struct api_refusal {
+    int status;
+    unsigned retry_after_s;
+    char text[400];
+};
+
+void api_word_refusal(const struct api *api, const struct program *program, const struct refusal *refusal,
+                      struct api_refusal *ret);
 
 /* Jobs that wait, on disk and in memory. */
 int64_t api_queue_length(const struct api *api);
