@@ -5,7 +5,7 @@
  * A runtime goes by its index in wire_server_conf.runtimes; 0 is the default.
  *
  *   supervisor -> server   WIRE_SERVER_CONF [listeners, metrics.listen's, state directory, its lock], WIRE_ZYGOTE [socket],
- *                          WIRE_COURIER [socket], WIRE_PACKAGES [file], WIRE_FAULT [file], WIRE_MEMORY [file], WIRE_USAGE, WIRE_OOM, WIRE_DRAIN, WIRE_KEPT, WIRE_ALIVE;
+ *                          WIRE_COURIER [socket], WIRE_PACKAGES [file], WIRE_FAULT [file], WIRE_MEMORY [file], WIRE_USAGE, WIRE_OOM, WIRE_HELD, WIRE_DRAIN, WIRE_KEPT, WIRE_ALIVE;
  *                          WIRE_SERVER_CONF again, without descriptors, when the configuration was read again
  *   server -> supervisor   WIRE_READY, WIRE_REFUSED, WIRE_USAGE_GET, WIRE_ZYGOTE_GET, WIRE_LONG, WIRE_ALIVE
  *   supervisor -> zygote   struct wire_zygote_conf, once, as its first message
@@ -43,6 +43,7 @@ enum wire_type {
                       * what it leaves out, @serial of them */
     WIRE_IMPORT, /* of the import @slot: @status is an enum fault; FAULT_NONE: it begins.  WIRE_IMPORTS_MAX: none is going on */
     WIRE_OOM, /* the kernel killed a process of this box for its memory limit */
+    WIRE_HELD, /* since the last such message, @serial boxes more are held for a queue, and boxes were held for @user_us */
     WIRE_WARM,
     WIRE_SPAWN,
     WIRE_BOX,
@@ -146,7 +147,7 @@ struct wire_msg {
     uint32_t serial; /* counts the boxes of a server's life: slots are used again */
     /* WIRE_OOM, WIRE_USAGE: 1 where it was not the box's own limit that it was killed for. */
     int32_t status; /* WIRE_EXITED: as waitpid(2) gives it; WIRE_GONE: -errno where no box could be made, else 0 */
-    int64_t user_us, system_us, peak_bytes; /* WIRE_EXITED */
+    int64_t user_us, system_us, peak_bytes; /* WIRE_EXITED; WIRE_HELD */
     int64_t oom_kills, pid_refusals;        /* WIRE_USAGE, the answer for slot and serial of WIRE_USAGE_GET */
 };
 

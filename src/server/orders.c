@@ -96,6 +96,12 @@ static void take_conf(struct server *s, const struct wire_server_conf *conf)
 
 /* --- from the supervisor --- */
 
+static void count_held(const struct wire_msg *msg)
+{
+    metric_add(METRIC_SANDBOX_VIOLATIONS, msg->serial, METRIC_VIOLATION_QUEUE, 0, 0);
+    metric_add(METRIC_SANDBOX_HELD, msg->user_us, 0, 0, 0);
+}
+
 static void on_supervisor(uv_poll_t *handle, int status, int events)
 {
     static union {
@@ -137,6 +143,8 @@ static void on_supervisor(uv_poll_t *handle, int status, int events)
             pool_usage(s->pool, &msg);
         if (msg.type == WIRE_OOM)
             pool_out_of_memory(s->pool, &msg);
+        if (msg.type == WIRE_HELD)
+            count_held(&msg);
         if (msg.type == WIRE_ALIVE)
             fd_send(SUPERVISOR_FD, &msg, sizeof(msg), NULL, 0);
         if (msg.type == WIRE_KEPT)

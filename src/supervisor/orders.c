@@ -8,7 +8,6 @@
 #include "supervisor/process.h"
 
 #include "supervisor/cgroup.h"
-#include "supervisor/convoy.h"
 #include "supervisor/limit_watch.h"
 
 #include "base/fd.h"
@@ -166,6 +165,18 @@ void on_zygote(struct supervisor *s, struct child *zygote)
         fd_close(&tasks[--n_tasks]);
     if (err < 0)
         log_debug("a box did not wait for its cgroup", LOG_I("slot", join.slot)); /* it is dead, its reaping tells */
+}
+
+void tell_of_held(struct supervisor *s)
+{
+    const struct convoy_sums sums = convoy_sums(s->convoy);
+    const struct wire_msg msg = { .type = WIRE_HELD,
+                                  .serial = sums.boxes - s->told_held.boxes,
+                                  .user_us = sums.held_us - s->told_held.held_us };
+
+    if ((msg.serial || msg.user_us) && s->server.sock >= 0
+        && fd_send_now(s->server.sock, &msg, sizeof(msg), NULL, 0) == 0)
+        s->told_held = sums;
 }
 
 int on_oom(struct supervisor *s)

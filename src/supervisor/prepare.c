@@ -8,7 +8,6 @@
 #include "supervisor/process.h"
 
 #include "supervisor/cgroup.h"
-#include "supervisor/convoy.h"
 #include "supervisor/ids.h"
 #include "supervisor/inherit.h"
 #include "supervisor/listener.h"

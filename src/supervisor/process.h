@@ -9,6 +9,7 @@
 #ifndef HATCHERY_SUPERVISOR_PROCESS_H
 #define HATCHERY_SUPERVISOR_PROCESS_H
 
+#include "supervisor/convoy.h"
 #include "supervisor/hostmem.h"
 #include "supervisor/imports.h"
 #include "supervisor/launch.h"
@@ -63,6 +64,7 @@ struct supervisor {
     struct hostmem memory;
     struct cgroups *cgroups;
     struct convoy *convoy;           /* NULL without cgroups */
+    struct convoy_sums told_held;    /* of it, to the server */
     struct limit_watch *limit_watch; /* NULL with cgroups */
     int64_t look_at_us;
     struct wire_server_conf server_conf;
@@ -253,6 +255,9 @@ void on_zygote(struct supervisor *s, struct child *zygote);
 
 /* Read what a zygote said of its imports before it ended. */
 void hear_last(struct supervisor *s, struct child *zygote);
+
+/* Tell the server what has been held since it was last told.  Only with cgroups. */
+void tell_of_held(struct supervisor *s);
 
 /* Tell the server which boxes lost a process to their memory limit.  Returns the milliseconds until
  * we must look again, 0 where the kernel wakes us.  Only with cgroups. */

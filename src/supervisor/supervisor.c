@@ -8,7 +8,6 @@
 #include "supervisor/process.h"
 
 #include "supervisor/cgroup.h"
-#include "supervisor/convoy.h"
 #include "supervisor/limit_watch.h"
 
 #include "base/clock.h"
@@ -88,8 +87,10 @@ static int next_due(const struct supervisor *s)
 
 static void look_if_due(struct supervisor *s)
 {
-    if (s->convoy)
+    if (s->convoy) {
         convoy_look(s->convoy);
+        tell_of_held(s);
+    }
     if (!s->limit_watch || now_us() < s->look_at_us)
         return;
     for (unsigned i = 0; i < s->server_conf.n_runtimes; i++)

@@ -5,6 +5,7 @@ import contextlib
 import json
 import os
 import pathlib
+import re
 import subprocess
 
 import pytest
@@ -128,7 +129,10 @@ def test_what_is_held_ends_when_its_time_is_up(holds_of):
         reply = raw.reply()
     assert (reply.status, reply["reason"]) == (408, "timeout")
     holds_of.wait_for_none()
-    assert holds_of.server.logged("a box is held", slot=holds_of.server.log("a box is held")[0]["slot"])["waiting"] > 1
+    assert holds_of.server.log("a box is held")[0]["waiting"] > 0
+    text = holds_of.server.request("GET", "/metrics").body.decode()
+    assert 'hatchery_sandbox_violations_total{kind="queue"} 1' in text.splitlines()
+    assert re.search(r"^hatchery_sandbox_held_seconds_total [1-9]", text, re.M)
 
 
 @ROOT_ONLY
