@@ -9,7 +9,7 @@
  *                          WIRE_SERVER_CONF again, without descriptors, when the configuration was read again
  *   server -> supervisor   WIRE_READY, WIRE_REFUSED, WIRE_USAGE_GET, WIRE_ZYGOTE_GET, WIRE_LONG, WIRE_ALIVE
  *   supervisor -> zygote   struct wire_zygote_conf, once, as its first message
- *   zygote -> supervisor   WIRE_IMPORT, while it imports
+ *   zygote -> supervisor   struct wire_import, while it imports
  *   server -> zygote       WIRE_SPAWN
  *   zygote -> server       WIRE_WARM, WIRE_BOX [control, stdout, stderr, life], WIRE_EXITED, WIRE_GONE
  *   box -> supervisor      struct wire_join [socket], before anything of the program exists
@@ -149,6 +149,15 @@ struct wire_msg {
     int32_t status; /* WIRE_EXITED: as waitpid(2) gives it; WIRE_GONE: -errno where no box could be made, else 0 */
     int64_t user_us, system_us, peak_bytes; /* WIRE_EXITED; WIRE_HELD */
     int64_t oom_kills, pid_refusals;        /* WIRE_USAGE, the answer for slot and serial of WIRE_USAGE_GET */
+};
+
+enum { WIRE_WHY_MAX = 200 };
+
+/* A message WIRE_IMPORT: with FAULT_FAILED @why is the exception, its type and the first useful line of its text.  Ends
+ * with a 0; has no characters that control a terminal. */
+struct wire_import {
+    struct wire_msg msg;
+    char why[WIRE_WHY_MAX];
 };
 
 struct wire_join {

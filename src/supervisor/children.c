@@ -188,7 +188,7 @@ static void start_child(struct supervisor *s, struct child *child)
             log_sentence("%.*s", (int) error.len, error.data);
         fd_close(&child->sock);
         if (child != &s->server && child != &s->courier && s->runtimes[child->runtime].imports.fault) {
-            report_fault(s, child->runtime, NULL, s->runtimes[child->runtime].imports.fault);
+            report_fault(s, child->runtime, WIRE_IMPORTS_MAX);
             on_fault(s, child);
         }
         if (s->ready || child->runtime)

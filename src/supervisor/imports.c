@@ -42,6 +42,43 @@ void imports_leave_out(const struct imports *imports, bool ret[static WIRE_IMPOR
         ret[at] = imports->faults[at] > FAULT_FAILED;
 }
 
+static void forget_why(struct imports *imports, unsigned at)
+{
+    for (unsigned i = 0; i < imports->n_whys; i++)
+        if (imports->whys[i].at == at)
+            imports->whys[i] = imports->whys[--imports->n_whys];
+}
+
+void imports_begin_one(struct imports *imports, unsigned at)
+{
+    forget_why(imports, at);
+    if (imports->faults[at] == FAULT_FAILED) /* perhaps it is better now */
+        imports->faults[at] = FAULT_NONE;
+}
+
+void imports_failed(struct imports *imports, unsigned at, const char *why)
+{
+    forget_why(imports, at);
+    imports->faults[at] = FAULT_FAILED;
+    if (imports->n_whys < IMPORTS_WHYS && *why) {
+        struct import_why *new = &imports->whys[imports->n_whys++];
+        new->at = at;
+        snprintf(new->text, sizeof(new->text), "%s", why);
+    }
+}
+
+void imports_add_why(const struct imports *imports, unsigned at, struct buf *out)
+{
+    enum fault fault = at < WIRE_IMPORTS_MAX ? (enum fault) imports->faults[at] : imports->fault;
+
+    for (unsigned i = 0; fault == FAULT_FAILED && i < imports->n_whys; i++)
+        if (imports->whys[i].at == at) {
+            buf_addf(out, "it raises %s", imports->whys[i].text);
+            return;
+        }
+    buf_adds(out, imports_words(fault));
+}
+
 enum fault imports_ended(struct imports *imports, unsigned at, int status)
 {
     enum fault fault = FAULT_ENDED;
@@ -75,7 +112,9 @@ unsigned imports_add_json(const struct imports *imports, const char *list, struc
 {
     unsigned n = 0;
     char name[256];
+    struct buf why;
 
+    buf_init(&why, 2 * WIRE_WHY_MAX);
     buf_addc(out, '[');
     for (unsigned at = 0; at < WIRE_IMPORTS_MAX; at++) {
         if (!imports->faults[at])
@@ -83,8 +122,13 @@ unsigned imports_add_json(const struct imports *imports, const char *list, struc
         imports_name(list, at, name);
         buf_adds(out, n++ ? ", {\"import\": " : "{\"import\": ");
         json_add_string(out, name, strlen(name));
-        buf_addf(out, ", \"why\": \"%s\"}", imports_words((enum fault) imports->faults[at]));
+        buf_reset(&why);
+        imports_add_why(imports, at, &why);
+        buf_adds(out, ", \"why\": ");
+        json_add_string(out, why.data, why.len);
+        buf_addc(out, '}');
     }
+    buf_free(&why);
     buf_addc(out, ']');
     return n;
 }

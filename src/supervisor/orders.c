@@ -74,11 +74,12 @@ void on_server(struct supervisor *s)
 }
 
 /* What a zygote says of its imports. */
-static void on_import(struct supervisor *s, struct child *zygote, const struct wire_msg *msg)
+static void on_import(struct supervisor *s, struct child *zygote, struct wire_import *import)
 {
+    const struct wire_msg *msg = &import->msg;
     struct imports *imports = &s->runtimes[zygote->runtime].imports;
-    char list[sizeof(s->zygote_conf.imports)], name[256];
 
+    import->why[sizeof(import->why) - 1] = '\0';
     if (msg->slot >= WIRE_IMPORTS_MAX) {
         zygote->importing = WIRE_IMPORTS_MAX;
         zygote->imported = true;
@@ -86,28 +87,26 @@ static void on_import(struct supervisor *s, struct child *zygote, const struct w
         return;
     }
     zygote->importing = msg->slot;
-    if (msg->status == FAULT_NONE && imports->faults[msg->slot] == FAULT_FAILED) /* perhaps it is better now */
-        imports->faults[msg->slot] = FAULT_NONE;
+    if (msg->status == FAULT_NONE)
+        imports_begin_one(imports, msg->slot);
     if (msg->status != FAULT_FAILED)
         return;
-    imports->faults[msg->slot] = FAULT_FAILED;
-    list_imports(s, zygote->runtime, list);
-    imports_name(list, msg->slot, name);
-    report_fault(s, zygote->runtime, name, FAULT_FAILED);
+    imports_failed(imports, msg->slot, import->why);
+    report_fault(s, zygote->runtime, msg->slot);
 }
 
 void hear_last(struct supervisor *s, struct child *zygote)
 {
-    struct wire_msg msg;
+    struct wire_import import;
     int fd;
 
     while (zygote->sock >= 0) {
-        ssize_t n = fd_recv(zygote->sock, &msg, sizeof(msg), &fd, 1, NULL);
+        ssize_t n = fd_recv(zygote->sock, &import, sizeof(import), &fd, 1, NULL);
         fd_close(&fd);
         if (n <= 0)
             return;
-        if (n == sizeof(msg) && msg.type == WIRE_IMPORT)
-            on_import(s, zygote, &msg);
+        if (n == sizeof(import) && import.msg.type == WIRE_IMPORT)
+            on_import(s, zygote, &import);
     }
 }
 
@@ -127,7 +126,7 @@ void on_zygote(struct supervisor *s, struct child *zygote)
     struct ucred sender = { 0 };
     union {
         struct wire_join join;
-        struct wire_msg msg;
+        struct wire_import import;
     } in;
     struct wire_joined joined = { .error = EINVAL };
     int tasks[WIRE_TASKS_MAX] = { -1, -1, -1 };
@@ -139,8 +138,8 @@ void on_zygote(struct supervisor *s, struct child *zygote)
         fd_close(&zygote->sock);
         return;
     }
-    if (n == sizeof(in.msg) && in.msg.type == WIRE_IMPORT)
-        on_import(s, zygote, &in.msg);
+    if (n == sizeof(in.import) && in.import.msg.type == WIRE_IMPORT)
+        on_import(s, zygote, &in.import);
     if (n != sizeof(join) || box < 0)
         return;
     if (join.slot < s->server_conf.n_slots && sender.pid > 0) {

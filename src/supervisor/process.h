@@ -214,9 +214,10 @@ void list_imports(const struct supervisor *s, unsigned runtime,
  * 0 or -errno. */
 int send_fault(struct supervisor *s, unsigned runtime);
 
-/* Log that @import is left out, or, where it is NULL, that the runtime does not start.  The server
- * hears of it, and so does the caller of supervisor_run() who has asked for a report. */
-void report_fault(struct supervisor *s, unsigned runtime, const char *import, enum fault fault);
+/* Log that the import at the place @at is left out, or, for WIRE_IMPORTS_MAX, that the runtime does
+ * not start, and why.  The server hears of it, and so does the caller of supervisor_run() who has
+ * asked for a report. */
+void report_fault(struct supervisor *s, unsigned runtime, unsigned at);
 
 /* The runtime of @child does not start.  Nobody waits for it: the next job asks for it again.  A
  * runtime that is there from the start, or still has boxes, keeps its need of a zygote. */

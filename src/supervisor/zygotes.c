@@ -146,22 +146,30 @@ int start_zygote(struct supervisor *s, struct child *zygote)
     return err ? err : fd_send(s->server.sock, &here, sizeof(here), &server_end, 1);
 }
 
-void report_fault(struct supervisor *s, unsigned runtime, const char *import, enum fault fault)
+void report_fault(struct supervisor *s, unsigned runtime, unsigned at)
 {
     struct supervisor_report *report = s->options->report;
     size_t n = report ? strlen(report->text) : 0;
+    bool import = at < WIRE_IMPORTS_MAX;
+    char list[sizeof(s->zygote_conf.imports)], name[256];
+    struct buf why;
 
+    buf_init(&why, 2 * WIRE_WHY_MAX);
+    imports_add_why(&s->runtimes[runtime].imports, at, &why);
+    buf_addc(&why, '\0');
+    list_imports(s, runtime, list);
+    imports_name(list, at, name);
     if (import)
-        log_warn("an import is left out of a runtime", LOG_S("runtime", s->found.list[runtime].wire.name)
-                                                           LOG_S("import", import) LOG_S("why", imports_words(fault)));
+        log_warn("an import is left out of a runtime",
+                 LOG_S("runtime", s->found.list[runtime].wire.name) LOG_S("import", name) LOG_S("why", why.data));
     else
         log_error("a runtime does not start",
-                  LOG_S("runtime", s->found.list[runtime].wire.name) LOG_S("why", imports_words(fault)));
+                  LOG_S("runtime", s->found.list[runtime].wire.name) LOG_S("why", why.data));
     if (report && import)
-        snprintf(report->text + n, sizeof(report->text) - n, "The import of %s is left out: %s.\n", import,
-                 imports_words(fault));
+        snprintf(report->text + n, sizeof(report->text) - n, "The import of %s is left out: %s.\n", name, why.data);
     else if (report)
-        snprintf(report->text + n, sizeof(report->text) - n, "It does not start: %s.\n", imports_words(fault));
+        snprintf(report->text + n, sizeof(report->text) - n, "It does not start: %s.\n", why.data);
+    buf_free(&why);
     if (server_is_there(s))
         send_fault(s, runtime);
 }
@@ -243,16 +251,12 @@ int on_zygote_unable(struct supervisor *s, struct child *child, int status)
 {
     struct zygotes *z = &s->runtimes[child->runtime];
     bool cannot = WIFEXITED(status) && WEXITSTATUS(status) >= WIRE_ZYGOTE_CANNOT;
-    char list[sizeof(s->zygote_conf.imports)], name[256];
 
     if (child->imported && !cannot)
         return 0;
-    enum fault fault = imports_ended(&z->imports, child->importing, status);
-    if (!fault)
+    if (!imports_ended(&z->imports, child->importing, status))
         return 0;
-    list_imports(s, child->runtime, list);
-    imports_name(list, child->importing, name);
-    report_fault(s, child->runtime, child->importing < WIRE_IMPORTS_MAX ? name : NULL, fault);
+    report_fault(s, child->runtime, child->importing);
     if (child->importing == WIRE_IMPORTS_MAX)
         return -1;
     child->start_at_us = 0;

@@ -22,6 +22,13 @@ void failure_init(struct failure *f)
     buf_init(&f->hint, WIRE_HINT_MAX);
 }
 
+void failure_free(struct failure *f)
+{
+    buf_free(&f->name);
+    buf_free(&f->value);
+    buf_free(&f->hint);
+}
+
 void failure_reset(struct failure *f)
 {
     buf_reset(&f->name);

@@ -24,6 +24,9 @@ void failure_init(struct failure *f);
 /* Make it empty again. */
 void failure_reset(struct failure *f);
 
+/* Free what it holds. */
+void failure_free(struct failure *f);
+
 /* Fill in @name, @value and @line. @tb may be NULL. @text is the result of show_text(), or NULL:
  * the value is taken from it if otherwise the program's own __str__ would have to run a second
  * time. Runs no Python code of the program; leaves no exception set. */

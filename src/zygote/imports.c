@@ -10,9 +10,12 @@
 
 #include "zygote/imports.h"
 
+#include "zygote/failure.h"
+
 #include "base/fd.h"
 #include "base/log.h"
 
+#include <ctype.h>
 #include <errno.h>
 #include <sched.h>
 #include <stdio.h>
@@ -52,19 +55,70 @@ static const struct {
 /* How long a thread may take to end, in steps. */
 enum { SETTLE_STEPS = 100, SETTLE_NS = 5000000 };
 
-void imports_log_error(const char *msg, const char *name)
+/* Append the first line of @text that has a word in it, and no character that controls a terminal. */
+static void add_useful_line(const struct buf *text, struct buf *out)
+{
+    size_t at = 0, n = 0;
+
+    for (bool useful = false; at < text->len && !useful; at += useful ? 0 : n + 1) {
+        for (n = 0; at + n < text->len && text->data[at + n] != '\n'; n++)
+            useful |= isalnum((unsigned char) text->data[at + n]) != 0;
+    }
+    size_t end = at + n < text->len ? at + n : text->len;
+    while (at < end && isspace((unsigned char) text->data[at]))
+        at++;
+    for (size_t i = at; i < end; i++)
+        buf_addc(out, iscntrl((unsigned char) text->data[i]) ? ' ' : text->data[i]);
+}
+
+/* A package that raises an essay of its own (numpy) does so around the ImportError that tells why. */
+static PyObject *first_told(PyObject *value)
+{
+    PyObject *text = PyObject_Str(value), *cause;
+    bool essay = text && PyUnicode_FindChar(text, '\n', 0, PyUnicode_GET_LENGTH(text), 1) >= 0;
+
+    Py_XDECREF(text);
+    PyErr_Clear();
+    for (int i = 0; essay && i < 16 && (cause = ((PyBaseExceptionObject *) value)->context); i++) {
+        if (!PyObject_TypeCheck(cause, (PyTypeObject *) PyExc_ImportError))
+            break;
+        value = cause;
+    }
+    return value;
+}
+
+/* The Python exception that is set, in one line, and clear it. */
+static void take_error(char ret[static WIRE_WHY_MAX])
 {
     PyObject *type, *value, *tb;
+    struct failure failure;
+    struct buf line;
+
+    failure_init(&failure);
+    buf_init(&line, 2 * WIRE_VALUE_MAX);
     PyErr_Fetch(&type, &value, &tb);
     PyErr_NormalizeException(&type, &value, &tb);
-    PyObject *text = value ? PyObject_Str(value) : NULL;
-    const char *reason = text ? PyUnicode_AsUTF8(text) : NULL;
-    log_warn(msg, LOG_S("name", name) LOG_S("reason", reason ? reason : "?"));
-    Py_XDECREF(text);
+    PyObject *told = value ? first_told(value) : NULL;
+    if (told)
+        failure_describe(&failure, (PyObject *) Py_TYPE(told), told, NULL, NULL);
+    add_useful_line(&failure.name, &line);
+    buf_adds(&line, failure.value.len ? ": " : "");
+    add_useful_line(&failure.value, &line);
+    snprintf(ret, WIRE_WHY_MAX, "%.*s%s", (int) line.len, line.len ? line.data : "", line.len ? "" : "?");
     Py_XDECREF(type);
     Py_XDECREF(value);
     Py_XDECREF(tb);
     PyErr_Clear();
+    buf_free(&line);
+    failure_free(&failure);
+}
+
+void imports_log_error(const char *msg, const char *name)
+{
+    char why[WIRE_WHY_MAX];
+
+    take_error(why);
+    log_warn(msg, LOG_S("name", name) LOG_S("reason", why));
 }
 
 /* The first name of @list, which moves behind it. False at the end of the list. */
@@ -195,10 +249,13 @@ static enum fault leftover(void)
     return same_fds(our_fds) ? FAULT_NONE : FAULT_DESCRIPTORS;
 }
 
-static int tell(int supervisor_fd, uint32_t at, enum fault fault)
+/* @why: the exception, if the fault is FAULT_FAILED, else "". */
+static int tell(int supervisor_fd, uint32_t at, enum fault fault, const char *why)
 {
-    const struct wire_msg msg = { .type = WIRE_IMPORT, .slot = at, .status = (int32_t) fault };
-    return fd_send(supervisor_fd, &msg, sizeof(msg), NULL, 0);
+    struct wire_import import = { .msg = { .type = WIRE_IMPORT, .slot = at, .status = (int32_t) fault } };
+
+    snprintf(import.why, sizeof(import.why), "%s", why);
+    return fd_send(supervisor_fd, &import, sizeof(import), NULL, 0);
 }
 
 /* End this process if @name has left something behind beside which no box can be made. The exit
@@ -216,15 +273,16 @@ static void judge(const char *name)
 
 static int import_one(int supervisor_fd, uint32_t at, const char *name)
 {
-    int err = tell(supervisor_fd, at, FAULT_NONE);
+    int err = tell(supervisor_fd, at, FAULT_NONE, "");
+    char why[WIRE_WHY_MAX];
 
     if (err)
         return err;
     choose_backend(name);
     PyObject *module = import_without_ssl(name);
     if (!module) {
-        imports_log_error("import failed: programs will import it themselves, or fail as it did", name);
-        err = tell(supervisor_fd, at, FAULT_FAILED);
+        take_error(why);
+        err = tell(supervisor_fd, at, FAULT_FAILED, why);
     }
     Py_XDECREF(module);
     judge(name);
@@ -241,7 +299,7 @@ int imports_run(const struct wire_zygote_conf *conf, int supervisor_fd)
     for (uint32_t at = 0; !err && next_name(&names, name); at++)
         if (at >= WIRE_IMPORTS_MAX || !conf->left_out[at])
             err = import_one(supervisor_fd, at, name);
-    return err ? err : tell(supervisor_fd, WIRE_IMPORTS_MAX, FAULT_NONE);
+    return err ? err : tell(supervisor_fd, WIRE_IMPORTS_MAX, FAULT_NONE, "");
 }
 
 /* Remove a name from the mapping @module.environ. @key is text or bytes, as the mapping has

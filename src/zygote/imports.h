@@ -11,7 +11,7 @@ void imports_begin(void);
 
 /* Import the modules that @conf lists and does not leave out.  @supervisor_fd hears that each
  * import begins and what is wrong with it (WIRE_IMPORT).  An import that raises an exception is
- * logged and passed over.  An import that leaves a thread or a process behind, or closes
+ * passed over: the supervisor logs it.  An import that leaves a thread or a process behind, or closes
  * descriptors of ours, is logged and ends this process with WIRE_ZYGOTE_FAULT and an enum fault.  0
  * or -errno. */
 int imports_run(const struct wire_zygote_conf *conf, int supervisor_fd);

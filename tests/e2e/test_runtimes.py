@@ -181,7 +181,11 @@ LEAVES = {
     "descriptors": ("import os\nos.closerange(3, 100)\n", "it closes descriptors that are not its own"),
     "crash": ("import ctypes\nctypes.string_at(8)\n", "it ends its interpreter"),
     "goes": ("import os\nos._exit(0)\n", "it ends its interpreter"),
-    "raises": ("raise SystemExit(1)\n", "it raises an exception"),
+    "raises": ("raise SystemExit(1)\n", "it raises SystemExit: 1"),
+    "essay": ("try:\n    raise ImportError('libgeos.so: \\x1b[2Jnot there')\nexcept ImportError:\n"
+              "    raise ImportError('\\n\\nREAD THIS\\n')\n", "it raises ImportError: libgeos.so:  [2Jnot there"),
+    "rule": ("raise LookupError('====\\n  no data\\n====')\n", "it raises LookupError: no data"),
+    "odd": ("class Odd(Exception):\n    def __str__(self): raise ValueError\nraise Odd\n", "it raises odd_import.Odd: <exception"),
 }
 # What is over in a moment, and what looks at the environment before it starts threads, is no fault.
 FINE = {
@@ -223,6 +227,7 @@ def test_an_import_that_can_not_be_is_left_out(tmp_path):
             left, = packages_of(server, name)["left_out"]
             assert left["import"] == f"{name}_import" and left["why"].startswith(why), left
             assert server.logged("an import is left out of a runtime", runtime=name)["import"] == f"{name}_import"
+            assert server.logged("an import is left out of a runtime", runtime=name)["why"] == left["why"]
         faults = {one["name"]: [left["import"] for left in one["left_out"]] for one in server.request("GET", "/readyz")["runtimes"]}
         assert faults == {name: [f"{name}_import"] for name in LEAVES}
         assert gauge(server, "hatchery_imports_left_out") == len(LEAVES) and gauge(server, "hatchery_runtimes_failing") == 0
@@ -593,8 +598,9 @@ def test_imports_that_are_not_there(tmp_path):
     assert done.returncode == 0 and [line.partition(": it is")[0] for line in lines] == [
         "python.imports: there is no module 'nosuchmodule'", "runtime.one.imports: there is no module 'other'"]
     done = hatchery("doctor", "--config", str(path))
-    assert "Runtime one: it starts, without some of its imports\n  The import of nosuchmodule is left out: it raises an " \
-        "exception.\n  The import of other.thing is left out: it raises an exception.\n" in done.stdout
+    assert "Runtime one: it starts, without some of its imports\n  The import of nosuchmodule is left out: it raises " \
+        "ModuleNotFoundError: No module named 'nosuchmodule'.\n  The import of other.thing is left out: it raises " \
+        "ModuleNotFoundError: No module named 'other'.\n" in done.stdout
 
 
 def test_data_says_what_it_comes_with(tmp_path):
