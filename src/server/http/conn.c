@@ -44,18 +44,18 @@ static int open_handle(struct conn *conn)
     return conn->tcp ? uv_tcp_open(&conn->uv.tcp, conn->fd) : uv_pipe_open(&conn->uv.pipe, conn->fd);
 }
 
-void conn_new(struct http *http, int fd, bool tcp, struct peer *peer)
+void conn_new(struct http *http, int fd, bool tcp, struct address *address)
 {
     struct conn *conn = xcalloc(1, sizeof(*conn));
 
     conn->http = http;
     conn->fd = fd;
     conn->tcp = tcp;
-    conn->peer = peer;
+    conn->address = address;
     conn->refs = 1;
     buf_init(&conn->unread, UNREAD_MAX);
     request_init(&conn->req, conn);
-    yield_enter(conn, peer ? &peer->holder : &http->local);
+    yield_enter(conn, address ? &address->holder : &http->local);
     TAILQ_INSERT_TAIL(&http->conns, conn, all);
     http->n_conns++;
     http_ref(http);
@@ -427,7 +427,7 @@ void conn_give_up(struct conn *conn, const char *why)
     if (conn->state == CONN_CLOSED)
         return;
     yield_leave(conn);
-    yield_enter(conn, conn->peer ? &conn->peer->holder : &conn->http->local);
+    yield_enter(conn, conn->address ? &conn->address->holder : &conn->http->local);
     yield_useless(conn);
 }
 
@@ -449,7 +449,7 @@ static void on_closed(uv_handle_t *handle)
     TAILQ_REMOVE(&http->conns, conn, all);
     http->n_conns--;
     request_drop_body(&conn->req);
-    listen_drop_peer(http, conn->peer);
+    address_drop(&http->addresses, conn->address);
     http_check_rest(http);
     conn->http = NULL;
     conn_release(conn);

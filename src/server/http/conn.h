@@ -2,15 +2,18 @@
 /* What the files of this room share: the server, a connection, a request.
  *
  *   http.c     struct http: made, drained, freed; the tick and the turn that all connections share
- *   listen.c   accepting: caps, counting by address, no descriptors left
+ *   listen.c   accepting: caps, no descriptors left
+ *   address.c  the addresses of connections, counted
  *   conn.c     a connection's life, from its descriptor to its last reference
  *   request.c  bytes to a request: head.c and chunk.c refuse, llhttp parses
+ *   query.c    the query of a request's target
  *   route.c    what a head is refused for that is well-formed
  *   yield.c    who holds how much, and who gives way
  *   reply.c    a status and a body to bytes */
 #ifndef HATCHERY_SERVER_HTTP_CONN_H
 #define HATCHERY_SERVER_HTTP_CONN_H
 
+#include "server/http/address.h"
 #include "server/http/chunk.h"
 #include "server/http/head.h"
 #include "server/http/http.h"
@@ -97,9 +100,9 @@ struct conn {
         uv_pipe_t pipe;
     } uv;
     struct http *http;
-    struct peer *peer;     /* where it comes from; NULL on unix sockets */
-    struct holder *holder; /* whose place it has: its address's, or the key's that it has shown last */
-    uint64_t useful_ms;    /* uv_now() of when it was accepted, a request was taken or its reply had left; 0: never */
+    struct address *address; /* where it comes from; NULL on unix sockets */
+    struct holder *holder;   /* whose place it has: its address's, or the key's that it has shown last */
+    uint64_t useful_ms;      /* uv_now() of when it was accepted, a request was taken or its reply had left; 0: never */
     TAILQ_ENTRY(conn) all, ready, held;
     enum conn_state state;
     unsigned refs; /* the handle's, and a handler's that has not replied and set no on_gone */
@@ -121,22 +124,6 @@ struct conn {
     struct request req;
 };
 
-/* An address with connections: IPv4, or the /64 of IPv6 that one customer has to itself. */
-struct peer {
-    struct peer *next;
-    uint64_t address;
-    bool v6;
-    unsigned n_conns, n_known; /* all of its connections, and those that have shown a key */
-    struct holder holder;      /* of the others */
-};
-
-enum { PEER_BUCKETS = 1024 };
-
-struct peers {
-    uint64_t seed;
-    struct peer *buckets[PEER_BUCKETS];
-};
-
 TAILQ_HEAD(conn_list, conn);
 LIST_HEAD(listener_list, listener);
 
@@ -155,7 +142,7 @@ struct http {
     struct holder local;           /* of unix sockets, without a key */
     struct conn_list conns, ready;
     struct listener_list listeners;
-    struct peers peers;
+    struct addresses addresses;
     int reserve_fd;         /* given up to accept and refuse when there are no descriptors */
     bool draining, stopped; /* http_drain(), http_stop() were called */
     bool leaving;           /* http_leave() was, and connections are accepted yet */
@@ -187,15 +174,14 @@ bool http_turn_is_over(const struct http *http);
 /* listen.c */
 
 void listen_close_all(struct http *http);
-void listen_take_rest(struct http *http);                    /* accept what has been connected already */
-void listen_retry(struct http *http);                        /* accept again where descriptors had run out */
-bool listen_paused(struct http *http);                       /* is there such a listener? */
-void listen_drop_peer(struct http *http, struct peer *peer); /* a connection of @peer's has ended; NULL is fine */
+void listen_take_rest(struct http *http); /* accept what has been connected already */
+void listen_retry(struct http *http);     /* accept again where descriptors had run out */
+bool listen_paused(struct http *http);    /* is there such a listener? */
 
 /* conn.c */
 
-/* Serve @fd, a connected stream socket that does not block; takes it and @peer's count. */
-void conn_new(struct http *http, int fd, bool tcp, struct peer *peer);
+/* Serve @fd, a connected stream socket that does not block; takes it and @address's count. */
+void conn_new(struct http *http, int fd, bool tcp, struct address *address);
 
 /* Go on with unread bytes. */
 void conn_resume(struct conn *conn);
@@ -253,8 +239,9 @@ void yield_leave(struct conn *conn);
 void yield_useful(struct conn *conn);
 void yield_useless(struct conn *conn);
 
-/* A stranger leaves, so that a newcomer may come in: one of @address's, or of any (NULL).  False: none could. */
-bool yield_to_newcomer(struct http *http, const struct holder *address);
+/* A stranger leaves, so that a newcomer may come in: one of @crowd, an address's, or of any (NULL).
+ * False: none could. */
+bool yield_to_newcomer(struct http *http, const struct holder *crowd);
 
 /* @conn has shown @key: its place is that key's from here on.  False: nobody gives way, and its request must be refused. */
 bool yield_to_key(struct conn *conn, struct holder *key);

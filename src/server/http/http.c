@@ -13,7 +13,6 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <sys/eventfd.h>
-#include <sys/random.h>
 
 enum { TICK_MIN_MS = 10, TICK_MAX_MS = 250, REPLY_HEAD_MAX = 2048, REPLY_ERROR_MAX = 65536 };
 
@@ -51,8 +50,7 @@ struct http *http_new(uv_loop_t *loop, const struct http_conf *conf, const struc
     LIST_INIT(&http->holders);
     buf_init(&http->reply_head, REPLY_HEAD_MAX);
     buf_init(&http->reply_body, REPLY_ERROR_MAX);
-    if (getrandom(&http->peers.seed, sizeof(http->peers.seed), 0) < 0)
-        http->peers.seed = uv_hrtime();
+    addresses_init(&http->addresses);
     uv_timer_init(loop, &http->tick);
     uv_idle_init(loop, &http->turn);
     http->tick.data = http->turn.data = http;

@@ -32,65 +32,6 @@ struct listener {
     bool tcp, paused;
 };
 
-/* The seed is the process's secret, so that nobody can choose addresses that share a bucket. */
-static struct peer **bucket(struct peers *peers, uint64_t address)
-{
-    uint64_t hash = (address ^ peers->seed) * 0x9e3779b97f4a7c15u;
-    hash = (hash ^ hash >> 29) * (peers->seed | 1);
-    return &peers->buckets[(hash >> 32) % PEER_BUCKETS];
-}
-
-static void read_address(const struct sockaddr_storage *from, bool *ret_v6, uint64_t *ret_address)
-{
-    struct sockaddr_in6 in6;
-    struct sockaddr_in in;
-    uint32_t v4;
-
-    memcpy(&in6, from, sizeof(in6));
-    memcpy(&in, from, sizeof(in));
-    *ret_v6 = false;
-    if (from->ss_family == AF_INET)
-        *ret_address = in.sin_addr.s_addr;
-    else if (IN6_IS_ADDR_V4MAPPED(&in6.sin6_addr)) {
-        memcpy(&v4, &in6.sin6_addr.s6_addr[12], sizeof(v4));
-        *ret_address = v4;
-    } else {
-        *ret_v6 = true;
-        memcpy(ret_address, in6.sin6_addr.s6_addr, sizeof(*ret_address));
-    }
-}
-
-/* Count one more connection from @from. */
-static struct peer *take_peer(struct http *http, const struct sockaddr_storage *from)
-{
-    struct peer *peer;
-    uint64_t address;
-    bool v6;
-
-    read_address(from, &v6, &address);
-    struct peer **head = bucket(&http->peers, address);
-    for (peer = *head; peer && (peer->address != address || peer->v6 != v6);)
-        peer = peer->next;
-    if (!peer) {
-        peer = xcalloc(1, sizeof(*peer));
-        *peer = (struct peer){ .next = *head, .address = address, .v6 = v6 };
-        *head = peer;
-    }
-    peer->n_conns++;
-    return peer;
-}
-
-void listen_drop_peer(struct http *http, struct peer *peer)
-{
-    if (!peer || --peer->n_conns)
-        return;
-    struct peer **p = bucket(&http->peers, peer->address);
-    while (*p != peer)
-        p = &(*p)->next;
-    *p = peer->next;
-    free(peer);
-}
-
 /* Refuse @fd on the spot.  A request that is already here is read first: closing with it unread would reset the
  * connection, and the refusal with it. */
 static void shed(struct http *http, int fd)
@@ -105,10 +46,12 @@ static void shed(struct http *http, int fd)
     fd_close(&fd);
 }
 
-/* Is there a place for one more of @peer's?  It is counted there. */
-static bool has_place(struct http *http, const struct peer *peer)
+/* Is there a place for the newest connection of @address?  It is counted there already; NULL is a
+ * unix socket. */
+static bool has_place(struct http *http, const struct address *address)
 {
-    if (peer && peer->n_conns > http->conf.max_connections_per_address && !yield_to_newcomer(http, &peer->holder))
+    if (address && address->n_conns > http->conf.max_connections_per_address
+        && !yield_to_newcomer(http, &address->holder))
         return false;
     return http->n_conns < http->conf.max_connections || yield_to_newcomer(http, NULL);
 }
@@ -116,12 +59,12 @@ static bool has_place(struct http *http, const struct peer *peer)
 static void admit(struct listener *listener, int fd, const struct sockaddr_storage *from)
 {
     struct http *http = listener->http;
-    struct peer *peer = listener->tcp ? take_peer(http, from) : NULL;
+    struct address *address = listener->tcp ? address_take(&http->addresses, from) : NULL;
 
-    if (has_place(http, peer))
-        conn_new(http, fd, listener->tcp, peer);
+    if (has_place(http, address))
+        conn_new(http, fd, listener->tcp, address);
     else {
-        listen_drop_peer(http, peer);
+        address_drop(&http->addresses, address);
         shed(http, fd);
     }
 }

@@ -9,9 +9,6 @@
  * The body grows with the bytes that have come. */
 #include "server/http/conn.h"
 
-#include <arpa/inet.h>
-#include <errno.h>
-#include <netinet/in.h>
 #include <stdio.h>
 #include <string.h>
 #include <strings.h>
@@ -220,23 +217,12 @@ struct holder *request_holder(const struct request *req)
 void request_address(const struct request *req, char *ret, size_t size)
 {
     struct sockaddr_storage from = { 0 };
-    struct sockaddr_in6 in6;
-    struct sockaddr_in in;
     socklen_t len = sizeof(from);
 
     snprintf(ret, size, "?");
     if (req->conn->state == CONN_CLOSED || getpeername(req->conn->fd, (struct sockaddr *) &from, &len) < 0)
         return;
-    memcpy(&in6, &from, sizeof(in6));
-    memcpy(&in, &from, sizeof(in));
-    if (from.ss_family == AF_UNIX)
-        snprintf(ret, size, "unix");
-    else if (from.ss_family == AF_INET)
-        inet_ntop(AF_INET, &in.sin_addr, ret, (socklen_t) size);
-    else if (IN6_IS_ADDR_V4MAPPED(&in6.sin6_addr))
-        inet_ntop(AF_INET, &in6.sin6_addr.s6_addr[12], ret, (socklen_t) size);
-    else
-        inet_ntop(AF_INET6, &in6.sin6_addr, ret, (socklen_t) size);
+    address_write(&from, ret, size);
 }
 
 /* False while the head is incomplete. */
@@ -281,107 +267,6 @@ const char *request_only_header(const struct request *req, const char *name)
         n += f->name.len == len && strncasecmp(req->bytes.data + f->name.at, name, len) == 0;
     }
     return n == 1 ? found : NULL;
-}
-
-static bool take_hex(const char *p, const char *end, char *ret)
-{
-    static const char digits[] = "0123456789abcdef";
-    unsigned value = 0;
-
-    for (int i = 0; i < 2; i++, p++) {
-        const char *digit = p < end && *p ? strchr(digits, *p | 0x20) : NULL;
-        if (!digit || (*p < 'A' && *p > '9'))
-            return false;
-        value = value * 16 + (unsigned) (digit - digits);
-    }
-    *ret = (char) value;
-    return value != 0;
-}
-
-/* application/x-www-form-urlencoded, one value. */
-static int decode(const char *p, const char *end, char *ret, size_t size)
-{
-    size_t n = 0;
-
-    for (; p < end; p++) {
-        char c = *p == '+' ? ' ' : *p;
-        if (*p == '%') {
-            if (!take_hex(p + 1, end, &c))
-                return -EINVAL;
-            p += 2;
-        }
-        if (n + 1 >= size)
-            return -EINVAL;
-        ret[n++] = c;
-    }
-    ret[n] = '\0';
-    return 0;
-}
-
-/* One parameter of the query; what it lacks is empty. */
-struct parameter {
-    const char *name, *value, *end;
-    size_t name_len;
-};
-
-/* The one behind @p: first the target's question mark, then the end of the one before. */
-static const char *next_parameter(const struct request *req, const char *p, struct parameter *ret)
-{
-    const char *target = req->bytes.data + req->head.target, *end = target + req->head.target_len;
-
-    p = p ? p : memchr(target, '?', req->head.target_len);
-    if (!p || p == end)
-        return NULL;
-    ret->name = p + 1;
-    ret->end = memchr(ret->name, '&', (size_t) (end - ret->name));
-    ret->end = ret->end ? ret->end : end;
-    const char *sign = memchr(ret->name, '=', (size_t) (ret->end - ret->name));
-    ret->name_len = (size_t) ((sign ? sign : ret->end) - ret->name);
-    ret->value = sign ? sign + 1 : ret->end;
-    return ret->end;
-}
-
-int request_query(const struct request *req, const char *name, char *ret, size_t size)
-{
-    size_t len = strlen(name);
-    struct parameter found;
-    int err = -ENOENT;
-
-    for (const char *p = NULL; (p = next_parameter(req, p, &found));) {
-        if (found.name_len != len || memcmp(found.name, name, len) != 0)
-            continue;
-        if (err != -ENOENT)
-            return -EINVAL;
-        err = decode(found.value, found.end, ret, size);
-        if (err)
-            return err;
-    }
-    return err;
-}
-
-static bool takes(const struct route *route, const char *name, size_t len)
-{
-    const char *word = route->flags & ROUTE_QUERY ? route->query : "";
-
-    for (size_t n; *word; word += n + (word[n] == ' ')) {
-        n = strcspn(word, " ");
-        if (n == len && memcmp(word, name, n) == 0)
-            return true;
-    }
-    return false;
-}
-
-bool request_unknown_query(const struct request *req, char *ret, size_t size)
-{
-    struct parameter found;
-
-    for (const char *p = NULL; (p = next_parameter(req, p, &found));) {
-        if (found.value == found.name || takes(req->route, found.name, found.name_len))
-            continue; /* two signs without anything between them */
-        snprintf(ret, size, "%.*s", (int) found.name_len, found.name);
-        return true;
-    }
-    return false;
 }
 
 void reply_header(struct request *req, const char *name, const char *value)

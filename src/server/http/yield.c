@@ -66,8 +66,8 @@ static void count_known(struct conn *conn, unsigned n)
     if (!conn->holder->is_key)
         return;
     conn->http->n_known += n;
-    if (conn->peer)
-        conn->peer->n_known += n;
+    if (conn->address)
+        conn->address->n_known += n;
 }
 
 void yield_enter(struct conn *conn, struct holder *holder)
@@ -143,10 +143,10 @@ static struct conn *stranger_for(const struct http *http)
     return found;
 }
 
-bool yield_to_newcomer(struct http *http, const struct holder *address)
+bool yield_to_newcomer(struct http *http, const struct holder *crowd)
 {
     for (unsigned i = 0; i < HEARD_MAX; i++) {
-        struct conn *conn = address ? stalest(address) : stranger_for(http);
+        struct conn *conn = crowd ? stalest(crowd) : stranger_for(http);
         if (!conn)
             return false;
         bool heard = conn_hear(conn);
@@ -168,15 +168,15 @@ static bool goes_before(const struct conn *conn, int turn, const struct conn *ot
     return conn->state == CONN_HANDED ? conn->useful_ms >= other->useful_ms : conn->useful_ms < other->useful_ms;
 }
 
-/* Whose place @conn's key can have: of @peer's connections, or of all.  NULL: nobody's. */
-static struct conn *place_for(const struct conn *newer, const struct peer *peer)
+/* The connection whose place @newer can have: of @address, or of all (NULL).  NULL: none. */
+static struct conn *place_for(const struct conn *newer, const struct address *address)
 {
     struct conn *conn, *found = NULL;
     int turn_of_found = TURN_NEVER;
 
     TAILQ_FOREACH (conn, &newer->http->conns, all) {
         bool own = conn->holder == newer->holder;
-        if (!conn->holder->is_key || (peer && conn->peer != peer) || conn->state == CONN_CLOSED
+        if (!conn->holder->is_key || (address && conn->address != address) || conn->state == CONN_CLOSED
             || (!own && conn->holder->n_conns <= newer->holder->n_conns))
             continue;
         int turn = turn_of(conn);
@@ -189,10 +189,10 @@ static struct conn *place_for(const struct conn *newer, const struct peer *peer)
     return found;
 }
 
-static bool make_place(struct conn *newer, const struct peer *peer, const unsigned *n_known, unsigned max)
+static bool make_place(struct conn *newer, const struct address *address, const unsigned *n_known, unsigned max)
 {
     while (*n_known > for_keys(max)) {
-        struct conn *conn = place_for(newer, peer);
+        struct conn *conn = place_for(newer, address);
         if (!conn)
             return false;
         conn_give_up(conn, yield_places);
@@ -210,7 +210,8 @@ bool yield_to_key(struct conn *conn, struct holder *key)
     yield_leave(conn);
     yield_enter(conn, key);
     if (make_place(conn, NULL, &http->n_known, http->conf.max_connections)
-        && (!conn->peer || make_place(conn, conn->peer, &conn->peer->n_known, http->conf.max_connections_per_address)))
+        && (!conn->address
+            || make_place(conn, conn->address, &conn->address->n_known, http->conf.max_connections_per_address)))
         return true;
     yield_leave(conn);
     yield_enter(conn, before);
