@@ -60,7 +60,7 @@ void conn_new(struct http *http, int fd, bool tcp, struct address *address)
     http->n_conns++;
     http_ref(http);
     http_start_tick(http);
-    set_state(conn, CONN_IDLE, from_now(conn, http->leaving ? LEAVE_MS : http->conf.idle_timeout_ms));
+    set_state(conn, CONN_IDLE, from_now(conn, http->phase == LEAVING ? LEAVE_MS : http->conf.idle_timeout_ms));
     conn->uv.handle.data = conn;
     int err = open_handle(conn);
     if (err)
@@ -346,7 +346,7 @@ void conn_sent(struct conn *conn)
         conf->on_sent(conf->data, req);
     if (conn->keep && !req->refused)
         yield_useful(conn);
-    if (conn->keep && !conn->http->draining) {
+    if (conn->keep && conn->http->phase == SERVING) {
         req->skipping = !req->complete;
         if (req->skipping)
             set_state(conn, CONN_BODY, conn->body_deadline_ms);

@@ -127,6 +127,14 @@ struct conn {
 TAILQ_HEAD(conn_list, conn);
 LIST_HEAD(listener_list, listener);
 
+/* The life of the server; it goes from SERVING to STOPPED, and in between through one of the others. */
+enum http_phase {
+    SERVING,
+    DRAINING, /* http_drain() was called: requests in hand are awaited, others are answered */
+    LEAVING,  /* http_leave() was called: connections are still accepted and served */
+    STOPPED,  /* no connection is accepted; those that are left are awaited */
+};
+
 struct http {
     uv_loop_t *loop;
     struct http_conf conf;
@@ -143,10 +151,9 @@ struct http {
     struct conn_list conns, ready;
     struct listener_list listeners;
     struct addresses addresses;
-    int reserve_fd;         /* given up to accept and refuse when there are no descriptors */
-    bool draining, stopped; /* http_drain(), http_stop() were called */
-    bool leaving;           /* http_leave() was, and connections are accepted yet */
-    uint64_t leave_at_ms;   /* when those that were idle then are closed */
+    int reserve_fd; /* given up to accept and refuse when there are no descriptors */
+    enum http_phase phase;
+    uint64_t leave_at_ms; /* when those that were idle then are closed */
     unsigned n_awaited;
     void (*on_rest)(void *); /* on_quiet, then on_drained */
     void *on_rest_data;

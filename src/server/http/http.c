@@ -82,7 +82,11 @@ void http_unref(struct http *http)
 
 static bool is_at_rest(const struct http *http)
 {
-    return http->on_rest && !http->leaving && !(http->stopped ? http->n_conns : http->n_awaited);
+    switch (http->phase) {
+    case DRAINING: return http->on_rest && !http->n_awaited;
+    case STOPPED: return http->on_rest && !http->n_conns;
+    default: return false;
+    }
 }
 
 /* Runs on_rest at most once; @http may be gone after it. */
@@ -114,8 +118,7 @@ static void hurry_idle(struct http *http, unsigned last_ms)
 
 static void end(struct http *http, unsigned last_ms)
 {
-    http->leaving = false;
-    http->draining = http->stopped = true;
+    http->phase = STOPPED;
     listen_close_all(http);
     hurry_idle(http, last_ms);
 }
@@ -144,7 +147,7 @@ static void on_tick(uv_timer_t *tick)
             conn_expire(conn);
     }
     listen_retry(http);
-    if (http->leaving && !is_held_up(http))
+    if (http->phase == LEAVING && !is_held_up(http))
         end(http, LEAVE_MS);
     if (!http->n_conns && !listen_paused(http))
         uv_timer_stop(tick);
@@ -206,7 +209,7 @@ void http_drain(struct http *http, void (*on_quiet)(void *), void *data)
 {
     struct conn *conn;
 
-    http->draining = true;
+    http->phase = DRAINING;
     http->on_rest = on_quiet;
     http->on_rest_data = data;
     TAILQ_FOREACH (conn, &http->conns, all) {
@@ -226,7 +229,7 @@ void http_stop(struct http *http, void (*on_drained)(void *), void *data)
 
 void http_leave(struct http *http, void (*on_drained)(void *), void *data)
 {
-    http->draining = http->leaving = true;
+    http->phase = LEAVING;
     http->on_rest = on_drained;
     http->on_rest_data = data;
     hurry_idle(http, LEAVE_MS);
@@ -255,7 +258,7 @@ void http_free(struct http *http)
 
     if (!http)
         return;
-    http->draining = true;
+    http->phase = STOPPED;
     http->on_rest = NULL;
     listen_close_all(http);
     TAILQ_FOREACH (conn, &http->conns, all)

@@ -187,7 +187,7 @@ static void send_reply(struct request *req, int status, const char *type, struct
 
     if (conf->on_reply)
         conf->on_reply(conf->data, req, status);
-    conn->keep = conn->keep && !conn->http->draining;
+    conn->keep = conn->keep && conn->http->phase == SERVING;
     buf_reset(head);
     buf_addf(head, "HTTP/1.1 %d %s\r\n", status, find_status(status)->reason);
     buf_addf(head, "Content-Type: %s\r\nContent-Length: %zu\r\n", type, length_of(parts));
