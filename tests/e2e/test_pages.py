@@ -101,10 +101,10 @@ def test_the_request_that_fails(server):
 
 
 def test_every_way_to_end():
-    """The first table has each outcome that a run can report; what the store adds is in openapi.json."""
+    """The first table has each outcome."""
     words = {row[2].split(";")[0].strip("`") for row in tables.rows("api.md", "## How a program ends")}
     reasons = {reason for _, _, reason, _ in tables.entries("base/outcome.def", "OUTCOME")}
-    assert words == reasons | {"worker_lost", "runtime_gone"}
+    assert words == reasons
 
 
 # --- all pages ---

@@ -302,6 +302,8 @@ static const char traceback[] =
     "(512 "                                                                                                            \
     "MiB) was not reached; try again"
 
+#define LOST "The job was lost three times: the server, its sandbox or the machine ended while it ran"
+
 static const struct telling tellings[] = {
     { OUTCOME_EXCEPTION, 1, 0, 0, traceback, "warning", 400, "exception", "ValueError: \xc3\xa9", traceback,
       "ValueError", "\xc3\xa9", NULL },
@@ -347,6 +349,10 @@ static const struct telling tellings[] = {
       "threads count too (limits.processes)" },
     { OUTCOME_PROCESSES, 2, 0, 0, "", "x", 400, "exception", "Too many processes (64)", "Too many processes (64)", NULL,
       NULL, "threads count too (limits.processes)" },
+    { OUTCOME_LOST, 137, 0, 0, "", "", 500, "worker_lost", LOST, LOST },
+    { OUTCOME_NO_RUNTIME, 137, 0, 0, "", "", 400, "runtime_gone",
+      "The runtime data, which the job was sent for, is not there any more",
+      "The runtime data, which the job was sent for, is not there any more", "data", NULL, NULL },
     { OUTCOME_NONE, 0, 0, 0, "", "", 500, "internal", "Exited with code 0", "Execution failed" },
 };
 

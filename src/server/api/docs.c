@@ -56,8 +56,6 @@ static const struct reason {
 #define OUTCOME(name, status, reason, word) { status, reason },
 #include "base/outcome.def"
 #undef OUTCOME
-    { 500, "worker_lost" },  /* backlog.c */
-    { 400, "runtime_gone" }, /* the same */
 };
 
 static const struct meaning {

@@ -148,13 +148,20 @@ static void end_end(struct lease *lease)
     lease->end.body = (struct store_bytes){ blob_bytes(lease->reply), blob_len(lease->reply) };
 }
 
-static void end_with_error(struct lease *lease, enum store_state state, int status, const char *error,
-                           const char *reason)
+/* No box had it: it ends as the server says. */
+static void end_without_run(struct lease *lease, enum store_state state, enum outcome_kind kind)
 {
-    begin_end(lease, state, status);
-    envelope_add_error(&lease->body, error, reason);
-    buf_adds(&lease->body, ", \"stdout\": \"\", \"stderr\": \"\", \"exit_code\": 137");
+    struct outcome outcome;
+
+    outcome_init(&outcome, lease->backlog->conf.limits);
+    outcome_kill(&outcome, kind);
+    buf_adds(&outcome.name, lease->runtime);
+    begin_end(lease, state, outcome_status(&outcome));
+    outcome_add_json(&outcome, outcome.limits, &lease->body);
+    metric_add(METRIC_RUNS, 1, METRIC_ASYNC, outcome_metric(&outcome), 0);
+    outcome_free(&outcome);
     end_end(lease);
+    leave_pool(lease);
 }
 
 static void on_job_worded(void *data, struct buf *body)
@@ -212,20 +219,7 @@ static void bury(struct lease *lease)
     log_error("a job was lost too often and is dead",
               LOG_S("job_id", lease->job.id) LOG_I("losses", lease->fence.attempt - 1));
     metric_count(METRIC_JOBS_DEAD, 0);
-    end_with_error(lease, STORE_DEAD, 500,
-                   "The job was lost three times: the server, its sandbox or the machine ended while it ran",
-                   "worker_lost");
-    leave_pool(lease);
-}
-
-/* It was there when the job was accepted. */
-static void refuse_runtime(struct lease *lease)
-{
-    char error[128];
-
-    snprintf(error, sizeof(error), "The runtime %s, which the job was sent for, is not there any more", lease->runtime);
-    end_with_error(lease, STORE_FAILED, 400, error, "runtime_gone");
-    leave_pool(lease);
+    end_without_run(lease, STORE_DEAD, OUTCOME_LOST);
 }
 
 static void start(struct backlog *b, const struct store_record *r)
@@ -258,7 +252,7 @@ static void start(struct backlog *b, const struct store_record *r)
     if (r->attempt > LOSSES_MAX * (1 + r->requeues))
         bury(lease);
     else if (runtime < 0)
-        refuse_runtime(lease);
+        end_without_run(lease, STORE_FAILED, OUTCOME_NO_RUNTIME); /* it was there when the job was accepted */
     else if (pool_run(b->conf.pool, &lease->job) < 0)
         give_back(lease, false);
 }

@@ -69,8 +69,12 @@ static void cancel_queued(struct cancel *c, struct store_bytes client_id, int64_
     buf_free(&c->body);
     buf_init(&c->body, SIZE_MAX / 2);
     envelope_begin(&c->body, 400, client_id, c->id);
-    envelope_add_error(&c->body, "The run was cancelled", "cancelled");
-    buf_adds(&c->body, ", \"stdout\": \"\", \"stderr\": \"\", \"exit_code\": 137, ");
+    struct outcome outcome;
+    outcome_init(&outcome, b->conf.limits);
+    outcome_kill(&outcome, OUTCOME_CANCELLED);
+    outcome_add_json(&outcome, outcome.limits, &c->body);
+    outcome_free(&outcome);
+    buf_adds(&c->body, ", ");
     envelope_add(&c->body, b->conf.envelope, 0, waited_us, "", waited_us, b->queued);
     buf_addc(&c->body, '}');
     const struct store_end end = {

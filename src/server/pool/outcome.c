@@ -9,6 +9,7 @@
 #include "server/pool/outcome.h"
 
 #include "base/json.h"
+#include "server/metrics/metrics.h"
 
 #include <errno.h>
 #include <signal.h>
@@ -23,9 +24,10 @@ enum { RESULT_DEPTH = 512, ERROR_MAX = 131072, MESSAGE_MAX = 300 };
 static const struct {
     int status;
     const char *reason;
+    unsigned metric;
 } kinds[] = {
-    [OUTCOME_NONE] = { 500, "internal" },
-#define OUTCOME(name, status, reason, word) [OUTCOME_##name] = { status, reason },
+    [OUTCOME_NONE] = { 500, "internal", METRIC_ENDED_INTERNAL },
+#define OUTCOME(name, status, reason, word) [OUTCOME_##name] = { status, reason, METRIC_ENDED_##word },
 #include "base/outcome.def"
 #undef OUTCOME
 };
@@ -119,12 +121,17 @@ void outcome_from_status(struct outcome *outcome, int status)
     outcome->kind = outcome->exit_code ? OUTCOME_EXIT : OUTCOME_OK;
 }
 
+void outcome_kill(struct outcome *outcome, enum outcome_kind kind)
+{
+    outcome->kind = kind;
+    outcome->exit_code = 128 + SIGKILL;
+}
+
 void outcome_add_usage(struct outcome *outcome, int64_t oom_kills, bool of_machine, int64_t pid_refusals)
 {
     if (oom_kills > 0) {
-        outcome->kind = of_machine ? OUTCOME_HOST_MEMORY : OUTCOME_MEMORY;
+        outcome_kill(outcome, of_machine ? OUTCOME_HOST_MEMORY : OUTCOME_MEMORY);
         outcome->signal = SIGKILL;
-        outcome->exit_code = 128 + SIGKILL;
     } else if (pid_refusals > 0)
         outcome->kind = OUTCOME_PROCESSES;
 }
@@ -137,6 +144,11 @@ int outcome_status(const struct outcome *outcome)
 const char *outcome_reason(const struct outcome *outcome)
 {
     return kinds[outcome->kind].reason;
+}
+
+unsigned outcome_metric(const struct outcome *outcome)
+{
+    return kinds[outcome->kind].metric;
 }
 
 static bool is_space(char c)
@@ -286,6 +298,12 @@ static void add_own_words(const struct outcome *outcome, const struct wire_limit
             out,
             "The sandbox failed while the program was running, which may have run in part; this is not the program's "
             "fault");
+        break;
+    case OUTCOME_LOST:
+        buf_adds(out, "The job was lost three times: the server, its sandbox or the machine ended while it ran");
+        break;
+    case OUTCOME_NO_RUNTIME:
+        buf_addf(out, "The runtime %s, which the job was sent for, is not there any more", buf_text(&outcome->name));
         break;
     case OUTCOME_NONE:
     case OUTCOME_OK:

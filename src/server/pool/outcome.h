@@ -19,7 +19,8 @@ struct outcome {
     int64_t timeout_ms;           /* OUTCOME_TIMEOUT */
     struct buf result;            /* checked JSON; empty: null */
     struct buf error;             /* the box's words, any bytes */
-    struct buf name, value, hint; /* of an exception, any bytes: its type, its text, what may help; or empty */
+    struct buf name, value, hint; /* of an exception, any bytes: its type, its text, what may help; or empty.
+                                   * OUTCOME_NO_RUNTIME: @name is the runtime's */
     int line;                     /* of main.py, where it came from; 0: not known */
     struct stream out, err;
     const struct wire_limits *limits; /* that it ran under */
@@ -40,12 +41,18 @@ int outcome_take(struct outcome *outcome, const struct wire_outcome *head, const
 /* The outcome of a box that ended without a report, from its wait status (waitpid(2)). */
 void outcome_from_status(struct outcome *outcome, int status);
 
+/* The server has ended it, or never let it begin: the exit code is that of SIGKILL. */
+void outcome_kill(struct outcome *outcome, enum outcome_kind kind);
+
 /* What the cgroup says about a run that failed.  @of_machine: it was killed, but not for its own limit. */
 void outcome_add_usage(struct outcome *outcome, int64_t oom_kills, bool of_machine, int64_t pid_refusals);
 
 /* The HTTP status, the word for "reason" ("" for success). */
 int outcome_status(const struct outcome *outcome);
 const char *outcome_reason(const struct outcome *outcome);
+
+/* How it is counted: the index of METRIC_RUNS' outcome. */
+unsigned outcome_metric(const struct outcome *outcome);
 
 /* One line saying what happened ("success" for OUTCOME_OK), appended to @out as plain text: of an exception its type and
  * the first line of its text, then the hint if there is one. */

@@ -35,13 +35,6 @@ void slot_count_steps(const struct slot *slot, const struct wire_box_state *stat
 #undef STEP
 }
 
-static const unsigned words[] = {
-    [OUTCOME_NONE] = METRIC_ENDED_INTERNAL,
-#define OUTCOME(name, status, reason, word) [OUTCOME_##name] = METRIC_ENDED_##word,
-#include "base/outcome.def"
-#undef OUTCOME
-};
-
 static void count_violation(const struct outcome *outcome)
 {
     if (outcome->kind == OUTCOME_MEMORY)
@@ -84,7 +77,7 @@ static void record(struct slot *slot, const char *outcome)
 void slot_note_end(struct slot *slot)
 {
     record(slot, slot->outcome.kind == OUTCOME_OK ? "success" : outcome_reason(&slot->outcome));
-    count(slot, words[slot->outcome.kind]);
+    count(slot, outcome_metric(&slot->outcome));
     count_violation(&slot->outcome);
 }
 

@@ -226,8 +226,7 @@ static void cut_short(struct slot *slot, enum outcome_kind kind)
 {
     buf_reset(&slot->outcome.result);
     buf_reset(&slot->outcome.error);
-    slot->outcome.kind = kind;
-    slot->outcome.exit_code = 128 + SIGKILL;
+    outcome_kill(&slot->outcome, kind);
 }
 
 void slot_out_of_memory(struct slot *slot, bool of_machine)
@@ -408,10 +407,8 @@ void slot_bereft(struct slot *slot)
     }
     if (slot->state == SLOT_RUNNING) {
         int got = slot_read_report(slot, PACKETS_AT_END);
-        if (got <= 0) {
-            slot->outcome.kind = OUTCOME_INTERNAL;
-            slot->outcome.exit_code = 128 + SIGKILL;
-        }
+        if (got <= 0)
+            outcome_kill(&slot->outcome, OUTCOME_INTERNAL);
         if (got < 2)
             end(slot);
     }
