@@ -1,17 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* `hatchery env`: making, listing and removing environments.
  *
- * main() calls this.  An environment is complete before it has its name.
- * The state directory is the server's, whom strangers talk to, so what is in it
- * is reached by descriptor: what must never happen here is that the server's
- * user leads us, who may be root, to another place.  Nor may a directory of
- * packages, which somebody else may have filled, make a file of ours one that
- * every program can read, or run code in our place. */
+ * main() calls this.  An environment is complete before it gets its name.  The state directory
+ * belongs to the server's user, and strangers talk to the server.  So this file reaches what is in
+ * the directory by descriptor.  What must never happen here: that the server's user leads us, who
+ * may be root, to another place; that a directory of packages, which somebody else may have filled,
+ * makes a file of ours readable by every program, or runs code in our place. */
 #include "command/env.h"
 
 #include "base/fd.h"
-#include "command/options.h"
-#include "command/sources.h"
+#include "command/action.h"
 #include "conf/conf_value.h"
 #include "supervisor/runtimes.h"
 #include "supervisor/state.h"
@@ -31,11 +29,13 @@
 
 extern char **environ;
 
-static const char python[] = "/usr/bin/python3.11"; /* the boxes' */
-/* Without it `-m` looks for the module where the operator stands, who may stand in somebody's packages. */
+static const char python[] = "/usr/bin/python3.11"; /* the boxes' Python */
+/* Without it `-m` looks for the module in the operator's working directory, which may be somebody's
+ * packages. */
 static const char nothing_from_here[] = "-P";
 
-/* Run a command to its end; what it prints goes to stderr, if at all.  0, or -errno where it failed. */
+/* Run a command to its end. Its output goes to stderr, or nowhere if @quiet. 0, or -errno if it
+ * failed. */
 static int run_command(const char *const *argv, bool quiet)
 {
     posix_spawn_file_actions_t actions;
@@ -58,8 +58,9 @@ static int run_command(const char *const *argv, bool quiet)
     return WIFEXITED(status) && WEXITSTATUS(status) == 0 ? 0 : -ECHILD;
 }
 
-/* The directory of environments, made where it is missing: only ours, and only we can write to it.  One command at a
- * time, and what it has started, has it. */
+/* Open the directory of environments, and make it if it is missing.  It must belong to us, and only
+ * we may write to it.  The lock lets one command in at a time; the commands that it starts inherit
+ * the descriptor. */
 static int open_envs(const struct conf *conf, struct buf *error)
 {
     struct stat st;
@@ -67,18 +68,18 @@ static int open_envs(const struct conf *conf, struct buf *error)
 
     if (state < 0)
         return state;
-    if (mkdirat(state, RUNTIMES_ENVS, 0755) < 0 && errno != EEXIST) {
-        buf_addf(error, "the directory " RUNTIMES_ENVS " of the state directory cannot be made (%s)", strerror(errno));
-        return -errno;
-    }
-    int fd = openat(state, RUNTIMES_ENVS, O_RDONLY | O_DIRECTORY | O_NOFOLLOW); /* the commands below inherit it */
+    if (mkdirat(state, RUNTIMES_ENVS, 0755) < 0 && errno != EEXIST)
+        return fail(error, -errno, "the directory " RUNTIMES_ENVS " of the state directory cannot be made (%s)",
+                    strerror(errno));
+    /* the commands below inherit it */
+    int fd = openat(state, RUNTIMES_ENVS, O_RDONLY | O_DIRECTORY | O_NOFOLLOW);
     bool ours = fd >= 0 && fstat(fd, &st) == 0 && st.st_uid == geteuid() && !(st.st_mode & (S_IWGRP | S_IWOTH));
     if (ours && flock(fd, LOCK_EX | LOCK_NB) == 0)
         return fd;
-    buf_adds(error, ours ? "another `hatchery env` is at work: try again when it is through"
-                         : "the directory " RUNTIMES_ENVS " of the state directory is not ours alone: remove it");
     fd_close(&fd);
-    return ours ? -EBUSY : -EPERM;
+    if (ours)
+        return fail(error, -EBUSY, "another `hatchery env` is at work: try again when it is through");
+    return fail(error, -EPERM, "the directory " RUNTIMES_ENVS " of the state directory is not ours alone: remove it");
 }
 
 static void remove_tree(int envs, const char *name)
@@ -89,7 +90,8 @@ static void remove_tree(int envs, const char *name)
     run_command((const char *const[]){ "rm", "-rf", "--", path, NULL }, false);
 }
 
-/* Does the link lead to something below @top?  In our own copy: nobody changes it meanwhile. */
+/* Does the link lead to something below @top?  It is in our own copy, so nobody changes it
+ * meanwhile. */
 static bool stays_below(const char *link, const char *top)
 {
     char to[PATH_MAX];
@@ -98,7 +100,7 @@ static bool stays_below(const char *link, const char *top)
     return realpath(link, to) && strncmp(to, top, n) == 0 && (!to[n] || to[n] == '/');
 }
 
-/* The reason why programs can't be given it, or NULL. */
+/* The reason why programs can't get this entry, or NULL. */
 static const char *judge(const FTSENT *entry, const char *top)
 {
     switch (entry->fts_info) {
@@ -115,8 +117,9 @@ static const char *judge(const FTSENT *entry, const char *top)
     }
 }
 
-/* A link may stay in the directory, where a box finds what it leads to.  What it leads to elsewhere is not copied: who
- * filled the directory may have no right to read it, and every program would have. */
+/* A link that stays in the directory also works in a box.  The target of any other link is not
+ * copied: the author of the directory may have no right to read it, and then every program
+ * could. */
 static int check_copy(const char *copy, struct buf *error)
 {
     char *const paths[] = { (char *) (uintptr_t) copy, NULL };
@@ -126,7 +129,7 @@ static int check_copy(const char *copy, struct buf *error)
 
     FTS *walk = realpath(copy, top) ? fts_open(paths, FTS_PHYSICAL | FTS_NOCHDIR, NULL) : NULL;
     if (!walk)
-        return buf_addf(error, "--from: the copy cannot be looked at (%s)", strerror(errno)), -EIO;
+        return fail(error, -EIO, "--from: the copy cannot be looked at (%s)", strerror(errno));
     while (!reason && (errno = 0, entry = fts_read(walk))) {
         reason = judge(entry, top);
         if (reason) {
@@ -147,35 +150,31 @@ static int fill_from(const char *from, const char *to, struct buf *error)
     char contents[PATH_MAX];
 
     snprintf(contents, sizeof(contents), "%s/.", from);
-    if (access(contents, R_OK) < 0) {
-        buf_addf(error, "--from: %s is no directory that can be read (%s)", from, strerror(errno));
-        return -errno;
-    }
+    if (access(contents, R_OK) < 0)
+        return fail(error, -errno, "--from: %s is no directory that can be read (%s)", from, strerror(errno));
     int err = run_command((const char *const[]){ "cp", "-RP", "--", contents, to, NULL }, false);
     if (err)
-        buf_addf(error, "--from: %s could not be copied; the lines above say why", from);
-    else
-        err = check_copy(to, error);
-    if (!err) /* or each start would compile it again; what can't be is the programs' business */
-        run_command((const char *const[]){ python, nothing_from_here, "-m", "compileall", "-q", "-d", "/opt/packages",
-                                           to, NULL },
-                    true);
-    return err;
+        return fail(error, err, "--from: %s could not be copied; the lines above say why", from);
+    err = check_copy(to, error);
+    if (err)
+        return err;
+    /* Without this each start would compile it again. Modules that do not compile are the programs'
+     * business. */
+    run_command(
+        (const char *const[]){ python, nothing_from_here, "-m", "compileall", "-q", "-d", "/opt/packages", to, NULL },
+        true);
+    return 0;
 }
 
 static int fill_by_pip(const char *requirements, bool build, const char *to, struct buf *error)
 {
-    if (access(requirements, R_OK) < 0) {
-        buf_addf(error, "--requirements: %s cannot be read (%s)", requirements, strerror(errno));
-        return -errno;
-    }
-    if (run_command((const char *const[]){ python, nothing_from_here, "-m", "pip", "--version", NULL }, true) < 0) {
-        buf_addf(error,
-                 "%s has no pip: apt-get install python3-pip; or install the packages into a directory elsewhere, with "
-                 "Python 3.11, and use --from DIR",
-                 python);
-        return -ENOENT;
-    }
+    if (access(requirements, R_OK) < 0)
+        return fail(error, -errno, "--requirements: %s cannot be read (%s)", requirements, strerror(errno));
+    if (run_command((const char *const[]){ python, nothing_from_here, "-m", "pip", "--version", NULL }, true) < 0)
+        return fail(error, -ENOENT,
+                    "%s has no pip: apt-get install python3-pip; or install the packages into a directory elsewhere, "
+                    "with Python 3.11, and use --from DIR",
+                    python);
     int err = run_command((const char *const[]){ python, nothing_from_here, "-m", "pip", "install", "--no-input",
                                                  "--disable-pip-version-check", "--no-warn-script-location",
                                                  "--root-user-action=ignore", "--target", to, "--requirement",
@@ -189,7 +188,8 @@ static int fill_by_pip(const char *requirements, bool build, const char *to, str
     return err;
 }
 
-/* What was installed is to be read by everybody, for that is what boxes are; as nobody else than who runs it. */
+/* Everybody must be able to read the packages, because boxes run as everybody; nobody but us may
+ * write. */
 static int open_to_all(const char *path, struct buf *error)
 {
     int err = run_command((const char *const[]){ "chmod", "-R", "u+rwX,go+rX,go-w,a-st", "--", path, NULL }, false);
@@ -203,21 +203,20 @@ static int fill(int envs, const char *fresh, const char *from, const char *requi
     char path[PATH_MAX];
 
     snprintf(path, sizeof(path), "%s/" RUNTIMES_PACKAGES, fresh);
-    if (mkdirat(envs, fresh, 0755) < 0 || mkdirat(envs, path, 0755) < 0) {
-        buf_addf(error, "a directory in " RUNTIMES_ENVS " cannot be made (%s)", strerror(errno));
-        return -errno;
-    }
+    if (mkdirat(envs, fresh, 0755) < 0 || mkdirat(envs, path, 0755) < 0)
+        return fail(error, -errno, "a directory in " RUNTIMES_ENVS " cannot be made (%s)", strerror(errno));
     snprintf(path, sizeof(path), "/proc/self/fd/%d/%s/" RUNTIMES_PACKAGES, envs, fresh);
     int err = from ? fill_from(from, path, error) : fill_by_pip(requirements, build, path, error);
     return err ? err : open_to_all(path, error);
 }
 
-/* Make the environment @name: a copy of the directory @from, or what pip installs for the file @requirements.  With
- * @build pip also builds packages that have no wheel: their setup code runs as the user who calls this. */
-static int add_env(const struct conf *conf, const char *name, const char *from, const char *requirements, bool build)
+/* Make the environment @name: a copy of the directory @from, or the packages that pip installs for
+ * the file @requirements.  With @build pip also builds packages that have no wheel: their setup
+ * code runs as the user who calls this. */
+static int add_env(const struct conf *conf, const struct options *o, const char *name)
 {
     char fresh[CONF_RUNTIME_NAME_MAX + 8];
-    struct buf error;
+    _cleanup_buf_ struct buf error;
     struct stat st;
 
     buf_init(&error, 2048);
@@ -237,8 +236,8 @@ static int add_env(const struct conf *conf, const char *name, const char *from, 
         return verb_fail(&error);
     }
     snprintf(fresh, sizeof(fresh), ".%s.new", name);
-    remove_tree(envs, fresh); /* of a command that was interrupted */
-    int err = fill(envs, fresh, from, requirements, build, &error);
+    remove_tree(envs, fresh); /* left by a command that was interrupted */
+    int err = fill(envs, fresh, o->from, o->requirements, o->build, &error);
     if (!err && renameat(envs, fresh, envs, name) < 0) {
         err = -errno;
         buf_addf(&error, "the environment could not be given its name (%s)", strerror(-err));
@@ -251,7 +250,7 @@ static int add_env(const struct conf *conf, const char *name, const char *from, 
     return EXIT_SUCCESS;
 }
 
-/* What is listed, and how many there were. */
+/* For print_env(): the path of the directory, and how many environments it had. */
 struct env_list {
     const char *path;
     unsigned n;
@@ -265,34 +264,36 @@ static void print_env(void *data, const char *name)
     printf("%-32s  %s/%s/" RUNTIMES_PACKAGES "\n", name, list->path, name);
 }
 
-/* Print names, and where their packages are. */
-static int list_envs(const struct conf *conf)
+/* Print the names, and where their packages are. */
+static int list_envs(const struct conf *conf, const struct options *o, const char *name)
 {
-    struct buf error, path;
+    _cleanup_buf_ struct buf error;
+    _cleanup_buf_ struct buf path;
 
+    (void) o;
+    (void) name;
     buf_init(&error, 1024);
     buf_init(&path, PATH_MAX);
     int err = runtimes_envs_path(conf, &path, &error);
     if (err)
         return verb_fail(&error);
-    buf_addc(&path, '\0');
-    struct env_list list = { .path = path.data };
-    err = runtimes_each_env(path.data, print_env, &list);
+    struct env_list list = { .path = buf_text(&path) };
+    err = runtimes_each_env(list.path, print_env, &list);
     if (err && err != -EPERM) {
-        buf_addf(&error, "%s: %s", path.data, strerror(-err));
+        buf_addf(&error, "%s: %s", list.path, strerror(-err));
         return verb_fail(&error);
     }
     if (!list.n)
         fputs("There is no environment. To make one: hatchery env add NAME --requirements FILE\n", stderr);
-    buf_free(&path);
     return EXIT_SUCCESS;
 }
 
-static int remove_env(const struct conf *conf, const char *name)
+static int remove_env(const struct conf *conf, const struct options *o, const char *name)
 {
     char old[CONF_RUNTIME_NAME_MAX + 8];
-    struct buf error;
+    _cleanup_buf_ struct buf error;
 
+    (void) o;
     buf_init(&error, 1024);
     _cleanup_fd_ int envs = open_envs(conf, &error);
     if (envs < 0)
@@ -312,23 +313,22 @@ static int remove_env(const struct conf *conf, const char *name)
     return EXIT_SUCCESS;
 }
 
+static bool has_one_source(const struct options *o)
+{
+    return !o->from != !o->requirements && (!o->build || o->requirements);
+}
+
+static bool has_no_source(const struct options *o)
+{
+    return !o->from && !o->requirements && !o->build;
+}
+
 int run_env(const struct verb *verb, int argc, char **argv)
 {
-    struct options o;
-    struct conf conf;
-    int first = options_parse(verb, argc, argv, &o);
-    const char *action = first > 0 && first < argc ? argv[first] : "";
-    bool list = strcmp(action, "list") == 0, add = strcmp(action, "add") == 0, remove = strcmp(action, "remove") == 0;
-
-    if (first < 0 || argc - first != (list ? 1 : 2) || !(list || add || remove)
-        || (add ? !o.from == !o.requirements : o.from || o.requirements) || (o.build && !o.requirements))
-        return verb_action_error(verb, action);
-    if (sources_load(&conf, &o, false) < 0)
-        return EXIT_USAGE;
-    const char *name = argv[argc - 1];
-    int status = list  ? list_envs(&conf)
-                 : add ? add_env(&conf, name, o.from, o.requirements, o.build)
-                       : remove_env(&conf, name);
-    conf_free(&conf);
-    return status;
+    static const struct action actions[] = {
+        { "add", true, has_one_source, add_env },
+        { "list", false, has_no_source, list_envs },
+        { "remove", true, has_no_source, remove_env },
+    };
+    return action_run(verb, argc, argv, actions, sizeof(actions) / sizeof(*actions));
 }

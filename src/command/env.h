@@ -5,8 +5,8 @@
 
 #include "command/verb.h"
 
-/* The verb: make, list or remove environments.  Returns the exit status; sentences about failures go to stderr.  May
- * block, as long as pip needs. */
+/* The verb: make, list or remove environments.  Returns the exit status; sentences about failures
+ * go to stderr.  May block, as long as pip needs. */
 int run_env(const struct verb *verb, int argc, char **argv);
 
 #endif

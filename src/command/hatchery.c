@@ -1,9 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* hatchery: the command, a table of verbs.
  *
- * Finds the verb on the command line, and runs it; `serve` and `run` become the
- * supervisor.  What must never happen here: a start with a key that nobody
- * chose. */
+ * It finds the verb on the command line and runs it; `serve` and `run` become the supervisor.  What
+ * must never happen here: a start with a key that nobody chose. */
 #include "command/env.h"
 #include "command/help.h"
 #include "command/key.h"
@@ -28,8 +27,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-/* What serve, run, doctor and selftest begin with: the options, @n arguments, the configuration.  The first argument's
- * index; or -1, and what is wrong has been said. */
+/* The beginning of serve, run, doctor and selftest: the options, @n arguments, the configuration.
+ * Returns the first argument's index, or -1 after it has told what is wrong. */
 static int begin(const struct verb *verb, int argc, char **argv, int n, struct options *o, struct conf *conf)
 {
     int first = options_parse(verb, argc, argv, o);
@@ -43,7 +42,7 @@ static int begin(const struct verb *verb, int argc, char **argv, int n, struct o
     return sources_load(conf, o, false) < 0 ? -1 : first;
 }
 
-/* What serve needs to read its configuration again. */
+/* All that serve needs to read its configuration again. */
 struct started {
     const struct options *options;
     const struct conf *conf;
@@ -54,12 +53,12 @@ static int reload(void *data, struct conf *ret, struct buf *error)
     const struct started *started = data;
     int err = sources_read(ret, started->options, started->conf, true, error);
 
-    if (!err && !*ret->server_api_key && !key_any(ret)) {
-        buf_adds(error, "there would be no API key");
-        conf_free(ret);
-        err = -EINVAL;
-    }
-    return err;
+    if (err)
+        return err;
+    if (*ret->server_api_key || key_any(ret))
+        return 0;
+    conf_free(ret);
+    return fail(error, -EINVAL, "there would be no API key");
 }
 
 static int serve(const struct verb *verb, int argc, char **argv)
@@ -111,7 +110,7 @@ static int run(const struct verb *verb, int argc, char **argv)
     return status;
 }
 
-/* Sockets that a service manager has opened for this start. */
+/* Check the sockets that a service manager has opened for this start. */
 static int check_inherited(struct buf *ret, struct buf *error)
 {
     struct inherited given;
@@ -121,52 +120,50 @@ static int check_inherited(struct buf *ret, struct buf *error)
     return err;
 }
 
-/* What is no error, as it may be there when the server is started. */
+/* Print what may be wrong: it is no error, because it may be right when the server is started. */
 static void print_doubts(const struct conf *conf)
 {
     struct runtimes found;
-    struct buf error, doubts;
+    _cleanup_buf_ struct buf error;
+    _cleanup_buf_ struct buf doubts;
 
     buf_init(&error, 8192);
     buf_init(&doubts, 8192);
     if (runtimes_find(conf, &found, &error) == 0) {
         runtimes_doubt_imports(conf, &found, &doubts);
-        printf("%.*s", (int) doubts.len, doubts.len ? doubts.data : "");
+        fputs(buf_text(&doubts), stdout);
         runtimes_free(&found);
     }
-    buf_free(&doubts);
-    buf_free(&error);
 }
 
 static int check_config(const struct verb *verb, int argc, char **argv)
 {
     struct options o;
-    struct buf sockets, error;
+    _cleanup_buf_ struct buf sockets;
+    _cleanup_buf_ struct buf error;
     struct conf conf;
     int first = options_parse(verb, argc, argv, &o);
 
+    buf_init(&sockets, 4096);
+    buf_init(&error, 4096);
     if (first < 0 || argc - first > 1 || (o.config && first < argc))
         return verb_usage_error(verb);
     if (first < argc)
         o.config = argv[first];
-    buf_init(&sockets, 4096);
-    buf_init(&error, 4096);
-    int err = check_inherited(&sockets, &error);
-    if (err)
+    bool refused = check_inherited(&sockets, &error) < 0;
+    if (refused)
         sources_print_errors(&error);
-    int unread = sources_load(&conf, &o, true);
-    err = err ? err : unread;
-    if (!err) {
+    if (sources_load(&conf, &o, true) < 0)
+        return EXIT_FAILURE;
+    if (!refused) {
         printf("The configuration is valid%s\n",
                conf.server_api_key && *conf.server_api_key ? "." : ", but has no API key yet.");
         if (sockets.len)
-            printf("%.*s\n", (int) sockets.len, sockets.data);
+            printf("%s\n", buf_text(&sockets));
         print_doubts(&conf);
     }
-    buf_free(&sockets);
-    buf_free(&error);
     conf_free(&conf);
-    return err ? EXIT_FAILURE : EXIT_SUCCESS;
+    return refused ? EXIT_FAILURE : EXIT_SUCCESS;
 }
 
 static int print_config(const struct verb *verb, int argc, char **argv)
@@ -209,7 +206,7 @@ static int run_health(const struct verb *verb, int argc, char **argv)
     return status;
 }
 
-/* Where the attempts are: installed, or in the tree that we were built in. */
+/* Find the attempts: installed, or in the tree in which we were built. */
 static int find_attempts(char *path, size_t size)
 {
     static const char *const places[] = { "/../share/hatchery/attempts", "/../tests/escape/attempts" };
@@ -259,7 +256,8 @@ static int help(const char *topic)
     return EXIT_SUCCESS;
 }
 
-/* Where 0, 1 or 2 is closed the next descriptor gets its number, and a message for a person goes into it. */
+/* If 0, 1 or 2 is closed, the next descriptor gets its number, and a message to the operator would
+ * go into it. */
 static int open_standard_streams(void)
 {
     int fd;
@@ -284,7 +282,8 @@ int main(int argc, char **argv)
 
     if (open_standard_streams() < 0)
         return EXIT_FAILURE;
-    umask(umask(0) & 077); /* or what we make could not be opened by us: only root does not notice */
+    umask(umask(0) & 077); /* otherwise we could not open what we make; only root would not
+                            * notice */
     if (sodium_init() < 0)
         return EXIT_FAILURE;
     if (strcmp(name, "--version") == 0 || strcmp(name, "-V") == 0) {

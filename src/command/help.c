@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The command's words about itself.
+/* The command's help texts.
  *
- * Called by the command, which then exits.  What must never happen here: a verb
- * or an option that the table has and nobody is told of. */
+ * The command calls this file and then exits.  What must never happen here: that a verb or an
+ * option of the table is missing from the help. */
 #include "command/help.h"
 
 #include "conf/conf.h"
@@ -26,7 +26,7 @@ static const struct option_text {
 #include "command/verbs.def"
 };
 
-/* @n bytes of text in lines that a terminal has room for, each but the first behind @indent spaces. */
+/* Print @n bytes of text in lines that fit a terminal, each but the first behind @indent spaces. */
 static void print_wrapped(FILE *to, const char *text, size_t n, int indent)
 {
     size_t room = (size_t) (COLUMNS - indent);
@@ -53,7 +53,7 @@ bool help_lists_option(const char *arguments, const char *option)
     return false;
 }
 
-/* The first sentence, which ends where the next one begins. */
+/* The length of the first sentence, which ends where the next one begins. */
 static size_t first_sentence(const char *text)
 {
     const char *end = strstr(text, ". ");
@@ -112,10 +112,14 @@ static void help_verb(const struct topic *t)
 
 bool help_topic(const char *topic)
 {
-    if (strcmp(topic, "config") == 0)
-        return help_config(), true;
+    if (strcmp(topic, "config") == 0) {
+        help_config();
+        return true;
+    }
     for (size_t i = 0; i < sizeof(topics) / sizeof(*topics); i++)
-        if (strcmp(topic, topics[i].word) == 0)
-            return help_verb(&topics[i]), true;
+        if (strcmp(topic, topics[i].word) == 0) {
+            help_verb(&topics[i]);
+            return true;
+        }
     return false;
 }

@@ -1,17 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* `hatchery key`: making, listing and revoking keys.
  *
- * main() calls this, beside a running server or without one.  The file is
- * written whole under another name and renamed, so that the server never reads
- * half of it; two commands at once wait for each other.  What must never
- * happen here: a key on disk (only its hash is), or a file that the server's
- * user cannot read. */
+ * main() calls this, beside a running server or without one.  It writes the whole file under
+ * another name and renames it, so the server never reads half of it.  Two commands at once wait for
+ * each other.  What must never happen here: a key on disk (only its hash is stored), or a file that
+ * the server's user cannot read. */
 #include "command/key.h"
 
 #include "base/fd.h"
 #include "base/keyfile.h"
-#include "command/options.h"
-#include "command/sources.h"
+#include "command/action.h"
 #include "conf/conf_value.h"
 #include "supervisor/runtimes.h"
 #include "supervisor/state.h"
@@ -46,39 +44,44 @@ static int read_list(int dir_fd, struct list *ret, struct buf *error)
     char *text = xmalloc(KEYFILE_BYTES_MAX);
     unsigned line = 0;
     ssize_t n = fd_read_file(dir_fd, file_name, text, KEYFILE_BYTES_MAX);
-    int err = n == -ENOENT ? 0 : n < 0 ? (int) n : keyfile_parse(text, (size_t) n, on_key, ret, &line);
+    int err = n < 0 ? 0 : keyfile_parse(text, (size_t) n, on_key, ret, &line);
 
     free(text);
     if (n < 0 && n != -ENOENT)
-        buf_addf(error, "the file keys of the state directory cannot be read (%s)", strerror((int) -n));
-    else if (err)
-        buf_addf(error, "the file keys of the state directory is damaged in line %u: correct or remove that line",
-                 line);
-    return err;
+        return fail(error, (int) n, "the file keys of the state directory cannot be read (%s)", strerror((int) -n));
+    if (err)
+        return fail(error, err,
+                    "the file keys of the state directory is damaged in line %u: correct or remove that line", line);
+    return 0;
 }
 
-/* As the server's user, whom the directory belongs to. */
+/* Write the file for the server's user, who owns the directory. */
+static int write_file(int dir_fd, const struct buf *text)
+{
+    struct stat st;
+
+    unlinkat(dir_fd, fresh_name, 0); /* left by an earlier command, or put there by a server that an
+                                      * attacker has taken over */
+    _cleanup_fd_ int fd = openat(dir_fd, fresh_name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+    if (fd < 0 || fstat(dir_fd, &st) < 0 || (geteuid() == 0 && fchown(fd, st.st_uid, st.st_gid) < 0))
+        return -errno;
+    ssize_t n = write(fd, buf_text(text), text->len);
+    if (n < 0)
+        return -errno;
+    if ((size_t) n != text->len)
+        return -EIO;
+    return fsync(fd) < 0 || renameat(dir_fd, fresh_name, dir_fd, file_name) < 0 || fsync(dir_fd) < 0 ? -errno : 0;
+}
+
 static int write_list(int dir_fd, const struct list *list, struct buf *error)
 {
-    struct stat st = { 0 };
-    struct buf text;
+    _cleanup_buf_ struct buf text;
 
-    unlinkat(dir_fd, fresh_name, 0); /* what an earlier command left, or a server that was taken over has put there */
-    _cleanup_fd_ int fd = openat(dir_fd, fresh_name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
     buf_init(&text, KEYFILE_BYTES_MAX);
     for (size_t i = 0; i < list->n; i++)
         keyfile_add_line(&text, &list->keys[i]);
-    int err = fd < 0 || fstat(dir_fd, &st) < 0 ? -errno : text.full ? -EFBIG : 0;
-    if (!err && geteuid() == 0 && fchown(fd, st.st_uid, st.st_gid) < 0)
-        err = -errno;
-    if (!err && text.len && write(fd, text.data, text.len) != (ssize_t) text.len)
-        err = errno ? -errno : -EIO;
-    if (!err && (fsync(fd) < 0 || renameat(dir_fd, fresh_name, dir_fd, file_name) < 0 || fsync(dir_fd) < 0))
-        err = -errno;
-    buf_free(&text);
-    if (err)
-        buf_addf(error, "the file keys of the state directory cannot be written (%s)", strerror(-err));
-    return err;
+    int err = text.full ? -EFBIG : write_file(dir_fd, &text);
+    return err ? fail(error, err, "the file keys of the state directory cannot be written (%s)", strerror(-err)) : 0;
 }
 
 static size_t find(const struct list *list, const char *name)
@@ -89,13 +92,15 @@ static size_t find(const struct list *list, const char *name)
     return i;
 }
 
-/* Make a key, store its hash with @key's name and limits, and print it, once.  A running server knows it at once. */
+/* Make a key, store its hash with @key's name and limits, and print the key, once.  A running
+ * server accepts it at once. */
 static int add_key(const struct conf *conf, struct keyfile_key *key)
 {
     struct list list = { 0 };
     unsigned char bytes[32];
     char text[48] = "hk_";
-    struct buf error, path;
+    _cleanup_buf_ struct buf error;
+    _cleanup_buf_ struct buf path;
 
     buf_init(&error, 1024);
     buf_init(&path, 4096);
@@ -122,10 +127,10 @@ static int add_key(const struct conf *conf, struct keyfile_key *key)
     free(list.keys);
     if (err)
         return verb_fail(&error);
-    state_path(conf->server_state, &path, &error); /* it was opened by this name */
-    fprintf(stderr, "The key '%s', shown this once; a server whose state directory is %.*s knows it from now on:\n",
-            key->name, (int) path.len, path.data);
-    buf_free(&path);
+    state_path(conf->server_state, &path, &error); /* cannot fail: the directory was opened by this
+                                                    * name */
+    fprintf(stderr, "The key '%s', shown this once; a server whose state directory is %s knows it from now on:\n",
+            key->name, buf_text(&path));
     printf("%s\n", text);
     sodium_memzero(text, sizeof(text));
     return EXIT_SUCCESS;
@@ -140,12 +145,14 @@ static void print_limit(int64_t limit)
 }
 
 /* Print names and limits. */
-static int list_keys(const struct conf *conf)
+static int list_keys(const struct conf *conf, const struct options *o, const char *name)
 {
     struct list list = { 0 };
-    struct buf error;
+    _cleanup_buf_ struct buf error;
     char created[32];
 
+    (void) o;
+    (void) name;
     buf_init(&error, 1024);
     _cleanup_fd_ int fd = state_open_configured(conf, false, &error);
     if (fd < 0 || read_list(fd, &list, &error) < 0)
@@ -169,28 +176,28 @@ static int list_keys(const struct conf *conf)
     return EXIT_SUCCESS;
 }
 
-/* Forget a key: requests with it are refused from now on, its jobs go on. */
-static int revoke_key(const struct conf *conf, const char *name)
+/* Forget a key: requests with it are refused from now on; its jobs go on. */
+static int revoke_key(const struct conf *conf, const struct options *o, const char *name)
 {
     struct list list = { 0 };
-    struct buf error;
+    _cleanup_buf_ struct buf error;
 
+    (void) o;
     buf_init(&error, 1024);
     _cleanup_fd_ int fd = state_open_configured(conf, true, &error);
     if (fd < 0 || read_list(fd, &list, &error) < 0)
         return verb_fail(&error);
     size_t i = find(&list, name);
-    int err = 0;
     if (!list.keys || i == list.n) {
         buf_adds(&error, strcmp(name, KEYFILE_DEFAULT) == 0
                              ? "the key 'default' is API_KEY's: start the server without it"
                              : "there is no key of this name; `hatchery key list` shows them");
-        err = -ENOENT;
-    } else {
-        list.n--;
-        memmove(&list.keys[i], &list.keys[i + 1], (list.n - i) * sizeof(*list.keys));
-        err = write_list(fd, &list, &error);
+        free(list.keys);
+        return verb_fail(&error);
     }
+    list.n--;
+    memmove(&list.keys[i], &list.keys[i + 1], (list.n - i) * sizeof(*list.keys));
+    int err = write_list(fd, &list, &error);
     free(list.keys);
     if (err)
         return verb_fail(&error);
@@ -198,7 +205,7 @@ static int revoke_key(const struct conf *conf, const char *name)
     return EXIT_SUCCESS;
 }
 
-/* A limit of a key from its option; 0, which means unlimited, only where @least is. */
+/* Read a key's limit from its option. 0 means unlimited, and is allowed only if @least is 0. */
 static int take_limit(const char *option, const char *text, unsigned least, unsigned *ret)
 {
     int64_t n;
@@ -221,16 +228,15 @@ static int take_bytes(const char *option, const char *text, int64_t *ret)
     return -EINVAL;
 }
 
-/* A runtime can come later, and a server can have another configuration: so this is only said. */
+/* Only a warning: the runtime may come later, or the server may have another configuration. */
 static void warn_of_unknown(const struct conf *conf, const char *runtime)
 {
     struct runtimes found;
-    struct buf error;
+    _cleanup_buf_ struct buf error;
     unsigned i = 0;
 
     buf_init(&error, 8192);
     int err = runtimes_find(conf, &found, &error);
-    buf_free(&error);
     while (!err && i < found.n && strcmp(found.list[i].wire.name, runtime) != 0)
         i++;
     if (!err && i == found.n)
@@ -251,7 +257,7 @@ static int make_key(const struct conf *conf, const struct options *o, const char
         || take_limit("--rate", o->rate, 0, &key.rate) < 0
         || take_bytes("--max-bytes", o->max_bytes, &key.max_bytes) < 0)
         return EXIT_USAGE;
-    /* What is too long is refused, not cut. */
+    /* A name that is too long is refused, not cut. */
     snprintf(key.name, sizeof(key.name), "%s", strlen(name) < sizeof(key.name) ? name : "");
     if (o->runtime && !keyfile_runtime_ok(o->runtime)) {
         fprintf(stderr, "hatchery: --runtime: '%s' is no runtime's name\n", o->runtime);
@@ -265,34 +271,29 @@ static int make_key(const struct conf *conf, const struct options *o, const char
     return status;
 }
 
+static bool sets_no_limit(const struct options *o)
+{
+    return !o->weight && !o->max_runs && !o->max_waiting && !o->rate && !o->max_bytes && !o->runtime;
+}
+
 int run_key(const struct verb *verb, int argc, char **argv)
 {
-    struct options o;
-    struct conf conf;
-    int first = options_parse(verb, argc, argv, &o);
-    const char *action = first > 0 && first < argc ? argv[first] : "";
-    bool list = strcmp(action, "list") == 0, revoke = strcmp(action, "revoke") == 0, make = strcmp(action, "new") == 0;
-    bool limits = o.weight || o.max_runs || o.max_waiting || o.rate || o.max_bytes || o.runtime;
-
-    if (first < 0 || argc - first != (list ? 1 : 2) || !(list || revoke || make) || (limits && !make))
-        return verb_action_error(verb, action);
-    if (sources_load(&conf, &o, false) < 0)
-        return EXIT_USAGE;
-    const char *name = argv[argc - 1];
-    int status = list ? list_keys(&conf) : revoke ? revoke_key(&conf, name) : make_key(&conf, &o, name);
-    conf_free(&conf);
-    return status;
+    static const struct action actions[] = {
+        { "new", true, NULL, make_key },
+        { "list", false, sets_no_limit, list_keys },
+        { "revoke", true, sets_no_limit, revoke_key },
+    };
+    return action_run(verb, argc, argv, actions, sizeof(actions) / sizeof(*actions));
 }
 
 bool key_any(const struct conf *conf)
 {
     struct list list = { 0 };
-    struct buf error;
+    _cleanup_buf_ struct buf error;
 
     buf_init(&error, 1024);
     _cleanup_fd_ int fd = state_open_configured(conf, false, &error);
     bool any = fd >= 0 && read_list(fd, &list, &error) == 0 && list.n > 0;
     free(list.keys);
-    buf_free(&error);
     return any;
 }

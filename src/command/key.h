@@ -8,10 +8,11 @@
 
 #include <stdbool.h>
 
-/* The verb: make, list or revoke keys.  Returns the exit status; sentences about failures go to stderr.  May block. */
+/* The verb: make, list or revoke keys.  Returns the exit status; sentences about failures go to
+ * stderr. May block. */
 int run_key(const struct verb *verb, int argc, char **argv);
 
-/* Is there any key in the file?  False where the file or the state directory cannot be read, too. */
+/* Is there any key in the file?  Also false if the file or the state directory cannot be read. */
 bool key_any(const struct conf *conf);
 
 #endif

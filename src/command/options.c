@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The options of the command line, read by the table verbs.def.
  *
- * Every verb calls this first.  What must never happen here: an option that
- * the verb does not know and that silently does nothing. */
+ * Every verb calls this first.  What must never happen here: that an option which the verb does not
+ * know silently does nothing. */
 #include "command/options.h"
 
 #include "command/help.h"
@@ -11,7 +11,7 @@
 #include <stdio.h>
 #include <string.h>
 
-/* What getopt_long(3) calls them. */
+/* Numbers of the options for getopt_long(3). */
 enum {
     NO_OPTION = 256,
 #define OPTION(word, field, argument, sentence) OPTION_##field,
@@ -35,7 +35,7 @@ static void take_option(struct options *o, int option)
     }
 }
 
-/* What getopt_long(3) says of @word with @c: '?' or ':'. */
+/* Say why @word is refused. @c is getopt_long(3)'s answer: '?' or ':'. */
 static void refuse_option(const struct verb *verb, const struct option *longs, int c, const char *word)
 {
     const struct option *option = longs;
@@ -62,7 +62,10 @@ int options_parse(const struct verb *verb, int argc, char **argv, struct options
 
     *o = (struct options){ 0 };
     while ((c = getopt_long(argc, argv, ":c:v", longs, NULL)) != -1) {
-        c = c == 'c' ? OPTION_config : c == 'v' ? OPTION_verbose : c;
+        if (c == 'c')
+            c = OPTION_config;
+        else if (c == 'v')
+            c = OPTION_verbose;
         const struct option *option = longs;
         while (option->name && option->val != c)
             option++;

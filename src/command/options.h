@@ -7,17 +7,17 @@
 
 #include <stdbool.h>
 
-/* NULL or false where the option is not given.  Texts are argv's. */
+/* NULL or false if the option is not given.  Texts are argv's. */
 struct options {
 #define OPTION(word, field, argument, sentence) const char *field;
 #define FLAG(word, field, sentence) bool field;
 #include "command/verbs.def"
 };
 
-/* Read @argv, which begins with the verb's name.  Options stand before or after the arguments; getopt_long(3) moves the
- * arguments to the end.  Returns the first argument's index.  Returns -1 for an option that @verb does not list, for one
- * without its value, and for one with a value too much; a sentence about it is then on stderr.  It uses getopt_long(3)'s
- * globals: call it once. */
+/* Read @argv, which begins with the verb's name.  Options stand before or after the arguments;
+ * getopt_long(3) moves the arguments to the end.  Returns the first argument's index.  Returns -1
+ * if an option is not in @verb's list, lacks its value, or has a value that it does not take.  A
+ * sentence about it is then on stderr.  It uses getopt_long(3)'s globals: call it once. */
 int options_parse(const struct verb *verb, int argc, char **argv, struct options *o);
 
 #endif

@@ -1,9 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The configuration from all its sources, and what is wrong with it.
+/* The configuration from all its sources, and its errors.
  *
- * Verbs call this at their start; a server calls it again when it is told to
- * reload.  What must never happen here: a setting that was misread, an error
- * that is found and not told, or a secret in an error. */
+ * Verbs call this at their start; a server calls it again when it reloads.  What must never happen
+ * here: a setting that is misread, an error that is found and not told, or a secret in an error. */
 #include "command/sources.h"
 
 #include "base/log.h"
@@ -21,7 +20,7 @@
 
 extern char **environ;
 
-/* From an option of the command line, or not at all. */
+/* Set a key from an option of the command line, if the option was given. */
 static int set(struct conf *conf, const char *section, const char *key, const char *value, struct buf *error)
 {
     static const char origin[] = "command line";
@@ -32,14 +31,14 @@ static int set(struct conf *conf, const char *section, const char *key, const ch
     conf_sentence(error);
     buf_addf(error, "%s: ", origin);
     int err = conf_set(conf, section, key, value, error);
-    if (!err) {
-        error->len = mark;
-        conf_note_origin(conf, conf_find(section, key), origin);
-    }
-    return err;
+    if (err)
+        return err;
+    error->len = mark;
+    conf_note_origin(conf, conf_find(section, key), origin);
+    return 0;
 }
 
-/* What only the courier's own rules can judge. */
+/* Errors that only the courier's own rules show. */
 static int check_webhooks(const struct conf *conf, struct buf *error)
 {
     static struct wire_server_conf server;
@@ -52,7 +51,8 @@ static int check_webhooks(const struct conf *conf, struct buf *error)
 
 static const char generated[] = "--generate-key";
 
-/* What was in the environment when we started, or was made up then, is still so; but it was wiped there. */
+/* Secrets that were in the environment when we started, or a key generated then, still hold.  The
+ * environment no longer has them, because it was wiped. */
 static void keep_secrets(struct conf *conf, const struct conf *first)
 {
     for (const struct conf_key *k = conf_keys; first && k->section; k++) {
@@ -65,13 +65,19 @@ static void keep_secrets(struct conf *conf, const struct conf *first)
     }
 }
 
-/* At the start everything is; later what the server does not have from its start. */
+/* At the start every value is new; at a reload, a value that differs from the one at the start. */
 static bool is_new(const struct conf *conf, const struct conf *first, const char *section, const char *key)
 {
     return !first || !conf_equals(conf, first, conf_find(section, key));
 }
 
-/* What else the supervisor will ask of this machine; some verbs need none of it. */
+/* Returns the first error. */
+static int worse(int err, int next)
+{
+    return err ? err : next;
+}
+
+/* Check what else the supervisor will ask of this machine. Some verbs need none of it. */
 static int check_host(const struct conf *conf, const struct conf *first, struct buf *error)
 {
     size_t mark = error->len;
@@ -89,10 +95,10 @@ static int check_host(const struct conf *conf, const struct conf *first, struct 
     root = conf_locate(conf, root, mark, error);
     int runtimes = runtimes_find(conf, &found, error);
     runtimes_free(&found);
-    return user ? user : root ? root : runtimes;
+    return worse(worse(user, root), runtimes);
 }
 
-/* The supervisor's business; here only the words are checked. */
+/* Only the words are checked here; the rest is the supervisor's business. */
 static int check_layers(const struct conf *conf, struct buf *error)
 {
     uint32_t required;
@@ -101,13 +107,8 @@ static int check_layers(const struct conf *conf, struct buf *error)
     return conf_locate(conf, layers_parse(conf->isolation_require, &required, error), mark, error);
 }
 
-/* The first error is the one that is returned. */
-static int worse(int err, int next)
-{
-    return err ? err : next;
-}
-
-/* The installed file is root's: an ordinary user's server has a configuration of its own, or none.  NULL: there is none. */
+/* The installed file is root's. The server of an ordinary user has a configuration of its own, or
+ * none: NULL. */
 static const char *find_conf(const struct options *o)
 {
     static const char installed[] = SYSCONFDIR "/hatchery/hatchery.conf";
@@ -131,10 +132,10 @@ static int read_sources(struct conf *conf, const struct options *o, struct buf *
 
 struct sentence {
     const char *text;
-    size_t n, place; /* the line of the file that it is about; those that name none come last */
+    size_t n, place; /* the line of the file that it is about; sentences without a line come last */
 };
 
-/* "FILE:LINE: ..." */
+/* The line of "FILE:LINE: ...". */
 static size_t line_of(const char *text, size_t n)
 {
     const char *end = memmem(text, n, ": ", 2), *colon = end ? memrchr(text, ':', (size_t) (end - text)) : NULL;
@@ -145,7 +146,8 @@ static size_t line_of(const char *text, size_t n)
     return colon && line ? line : SIZE_MAX;
 }
 
-/* The sentences of @errors, one a line, in the order of the file, whichever check has found what is wrong. */
+/* Sort the sentences of @errors, one a line, by their line in the file, whichever check found
+ * them. */
 static void order_errors(struct buf *errors)
 {
     struct sentence *all = NULL;
@@ -206,13 +208,12 @@ int sources_read(struct conf *conf, const struct options *o, const struct conf *
 
 int sources_load(struct conf *conf, const struct options *o, bool whole)
 {
-    struct buf error;
+    _cleanup_buf_ struct buf error;
 
     buf_init(&error, 65536);
     int err = sources_read(conf, o, NULL, whole, &error);
     if (err)
         sources_print_errors(&error);
-    buf_free(&error);
     return err;
 }
 
@@ -229,13 +230,12 @@ const char *sources_generate_key(struct conf *conf)
 {
     static char key[44];
     unsigned char bytes[24];
-    struct buf error;
+    _cleanup_buf_ struct buf error;
 
     randombytes_buf(bytes, sizeof(bytes));
     sodium_bin2base64(key, sizeof(key), bytes, sizeof(bytes), sodium_base64_VARIANT_URLSAFE_NO_PADDING);
     buf_init(&error, 256);
     conf_set(conf, "server", "api_key", key, &error);
     conf_note_origin(conf, conf_find("server", "api_key"), generated);
-    buf_free(&error);
     return key;
 }

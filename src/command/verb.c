@@ -1,9 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* How a verb ends when it cannot do what it was told.
  *
- * Verbs call this as the last thing before they return to main().  What must
- * never happen here: an end without a sentence, or a suggestion that is no
- * verb's action. */
+ * Verbs call this as the last thing before they return to main().  What must never happen here: an
+ * end without a sentence, or a suggestion that is not one of the verb's actions. */
 #include "command/verb.h"
 
 #include <stdio.h>
@@ -17,7 +16,7 @@ int verb_usage_error(const struct verb *verb)
     return EXIT_USAGE;
 }
 
-/* What others call it, after key and env. */
+/* Other tools' words for the actions of key and env. */
 static const struct {
     const char *verb, *said, *meant;
 } other_words[] = {
@@ -39,7 +38,7 @@ int verb_action_error(const struct verb *verb, const char *action)
 
 int verb_fail(struct buf *error)
 {
-    fprintf(stderr, "hatchery: %.*s\n", (int) error->len, error->data ? error->data : "");
+    fprintf(stderr, "hatchery: %s\n", buf_text(error));
     buf_free(error);
     return EXIT_FAILURE;
 }

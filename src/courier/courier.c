@@ -1,13 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* hatchery-courier: takes orders from the server and delivers webhooks.
  *
- * Started by the supervisor, whose socket is descriptor 3.  One thread of ours,
- * one loop around curl_multi_poll(3); name look-ups run in threads of libcurl,
- * so nothing here waits for anybody.  All state is in memory and none would be
- * missed: the server's store has every delivery.
- * What must never happen here: an order without its one result while its server
- * lives, a result that goes to another server than its order came from, more
- * orders in hand than the process was given memory for. */
+ * The supervisor starts it; its socket is descriptor 3.  The courier has one thread of its own and
+ * one loop around curl_multi_poll(3).  Name look-ups run in threads of libcurl, so nothing here
+ * waits for anybody. All state is in memory, and nobody would miss it: the server's store has every
+ * delivery. What must never happen here: that an order has no result, or two, while its server
+ * lives; that a result goes to another server than the order came from; more orders at a time than
+ * the process has memory for. */
 #include "courier/confine.h"
 #include "courier/lane.h"
 #include "courier/sign.h"
@@ -29,7 +28,8 @@
 enum { SUPERVISOR_FD = 3 };
 enum { IN_HAND_MAX = 4096, ORDERS_A_TURN = 64, POLL_MS = 60000 };
 
-/* Descriptors of one attempt: two sockets while IPv4 and IPv6 race, the resolver's and its wake-up pair, a file. */
+/* Descriptors of one attempt: two sockets while IPv4 and IPv6 race, the resolver's socket and its
+ * wake-up pair, a file. */
 enum { FDS_BASE = 64, FDS_EACH = 8, IN_ALL_MAX = 4096 };
 
 struct courier {
@@ -37,9 +37,9 @@ struct courier {
     struct guard_allow *allow;
     CURLM *multi;
     struct lanes lanes;
-    struct deliveries running, finished; /* finished: the result is not sent yet */
+    struct deliveries running, finished; /* finished: the result is still to be sent */
     unsigned n_finished;
-    int server_fd; /* -1: none yet, or the last one has gone */
+    int server_fd; /* -1: no server has come, or the last one has gone */
     bool warned;
 };
 
@@ -91,7 +91,7 @@ static void free_list(struct courier *c, struct deliveries *list)
     }
 }
 
-/* What has nobody to report to is not sent: the next server will order it again. */
+/* Nobody waits for these results any more. The next server will order the deliveries again. */
 static void drop_server(struct courier *c)
 {
     lanes_clear(&c->lanes);
@@ -117,7 +117,8 @@ static void take_order(struct courier *c, const struct courier_order *order, int
         finish(c, d);
 }
 
-/* Results that the server does not read keep orders out only when they are many: it may be about to order. */
+/* Unsent results keep orders out only if there are many of them: a server that reads no results may
+ * still be about to order. */
 static bool has_room(const struct courier *c)
 {
     return c->lanes.n_waiting + c->n_finished < IN_HAND_MAX;
@@ -182,25 +183,23 @@ static bool conf_is_sound(const struct courier_conf *conf)
 
 static int parse_allow(struct courier *c)
 {
-    struct buf error;
-    int err;
+    _cleanup_buf_ struct buf error;
 
     buf_init(&error, 1024);
-    err = guard_allow_new(c->conf.allow, c->conf.ports, &c->allow, &error);
-    buf_addc(&error, '\0');
+    int err = guard_allow_new(c->conf.allow, c->conf.ports, &c->allow, &error);
     if (err)
-        log_error("webhooks.allow or webhooks.ports is wrong", LOG_S("error", error.data));
-    buf_free(&error);
+        log_error("webhooks.allow or webhooks.ports is wrong", LOG_S("error", buf_text(&error)));
     return err;
 }
 
 /* --- the supervisor's messages --- */
 
-/* Takes effect on what is connected from here on. @fresh is wiped. */
+/* Takes effect on connections from now on. Wipes @fresh. */
 static bool take_conf(struct courier *c, struct courier_conf *fresh)
 {
     struct guard_allow *old = c->allow;
-    bool sound = conf_is_sound(fresh) && fresh->in_all == c->conf.in_all; /* the limit of descriptors rests on it */
+    /* the limit of descriptors was computed from in_all */
+    bool sound = conf_is_sound(fresh) && fresh->in_all == c->conf.in_all;
 
     if (sound)
         c->conf = *fresh;
@@ -224,7 +223,7 @@ static bool take_server(struct courier *c, int fd)
     return true;
 }
 
-/* False: the supervisor is gone, or mad. */
+/* False if the supervisor is gone or sends nonsense. */
 static bool read_supervisor(struct courier *c)
 {
     static union {
@@ -248,7 +247,7 @@ static bool read_supervisor(struct courier *c)
 
 /* --- the loop --- */
 
-/* A server that has hung up is gone whatever it has still ordered. */
+/* If the server has hung up, it is gone, whatever orders it has left behind. */
 static bool server_hung_up(const struct courier *c)
 {
     struct pollfd p = { .fd = c->server_fd };
@@ -319,7 +318,7 @@ int main(void)
     prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
     large_blocks_go_back();
     signal(SIGPIPE, SIG_IGN);
-    /* The message buffer is where the secrets stay: there is no second copy of them. */
+    /* The secrets stay in the message buffer, so there is no second copy of them. */
     sodium_mlock(&courier.conf, sizeof(courier.conf));
     if (sodium_init() < 0
         || fd_recv(SUPERVISOR_FD, &courier.conf, sizeof(courier.conf), NULL, 0, NULL) != sizeof(courier.conf)

@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What the server, the supervisor and hatchery-courier say to each other.
+/* Messages between the server, the supervisor and hatchery-courier.
  *
- *   supervisor -> courier   struct courier_conf, as its first message, and again when the configuration has changed
+ *   supervisor -> courier   struct courier_conf, first, and at each change of the configuration
  *   supervisor -> courier   COURIER_SERVER [socket], again for every new server
- *   server -> courier       struct courier_order [body], one a delivery attempt
+ *   server -> courier       struct courier_order [body], one for each delivery attempt
  *   courier -> server       struct courier_result, exactly one for each order
  *
- * SOCK_SEQPACKET socketpairs, fixed-size messages, as in base/wire.h.  The courier
- * holds no queue that would be missed: an order it dies with has no result, and the
- * server, whose store has the delivery, orders it again from the next courier. */
+ * SOCK_SEQPACKET socketpairs, fixed-size messages, as in base/wire.h.  Nobody misses the courier's
+ * queue: if the courier dies, its open orders get no result.  The server, whose store has the
+ * deliveries, orders them again from the next courier. */
 #ifndef HATCHERY_COURIER_COURIER_H
 #define HATCHERY_COURIER_COURIER_H
 
@@ -33,13 +33,14 @@ struct courier_conf {
     struct {
         unsigned char key[64];      /* decoded from whsec_... */
         unsigned len;               /* 24 to 64 */
-    } secrets[COURIER_SECRETS_MAX]; /* every one signs: rotation */
+    } secrets[COURIER_SECRETS_MAX]; /* every one of them signs, for rotation */
 };
 
-/* Deliver the bytes of the descriptor that comes with it (a sealed memfd, read from its start) to @url, once. */
+/* Deliver the content of the descriptor that comes with it (a sealed memfd, read from its start) to
+ * @url, once. */
 struct courier_order {
     enum courier_type type;
-    uint64_t delivery; /* the server's number for it, unique in its life */
+    uint64_t delivery; /* the server's number for it, unique in the server's life */
     uint64_t body_len;
     char webhook_id[64];  /* the same on every attempt */
     char traceparent[64]; /* empty: none */
@@ -48,9 +49,10 @@ struct courier_order {
 
 enum courier_verdict {
     COURIER_ANSWERED, /* an HTTP answer came: @status says which */
-    COURIER_FAILED,   /* no answer: connection, time, TLS; worth another try */
-    COURIER_REFUSED,  /* never sent: the address is forbidden or the URL is none; trying again is of no use
-                       * unless the name resolves to something else, which the server may try */
+    COURIER_FAILED,   /* no answer (connection, time, TLS): worth another try */
+    COURIER_REFUSED,  /* never sent: the address is forbidden, or the URL is wrong. Another try
+                       * helps only if the name then resolves to something else; the server may make
+                       * it */
 };
 
 struct courier_result {
@@ -59,9 +61,11 @@ struct courier_result {
     enum courier_verdict verdict;
     int status; /* HTTP status of COURIER_ANSWERED */
     int64_t duration_us;
-    int64_t retry_after_s; /* the answer's Retry-After, seconds or date turned into seconds; -1: none */
-    char address[64];      /* the one that was connected to, empty if none */
-    char error[256];       /* a sentence for the log and the delivery's record, empty for COURIER_ANSWERED */
+    int64_t retry_after_s; /* the answer's Retry-After in seconds, also if it was a date; -1:
+                            * none */
+    char address[64];      /* the address that was connected to; empty if none */
+    char error[256];       /* a sentence for the log and the delivery's record; empty for
+                            * COURIER_ANSWERED */
 };
 
 #endif

@@ -1,12 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* One attempt: a POST by libcurl, and what became of it.
+/* One attempt: a POST by libcurl, and its result.
  *
- * Called by the courier's loop.  What must never happen here: a connection to
- * an address that the guard did not see (it is asked by the callback that
- * makes the socket, for the address that this very socket is connected to, so a
- * name that changes its mind between two look-ups gains nothing), a redirect
- * that is followed, a proxy, credentials of any kind, more than a few KiB of an
- * answer, or a log line with a path, a query or a body. */
+ * The courier's loop calls this file.  What must never happen here: a connection to an address that
+ * the guard did not see, a redirect that is followed, a proxy, credentials of any kind, more than a
+ * few KiB of an answer, or a log line with a path, a query or a body.  libcurl calls on_open() to
+ * make the socket, and on_open() asks the guard for the address to which this very socket will
+ * connect.  So a name that changes between two look-ups gains nothing. */
 #include "courier/delivery.h"
 
 #include "courier/own.h"
@@ -39,7 +38,7 @@ static bool is_terminated(const char *s, size_t size)
     return memchr(s, '\0', size) != NULL;
 }
 
-/* What goes into a header must be harmless there, and the id is signed with dots around it. */
+/* Text that goes into a header must be harmless there. The id is signed with dots around it. */
 static bool has_only(const char *s, const char *allowed)
 {
     return s[strspn(s, allowed)] == '\0';
@@ -56,7 +55,8 @@ static bool order_is_sound(const struct courier_order *order)
            && order->body_len <= SSIZE_MAX;
 }
 
-/* Without the seals the sender could still shorten the file, and reading it would be a SIGBUS. */
+/* Without the seals the sender could still shorten the file, and reading it would then raise
+ * SIGBUS. */
 static int map_body(struct delivery *d, int fd)
 {
     const int needed = F_SEAL_SHRINK | F_SEAL_WRITE;
@@ -81,8 +81,9 @@ struct delivery *delivery_new(const struct courier_conf *conf, struct guard_allo
 {
     struct delivery *d = xcalloc(1, sizeof(*d));
     _cleanup_fd_ int fd = body_fd;
-    struct buf error;
+    _cleanup_buf_ struct buf error;
 
+    buf_init(&error, sizeof(d->result.error) - 1);
     d->conf = conf;
     d->allow = allow;
     d->order = *order;
@@ -94,12 +95,8 @@ struct delivery *delivery_new(const struct courier_conf *conf, struct guard_allo
         delivery_fail(d, COURIER_FAILED, "the body could not be taken over");
         return d;
     }
-    buf_init(&error, sizeof(d->result.error) - 1);
-    if (guard_url(*allow, d->order.url, &d->url, &error) < 0) {
-        buf_addc(&error, '\0');
-        delivery_fail(d, COURIER_REFUSED, error.data ? error.data : "the URL is refused");
-    }
-    buf_free(&error);
+    if (guard_url(*allow, d->order.url, &d->url, &error) < 0)
+        delivery_fail(d, COURIER_REFUSED, error.len ? buf_text(&error) : "the URL is refused");
     return d;
 }
 
@@ -133,31 +130,30 @@ static int judge(const struct delivery *d, const struct sockaddr *address, struc
 {
     int err = guard_address(*d->allow, d->url.host, address, error);
 
-    if (!err)
-        err = guard_port(*d->allow, port_of(address), error);
-    int own = err ? 0 : own_address(address);
-    if (own > 0)
-        err = guard_own(*d->allow, d->url.host, address, error);
-    if (own < 0) {
-        buf_adds(error, "the kernel did not say whether the address is this host's own");
-        err = own;
-    }
-    return err;
+    if (err)
+        return err;
+    err = guard_port(*d->allow, port_of(address), error);
+    if (err)
+        return err;
+    int own = own_address(address);
+    if (own < 0)
+        return fail(error, own, "the kernel did not say whether the address is this host's own");
+    return own ? guard_own(*d->allow, d->url.host, address, error) : 0;
 }
 
-/* The address is libcurl's only copy: what is checked is what is connected to. */
+/* @address is libcurl's only copy, so the address that is checked is the one that is connected
+ * to. */
 static curl_socket_t on_open(void *data, curlsocktype purpose, struct curl_sockaddr *address)
 {
     struct delivery *d = data;
-    struct buf error;
+    _cleanup_buf_ struct buf error;
 
+    buf_init(&error, sizeof(d->result.error) - 1);
     if (purpose != CURLSOCKTYPE_IPCXN)
         return CURL_SOCKET_BAD;
-    buf_init(&error, sizeof(d->result.error) - 1);
     if (judge(d, &address->addr, &error) < 0) {
         if (d->banned++ == 0)
-            snprintf(d->result.error, sizeof(d->result.error), "%.*s", (int) error.len, error.data ? error.data : "");
-        buf_free(&error);
+            snprintf(d->result.error, sizeof(d->result.error), "%s", buf_text(&error));
         return CURL_SOCKET_BAD;
     }
     d->opened++;
@@ -180,7 +176,8 @@ static size_t on_head(char *line, size_t size, size_t n, void *data)
     return n;
 }
 
-/* Read a little, so that a short answer leaves a connection to use again; then cut. */
+/* Read a little, so that the connection can be used again after a short answer. Cut off a longer
+ * one. */
 static size_t on_answer(char *bytes, size_t size, size_t n, void *data)
 {
     struct delivery *d = data;
@@ -201,41 +198,40 @@ static void add_header(struct delivery *d, const char *text)
     d->headers = longer;
 }
 
+static void add_line(struct delivery *d, struct buf *line)
+{
+    if (line->full)
+        abort();
+    add_header(d, buf_text(line));
+    buf_reset(line);
+}
+
 static void add_headers(struct delivery *d)
 {
     enum { SIGNATURES_MAX = 64 * COURIER_SECRETS_MAX };
     int64_t now = (int64_t) time(NULL);
-    struct buf line;
+    _cleanup_buf_ struct buf line;
 
     buf_init(&line, SIGNATURES_MAX);
     add_header(d, "Content-Type: application/json");
-    add_header(d, "Expect:"); /* no waiting for 100 Continue: a second of nothing before a large body */
+    add_header(d, "Expect:"); /* no waiting for 100 Continue: it would cost a second before a large
+                               * body */
     buf_addf(&line, "webhook-id: %s", d->order.webhook_id);
-    buf_addc(&line, '\0');
-    add_header(d, line.data);
-    buf_reset(&line);
+    add_line(d, &line);
     buf_addf(&line, "webhook-timestamp: %" PRId64, now);
-    buf_addc(&line, '\0');
-    add_header(d, line.data);
+    add_line(d, &line);
     if (d->conf->n_secrets) {
-        buf_reset(&line);
         buf_adds(&line, "webhook-signature: ");
         sign_webhook(d->conf, d->order.webhook_id, now, d->body, d->order.body_len, &line);
-        buf_addc(&line, '\0');
-        add_header(d, line.data);
+        add_line(d, &line);
     }
     if (d->order.traceparent[0]) {
-        buf_reset(&line);
         buf_addf(&line, "traceparent: %s", d->order.traceparent);
-        buf_addc(&line, '\0');
-        add_header(d, line.data);
+        add_line(d, &line);
     }
-    if (line.full)
-        abort();
-    buf_free(&line);
 }
 
-/* Every option that a default, a build of libcurl or the environment could turn against us is set. */
+/* Set every option that a default, a build of libcurl or the environment could turn against us. */
 static void set_options(struct delivery *d)
 {
     CURL *easy = d->easy;
@@ -253,13 +249,15 @@ static void set_options(struct delivery *d)
     SET(CURLOPT_SSL_VERIFYPEER, 1L);
     SET(CURLOPT_SSL_VERIFYHOST, 2L);
     SET(CURLOPT_SSLVERSION, (long) CURL_SSLVERSION_TLSv1_2);
-    /* The store is parsed once and kept, but only while it is a single file. */
+    /* libcurl parses the certificate store once and keeps it, but only if the store is a single
+     * file. */
     if (curl_version_info(CURLVERSION_NOW)->cainfo)
         SET(CURLOPT_CAPATH, NULL);
     SET(CURLOPT_CA_CACHE_TIMEOUT, 3600L);
     SET(CURLOPT_NOSIGNAL, 1L);
-    SET(CURLOPT_QUICK_EXIT, 1L);        /* or the end of an attempt would wait for a resolver that does not answer */
-    SET(CURLOPT_DNS_CACHE_TIMEOUT, 0L); /* a receiver that has moved is found again */
+    SET(CURLOPT_QUICK_EXIT, 1L);        /* without it the end of an attempt would wait for a
+                                         * resolver that does not answer */
+    SET(CURLOPT_DNS_CACHE_TIMEOUT, 0L); /* finds a receiver that has moved */
     SET(CURLOPT_TIMEOUT_MS, timeout_ms);
     SET(CURLOPT_CONNECTTIMEOUT_MS, timeout_ms < CONNECT_MS ? timeout_ms : (long) CONNECT_MS);
     SET(CURLOPT_MAXAGE_CONN, (long) IDLE_S);
@@ -276,7 +274,7 @@ static void set_options(struct delivery *d)
     SET(CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t) d->order.body_len);
     SET(CURLOPT_POSTFIELDS, d->body);
 #undef SET
-    if (err) /* this libcurl can't be told something of the above */
+    if (err) /* this libcurl lacks one of these options */
         abort();
 }
 
@@ -349,7 +347,7 @@ static void take_answer(struct delivery *d)
     curl_easy_getinfo(d->easy, CURLINFO_RESPONSE_CODE, &status);
     set_result(d, COURIER_ANSWERED);
     d->result.status = (int) status;
-    d->result.error[0] = '\0'; /* of an address that was passed over */
+    d->result.error[0] = '\0'; /* drop the sentence about an address that was passed over */
     if (curl_easy_header(d->easy, "Retry-After", 0, CURLH_HEADER, -1, &header) == CURLHE_OK)
         d->result.retry_after_s = read_retry_after(header->value);
 }
@@ -376,7 +374,7 @@ static void word_timeout(struct delivery *d)
                  d->conf->timeout_ms < CONNECT_MS ? d->conf->timeout_ms : (unsigned) CONNECT_MS);
 }
 
-/* Why there is no answer, in a sentence about the receiver. */
+/* Say in a sentence about the receiver why there is no answer. */
 static void word_failure(struct delivery *d, CURLcode code)
 {
     const char *what = curl_easy_strerror(code);

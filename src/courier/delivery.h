@@ -13,10 +13,12 @@
 struct lane;
 
 struct delivery {
-    TAILQ_ENTRY(delivery) link; /* in the one list it is in: of its lane, the running, the finished */
-    struct lane *lane;          /* lane.h's */
+    TAILQ_ENTRY(delivery)
+    link;              /* in the one list that has it: its lane's, the running, the
+                                 * finished */
+    struct lane *lane; /* set by lane.c */
     const struct courier_conf *conf;
-    struct guard_allow *const *allow; /* the courier's, which may change */
+    struct guard_allow *const *allow; /* the courier's; a new configuration changes it */
     struct courier_order order;
     struct guard_url url;
     const void *body; /* the descriptor's pages, body_len bytes */
@@ -25,27 +27,28 @@ struct delivery {
     int64_t start_us;
     size_t head_bytes, answer_bytes;
     bool answered;           /* the head of a final answer is complete */
-    unsigned opened, banned; /* addresses that were tried, and those that were not allowed */
+    unsigned opened, banned; /* addresses that were tried, and addresses that were forbidden */
     char tls_error[CURL_ERROR_SIZE];
     struct courier_result result;
 };
 TAILQ_HEAD(deliveries, delivery);
 
-/* Take @order and @body_fd, which is closed here; @conf and @allow must live longer.  Returns the delivery; when its
- * result.type is set it has come to its end already: the order is malformed or its URL refused.  Never blocks. */
+/* Take @order and @body_fd, which is closed here; @conf and @allow must live longer.  If the
+ * returned delivery has a result.type, it is over already: the order is malformed or its URL is
+ * refused.  Never blocks. */
 struct delivery *delivery_new(const struct courier_conf *conf, struct guard_allow *const *allow,
                               const struct courier_order *order, int body_fd);
 
-/* Sign it and hand it to @multi.  Its result follows from delivery_end(). */
+/* Sign it and hand it to @multi.  delivery_end() then sets its result. */
 void delivery_start(struct delivery *delivery, CURLM *multi);
 
-/* libcurl is done with it: fill in its result, and write the attempt's line to the log. */
+/* libcurl is done with it: fill in the result, and write the attempt's line to the log. */
 void delivery_end(struct delivery *delivery, CURLM *multi, CURLcode code);
 
-/* Come to an end without an attempt: @error is the sentence. */
+/* End it without an attempt: @error is the sentence. */
 void delivery_fail(struct delivery *delivery, enum courier_verdict verdict, const char *error);
 
-/* In whatever state: a running one is cut off.  @multi may be NULL for one that was not started. */
+/* Free it in any state; a running attempt is cut off.  @multi may be NULL if it was not started. */
 struct delivery *delivery_free(struct delivery *delivery, CURLM *multi);
 
 #endif

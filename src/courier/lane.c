@@ -1,9 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Turns: a slow host holds up nobody but itself.
+/* Turns: a slow host delays only its own deliveries.
  *
- * Called by the courier's loop.  What must never happen here: two deliveries
- * to one host that change places, or a host that waits though it has room while
- * another one is served twice. */
+ * The courier's loop calls this file.  What must never happen here: two deliveries to one host that
+ * change places, or a host that waits although it has room while another one is served twice. */
 #include "courier/lane.h"
 
 #include <errno.h>

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Asking the kernel whether an address is one of this host's.
  *
- * Called by the courier for each address that it is about to connect to.
- * What must never happen here: a packet to that address, or a yes taken for a
- * no because the kernel had no memory or no descriptor to answer with. */
+ * The courier calls this file for each address before it connects.  What must never happen here: a
+ * packet to that address, or a yes taken for a no because the kernel had no memory or no descriptor
+ * to answer with. */
 #include "courier/own.h"
 
 #include "base/fd.h"
@@ -13,7 +13,7 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { DISCARD_PORT = 9 }; /* any but 0 */
+enum { DISCARD_PORT = 9 }; /* any port but 0 */
 
 union inet {
     struct sockaddr any;
@@ -21,7 +21,8 @@ union inet {
     struct sockaddr_in6 v6;
 };
 
-/* IPv4 written as IPv6 becomes IPv4: the same way, and one set of rules of the kernel's. */
+/* IPv4 written as IPv6 becomes IPv4: the route is the same, and so only one set of the kernel's
+ * rules counts. */
 static int take(union inet *ret, const struct sockaddr *address)
 {
     *ret = (union inet){ .v6 = { .sin6_family = AF_UNSPEC } };
@@ -47,10 +48,10 @@ static socklen_t size_of(const union inet *a)
 
 static void set_port(union inet *a, unsigned short port)
 {
-    a->v4.sin_port = htons(port); /* at the same place in both */
+    a->v4.sin_port = htons(port); /* at the same place in both structs */
 }
 
-/* Port, zone and flow are no part of it. */
+/* Compares neither port nor zone nor flow. */
 static bool same(const union inet *a, const union inet *b)
 {
     if (a->any.sa_family == AF_INET6)
@@ -58,7 +59,7 @@ static bool same(const union inet *a, const union inet *b)
     return a->v4.sin_addr.s_addr == b->v4.sin_addr.s_addr;
 }
 
-/* Where the way leads over the loopback interface the kernel may choose that one's address. */
+/* If the route uses the loopback interface, the kernel may choose that interface's address. */
 static bool is_loopback(const union inet *a)
 {
     if (a->any.sa_family == AF_INET6)
@@ -83,20 +84,21 @@ static int may_bind(const union inet *address)
     set_port(&from, 0);
     if (bind(fd, &from.any, size_of(&from)) == 0)
         return 1;
-    /* The last two: a link-local address whose zone is missing or is no interface. */
+    /* EINVAL, ENODEV: a link-local address whose zone is missing or is not an interface. */
     return errno == EADDRNOTAVAIL || errno == EINVAL || errno == ENODEV ? 0 : -errno;
 }
 
-/* Where ip_nonlocal_bind is set a socket may have any address, and so that of nobody too. */
+/* If ip_nonlocal_bind is set, a socket may have any address. Then it may also have one that nobody
+ * has. */
 static int bind_tells(const union inet *address)
 {
     union inet nobody = { .v4 = { .sin_family = AF_INET,
                                   .sin_addr.s_addr = htonl(0xfffffffe) } }; /* RFC 1112: reserved */
 
     if (address->any.sa_family == AF_INET6)
-        nobody.v6 =
-            (struct sockaddr_in6){ .sin6_family = AF_INET6,
-                                   .sin6_addr.s6_addr = { 0x20, 0x01, 0x0d, 0xb8, [15] = 0xfe } }; /* RFC 3849 */
+        nobody.v6 = (struct sockaddr_in6){ .sin6_family = AF_INET6,
+                                           /* RFC 3849 */
+                                           .sin6_addr.s6_addr = { 0x20, 0x01, 0x0d, 0xb8, [15] = 0xfe } };
     int yes = may_bind(&nobody);
     return yes < 0 ? yes : !yes;
 }

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Standard Webhooks: HMAC-SHA256 over id, timestamp and body.
  *
- * Called once for each attempt.  What must never happen here: a signature over
- * other bytes than are sent, a key that stays behind on the stack. */
+ * Called once for each attempt.  What must never happen here: a signature over other bytes than
+ * those that are sent, or a key that stays behind on the stack. */
 #include "courier/sign.h"
 
 #include <errno.h>

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Signatures of webhooks, as in the Standard Webhooks specification (symmetric, version 1).
- * Needs sodium_init().  Used by the courier; sign_secret() also by who reads the configuration. */
+/* Signatures of webhooks, as in the Standard Webhooks specification (symmetric, version 1).  Needs
+ * sodium_init().  The courier signs; the readers of the configuration call only sign_secret(). */
 #ifndef HATCHERY_COURIER_SIGN_H
 #define HATCHERY_COURIER_SIGN_H
 
@@ -14,8 +14,9 @@ enum { SIGN_KEY_MIN = 24, SIGN_KEY_MAX = 64 };
  * Returns 0 or -EINVAL, with @ret_key wiped. */
 int sign_secret(const char *text, unsigned char ret_key[SIGN_KEY_MAX], unsigned *ret_len);
 
-/* Append to @out the value of the header webhook-signature: one v1,... for each of the @n_secrets of @conf, separated
- * by spaces, over @id "." @timestamp "." @body.  @body is signed as it is. */
+/* Append to @out the value of the header webhook-signature: one v1,... for each of the @n_secrets
+ * of @conf, separated by spaces, over @id "." @timestamp "." @body.  @body is signed byte by byte
+ * as given. */
 void sign_webhook(const struct courier_conf *conf, const char *id, int64_t timestamp, const void *body, size_t len,
                   struct buf *out);
 

@@ -231,7 +231,7 @@ def test_a_service_that_runs_nothing_is_not_taken_for_open_walls(crafted, tmp_pa
     shutil.copy("/bin/false", program.with_name("hatchery-zygote"))
     done = hatchery("selftest", program=program)
     assert done.returncode == 1
-    assert "can't be had: the program 'pass' got " in done.stdout
+    assert "does not start: the program 'pass' got " in done.stdout
     # Whichever was known first: that a zygote ended, or that the runtime was given up.
     assert re.search("the zygote could not start|The runtime 'default' does not start: ", done.stdout), done.stdout
     assert "\n0 attempts were made" in done.stdout and "0 GOT THROUGH" in done.stdout

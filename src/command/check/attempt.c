@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The attempts to escape, from their files.
  *
- * Called by selftest.c.  What must never happen here: an attempt that is
- * passed over in silence, so that a wall seems to have been tried. */
+ * selftest.c calls this file.  What must never happen here: that an attempt is skipped in silence,
+ * so that a wall seems to have been tried. */
 #include "command/check/attempt.h"
 
 #include "base/fd.h"
@@ -40,7 +40,7 @@ static char *cut(const char *p, size_t n)
     return text;
 }
 
-/* A header's line "# key: value" into @a; false for any other line. */
+/* Take a header's line "# key: value" into @a. False for any other line. */
 static bool take_line(struct attempt *a, const char *line, size_t n)
 {
     for (size_t i = 0; i < sizeof(keys) / sizeof(*keys); i++) {
@@ -55,7 +55,7 @@ static bool take_line(struct attempt *a, const char *line, size_t n)
     return false;
 }
 
-/* One block, from its marker to the next or the end of the file. */
+/* One block, from its marker to the next marker or the end of the file. */
 static int take_block(struct attempts *attempts, const char *group, const char *prologue, const char *p, size_t n,
                       struct buf *error)
 {
@@ -85,11 +85,10 @@ static int take_block(struct attempts *attempts, const char *group, const char *
     attempts->list[attempts->n++] = a;
     if (a.wall && a.expect)
         return 0;
-    buf_addf(error, "%s: an attempt needs the lines '# wall:' and '# expect:'", a.title);
-    return -EINVAL;
+    return fail(error, -EINVAL, "%s: an attempt needs the lines '# wall:' and '# expect:'", a.title);
 }
 
-/* The blocks begin at lines with the marker. */
+/* The next line with the marker, where a block begins. */
 static const char *find_block(const char *p)
 {
     while (p && strncmp(p, marker, strlen(marker)) != 0) {
@@ -135,26 +134,29 @@ static int is_program(const struct dirent *entry)
     return n > 3 && strcmp(entry->d_name + n - 3, ".py") == 0 && strcmp(entry->d_name, "prologue.py") != 0;
 }
 
+static int take_files(struct attempts *attempts, int dir, struct dirent **names, int n, struct buf *error)
+{
+    char *prologue = read_text(dir, "prologue.py", error);
+    int err = prologue ? 0 : -EIO;
+
+    for (int i = 0; i < n && !err; i++)
+        err = take_file(attempts, dir, names[i]->d_name, prologue, error);
+    free(prologue);
+    return err;
+}
+
 int attempts_read(struct attempts *attempts, const char *directory, struct buf *error)
 {
-    struct dirent **names = NULL;
-    int n = scandir(directory, &names, is_program, alphasort);
+    struct dirent **names;
     _cleanup_fd_ int dir = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    char *prologue = NULL;
-    int err = 0;
+    int n = dir < 0 ? -1 : scandir(directory, &names, is_program, alphasort);
 
-    if (n < 0 || dir < 0) {
-        err = -errno;
-        buf_addf(error, "%s: %s", directory, strerror(-err));
-    } else if (!(prologue = read_text(dir, "prologue.py", error)))
-        err = -EIO;
-    for (int i = 0; i < n; i++) {
-        if (!err)
-            err = take_file(attempts, dir, names[i]->d_name, prologue, error);
+    if (n < 0)
+        return fail(error, -errno, "%s: %s", directory, strerror(errno));
+    int err = take_files(attempts, dir, names, n, error);
+    for (int i = 0; i < n; i++)
         free(names[i]);
-    }
     free(names);
-    free(prologue);
     return err;
 }
 

@@ -12,7 +12,7 @@
 struct attempt {
     char *title;  /* file/name */
     char *source; /* the whole program */
-    /* What the header says; NULL where it says nothing. */
+    /* Values of the header's lines; NULL if a line is missing. */
     char *wall, *expect, *server, *timeout, *within, *twice, *runs, *gone, *truncated, *needs, *arch, *instead;
 };
 
@@ -21,8 +21,9 @@ struct attempts {
     size_t n;
 };
 
-/* Read all attempts of the *.py files in @directory, in the order of their names; prologue.py stands before each
- * program.  0, or -errno with a sentence in @error.  attempts_free() releases what was read. */
+/* Read all attempts of the *.py files in @directory, in the order of their names.  Each program
+ * gets prologue.py in front.  0, or -errno with a sentence in @error.  attempts_free() releases the
+ * attempts. */
 int attempts_read(struct attempts *attempts, const char *directory, struct buf *error);
 void attempts_free(struct attempts *attempts);
 

@@ -1,12 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* hatchery doctor: layer by layer, what holds on this host.
  *
- * A program is run as `hatchery run` would, in a child; what the supervisor
- * finds of the layers on the way is shared with us.  Where that ends at a layer
- * that an operator may do without, it is run once more without it, so that the
- * others are seen; where no box can be made, each layer is tried by itself.
- * What must never happen here: a layer that is said to hold and was not put
- * on. */
+ * It runs a program in a child, as `hatchery run` would.  The child's supervisor shares with us
+ * what it finds out about the layers.  If a layer is missing that an operator may do without, the
+ * program runs once more without it, so that the doctor sees the others.  If no box can be made, it
+ * tries each layer by itself. What must never happen here: that a layer is reported to hold which
+ * was not put on. */
 #include "command/check/check.h"
 #include "command/check/probe.h"
 
@@ -28,7 +27,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-/* What a program sees of its Python, as JSON on stdout. */
+/* It prints what it sees of its Python, as JSON on stdout. */
 static const char program[] = "import importlib.metadata, json, sys\n"
                               "found = {d.metadata['Name']: d.version for d in importlib.metadata.distributions()}\n"
                               "print(json.dumps({'version': sys.version.split()[0], 'packages': "
@@ -36,12 +35,13 @@ static const char program[] = "import importlib.metadata, json, sys\n"
 
 struct visit {
     struct require *require; /* shared with the child */
-    bool ran;                /* the program came to its end in the jail that is required */
-    bool seen;               /* in that one, or in one without the layers that are missing */
-    uint32_t granted;        /* no box could be made, but the kernel grants these */
+    bool ran;                /* the program ended normally in the required jail */
+    bool seen;               /* it did so in the required jail, or in one without the missing
+                              * layers */
+    uint32_t granted;        /* no box could be made, but the kernel grants these layers */
     json_t *python;
     json_t *runtimes; /* NULL: no box could be made */
-    struct buf words; /* what the first child said on stderr */
+    struct buf words; /* the first child's text on stderr */
 };
 
 static int text_file(const char *text)
@@ -63,8 +63,8 @@ static void read_file(int fd, struct buf *out)
         out->len += (size_t) n;
 }
 
-/* Run the program in a child, where its output is a file, so that nothing has to be read meanwhile.  1 where it came to
- * its end, 0 where not, or -errno. */
+/* Run the program in a child. Its output goes into files, so that nobody has to read it meanwhile.
+ * 1 if the program ended normally, 0 if not, or -errno. */
 static int run_program(const struct supervisor_options *options, struct buf *ret_out, struct buf *ret_err)
 {
     _cleanup_fd_ int source = text_file(program);
@@ -91,21 +91,20 @@ static int run_program(const struct supervisor_options *options, struct buf *ret
     return WIFEXITED(status) && WEXITSTATUS(status) == 0;
 }
 
-/* What the child found is in @r, what it said in @words. */
+/* The child's findings go into @r, its text on stderr into @words. */
 static int visit_box(struct visit *v, const struct conf *conf, struct require *r, struct buf *words)
 {
     const struct supervisor_options options = { .conf = conf, .require = r };
-    struct buf text;
+    _cleanup_buf_ struct buf text;
 
     buf_init(&text, 1 << 20);
     int ran = run_program(&options, &text, words);
     json_decref(v->python);
-    v->python = json_loadb(text.len ? text.data : "", text.len, 0, NULL);
-    buf_free(&text);
+    v->python = json_loadb(buf_text(&text), text.len, 0, NULL);
     return ran < 0 ? ran : v->python && ran;
 }
 
-/* A line of @text is an element. */
+/* Each line of @text becomes an element. */
 static json_t *lines_of(const char *text)
 {
     json_t *list = json_array();
@@ -117,7 +116,8 @@ static json_t *lines_of(const char *text)
     return list;
 }
 
-/* Start each runtime, and see what is wrong with its imports: [{"name", "starts", "faults": [a sentence each]}]. */
+/* Start each runtime, and see what is wrong with its imports: [{"name", "starts", "faults": [a
+ * sentence each]}]. */
 static json_t *visit_runtimes(const struct conf *conf)
 {
     struct require *found = require_shared();
@@ -152,7 +152,7 @@ static json_t *visit_runtimes(const struct conf *conf)
     return list;
 }
 
-/* May an operator do without all that is missing? */
+/* May an operator do without all missing layers? */
 static bool can_do_without(const struct require *r)
 {
     for (int i = 0; i < LAYERS; i++)
@@ -161,17 +161,16 @@ static bool can_do_without(const struct require *r)
     return true;
 }
 
-/* isolation.require without what is missing. */
+/* isolation.require without the missing layers. */
 static void name_the_rest(const struct require *r, struct buf *ret)
 {
     buf_reset(ret);
     for (int i = 0; i < LAYERS; i++)
         if (!(r->missing & LAYER_BIT(i)))
             buf_addf(ret, "%s ", layers[i].word);
-    buf_addc(ret, '\0');
 }
 
-/* What another visit found missing besides. */
+/* Take over the layers that another visit found missing. */
 static bool add_missing(struct require *r, const struct require *found)
 {
     uint32_t more = found->missing & ~r->missing;
@@ -183,32 +182,31 @@ static bool add_missing(struct require *r, const struct require *found)
     return more;
 }
 
-/* See the other layers hold: each visit may find one more that is missing. */
+/* See the other layers hold. Each visit may find one more missing layer. */
 static int visit_weaker(struct visit *v, const struct conf *conf)
 {
     struct require *found = require_shared();
     struct conf weaker = *conf;
-    struct buf names, words;
+    _cleanup_buf_ struct buf names;
     bool more = true;
     int ran = found ? 0 : -ENOMEM;
 
     buf_init(&names, 1024);
     while (!ran && more && v->require->missing && can_do_without(v->require)) {
-        name_the_rest(v->require, &names);
-        weaker.isolation_require = names.data;
+        _cleanup_buf_ struct buf words;
         buf_init(&words, 65536);
+        name_the_rest(v->require, &names);
+        weaker.isolation_require = (char *) (uintptr_t) buf_text(&names);
         ran = visit_box(v, &weaker, found, &words);
-        buf_free(&words);
         if (ran >= 0)
             more = add_missing(v->require, found);
     }
-    buf_free(&names);
     if (found)
         munmap(found, sizeof(*found));
     return ran;
 }
 
-/* No box can be made: one layer after the other. */
+/* No box can be made, so try one layer after the other. */
 static void try_each(struct visit *v)
 {
     for (int i = 0; i < LAYERS; i++) {
@@ -241,7 +239,9 @@ static const char *state_of(const struct visit *v, enum layer layer)
 {
     if (v->require->missing & LAYER_BIT(layer))
         return v->require->why[layer].err ? "missing" : "off";
-    return v->seen ? "holds" : v->granted & LAYER_BIT(layer) ? "granted" : "unknown";
+    if (v->seen)
+        return "holds";
+    return v->granted & LAYER_BIT(layer) ? "granted" : "unknown";
 }
 
 static bool is_ready(const struct visit *v)
@@ -252,24 +252,25 @@ static bool is_ready(const struct visit *v)
 static const char *started_as(void)
 {
     const struct passwd *user = getpwuid(geteuid());
-    return geteuid() == 0 ? "root" : user ? user->pw_name : "an ordinary user";
+    if (geteuid() == 0)
+        return "root";
+    return user ? user->pw_name : "an ordinary user";
 }
 
-/* Started where the server is to be, it sees what the server would be given. */
+/* If the doctor is started in the server's place, it sees the sockets that the server would get. */
 static void note_sockets(json_t *notes)
 {
     struct inherited given;
-    struct buf words;
+    _cleanup_buf_ struct buf words;
 
     buf_init(&words, 4096);
     if (inherit_listeners(&given, &words) == 0)
         inherit_describe(&given, &words);
     if (words.len)
         json_array_append_new(notes, json_stringn(words.data, words.len));
-    buf_free(&words);
 }
 
-/* Things of the host that weaken no layer by themselves. */
+/* Facts about the host that weaken no layer by themselves. */
 static void add_notes(const struct visit *v, json_t *notes)
 {
     char text[256];
@@ -289,7 +290,7 @@ static void add_notes(const struct visit *v, json_t *notes)
                                           "systemd.unified_cgroup_hierarchy=1 on the kernel's command line."));
 }
 
-/* By what a box is held whose processes queue for a kernel lock (convoy.h), in one word. */
+/* How a box is held while its processes queue for a kernel lock (convoy.h), in one word. */
 static const char *held_by(const struct visit *v)
 {
     static const char *const words[] = {
@@ -310,11 +311,12 @@ static void note_holds(const struct visit *v, json_t *notes)
                                                        : "The layer cgroup would hold it"));
 }
 
-/* The runtimes whose programs have what nothing counts. */
+/* Name the runtimes whose programs have epoll. */
 static void note_epoll(const struct conf *conf, json_t *notes)
 {
     struct runtimes runtimes = { 0 };
-    struct buf error, words;
+    _cleanup_buf_ struct buf error;
+    _cleanup_buf_ struct buf words;
 
     buf_init(&error, 8192);
     buf_init(&words, 4096);
@@ -328,20 +330,15 @@ static void note_epoll(const struct conf *conf, json_t *notes)
                                 "processor busy with interrupts off, and take a lock of the whole host.",
                                 (int) words.len, words.data));
     runtimes_free(&runtimes);
-    buf_free(&error);
-    buf_free(&words);
 }
 
-/* The line of configuration that would do without what is missing, or NULL. */
+/* The line of configuration that would do without the missing layers, or NULL. */
 static json_t *weaker(const struct visit *v, const struct conf *conf)
 {
-    struct buf line;
+    _cleanup_buf_ struct buf line;
 
     buf_init(&line, OFFER_MAX);
-    bool any = require_offer(v->require, conf, &line);
-    json_t *text = any ? json_stringn(line.data, line.len) : NULL;
-    buf_free(&line);
-    return text;
+    return require_offer(v->require, conf, &line) ? json_stringn(line.data, line.len) : NULL;
 }
 
 static json_t *report(const struct visit *v, const struct conf *conf)
@@ -374,7 +371,7 @@ static json_t *report(const struct visit *v, const struct conf *conf)
 
 /* --- as text --- */
 
-/* A cause a line. */
+/* One cause a line. */
 static void print_change(const char *errno_word, const char *change)
 {
     size_t n = strcspn(change, "\n");
@@ -418,16 +415,20 @@ static void print_packages(const json_t *python)
     printf("\n");
 }
 
+static const char *how_it_starts(const json_t *runtime)
+{
+    if (!json_is_true(json_object_get(runtime, "starts")))
+        return "it does not start";
+    return json_array_size(json_object_get(runtime, "faults")) ? "it starts, without some of its imports"
+                                                               : "it starts, with all of its imports";
+}
+
 static void print_runtime(const json_t *runtime)
 {
     const json_t *faults = json_object_get(runtime, "faults"), *fault;
-    bool starts = json_is_true(json_object_get(runtime, "starts"));
     size_t i;
 
-    printf("Runtime %s: %s\n", json_string_value(json_object_get(runtime, "name")),
-           !starts                   ? "it does not start"
-           : json_array_size(faults) ? "it starts, without some of its imports"
-                                     : "it starts, with all of its imports");
+    printf("Runtime %s: %s\n", json_string_value(json_object_get(runtime, "name")), how_it_starts(runtime));
     json_array_foreach (faults, i, fault)
         printf("  %s\n", json_string_value(fault));
 }
@@ -468,7 +469,7 @@ static void print_text(const struct visit *v, const json_t *r)
     else if (v->require->required & v->require->missing)
         print_refusal(r);
     else
-        printf("No program could be run in a box:\n%.*s", (int) v->words.len, v->words.data ? v->words.data : "");
+        printf("No program could be run in a box:\n%s", buf_text(&v->words));
 }
 
 int doctor(const struct conf *conf, bool json)

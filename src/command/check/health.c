@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* hatchery health: does the service that has this configuration answer, and would it run a program?
  *
- * For who can't send a request by himself: a container engine's health check
- * in an image that has no shell and no curl.  What must never happen here: a
- * check that takes longer than its caller waits. */
+ * For a caller that cannot send a request itself, as a container engine's health check in an image
+ * without a shell and curl.  What must never happen here: a check that takes longer than its caller
+ * waits. */
 #include "command/check/check.h"
 
 #include <curl/curl.h>
@@ -13,7 +13,8 @@
 
 enum { TIMEOUT_MS = 4000 };
 
-/* An address to bind to all addresses is one to connect to, too: to ourselves. */
+/* An address that means "all addresses" for bind(2) also works for connect(2): it reaches
+ * ourselves. */
 static CURLcode aim(CURL *easy, const char *listen)
 {
     char url[512];
@@ -28,15 +29,16 @@ static CURLcode ask(CURL *easy, const char *listen, long *ret_status)
 {
     CURLcode err = aim(easy, listen);
 
-    if (!err)
-        err = curl_easy_setopt(easy, CURLOPT_TIMEOUT_MS, (long) TIMEOUT_MS);
-    if (!err)
-        err = curl_easy_setopt(easy, CURLOPT_NOPROXY, "*");
-    if (!err)
-        err = curl_easy_perform(easy); /* the reply goes to stdout */
-    if (!err)
-        err = curl_easy_getinfo(easy, CURLINFO_RESPONSE_CODE, ret_status);
-    return err;
+    if (err)
+        return err;
+    err = curl_easy_setopt(easy, CURLOPT_TIMEOUT_MS, (long) TIMEOUT_MS);
+    if (err)
+        return err;
+    err = curl_easy_setopt(easy, CURLOPT_NOPROXY, "*");
+    if (err)
+        return err;
+    err = curl_easy_perform(easy); /* the reply goes to stdout */
+    return err ? err : curl_easy_getinfo(easy, CURLINFO_RESPONSE_CODE, ret_status);
 }
 
 int health(const struct conf *conf)
@@ -46,9 +48,10 @@ int health(const struct conf *conf)
     CURLcode err = easy ? ask(easy, conf->server_listen, &status) : CURLE_OUT_OF_MEMORY;
 
     curl_easy_cleanup(easy);
-    if (!err)
-        putchar('\n');
-    else
+    if (err) {
         fprintf(stderr, "hatchery: no answer from %s: %s\n", conf->server_listen, curl_easy_strerror(err));
-    return !err && status == 200 ? EXIT_SUCCESS : EXIT_FAILURE;
+        return EXIT_FAILURE;
+    }
+    putchar('\n');
+    return status == 200 ? EXIT_SUCCESS : EXIT_FAILURE;
 }

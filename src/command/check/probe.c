@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* One layer of the jail at a time, put on in a child.
  *
- * Called by doctor.c where a layer is missing without which no box is made, so
- * that the operator hears of all others at once.  What must never happen here:
- * a layer put on in the calling process. */
+ * If a layer without which no box is made is missing, doctor.c calls this file, so that the
+ * operator hears of all other layers at once.  What must never happen here: a layer put on in the
+ * calling process. */
 #include "command/check/probe.h"
 
 #include "base/fd.h"
@@ -26,9 +26,9 @@ enum {
     ALL_NAMESPACES =
         CLONE_NEWUSER | CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWNET | CLONE_NEWIPC | CLONE_NEWUTS | CLONE_NEWCGROUP
 };
-enum { CANT_TELL = 255 }; /* an exit status that is no errno */
+enum { CANT_TELL = 255 }; /* an exit status that is not an errno */
 
-/* Root of a user namespace with mounts of its own, as far as this layer needs them. */
+/* Become root of a user namespace with its own mounts, as far as this layer needs them. */
 static void enter_namespaces(void)
 {
     char uids[32], gids[32];
@@ -125,7 +125,7 @@ int probe_layer(enum layer layer)
         return 1;
     while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
         ;
-    if (!WIFEXITED(status)) /* a filter that kills */
+    if (!WIFEXITED(status)) /* a filter killed it */
         return -EPERM;
     return WEXITSTATUS(status) == CANT_TELL ? 1 : -WEXITSTATUS(status);
 }

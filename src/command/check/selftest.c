@@ -1,10 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* hatchery selftest: programs that try to get out, on the installation as it is.
  *
- * Each attempt is a request to a service of our own, and its reply must show the
- * wall that it ran into.  What must never happen here: an attempt that was never
- * made being counted as refused (each says ATTEMPT first), or a verdict that is
- * read more kindly than it was written. */
+ * Each attempt is a request to a service of our own, and its reply must show the wall that it ran
+ * into. What must never happen here: that an attempt which was never made counts as refused (each
+ * prints ATTEMPT first), or that a verdict is read more kindly than it was written. */
 #include "command/check/attempt.h"
 #include "command/check/check.h"
 #include "command/check/service.h"
@@ -25,13 +24,14 @@
 
 enum { RUNS_MAX = 32, GONE_S = 10, TIMEOUT_S = 20, WITHIN_S = 60 };
 
-/* NOT_HELD: by nothing, but the layer that would is not required here. */
+/* NOT_HELD: nothing stopped it, but the layer that would is not required here. */
 enum verdict { HELD, ACCEPTED, LEFT_OUT, NOT_HELD, GOT_THROUGH };
 
 struct selftest {
     struct conf *conf;
     struct service service;
-    const char *server; /* the line of configuration that the running service was made with, or NULL */
+    const char *server; /* the line of configuration with which the running service was made, or
+                         * NULL */
     bool running;
     const char *only;
     bool verbose, terminal;
@@ -48,7 +48,7 @@ static void on_interrupt(int sig)
 
 /* --- what a reply shows --- */
 
-/* The last line of stdout that is a verdict, or "". */
+/* The last verdict among the lines of stdout, or "". */
 static void find_verdict(const char *text, char *ret, size_t size)
 {
     static const char *const words[] = { "REFUSED", "THROUGH", "FAULT" };
@@ -66,20 +66,20 @@ static const char *member(const json_t *object, const char *name)
     return text ? text : "";
 }
 
-/* Where stdout and stderr are: in "response", or beside it for a run that failed. */
+/* The object with stdout and stderr: "response", or the reply itself if the run failed. */
 static const json_t *streams(const json_t *reply)
 {
     const json_t *response = json_object_get(reply, "response");
     return json_is_object(response) ? response : reply;
 }
 
-/* How the run ended, as the table says it: "run REASON MESSAGE". */
+/* The end of the run in the table's words: "run REASON MESSAGE". */
 static void describe_end(const json_t *reply, int status, char *ret, size_t size)
 {
     snprintf(ret, size, "run %s %s", status == 200 ? "success" : member(reply, "reason"), member(reply, "message"));
 }
 
-/* "run REASON WORDS": the same reason, and the words somewhere in the message. */
+/* "run REASON WORDS" needs the same reason, and the words somewhere in the message. */
 static bool matches_end(const char *expected, const char *seen)
 {
     const char *words = strchr(expected + strlen("run "), ' ');
@@ -107,7 +107,7 @@ static bool matches(const char *expected, const json_t *reply, int status, const
     return strcmp(expected, verdict) == 0;
 }
 
-/* Is one of the alternatives, separated by " | ", what was seen? */
+/* Does one of the alternatives, separated by " | ", match? */
 static bool matches_any(const char *expect, const json_t *reply, int status, const char *verdict)
 {
     char copy[512];
@@ -142,7 +142,7 @@ static bool was_cut(const struct attempt *a, const json_t *reply)
 struct replies {
     unsigned n;
     json_t *json[RUNS_MAX];
-    int status[RUNS_MAX]; /* -errno where none came */
+    int status[RUNS_MAX]; /* -errno if no reply came */
     char verdict[RUNS_MAX][256];
 };
 
@@ -175,7 +175,7 @@ static void make(const struct selftest *t, const struct attempt *a, struct repli
         take_reply(r, service_ask(&t->service, a->source, timeout), a);
 }
 
-/* The VALUE lines of two replies. */
+/* Do two replies have the same VALUE line? */
 static bool same_value(const struct replies *r, unsigned i, unsigned j)
 {
     const char *a = strstr(member(streams(r->json[i]), "stdout"), "VALUE ");
@@ -204,7 +204,7 @@ static bool compare_values(const struct attempt *a, const struct replies *r)
     return has_values(r);
 }
 
-/* In every run, and it has ended with a reply. */
+/* Every run made its attempt and ended with a reply. */
 static bool was_made(const struct replies *r)
 {
     for (unsigned i = 0; i < r->n; i++)
@@ -238,7 +238,7 @@ static enum verdict judge(const struct attempt *a, const struct replies *r)
     return was_made(r) && all_refused(a, a->expect, r) ? HELD : GOT_THROUGH;
 }
 
-/* The layer that holds this attempt, where the service was started without it. */
+/* The layer that holds this attempt, if the service was started without it. */
 static const char *layer_it_lacks(const struct selftest *t, const struct attempt *a)
 {
     for (int i = 0; i < LAYERS; i++)
@@ -247,8 +247,9 @@ static const char *layer_it_lacks(const struct selftest *t, const struct attempt
     return NULL;
 }
 
-/* It did not run into its wall, whose layer is not required here.  Did it run into what stands in for that one?  "instead"
- * says who would, a colon, and what is seen then. */
+/* The attempt did not run into its wall, because this wall's layer is not required here.  Did it
+ * run into the substitute?  "instead" names the substitute, then a colon, then what is seen in that
+ * case. */
 static enum verdict judge_without(const char *layer, const struct attempt *a, const struct replies *r,
                                   struct buf *words)
 {
@@ -303,7 +304,7 @@ static bool is_gone(const char *name)
 
 /* --- the lines --- */
 
-/* One line that is written over: how many are over, and which is being made. */
+/* One line that is written over: how many attempts are done, and which one is being made. */
 static void show_progress(const struct selftest *t, unsigned all, const char *title)
 {
     unsigned over = 0;
@@ -353,7 +354,7 @@ static void count(struct selftest *t, const struct attempt *a, const struct repl
     const char *lacking = layer_it_lacks(t, a);
     enum verdict v = judge(a, r);
     char seen[1024] = "";
-    struct buf why;
+    _cleanup_buf_ struct buf why;
 
     buf_init(&why, 512);
     if (v == GOT_THROUGH && lacking)
@@ -369,12 +370,11 @@ static void count(struct selftest *t, const struct attempt *a, const struct repl
         describe_end(r->json[0], r->status[0], seen, sizeof(seen));
     t->counts[v]++;
     show(t, v, a, words[v], &why, seen);
-    buf_free(&why);
     if (v == GOT_THROUGH)
         printf("%-8s %-24s %-40s expected: %s\n", "", "", "", a->expect);
 }
 
-/* The status of a program that gets nowhere near a wall; unless it is 200, a sentence in @why. */
+/* The status of a program that gets nowhere near a wall. If it is not 200, @why gets a sentence. */
 static int run_plain(const struct selftest *t, const char *code, struct buf *why)
 {
     json_t *reply = NULL;
@@ -391,48 +391,61 @@ static int run_plain(const struct selftest *t, const char *code, struct buf *why
 
 static bool has_numpy(const struct selftest *t)
 {
-    struct buf why;
+    _cleanup_buf_ struct buf why;
 
     buf_init(&why, 1024);
-    int status = run_plain(t, "import numpy", &why);
-    buf_free(&why);
-    return status == 200;
+    return run_plain(t, "import numpy", &why) == 200;
 }
 
-/* The service that an attempt needs: another where it asks for another line of configuration. */
-static int serve(struct selftest *t, const char *line)
+/* A line is section.key=value. The line of the service before is taken back. */
+static int set_line(struct selftest *t, const char *line, struct buf *error)
 {
-    struct buf error;
+    const char *lines[] = { t->server, line };
     int err = 0;
 
-    if (t->running && (t->server == line || (t->server && line && strcmp(t->server, line) == 0)))
-        return 0;
-    if (t->running)
-        service_stop(&t->service);
-    buf_init(&error, 32768);
-    /* A line is section.key=value, and the one before it is taken back. */
-    const char *lines[] = { t->server, line };
     for (int i = 0; i < 2 && !err; i++) {
         char section[32], key[64], value[128];
         if (!lines[i] || sscanf(lines[i], "%31[^.].%63[^=]=%127s", section, key, value) != 3)
             continue;
         const struct conf_key *k = conf_find(section, key);
-        err = conf_set(t->conf, section, key, i == 0 && k ? k->def : value, &error);
+        err = conf_set(t->conf, section, key, i == 0 && k ? k->def : value, error);
     }
-    if (!err)
-        err = service_start(&t->service, t->conf, &error);
-    t->running = true;
     t->server = line;
-    /* Where nothing runs, each attempt would be counted as one that was not refused. */
-    if (!err && run_plain(t, "pass", &error) != 200) {
-        buf_adds(&error, "\n");
-        service_log(&t->service, &error);
-        err = -EIO;
-    }
+    return err;
+}
+
+static int start_service(struct selftest *t, const char *line, struct buf *error)
+{
+    int err = set_line(t, line, error);
+
+    t->running = true;
     if (err)
-        printf("hatchery: the service for the attempts can't be had: %.*s\n", (int) error.len,
-               error.data ? error.data : "");
-    buf_free(&error);
+        return err;
+    err = service_start(&t->service, t->conf, error);
+    if (err)
+        return err;
+    /* If no program can run, each attempt would count as not refused. */
+    if (run_plain(t, "pass", error) == 200)
+        return 0;
+    buf_adds(error, "\n");
+    service_log(&t->service, error);
+    return -EIO;
+}
+
+/* The service that an attempt needs. An attempt that asks for another line of configuration gets a
+ * new one. */
+static int serve(struct selftest *t, const char *line)
+{
+    _cleanup_buf_ struct buf error;
+
+    buf_init(&error, 32768);
+    if (t->running && (t->server == line || (t->server && line && strcmp(t->server, line) == 0)))
+        return 0;
+    if (t->running)
+        service_stop(&t->service);
+    int err = start_service(t, line, &error);
+    if (err)
+        printf("hatchery: the service for the attempts does not start: %s\n", buf_text(&error));
     return err;
 }
 
@@ -485,33 +498,42 @@ static int prepare(struct conf *conf, struct buf *error)
     for (const struct conf_key *k = conf_keys; k->section && !err; k++)
         if (strcmp(k->section, "limits") == 0)
             err = conf_set(conf, k->section, k->key, k->def, error);
-    if (!err && conf->pool_max_runs < 4)
+    if (err)
+        return err;
+    if (conf->pool_max_runs < 4)
         err = conf_set(conf, "pool", "max_runs", "4", error);
-    if (!err) /* a server may be running beside it */
-        err = conf_set(conf, "server", "state", "none", error);
+    if (err)
+        return err;
+    err = conf_set(conf, "server", "state", "none", error); /* another server may be running on this
+                                                             * host */
     return err ? err : conf_set(conf, "log", "level", "error", error);
+}
+
+static int make_ready(struct conf *conf, const char *directory, struct attempts *attempts, struct buf *error)
+{
+    struct require required = { 0 };
+    int err = prepare(conf, error);
+
+    if (err)
+        return err;
+    err = require_init(&required, conf, error);
+    return err ? err : attempts_read(attempts, directory, error);
 }
 
 int selftest(struct conf *conf, const char *directory, const char *only, bool verbose)
 {
     struct selftest t = { .conf = conf, .only = only, .verbose = verbose, .terminal = isatty(STDOUT_FILENO) };
     struct attempts attempts = { 0 };
-    struct require required = { 0 };
-    struct buf error;
+    _cleanup_buf_ struct buf error;
 
     signal(SIGINT, on_interrupt);
     signal(SIGTERM, on_interrupt);
     buf_init(&error, 4096);
-    int err = prepare(conf, &error);
-    if (!err)
-        err = require_init(&required, conf, &error);
-    if (!err)
-        err = attempts_read(&attempts, directory, &error);
+    int err = make_ready(conf, directory, &attempts, &error);
     if (err)
-        fprintf(stderr, "hatchery: %.*s\n", (int) error.len, error.data ? error.data : "");
+        fprintf(stderr, "hatchery: %s\n", buf_text(&error));
     else
         err = attempt_all(&t, &attempts);
-    buf_free(&error);
     attempts_free(&attempts);
     if (t.terminal && !verbose)
         printf("\r\033[K");

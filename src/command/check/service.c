@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A Hatchery of our own, for a moment.
+/* A short-lived Hatchery of our own.
  *
- * Called by selftest.c.  The supervisor is forked from this process; requests
- * go over its unix socket.  What must never happen here: something of it
- * left behind, or an answer of an attacker's that stops us for ever. */
+ * selftest.c calls this file.  It forks the supervisor from this process and sends requests over
+ * its unix socket.  What must never happen here: that something of the service is left behind, or
+ * that an answer that an attacker made blocks us for ever. */
 #include "command/check/service.h"
 
 #include "base/clock.h"
@@ -62,7 +62,7 @@ static int connect_to(const struct service *service)
     return fd_steal(&fd);
 }
 
-/* It listens before its first box is warm; a request then waits for that one. */
+/* The service listens before its first box is warm. A request then waits for that box. */
 static int await_listener(struct service *service, struct buf *error)
 {
     int64_t end = now_us() + START_S * 1000000LL;
@@ -78,10 +78,8 @@ static int await_listener(struct service *service, struct buf *error)
             service_log(service, error);
             return -EIO;
         }
-        if (now_us() > end) {
-            buf_addf(error, "it did not listen within %d s", START_S);
-            return -ETIMEDOUT;
-        }
+        if (now_us() > end)
+            return fail(error, -ETIMEDOUT, "it did not listen within %d s", START_S);
         poll(NULL, 0, 5);
     }
 }
@@ -93,22 +91,22 @@ int service_start(struct service *service, struct conf *conf, struct buf *error)
 
     *service = (struct service){ .directory = "/tmp/hatchery-check-XXXXXX", .require = require_shared() };
     if (!service->require) {
-        buf_adds(error, "there is no memory for it");
         service->directory[0] = '\0';
-        return -ENOMEM;
+        return fail(error, -ENOMEM, "there is no memory for it");
     }
     if (!mkdtemp(service->directory)) {
-        buf_addf(error, "%s: %s", service->directory, strerror(errno));
+        int err = fail(error, -errno, "%s: %s", service->directory, strerror(errno));
         service->directory[0] = '\0';
-        return -errno;
+        return err;
     }
     randombytes_buf(bytes, sizeof(bytes));
     sodium_bin2base64(service->key, sizeof(service->key), bytes, sizeof(bytes),
                       sodium_base64_VARIANT_URLSAFE_NO_PADDING);
     snprintf(listen, sizeof(listen), "unix:%s/socket", service->directory);
     int err = set(conf, "server", "listen", listen, error);
-    if (!err)
-        err = set(conf, "server", "api_key", service->key, error);
+    if (err)
+        return err;
+    err = set(conf, "server", "api_key", service->key, error);
     if (err)
         return err;
     pid_t parent = getpid();
@@ -117,8 +115,7 @@ int service_start(struct service *service, struct conf *conf, struct buf *error)
         become_supervisor(service, conf, parent);
     if (service->pid < 0) {
         service->pid = 0;
-        buf_addf(error, "fork: %s", strerror(errno));
-        return -errno;
+        return fail(error, -errno, "fork: %s", strerror(errno));
     }
     return await_listener(service, error);
 }
@@ -130,7 +127,7 @@ void service_stop(struct service *service)
 
     if (service->pid > 0) {
         kill(service->pid, SIGTERM);
-        kill(service->pid, SIGINT); /* the second time: whatever runs is not waited for */
+        kill(service->pid, SIGINT); /* the second signal: running programs are not waited for */
         while (waitpid(service->pid, NULL, 0) < 0 && errno == EINTR)
             ;
         service->pid = 0;
@@ -190,7 +187,7 @@ int service_ask(const struct service *service, const char *code, int timeout_s)
     return err < 0 ? err : fd_steal(&fd);
 }
 
-/* The server closes after its reply. */
+/* The server closes the connection after its reply. */
 static int read_to_end(int fd, int64_t end_us, struct buf *out)
 {
     for (;;) {
@@ -218,7 +215,8 @@ char *service_tame(const char *text)
     for (const char *p = text; *p; p++) {
         if (p[0] == '\\' && p[1] == 'u' && (p[2] == 'd' || p[2] == 'D') && p[3] && strchr("89abcdefABCDEF", p[3]))
             out[n++] = '\\';
-        else if (p[0] == '\\' && p[1]) /* an escaped backslash is not the beginning of the next escape */
+        else if (p[0] == '\\' && p[1]) /* an escaped backslash is not the beginning of the next
+                                        * escape */
             out[n++] = *p++;
         out[n++] = *p;
     }
@@ -229,21 +227,18 @@ char *service_tame(const char *text)
 int service_reply(int fd, int wait_s, json_t **ret)
 {
     _cleanup_fd_ int owned = fd;
-    struct buf text;
+    _cleanup_buf_ struct buf text;
     int status = 0;
 
     buf_init(&text, REPLY_MAX);
     int err = read_to_end(owned, now_us() + wait_s * 1000000LL, &text);
-    const char *body = err ? NULL : memmem(text.data, text.len, "\r\n\r\n", 4);
-    if (!err && (!body || buf_addc(&text, '\0') < 0 || sscanf(text.data, "HTTP/1.1 %3d ", &status) != 1))
-        err = -EPROTO;
-    body = err ? NULL : strstr(text.data, "\r\n\r\n"); /* it may have moved */
-    if (!err) {
-        char *tame = service_tame(body + 4);
-        *ret = json_loads(tame, JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, NULL);
-        free(tame);
-        err = *ret ? 0 : -EPROTO;
-    }
-    buf_free(&text);
-    return err ? err : status;
+    if (err)
+        return err;
+    const char *body = strstr(buf_text(&text), "\r\n\r\n");
+    if (!body || sscanf(buf_text(&text), "HTTP/1.1 %3d ", &status) != 1)
+        return -EPROTO;
+    char *tame = service_tame(body + 4);
+    *ret = json_loads(tame, JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, NULL);
+    free(tame);
+    return *ret ? status : -EPROTO;
 }
