@@ -2,53 +2,31 @@
 /* What the processes say to each other: one SOCK_SEQPACKET socketpair an edge,
  * one fixed-size struct a message, numbers and descriptors only.
  *
+ * wire.def has a row for each message between supervisor, server and zygotes; the courier's are in
+ * courier/courier.def.  Beside them, and not in a table, because a box has one socket for one run:
+ *
+ *   supervisor -> box   struct wire_joined, the answer to JOIN [if it was not born in its cgroup: the files to join by]
+ *   server -> box       struct wire_run with the source, in pieces
+ *   box -> server       struct wire_box_state once; then struct wire_outcome in pieces
+ *
  * A runtime goes by its index in wire_server_conf.runtimes; 0 is the default.
- *
- *   supervisor -> server   WIRE_SERVER_CONF [listeners, metrics.listen's, state directory, its lock], WIRE_ZYGOTE [socket],
- *                          WIRE_COURIER [socket], WIRE_PACKAGES [file], WIRE_FAULT [file], WIRE_MEMORY [file], WIRE_USAGE, WIRE_OOM, WIRE_HELD, WIRE_DRAIN, WIRE_KEPT, WIRE_ALIVE;
- *                          WIRE_SERVER_CONF again, without descriptors, when the configuration was read again
- *   server -> supervisor   WIRE_READY, WIRE_REFUSED, WIRE_USAGE_GET, WIRE_ZYGOTE_GET, WIRE_LONG, WIRE_ALIVE
- *   supervisor -> zygote   struct wire_zygote_conf, once, as its first message
- *   zygote -> supervisor   struct wire_import, while it imports
- *   server -> zygote       WIRE_SPAWN
- *   zygote -> server       WIRE_WARM, WIRE_BOX [control, stdout, stderr, life], WIRE_EXITED, WIRE_GONE
- *   box -> supervisor      struct wire_join [socket], before anything of the program exists
- *   supervisor -> box      struct wire_joined [if it was not born in its cgroup: the files to join by], on that socket
- *   server -> box          struct wire_run with the source, in pieces
- *   box -> server          WIRE_BOX_READY or WIRE_BOX_FAILED once; then the outcome in pieces
- *
  * Both ends are built together; nothing here is an ABI. */
 #ifndef HATCHERY_BASE_WIRE_H
 #define HATCHERY_BASE_WIRE_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
+#include <sys/socket.h>
+
+enum wire_peer { PEER_SUPERVISOR, PEER_SERVER, PEER_ZYGOTE, PEER_COURIER };
 
 enum wire_type {
-    WIRE_SERVER_CONF = 1,
-    WIRE_ZYGOTE, /* of the runtime @slot */
-    WIRE_COURIER,
-    WIRE_MEMORY,   /* a file that tells of the memory: which, enum wire_memory, is @slot */
-    WIRE_PACKAGES, /* of the runtime @slot: the file has members of a JSON object */
-    WIRE_DRAIN,
-    WIRE_KEPT,  /* the configuration was to be read again, is wrong, and stays as it was */
-    WIRE_ALIVE, /* asked by the supervisor and answered by the server's loop */
-    WIRE_READY,
-    WIRE_REFUSED, /* the first box could not take step @slot of the jail, @status = -errno */
-    WIRE_USAGE_GET,
-    WIRE_USAGE,
-    WIRE_ZYGOTE_GET, /* the runtime @slot needs one, or a fresh one */
-    WIRE_LONG,       /* this box's program is none of the short ones; @status 1: it may be, unless it is a crowd */
-    WIRE_FAULT, /* the runtime @slot: @status is an enum fault, FAULT_NONE where it may start; the file is a JSON array of
-                      * what it leaves out, @serial of them */
-    WIRE_IMPORT, /* of the import @slot: @status is an enum fault; FAULT_NONE: it begins.  WIRE_IMPORTS_MAX: none is going on */
-    WIRE_OOM, /* the kernel killed a process of this box for its memory limit */
-    WIRE_HELD, /* since the last such message, @serial boxes more are held for a queue, and boxes were held for @user_us */
-    WIRE_WARM,
-    WIRE_SPAWN,
-    WIRE_BOX,
-    WIRE_EXITED,
-    WIRE_GONE,
+    WIRE_NONE,
+#define MESSAGE(name, from, to, members, descriptors, times) WIRE_##name,
+#include "base/wire.def"
+#undef MESSAGE
+    WIRE_TYPES
 };
 
 /* proc_meminfo(5); and of the cgroup around the service whose limit is the smallest, if there is one: what it uses, and
@@ -127,6 +105,7 @@ enum fault {
 };
 
 struct wire_zygote_conf {
+    enum wire_type type;
     struct wire_limits limits;
     unsigned n_slots, n_first_slots;
     bool ids;     /* slots have ids of their own (started by root) */
@@ -140,28 +119,89 @@ struct wire_zygote_conf {
     bool left_out[WIRE_IMPORTS_MAX]; /* by their places in the list */
 };
 
-/* Any message between supervisor, server and zygote but the two above. */
-struct wire_msg {
+/* The other messages.  Each struct of a table begins with its type. */
+
+struct wire_plain {
+    enum wire_type type;
+};
+
+struct wire_of_runtime {
+    enum wire_type type;
+    uint32_t runtime;
+};
+
+struct wire_of_box {
     enum wire_type type;
     uint32_t slot;
     uint32_t serial; /* counts the boxes of a server's life: slots are used again */
-    /* WIRE_OOM, WIRE_USAGE: 1 where it was not the box's own limit that it was killed for. */
-    int32_t status; /* WIRE_EXITED: as waitpid(2) gives it; WIRE_GONE: -errno where no box could be made, else 0 */
-    int64_t user_us, system_us, peak_bytes; /* WIRE_EXITED; WIRE_HELD */
-    int64_t oom_kills, pid_refusals;        /* WIRE_USAGE, the answer for slot and serial of WIRE_USAGE_GET */
+};
+
+struct wire_fault {
+    enum wire_type type;
+    uint32_t runtime;
+    uint32_t fault;      /* enum fault; FAULT_NONE where it may start */
+    uint32_t n_left_out; /* imports that it does without */
+};
+
+struct wire_memory_file {
+    enum wire_type type;
+    uint32_t which; /* enum wire_memory */
+};
+
+struct wire_usage {
+    enum wire_type type;
+    uint32_t slot, serial;
+    uint32_t of_machine; /* 1: it was not the box's own limit that it was killed for */
+    int64_t oom_kills, pid_refusals;
+};
+
+struct wire_oom {
+    enum wire_type type;
+    uint32_t slot, serial;
+    uint32_t of_machine; /* as above */
+};
+
+/* Since the last such message. */
+struct wire_held {
+    enum wire_type type;
+    uint32_t boxes;   /* so many more are held for a queue */
+    int64_t boxes_us; /* boxes were held for so long */
+};
+
+struct wire_refused {
+    enum wire_type type;
+    int32_t step;  /* enum box_step */
+    int32_t error; /* errno */
+};
+
+struct wire_long {
+    enum wire_type type;
+    uint32_t slot, serial;
+    uint32_t if_crowd; /* 1: it counts as long only if it is a crowd */
 };
 
 enum { WIRE_WHY_MAX = 200 };
 
-/* A message WIRE_IMPORT: with FAULT_FAILED @why is the exception, its type and the first useful line of its text.  Ends
- * with a 0; has no characters that control a terminal. */
 struct wire_import {
-    struct wire_msg msg;
+    enum wire_type type;
+    uint32_t import; /* its place in the list; WIRE_IMPORTS_MAX: none is going on */
+    uint32_t fault;  /* enum fault; FAULT_NONE: the import begins */
+    /* With FAULT_FAILED the exception: its type and the first useful line of its text.  Ends with a 0; has no characters
+     * that control a terminal. */
     char why[WIRE_WHY_MAX];
 };
 
-struct wire_join {
+struct wire_exited {
+    enum wire_type type;
     uint32_t slot, serial;
+    int32_t status; /* as waitpid(2) gives it */
+    int64_t user_us, system_us, peak_bytes;
+};
+
+struct wire_gone {
+    enum wire_type type;
+    uint32_t slot, serial;
+    int32_t error; /* errno where no box could be made, else 0 */
 };
 
 /* The box is in its cgroup, or will be when it has written "0" to each file that came along. */
@@ -219,5 +259,62 @@ struct wire_outcome {
 
 /* What the box keeps of each. */
 enum { WIRE_NAME_MAX = 256, WIRE_VALUE_MAX = 8192, WIRE_HINT_MAX = 512 };
+
+/* --- reading --- */
+
+enum { WIRE_FDS_MAX = 8, WIRE_FDS_SOME = -1 };
+enum wire_times { WIRE_ANY, WIRE_ONCE };
+
+/* A row of a table; the place in the array is the type. */
+struct wire_row {
+    const char *name; /* NULL: there is no such message */
+    enum wire_peer from, to;
+    size_t size;
+    int n_fds; /* WIRE_FDS_SOME: up to WIRE_FDS_MAX */
+    enum wire_times times;
+};
+
+struct wire_table {
+    const struct wire_row *rows;
+    unsigned n; /* at most 64 */
+};
+
+/* Makes a wire_row from a row of a .def. */
+#define WIRE_FDS_0 0
+#define WIRE_FDS_1 1
+#define WIRE_FDS_4 4
+#define WIRE_ROW(name, from, to, members, descriptors, times)                                                          \
+    {                                                                                                                  \
+        name, PEER_##from, PEER_##to, sizeof(members), WIRE_FDS_##descriptors, WIRE_##times                            \
+    }
+
+extern const struct wire_table wire_table; /* wire.def */
+
+/* What one process hears from another over one socket.  .heard is 0 for each new peer. */
+struct wire_link {
+    const struct wire_table *table;
+    enum wire_peer from, to;
+    uint64_t heard; /* bits of types: of a message that comes once */
+};
+
+/* A message with what came along. */
+struct wire_in {
+    void *msg; /* the caller's room, aligned for all structs of the edge */
+    size_t size;
+    int fds[WIRE_FDS_MAX]; /* the unused ones are -1 */
+    struct ucred sender;   /* 0 where the socket has no SO_PASSCRED (unix(7)) */
+};
+
+/* May this message come now?  Returns NULL and notes it as heard; or why not, in a few words. */
+const char *wire_check(struct wire_link *link, const void *msg, size_t size, unsigned n_fds);
+
+/* in->msg is one that the table permits: of this type and size, with so many descriptors.  What is in it is the sender's
+ * to choose.  The handler takes a descriptor with fd_steal(); those that it leaves are closed. */
+typedef void wire_handler(void *data, struct wire_in *in);
+
+/* Receive one message and give it to handlers[its type], if there is one.  Waits only where the socket does.
+ * Returns 1: it was handled; 0: the peer is gone; -EAGAIN: there is none; other -errno: the peer must be ended.  A message
+ * that the table does not permit is logged, its descriptors are closed, and the result is -EPROTO. */
+int wire_hear(struct wire_link *link, int sock, struct wire_in *in, wire_handler *const *handlers, void *data);
 
 #endif

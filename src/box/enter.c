@@ -53,7 +53,7 @@ static int move_into(int *tasks)
  * or allocate.  Only the supervisor sees the hierarchy, so ask it and wait for its word. */
 static int join_cgroup(const struct box_slot *slot)
 {
-    const struct wire_join join = { .slot = slot->slot, .serial = slot->serial };
+    const struct wire_of_box join = { .type = WIRE_JOIN, .slot = slot->slot, .serial = slot->serial };
     struct wire_joined joined = { .error = EPIPE };
     int tasks[WIRE_TASKS_MAX];
     int pair[2];

@@ -172,8 +172,7 @@ int main(void)
     beside_prepare();
     large_blocks_go_back();
     signal(SIGPIPE, SIG_IGN);
-    if (sodium_init() < 0
-        || fd_recv(SUPERVISOR_FD, &server.conf, sizeof(server.conf), fds, FD_PASS_MAX, NULL) != sizeof(server.conf)) {
+    if (sodium_init() < 0 || server_hear_conf(&server, fds) < 0) {
         fprintf(stderr, "hatchery-server is started by `hatchery serve`\n");
         return EXIT_FAILURE;
     }

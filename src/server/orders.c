@@ -17,45 +17,43 @@ enum { EXIT_REFUSED = 3 };
 
 /* --- to the supervisor --- */
 
+/* Whether it was sent shows when the answer does not come; a supervisor that is gone is the end of us. */
+#define SEND(...) fd_send(SUPERVISOR_FD, &(__VA_ARGS__), sizeof(__VA_ARGS__), NULL, 0)
+
 void server_on_ready(void *data)
 {
     struct server *s = data;
-    const struct wire_msg ready = { .type = WIRE_READY };
 
-    fd_send(SUPERVISOR_FD, &ready, sizeof(ready), NULL, 0);
+    SEND((const struct wire_plain){ .type = WIRE_READY });
     if (s->conf.one_run)
         server_start_one_run(s);
 }
 
 void server_on_refused(void *data, const struct wire_box_state *state)
 {
-    const struct wire_msg refused = { .type = WIRE_REFUSED, .slot = (uint32_t) state->step, .status = -state->error };
     struct server *s = data;
 
-    fd_send(SUPERVISOR_FD, &refused, sizeof(refused), NULL, 0);
+    SEND((const struct wire_refused){ .type = WIRE_REFUSED, .step = state->step, .error = state->error });
     s->exit_status = EXIT_REFUSED;
     uv_stop(s->loop);
 }
 
 void server_ask_usage(void *data, uint32_t slot, uint32_t serial)
 {
-    const struct wire_msg ask = { .type = WIRE_USAGE_GET, .slot = slot, .serial = serial };
     (void) data;
-    fd_send(SUPERVISOR_FD, &ask, sizeof(ask), NULL, 0);
+    SEND((const struct wire_of_box){ .type = WIRE_USAGE_GET, .slot = slot, .serial = serial });
 }
 
 void server_tell_long(void *data, uint32_t slot, uint32_t serial, bool maybe)
 {
-    const struct wire_msg tell = { .type = WIRE_LONG, .slot = slot, .serial = serial, .status = maybe };
     (void) data;
-    fd_send(SUPERVISOR_FD, &tell, sizeof(tell), NULL, 0);
+    SEND((const struct wire_long){ .type = WIRE_LONG, .slot = slot, .serial = serial, .if_crowd = maybe });
 }
 
 void server_ask_zygote(void *data, unsigned runtime)
 {
-    const struct wire_msg ask = { .type = WIRE_ZYGOTE_GET, .slot = runtime };
     (void) data;
-    fd_send(SUPERVISOR_FD, &ask, sizeof(ask), NULL, 0);
+    SEND((const struct wire_of_runtime){ .type = WIRE_ZYGOTE_GET, .runtime = runtime });
 }
 
 /* --- a configuration that was read again --- */
@@ -81,8 +79,11 @@ static void change_allow(struct server *s)
 }
 
 /* All that points to s->conf has the new values with it; what made a copy is told. */
-static void take_conf(struct server *s, const struct wire_server_conf *conf)
+static void on_conf_again(void *data, struct wire_in *in)
 {
+    const struct wire_server_conf *conf = in->msg;
+    struct server *s = data;
+
     s->conf = *conf;
     log_set_level((enum log_level) conf->log_level);
     keys_set_default(s->keys, conf->has_key ? conf->key_hash : NULL);
@@ -94,69 +95,130 @@ static void take_conf(struct server *s, const struct wire_server_conf *conf)
     count_reload(METRIC_RELOAD_OK);
 }
 
-/* --- from the supervisor --- */
-
-static void count_held(const struct wire_msg *msg)
+static void on_kept(void *data, struct wire_in *in)
 {
-    metric_add(METRIC_SANDBOX_VIOLATIONS, msg->serial, METRIC_VIOLATION_QUEUE, 0, 0);
-    metric_add(METRIC_SANDBOX_HELD, msg->user_us, 0, 0, 0);
+    (void) data;
+    (void) in;
+    count_reload(METRIC_RELOAD_REFUSED);
 }
 
-static void on_supervisor(uv_poll_t *handle, int status, int events)
+/* --- from the supervisor --- */
+
+static void on_zygote(void *data, struct wire_in *in)
 {
-    static union {
-        struct wire_msg msg;
-        struct wire_server_conf conf;
-    } in;
+    const struct wire_of_runtime *of = in->msg;
+    struct server *s = data;
+    pool_zygote(s->pool, of->runtime, fd_steal(&in->fds[0]));
+}
+
+static void on_packages(void *data, struct wire_in *in)
+{
+    const struct wire_of_runtime *of = in->msg;
+    struct server *s = data;
+    api_take_packages(&s->api, of->runtime, fd_steal(&in->fds[0]));
+}
+
+static void on_fault(void *data, struct wire_in *in)
+{
+    const struct wire_fault *fault = in->msg;
+    struct server *s = data;
+
+    api_take_left_out(&s->api, fault->runtime, fd_steal(&in->fds[0]), fault->n_left_out);
+    pool_fault(s->pool, fault->runtime, (enum fault) fault->fault);
+}
+
+static void on_memory(void *data, struct wire_in *in)
+{
+    const struct wire_memory_file *file = in->msg;
+    struct server *s = data;
+    headroom_take(&s->headroom, file->which, fd_steal(&in->fds[0]));
+}
+
+static void on_courier(void *data, struct wire_in *in)
+{
+    struct server *s = data;
+    if (s->outbox)
+        outbox_courier(s->outbox, fd_steal(&in->fds[0]));
+}
+
+static void on_usage(void *data, struct wire_in *in)
+{
+    struct server *s = data;
+    pool_usage(s->pool, in->msg);
+}
+
+static void on_oom(void *data, struct wire_in *in)
+{
+    struct server *s = data;
+    pool_out_of_memory(s->pool, in->msg);
+}
+
+static void on_held(void *data, struct wire_in *in)
+{
+    const struct wire_held *held = in->msg;
+
+    (void) data;
+    metric_add(METRIC_SANDBOX_VIOLATIONS, held->boxes, METRIC_VIOLATION_QUEUE, 0, 0);
+    metric_add(METRIC_SANDBOX_HELD, held->boxes_us, 0, 0, 0);
+}
+
+static void on_alive_get(void *data, struct wire_in *in)
+{
+    (void) data;
+    (void) in;
+    SEND((const struct wire_plain){ .type = WIRE_ALIVE });
+}
+
+static void on_drain(void *data, struct wire_in *in)
+{
+    (void) in;
+    server_drain(data);
+}
+
+static wire_handler *const from_supervisor[WIRE_TYPES] = {
+    [WIRE_SERVER_CONF_AGAIN] = on_conf_again,
+    [WIRE_KEPT] = on_kept,
+    [WIRE_ZYGOTE] = on_zygote,
+    [WIRE_PACKAGES] = on_packages,
+    [WIRE_FAULT] = on_fault,
+    [WIRE_COURIER] = on_courier,
+    [WIRE_MEMORY] = on_memory,
+    [WIRE_USAGE] = on_usage,
+    [WIRE_OOM] = on_oom,
+    [WIRE_HELD] = on_held,
+    [WIRE_ALIVE_GET] = on_alive_get,
+    [WIRE_DRAIN] = on_drain,
+};
+
+static void on_readable(uv_poll_t *handle, int status, int events)
+{
+    static struct wire_server_conf room; /* the largest message */
+    struct wire_in in = { .msg = &room, .size = sizeof(room) };
     struct server *s = handle->data;
-    int fd;
+    int heard = status < 0 ? status : 1;
 
     (void) events;
-    for (;;) {
-        ssize_t n = status < 0 ? 0 : fd_recv(SUPERVISOR_FD, &in, sizeof(in), &fd, 1, NULL);
-        const struct wire_msg msg = in.msg;
-        if (n == -EAGAIN)
-            return;
-        if (n == sizeof(in.conf) && in.conf.type == WIRE_SERVER_CONF) {
-            take_conf(s, &in.conf);
-            continue;
-        }
-        if (n != sizeof(msg)) { /* nobody could restart a zygote for us: end, and the boxes with us */
-            s->exit_status = EXIT_FAILURE;
-            uv_stop(s->loop);
-            return;
-        }
-        if (msg.type == WIRE_ZYGOTE && fd >= 0)
-            pool_zygote(s->pool, msg.slot, fd);
-        else if (msg.type == WIRE_PACKAGES && fd >= 0)
-            api_take_packages(&s->api, msg.slot, fd);
-        else if (msg.type == WIRE_FAULT && fd >= 0) {
-            api_take_left_out(&s->api, msg.slot, fd, msg.serial);
-            pool_fault(s->pool, msg.slot, (enum fault) msg.status);
-        } else if (msg.type == WIRE_MEMORY && fd >= 0)
-            headroom_take(&s->headroom, msg.slot, fd);
-        else if (msg.type == WIRE_COURIER && fd >= 0 && s->outbox)
-            outbox_courier(s->outbox, fd);
-        else
-            fd_close(&fd);
-        if (msg.type == WIRE_USAGE)
-            pool_usage(s->pool, &msg);
-        if (msg.type == WIRE_OOM)
-            pool_out_of_memory(s->pool, &msg);
-        if (msg.type == WIRE_HELD)
-            count_held(&msg);
-        if (msg.type == WIRE_ALIVE)
-            fd_send(SUPERVISOR_FD, &msg, sizeof(msg), NULL, 0);
-        if (msg.type == WIRE_KEPT)
-            count_reload(METRIC_RELOAD_REFUSED);
-        if (msg.type == WIRE_DRAIN)
-            server_drain(s);
-    }
+    while (heard > 0)
+        heard = wire_hear(&s->heard, SUPERVISOR_FD, &in, from_supervisor, s);
+    if (heard == -EAGAIN)
+        return;
+    s->exit_status = EXIT_FAILURE; /* nobody could restart a zygote for us: end, and the boxes with us */
+    uv_stop(s->loop);
+}
+
+int server_hear_conf(struct server *s, int fds[static FD_PASS_MAX])
+{
+    s->heard = (struct wire_link){ .table = &wire_table, .from = PEER_SUPERVISOR, .to = PEER_SERVER };
+    ssize_t n = fd_recv(SUPERVISOR_FD, &s->conf, sizeof(s->conf), fds, FD_PASS_MAX, NULL);
+
+    if (n < 0)
+        return (int) n;
+    return wire_check(&s->heard, &s->conf, (size_t) n, 0) ? -EPROTO : 0;
 }
 
 void server_hear_supervisor(struct server *s)
 {
     s->supervisor.data = s;
     uv_poll_init(s->loop, &s->supervisor, SUPERVISOR_FD);
-    uv_poll_start(&s->supervisor, UV_READABLE, on_supervisor);
+    uv_poll_start(&s->supervisor, UV_READABLE, on_readable);
 }

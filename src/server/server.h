@@ -9,6 +9,7 @@
 #define HATCHERY_SERVER_SERVER_H
 
 #include "base/buf.h"
+#include "base/fd.h"
 #include "base/wire.h"
 #include "server/api/api.h"
 #include "server/jobs/outbox.h"
@@ -50,6 +51,7 @@ struct server {
     unsigned draining; /* parts that are not at rest yet: requests in hand, the backlog */
     uv_timer_t delay;  /* active: /readyz says no, and everything is served yet */
     uv_poll_t supervisor;
+    struct wire_link heard; /* from the supervisor */
     struct loop_turns turns;
     struct one_run run;
     int exit_status;
@@ -74,6 +76,10 @@ int server_open_state(struct server *s, int state_fd);
 int server_give_up_the_rest(int state_fd);
 
 /* --- orders.c --- */
+
+/* Wait for the supervisor's first message: s->conf, and the descriptors that it names.  0, or -errno where whoever
+ * started us is no supervisor. */
+int server_hear_conf(struct server *s, int fds[static FD_PASS_MAX]);
 
 /* Read the supervisor's messages whenever there are some. */
 void server_hear_supervisor(struct server *s);

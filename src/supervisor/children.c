@@ -36,7 +36,7 @@ int make_pair(int *ret_ours, int *ret_theirs)
  * new one when it is started again. */
 static void connect_courier(struct supervisor *s)
 {
-    const struct wire_msg here = { .type = WIRE_COURIER };
+    const struct wire_plain here = { .type = WIRE_COURIER };
     const enum courier_type type = COURIER_SERVER;
     _cleanup_fd_ int server_end = -1;
     _cleanup_fd_ int courier_end = -1;
@@ -58,7 +58,7 @@ static int send_memory(const struct supervisor *s)
     int err = 0;
 
     for (unsigned i = 0; i < WIRE_MEMORY_FILES && !err; i++) {
-        const struct wire_msg here = { .type = WIRE_MEMORY, .slot = i };
+        const struct wire_memory_file here = { .type = WIRE_MEMORY, .which = i };
         if (s->memory.fds[i] >= 0)
             err = fd_send(s->server.sock, &here, sizeof(here), &s->memory.fds[i], 1);
     }
@@ -80,6 +80,8 @@ static int start_server(struct supervisor *s, struct buf *error)
         return pid;
     s->server.pid = pid;
     s->refused = s->server_behind = false;
+    s->server.heard = (struct wire_link){ .table = &wire_table, .from = PEER_SERVER, .to = PEER_SUPERVISOR };
+    s->server_conf.type = WIRE_SERVER_CONF;
     fcntl(s->server.sock, F_SETFL, O_NONBLOCK);
     for (unsigned i = 0; i < n_fds && !one_run; i++)
         fds[i] = s->listener_fds[i];
@@ -148,7 +150,7 @@ static void back_off(struct child *child)
 
 void stop(struct supervisor *s, int status, int64_t grace_ms)
 {
-    const struct wire_msg drain = { .type = WIRE_DRAIN };
+    const struct wire_plain drain = { .type = WIRE_DRAIN };
 
     if (!s->stopping) {
         s->exit_status = status;

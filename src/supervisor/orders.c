@@ -15,99 +15,127 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
 
+/* For the handlers: who has sent the message. */
+struct speaker {
+    struct supervisor *s;
+    struct child *child;
+};
+
+static const struct speaker *speaker_of(void *data)
+{
+    return data;
+}
+
+/* --- from the server --- */
+
+static void on_ready(void *data, struct wire_in *in)
+{
+    struct supervisor *s = speaker_of(data)->s;
+
+    (void) in;
+    if (s->ready)
+        return;
+    s->ready = true;
+    if (s->options->source_fd < 0) {
+        announce(s);
+        say_ready(s);
+    }
+}
+
 /* The first box could not take a step of the jail: its layer is one that only making a box can
  * show. */
-static void on_refused(struct supervisor *s, int step, int err)
+static void on_refused(void *data, struct wire_in *in)
 {
-    enum layer layer = layers_of_step(box_step_word(step));
+    const struct wire_refused *refused = in->msg;
+    struct supervisor *s = speaker_of(data)->s;
+    enum layer layer = layers_of_step(box_step_word(refused->step));
 
-    require_missing(s->require, layer, err, box_step_hint(step));
+    s->refused = true;
+    require_missing(s->require, layer, -refused->error, box_step_hint(refused->step));
     require_say(s->require, layer);
 }
 
-void on_server(struct supervisor *s)
+static void on_usage_get(void *data, struct wire_in *in)
 {
-    struct wire_msg msg;
-    ssize_t n = fd_recv(s->server.sock, &msg, sizeof(msg), NULL, 0, NULL);
+    const struct wire_of_box *of = in->msg;
+    struct supervisor *s = speaker_of(data)->s;
+    struct wire_usage answer = { .type = WIRE_USAGE, .slot = of->slot, .serial = of->serial };
 
-    if (n == 0 || n == -ECONNRESET) {
-        fd_close(&s->server.sock);
+    if (of->slot >= s->server_conf.n_slots)
         return;
-    }
-    if (n != sizeof(msg))
-        return;
-    if (msg.type == WIRE_READY && !s->ready) {
-        s->ready = true;
-        if (s->options->source_fd < 0) {
-            announce(s);
-            say_ready(s);
-        }
-    } else if (msg.type == WIRE_ALIVE) {
-        if (s->alive_asked)
-            notify_alive(&s->notify);
-        s->alive_asked = false;
-    } else if (msg.type == WIRE_USAGE_GET && msg.slot < s->server_conf.n_slots) {
-        msg.type = WIRE_USAGE;
-        msg.oom_kills = msg.pid_refusals = 0;
-        msg.status = 0;
-        if (s->cgroups) {
-            const struct cgroups_usage usage = cgroups_usage(s->cgroups, msg.slot);
-            msg.oom_kills = usage.oom_kills;
-            msg.pid_refusals = usage.pid_refusals;
-            msg.status = usage.oom_of_machine;
-        } else
-            limit_watch_usage(s->limit_watch, msg.slot, &msg.oom_kills, &msg.pid_refusals);
-        fd_send(s->server.sock, &msg, sizeof(msg), NULL, 0);
-    } else if (msg.type == WIRE_LONG && msg.slot < s->server_conf.n_slots) {
-        if (s->cgroups && cgroups_yield(s->cgroups, msg.slot, msg.serial, msg.status == 1))
-            convoy_watch(s->convoy, msg.slot);
-    } else if (msg.type == WIRE_ZYGOTE_GET && msg.slot < s->server_conf.n_runtimes)
-        want_zygote(&s->runtimes[msg.slot]);
-    else if (msg.type == WIRE_REFUSED && !s->refused) {
-        s->refused = true;
-        on_refused(s, (int) msg.slot, msg.status);
-    }
+    if (s->cgroups) {
+        const struct cgroups_usage usage = cgroups_usage(s->cgroups, of->slot);
+        answer.oom_kills = usage.oom_kills;
+        answer.pid_refusals = usage.pid_refusals;
+        answer.of_machine = usage.oom_of_machine;
+    } else
+        limit_watch_usage(s->limit_watch, of->slot, &answer.oom_kills, &answer.pid_refusals);
+    fd_send(s->server.sock, &answer, sizeof(answer), NULL, 0);
 }
 
-/* What a zygote says of its imports. */
-static void on_import(struct supervisor *s, struct child *zygote, struct wire_import *import)
+static void on_zygote_get(void *data, struct wire_in *in)
 {
-    const struct wire_msg *msg = &import->msg;
+    const struct wire_of_runtime *of = in->msg;
+    struct supervisor *s = speaker_of(data)->s;
+
+    if (of->runtime < s->server_conf.n_runtimes)
+        want_zygote(&s->runtimes[of->runtime]);
+}
+
+static void on_long(void *data, struct wire_in *in)
+{
+    const struct wire_long *is = in->msg;
+    struct supervisor *s = speaker_of(data)->s;
+
+    if (is->slot < s->server_conf.n_slots && s->cgroups
+        && cgroups_yield(s->cgroups, is->slot, is->serial, is->if_crowd))
+        convoy_watch(s->convoy, is->slot);
+}
+
+static void on_alive(void *data, struct wire_in *in)
+{
+    struct supervisor *s = speaker_of(data)->s;
+
+    (void) in;
+    if (s->alive_asked)
+        notify_alive(&s->notify);
+    s->alive_asked = false;
+}
+
+static wire_handler *const from_server[WIRE_TYPES] = {
+    [WIRE_READY] = on_ready,           [WIRE_REFUSED] = on_refused, [WIRE_USAGE_GET] = on_usage_get,
+    [WIRE_ZYGOTE_GET] = on_zygote_get, [WIRE_LONG] = on_long,       [WIRE_ALIVE] = on_alive,
+};
+
+/* --- from zygotes and their boxes --- */
+
+static void on_import(void *data, struct wire_in *in)
+{
+    struct wire_import *msg = in->msg;
+    const struct speaker *from = speaker_of(data);
+    struct supervisor *s = from->s;
+    struct child *zygote = from->child;
     struct imports *imports = &s->runtimes[zygote->runtime].imports;
 
-    import->why[sizeof(import->why) - 1] = '\0';
-    if (msg->slot >= WIRE_IMPORTS_MAX) {
+    msg->why[sizeof(msg->why) - 1] = '\0';
+    if (msg->import >= WIRE_IMPORTS_MAX) {
         zygote->importing = WIRE_IMPORTS_MAX;
         zygote->imported = true;
         imports->fault = FAULT_NONE;
         return;
     }
-    zygote->importing = msg->slot;
-    if (msg->status == FAULT_NONE)
-        imports_begin_one(imports, msg->slot);
-    if (msg->status != FAULT_FAILED)
+    zygote->importing = msg->import;
+    if (msg->fault == FAULT_NONE)
+        imports_begin_one(imports, msg->import);
+    if (msg->fault != FAULT_FAILED)
         return;
-    imports_failed(imports, msg->slot, import->why);
-    report_fault(s, zygote->runtime, msg->slot);
-}
-
-void hear_last(struct supervisor *s, struct child *zygote)
-{
-    struct wire_import import;
-    int fd;
-
-    while (zygote->sock >= 0) {
-        ssize_t n = fd_recv(zygote->sock, &import, sizeof(import), &fd, 1, NULL);
-        fd_close(&fd);
-        if (n <= 0)
-            return;
-        if (n == sizeof(import) && import.msg.type == WIRE_IMPORT)
-            on_import(s, zygote, &import);
-    }
+    imports_failed(imports, msg->import, msg->why);
+    report_fault(s, zygote->runtime, msg->import);
 }
 
 /* Where memory is short the kernel ends who has most mapped, and what a program has not mapped
@@ -121,71 +149,100 @@ static void let_kill_first(pid_t box)
     fd_write_file(AT_FDCWD, path, "1000");
 }
 
-void on_zygote(struct supervisor *s, struct child *zygote)
+/* Put the box into its cgroup, or have it watched.  Returns 0 or an errno; @tasks are the files by
+ * which it must move there itself. */
+static int join(struct supervisor *s, const struct wire_of_box *of, pid_t box, int tasks[static WIRE_TASKS_MAX])
 {
-    struct ucred sender = { 0 };
-    union {
-        struct wire_join join;
-        struct wire_import import;
-    } in;
-    struct wire_joined joined = { .error = EINVAL };
-    int tasks[WIRE_TASKS_MAX] = { -1, -1, -1 };
-    _cleanup_fd_ int box = -1;
-    ssize_t n = fd_recv(zygote->sock, &in, sizeof(in), &box, 1, &sender);
-    const struct wire_join join = in.join;
+    if (of->slot >= s->server_conf.n_slots || box <= 0)
+        return EINVAL;
+    let_kill_first(box);
+    if (s->convoy)
+        convoy_forget(s->convoy, of->slot);
+    return -(s->cgroups ? cgroups_join(s->cgroups, of->slot, of->serial, box, tasks)
+                        : limit_watch_join(s->limit_watch, of->slot, box));
+}
 
-    if (n == 0 || n == -ECONNRESET) {
-        fd_close(&zygote->sock);
-        return;
-    }
-    if (n == sizeof(in.import) && in.import.msg.type == WIRE_IMPORT)
-        on_import(s, zygote, &in.import);
-    if (n != sizeof(join) || box < 0)
-        return;
-    if (join.slot < s->server_conf.n_slots && sender.pid > 0) {
-        let_kill_first(sender.pid);
-        if (s->convoy)
-            convoy_forget(s->convoy, join.slot);
-        joined.error = -(s->cgroups ? cgroups_join(s->cgroups, join.slot, join.serial, sender.pid, tasks)
-                                    : limit_watch_join(s->limit_watch, join.slot, sender.pid));
-    }
+/* The box waits for the answer. */
+static void on_join(void *data, struct wire_in *in)
+{
+    const struct wire_of_box *of = in->msg;
+    struct supervisor *s = speaker_of(data)->s;
+    int tasks[WIRE_TASKS_MAX] = { -1, -1, -1 };
+    const struct wire_joined joined = { .error = join(s, of, in->sender.pid, tasks) };
+
     if (joined.error == ESRCH) /* the server has let go of it meanwhile */
         return;
     if (joined.error && log_may(&s->bad_joins))
         log_error("a box could not join its cgroup",
-                  LOG_I("slot", join.slot) LOG_S("errno", strerrorname_np(joined.error)));
+                  LOG_I("slot", of->slot) LOG_S("errno", strerrorname_np(joined.error)));
     unsigned n_tasks = 0;
     while (n_tasks < WIRE_TASKS_MAX && tasks[n_tasks] >= 0)
         n_tasks++;
     if (n_tasks && cgroups_version(s->cgroups) == 2)
-        log_debug("a box was not born in its cgroup", LOG_I("slot", join.slot));
-    int err = fd_send_now(box, &joined, sizeof(joined), tasks, n_tasks);
+        log_debug("a box was not born in its cgroup", LOG_I("slot", of->slot));
+    int err = fd_send_now(in->fds[0], &joined, sizeof(joined), tasks, n_tasks);
     while (n_tasks)
         fd_close(&tasks[--n_tasks]);
     if (err < 0)
-        log_debug("a box did not wait for its cgroup", LOG_I("slot", join.slot)); /* it is dead, its reaping tells */
+        log_debug("a box did not wait for its cgroup", LOG_I("slot", of->slot)); /* it is dead, its reaping tells */
+}
+
+static wire_handler *const from_zygote[WIRE_TYPES] = { [WIRE_IMPORT] = on_import, [WIRE_JOIN] = on_join };
+
+/* --- reading --- */
+
+static int hear_one(struct supervisor *s, struct child *child, wire_handler *const *handlers)
+{
+    union {
+        struct wire_of_box of_box;
+        struct wire_long is_long;
+        struct wire_import import;
+    } room;
+    struct wire_in in = { .msg = &room, .size = sizeof(room) };
+    struct speaker from = { s, child };
+
+    return wire_hear(&child->heard, child->sock, &in, handlers, &from);
+}
+
+void hear(struct supervisor *s, struct child *child)
+{
+    int heard = hear_one(s, child, child == &s->server ? from_server : from_zygote);
+
+    if (heard > 0 || heard == -EAGAIN)
+        return;
+    fd_close(&child->sock);
+    if (heard < 0 && child->pid) /* nothing that it does can be relied on */
+        kill(child->pid, SIGKILL);
+}
+
+void hear_last(struct supervisor *s, struct child *zygote)
+{
+    static wire_handler *const of_imports[WIRE_TYPES] = { [WIRE_IMPORT] = on_import };
+
+    while (zygote->sock >= 0 && hear_one(s, zygote, of_imports) > 0)
+        ;
 }
 
 void tell_of_held(struct supervisor *s)
 {
     const struct convoy_sums sums = convoy_sums(s->convoy);
-    const struct wire_msg msg = { .type = WIRE_HELD,
-                                  .serial = sums.boxes - s->told_held.boxes,
-                                  .user_us = sums.held_us - s->told_held.held_us };
+    const struct wire_held msg = { .type = WIRE_HELD,
+                                   .boxes = sums.boxes - s->told_held.boxes,
+                                   .boxes_us = sums.held_us - s->told_held.held_us };
 
-    if ((msg.serial || msg.user_us) && s->server.sock >= 0
+    if ((msg.boxes || msg.boxes_us) && s->server.sock >= 0
         && fd_send_now(s->server.sock, &msg, sizeof(msg), NULL, 0) == 0)
         s->told_held = sums;
 }
 
 int on_oom(struct supervisor *s)
 {
-    struct wire_msg msg = { .type = WIRE_OOM };
+    struct wire_oom msg = { .type = WIRE_OOM };
     bool of_machine;
     int wait_ms;
 
     while (cgroups_next_oom(s->cgroups, &msg.slot, &msg.serial, &of_machine, &wait_ms)) {
-        msg.status = of_machine;
+        msg.of_machine = of_machine;
         if (s->server.sock >= 0)
             fd_send(s->server.sock, &msg, sizeof(msg), NULL, 0);
     }

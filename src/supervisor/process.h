@@ -34,6 +34,7 @@ struct child {
     const char *name;
     pid_t pid; /* 0: not running */
     int sock;
+    struct wire_link heard;
     int64_t started_us, start_at_us;
     int64_t untold_ms;  /* the pause before its next start, which is logged only then; 0: nothing to log */
     unsigned failures;  /* in a row */
@@ -247,12 +248,9 @@ int64_t zygote_due_us(const struct supervisor *s, const struct zygotes *z);
 
 /* --- orders.c: messages --- */
 
-/* Read one message of the server, or close our end where it is gone. */
-void on_server(struct supervisor *s);
-
-/* Read one message of a zygote or one of its boxes, or close our end where it is gone.  A box that
- * asks for its cgroup, or to be watched, waits for the answer. */
-void on_zygote(struct supervisor *s, struct child *zygote);
+/* Read one message of @child, or of a box of it, or close our end where it is gone.  A child that
+ * sends what it may not send (wire.def) is killed. */
+void hear(struct supervisor *s, struct child *child);
 
 /* Read what a zygote said of its imports before it ended. */
 void hear_last(struct supervisor *s, struct child *zygote);

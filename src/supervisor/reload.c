@@ -108,7 +108,7 @@ static int adopt(struct supervisor *s, struct conf *fresh, struct buf *error)
 
 void reload(struct supervisor *s)
 {
-    const struct wire_msg kept = { .type = WIRE_KEPT };
+    const struct wire_plain kept = { .type = WIRE_KEPT };
     struct conf *fresh = xcalloc(1, sizeof(*fresh));
     struct buf error;
 
@@ -135,6 +135,7 @@ void reload(struct supervisor *s)
 
 void tell_of_change(struct supervisor *s)
 {
+    s->server_conf.type = WIRE_SERVER_CONF_AGAIN;
     if (s->server_behind && s->server.pid)
         s->server_behind = fd_send(s->server.sock, &s->server_conf, sizeof(s->server_conf), NULL, 0) == -EAGAIN;
     if (s->courier_behind && s->courier.pid)
@@ -148,7 +149,7 @@ bool is_behind(const struct supervisor *s)
 
 void tell_manager(struct supervisor *s)
 {
-    const struct wire_msg ask = { .type = WIRE_ALIVE };
+    const struct wire_plain ask = { .type = WIRE_ALIVE_GET };
 
     notify_again(&s->notify);
     if (s->reloading && s->ready && !s->stopping && !is_behind(s)) {

@@ -129,10 +129,10 @@ static void loop(struct supervisor *s)
         if (poll(fds, 2 + n, wait_ms) < 0)
             continue;
         if (fds[2].revents && s->server.sock >= 0)
-            on_server(s);
+            hear(s, &s->server);
         for (unsigned i = 2; i < n; i++)
             if (fds[2 + i].revents && children[i]->sock >= 0)
-                on_zygote(s, children[i]);
+                hear(s, children[i]);
         if (fds[1].revents || oom_wait_ms)
             oom_wait_ms = on_oom(s);
         if (fds[0].revents)

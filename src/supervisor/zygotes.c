@@ -39,7 +39,7 @@ static void add_words(struct buf *out, const char *words, const char *between)
 int send_packages(const struct supervisor *s, unsigned runtime)
 {
     const struct runtime_spec *spec = &s->found.list[runtime];
-    const struct wire_msg here = { .type = WIRE_PACKAGES, .slot = runtime };
+    const struct wire_of_runtime here = { .type = WIRE_PACKAGES, .runtime = runtime };
     _cleanup_fd_ int fd = memfd_create("packages", MFD_CLOEXEC);
     struct buf out;
     bool any = s->conf->python_imports[strspn(s->conf->python_imports, " ,")];
@@ -63,14 +63,14 @@ void list_imports(const struct supervisor *s, unsigned runtime, char ret[static 
 int send_fault(struct supervisor *s, unsigned runtime)
 {
     const struct imports *imports = &s->runtimes[runtime].imports;
-    struct wire_msg here = { .type = WIRE_FAULT, .slot = runtime, .status = (int32_t) imports->fault };
+    struct wire_fault here = { .type = WIRE_FAULT, .runtime = runtime, .fault = (uint32_t) imports->fault };
     char list[sizeof(s->zygote_conf.imports)];
     _cleanup_fd_ int fd = memfd_create("faults", MFD_CLOEXEC);
     struct buf out;
 
     list_imports(s, runtime, list);
     buf_init(&out, 1 << 17);
-    here.serial = imports_add_json(imports, list, &out);
+    here.n_left_out = imports_add_json(imports, list, &out);
     bool ok = fd >= 0 && !out.full && pwrite(fd, out.data, out.len, 0) == (ssize_t) out.len;
     buf_free(&out);
     return ok ? fd_send(s->server.sock, &here, sizeof(here), &fd, 1) : -EIO;
@@ -82,6 +82,7 @@ static int send_zygote_conf(const struct supervisor *s, int sock, unsigned runti
     static struct wire_zygote_conf conf;
 
     conf = s->zygote_conf;
+    conf.type = WIRE_ZYGOTE_CONF;
     /* The watch can't see a file in memory that is written and not mapped. */
     conf.callbacks = s->found.list[runtime].callbacks && s->cgroups;
     conf.epoll = s->found.list[runtime].epoll;
@@ -106,7 +107,7 @@ static int open_packages(const struct runtime_spec *spec, struct launch_packages
 
 int start_zygote(struct supervisor *s, struct child *zygote)
 {
-    const struct wire_msg here = { .type = WIRE_ZYGOTE, .slot = zygote->runtime };
+    const struct wire_of_runtime here = { .type = WIRE_ZYGOTE, .runtime = zygote->runtime };
     _cleanup_fd_ int theirs = -1;
     _cleanup_fd_ int server_end = -1;
     _cleanup_fd_ int zygote_end = -1;
@@ -125,6 +126,7 @@ int start_zygote(struct supervisor *s, struct child *zygote)
         group.fd = cgroups_zygote_fd(s->cgroups, &group.above);
     const struct runtime_spec *spec = &s->found.list[zygote->runtime];
     struct launch_packages packages;
+    zygote->heard = (struct wire_link){ .table = &wire_table, .from = PEER_ZYGOTE, .to = PEER_SUPERVISOR };
     zygote->importing = WIRE_IMPORTS_MAX;
     zygote->imported = false;
     err = open_packages(spec, &packages);

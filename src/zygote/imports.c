@@ -252,10 +252,10 @@ static enum fault leftover(void)
 /* @why: the exception, if the fault is FAULT_FAILED, else "". */
 static int tell(int supervisor_fd, uint32_t at, enum fault fault, const char *why)
 {
-    struct wire_import import = { .msg = { .type = WIRE_IMPORT, .slot = at, .status = (int32_t) fault } };
+    struct wire_import msg = { .type = WIRE_IMPORT, .import = at, .fault = (uint32_t) fault };
 
-    snprintf(import.why, sizeof(import.why), "%s", why);
-    return fd_send(supervisor_fd, &import, sizeof(import), NULL, 0);
+    snprintf(msg.why, sizeof(msg.why), "%s", why);
+    return fd_send(supervisor_fd, &msg, sizeof(msg), NULL, 0);
 }
 
 /* End this process if @name has left something behind beside which no box can be made. The exit

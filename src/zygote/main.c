@@ -68,12 +68,26 @@ static void set_close_on_exec(void)
         fcntl(fd, F_SETFD, FD_CLOEXEC);
 }
 
+/* One in a slot that has a box is no order of a server of ours. */
+static void on_spawn(void *data, struct wire_in *in)
+{
+    const struct wire_of_box *order = in->msg;
+    struct zygote *zygote = data;
+
+    if (order->slot < zygote->conf.n_slots && !zygote->slots[order->slot].init && !zygote->slots[order->slot].program)
+        spawn_box(zygote, order);
+}
+
+static wire_handler *const from_server[WIRE_TYPES] = { [WIRE_SPAWN] = on_spawn };
+
 /* Take orders and reap processes, one at a time, until the server is gone. */
 static int serve(struct zygote *zygote, int signal_fd)
 {
     struct pollfd fds[2] = { { .fd = zygote->server_fd, .events = POLLIN }, { .fd = signal_fd, .events = POLLIN } };
     struct signalfd_siginfo info;
-    struct wire_msg order;
+    struct wire_link link = { .table = &wire_table, .from = PEER_SERVER, .to = PEER_ZYGOTE };
+    struct wire_of_box order;
+    struct wire_in in = { .msg = &order, .size = sizeof(order) };
 
     for (;;) {
         if (poll(fds, 2, -1) < 0 && errno != EINTR)
@@ -82,12 +96,9 @@ static int serve(struct zygote *zygote, int signal_fd)
             spawn_reap(zygote);
         if (!fds[0].revents)
             continue;
-        ssize_t n = fd_recv(zygote->server_fd, &order, sizeof(order), NULL, 0, NULL);
-        if (n == 0 || n == -ECONNRESET)
-            return EXIT_SUCCESS;
-        if (n == sizeof(order) && order.type == WIRE_SPAWN && order.slot < zygote->conf.n_slots
-            && !zygote->slots[order.slot].init && !zygote->slots[order.slot].program)
-            spawn_box(zygote, &order);
+        int heard = wire_hear(&link, zygote->server_fd, &in, from_server, zygote);
+        if (heard <= 0 && heard != -EAGAIN)
+            return heard ? EXIT_FAILURE : EXIT_SUCCESS;
     }
 }
 
@@ -134,14 +145,14 @@ int main(void)
     static struct zygote zygote = {
         .supervisor_fd = SUPERVISOR_FD, .server_fd = SERVER_FD, .init_fd = INIT_FD, .groups_fd = GROUPS_FD
     };
-    const struct wire_msg warm = { .type = WIRE_WARM };
+    const struct wire_plain warm = { .type = WIRE_WARM };
 
     set_close_on_exec();
     set_environment();
     if (drop_powers() < 0)
         return WIRE_ZYGOTE_CANNOT;
     if (fd_recv(SUPERVISOR_FD, &zygote.conf, sizeof(zygote.conf), NULL, 0, NULL) != sizeof(zygote.conf)
-        || zygote.conf.n_slots > WIRE_SLOTS_MAX)
+        || zygote.conf.type != WIRE_ZYGOTE_CONF || zygote.conf.n_slots > WIRE_SLOTS_MAX)
         return EXIT_FAILURE;
     log_init("zygote", (enum log_format) zygote.conf.log_format, (enum log_level) zygote.conf.log_level);
     int signal_fd = make_signal_fd();

@@ -95,7 +95,7 @@ static int start_init(struct zygote *zygote, const struct ends *ends, pid_t *ret
 }
 
 /* The child: from here to run_box() nothing of the program exists. */
-_Noreturn static void become_box(const struct zygote *zygote, const struct wire_msg *order, const struct ends *ends,
+_Noreturn static void become_box(const struct zygote *zygote, const struct wire_of_box *order, const struct ends *ends,
                                  struct wire_box_state *state)
 {
     const struct box_slot slot = { .slot = order->slot,
@@ -142,7 +142,7 @@ static pid_t fork_anyhow(struct zygote *zygote, uint32_t slot)
     return pid < 0 ? fork() : pid;
 }
 
-static int fork_box(struct zygote *zygote, const struct wire_msg *order, const struct ends *ends,
+static int fork_box(struct zygote *zygote, const struct wire_of_box *order, const struct ends *ends,
                     struct wire_box_state *state, pid_t *ret_pid)
 {
     int64_t start = now_ns();
@@ -166,14 +166,14 @@ static int fork_box(struct zygote *zygote, const struct wire_msg *order, const s
     return err;
 }
 
-static void tell(struct zygote *zygote, enum wire_type type, uint32_t slot, uint32_t serial, int status)
+static void tell_gone(struct zygote *zygote, uint32_t slot, uint32_t serial, int error)
 {
-    struct wire_msg msg = { .type = type, .slot = slot, .serial = serial, .status = status };
+    const struct wire_gone msg = { .type = WIRE_GONE, .slot = slot, .serial = serial, .error = error };
     fd_send(zygote->server_fd, &msg, sizeof(msg), NULL, 0);
 }
 
 /* Make the ends and processes of a box.  0 or -errno; then @ends and @brood have what was made. */
-static int make_box(struct zygote *zygote, const struct wire_msg *order, struct ends *ends, struct brood *brood)
+static int make_box(struct zygote *zygote, const struct wire_of_box *order, struct ends *ends, struct brood *brood)
 {
     struct wire_box_state state = { 0 };
     int64_t start = now_ns();
@@ -188,7 +188,7 @@ static int make_box(struct zygote *zygote, const struct wire_msg *order, struct 
     return fork_box(zygote, order, ends, &state, &brood->program);
 }
 
-void spawn_box(struct zygote *zygote, const struct wire_msg *order)
+void spawn_box(struct zygote *zygote, const struct wire_of_box *order)
 {
     struct ends ends = { { -1, -1 }, { -1, -1 }, { -1, -1 }, { -1, -1 } };
     struct brood brood = { .serial = order->serial };
@@ -199,9 +199,9 @@ void spawn_box(struct zygote *zygote, const struct wire_msg *order)
             kill(brood.init, SIGKILL);
             waitpid(brood.init, NULL, 0);
         }
-        tell(zygote, WIRE_GONE, order->slot, order->serial, err);
+        tell_gone(zygote, order->slot, order->serial, -err);
     } else {
-        const struct wire_msg made = { .type = WIRE_BOX, .slot = order->slot, .serial = order->serial };
+        const struct wire_of_box made = { .type = WIRE_BOX, .slot = order->slot, .serial = order->serial };
         const int fds[] = { ends.control[0], ends.out[0], ends.err[0], ends.life[1] };
         zygote->slots[order->slot] = brood;
         fd_send(zygote->server_fd, &made, sizeof(made), fds, 4);
@@ -212,13 +212,13 @@ void spawn_box(struct zygote *zygote, const struct wire_msg *order)
 static void on_program_exit(struct zygote *zygote, uint32_t slot, int status, const struct rusage *used)
 {
     struct brood *brood = &zygote->slots[slot];
-    struct wire_msg msg = { .type = WIRE_EXITED,
-                            .slot = slot,
-                            .serial = brood->serial,
-                            .status = status,
-                            .user_us = used->ru_utime.tv_sec * 1000000LL + used->ru_utime.tv_usec,
-                            .system_us = used->ru_stime.tv_sec * 1000000LL + used->ru_stime.tv_usec,
-                            .peak_bytes = used->ru_maxrss * 1024LL };
+    const struct wire_exited msg = { .type = WIRE_EXITED,
+                                     .slot = slot,
+                                     .serial = brood->serial,
+                                     .status = status,
+                                     .user_us = used->ru_utime.tv_sec * 1000000LL + used->ru_utime.tv_usec,
+                                     .system_us = used->ru_stime.tv_sec * 1000000LL + used->ru_stime.tv_usec,
+                                     .peak_bytes = used->ru_maxrss * 1024LL };
     brood->program = 0;
     if (brood->init)
         kill(brood->init, SIGKILL); /* this also kills all that the program left behind */
@@ -242,6 +242,6 @@ void spawn_reap(struct zygote *zygote)
             else
                 continue;
             if (!brood->init && !brood->program)
-                tell(zygote, WIRE_GONE, slot, brood->serial, 0);
+                tell_gone(zygote, slot, brood->serial, 0);
         }
 }

@@ -25,8 +25,8 @@ struct zygote {
 };
 
 /* Make the box that @order (WIRE_SPAWN) asks for and send the server its ends.  Does not return in
- * the child.  Reports a failure to the server as WIRE_GONE with status = -errno. */
-void spawn_box(struct zygote *zygote, const struct wire_msg *order);
+ * the child.  Reports a failure to the server as WIRE_GONE with its errno. */
+void spawn_box(struct zygote *zygote, const struct wire_of_box *order);
 
 /* Reap all processes that have ended and tell the server: WIRE_EXITED when the program has ended,
  * WIRE_GONE when nothing of the box is left and its slot can be used again. */

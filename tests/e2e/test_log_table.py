@@ -5,7 +5,7 @@ import re
 from service import ROOT
 import tables
 
-PROCESSES = {"jobs": "server", "courier": "courier", "supervisor": "supervisor", "zygote": "zygote"}
+PROCESSES = {"base": "each", "jobs": "server", "courier": "courier", "supervisor": "supervisor", "zygote": "zygote"}
 STRING = r'"(?:[^"\\]|\\.)*"'
 
 

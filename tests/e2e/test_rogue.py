@@ -13,18 +13,20 @@ import service
 from ordinary import executables_for_all
 from service import Service, hatchery, wait_for
 
-TYPES = re.search(r"enum wire_type \{(.*?)\};", (service.ROOT / "src/base/wire.h").read_text(), re.S)[1]
-TYPES = re.findall(r"^ +(WIRE_\w+)", TYPES, re.M)
+MESSAGES = re.findall(r"^MESSAGE\((\w+)", (service.ROOT / "src/base/wire.def").read_text(), re.M)
 
 ROGUE = f"""
 import array, os, signal, socket, struct, time
-READY, ZYGOTE, ASK = {[TYPES.index(name) + 1 for name in ("WIRE_READY", "WIRE_ZYGOTE", "WIRE_ZYGOTE_GET")]}
+READY, ZYGOTE, ASK, SPAWN = {[MESSAGES.index(name) + 1 for name in ("READY", "ZYGOTE", "ZYGOTE_GET", "SPAWN")]}
 signal.signal(signal.SIGTERM, signal.SIG_DFL)
 supervisor = socket.socket(fileno=3)
 supervisor.setblocking(True)
 
-def message(kind):
-    return struct.pack("=IIIi5q", kind, 0, 0, 0, 0, 0, 0, 0, 0)
+def message(kind, *numbers):
+    return struct.pack(f"={{1 + len(numbers)}}I", kind, *numbers)
+
+def send(data, fds=()):
+    socket.send_fds(supervisor, [data], fds)
 
 def receive():
     data, controls, _, _ = supervisor.recvmsg(1 << 16, socket.CMSG_SPACE(64))
@@ -91,7 +93,7 @@ def test_letting_go_of_zygotes_is_answered_later_and_later(rogue):
 
 def test_asking_for_successors_has_a_pace(rogue):
     begin = time.monotonic()
-    s = rogue("supervisor.send(message(ASK)); keep = zygote if len(fds) else None")
+    s = rogue("supervisor.send(message(ASK, 0)); keep = zygote if len(fds) else None")
     times = wait_for(lambda: len(warm(s)) >= 4 and warm(s), 60, "three successors")
     # From the start of one to the start of the next it is a second.
     assert times[3] - begin > 2.9, times
@@ -123,3 +125,18 @@ def test_nor_where_another_server_follows(rogue):
     said = [line["process"] for line in s.log("restarting")]
     assert said.count("server") >= 3
     assert said.count("zygote") < rounds / 2, said  # see above
+
+
+@pytest.mark.parametrize("sent, message, why", [
+    ("message(ASK)", "ZYGOTE_GET", "its size"),
+    ("message(ASK, 0), [0]", "ZYGOTE_GET", "its descriptors"),
+    ("message(SPAWN, 0, 0)", "SPAWN", "its sender"),
+    ("message(77, 0)", "unknown", "its type"),
+    ("message(READY)", "READY", "it came before"),
+])
+def test_a_server_that_sends_what_it_may_not_is_ended(rogue, sent, message, why):
+    s = rogue(f"send({sent}); time.sleep(60)")
+    line = wait_for(lambda: s.log("a process has sent what it may not send"), 60, "the line")[0]
+    assert (line["process"], line["message"], line["why"]) == ("server", message, why)
+    ended = wait_for(lambda: [e for e in s.log("process ended") if e["process"] == "server"], 60, "its end")[0]
+    assert ended["signal"] == 9

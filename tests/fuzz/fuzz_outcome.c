@@ -114,12 +114,13 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     assert(slot.state == SLOT_WAITING);
     slot_start(&slot, &job);
     send_packets(&slot, control[1], data, size);
-    const struct wire_msg exited = { .type = WIRE_EXITED, .status = size ? data[0] << 8 : 9 };
+    const struct wire_usage usage = { .type = WIRE_USAGE };
+    const struct wire_exited exited = { .type = WIRE_EXITED, .status = size ? data[0] << 8 : 9 };
     uv_run(&loop, UV_RUN_NOWAIT);
     if (!scene.done && slot.state == SLOT_RUNNING)
         slot_exited(&slot, &exited);
     if (slot.state == SLOT_ASKING)
-        slot_usage(&slot, &exited);
+        slot_usage(&slot, &usage);
     assert(scene.done);
     slot_release(&slot);
     slot_gone(&slot);

@@ -9,7 +9,6 @@
 #include "server/pool/pool_parts.h"
 
 #include "base/clock.h"
-#include "base/fd.h"
 #include "base/log.h"
 #include "server/metrics/metrics.h"
 
@@ -104,14 +103,37 @@ static void on_zygote_lost(struct zygote *zygote)
             slot_bereft(pool->slots[i]);
 }
 
+/* NULL: it is news of a box that is no more. */
+static struct slot *slot_of(struct zygote *zygote, uint32_t index, uint32_t serial)
+{
+    struct slot *slot = pool_slot_of(((struct runtime *) zygote->runtime)->pool, index, serial);
+    return slot && slot->zygote == zygote ? slot : NULL;
+}
+
+static bool on_box(struct zygote *zygote, const struct wire_of_box *box, const int fds[static 4])
+{
+    struct slot *slot = slot_of(zygote, box->slot, box->serial);
+    return slot && slot->state == SLOT_ORDERED && slot_open(slot, fds) == 0;
+}
+
+static void on_exited(struct zygote *zygote, const struct wire_exited *exited)
+{
+    struct slot *slot = slot_of(zygote, exited->slot, exited->serial);
+    if (slot)
+        slot_exited(slot, exited);
+}
+
 /* All of a box has ended, or it could not be made.  One that never came leaves its place to another. */
-static void on_gone(struct slot *slot, const struct wire_msg *msg)
+static void on_gone(struct zygote *zygote, const struct wire_gone *gone)
 {
     static struct log_pace pace;
+    struct slot *slot = slot_of(zygote, gone->slot, gone->serial);
 
-    if (msg->status < 0) {
+    if (!slot)
+        return;
+    if (gone->error) {
         if (log_may(&pace))
-            log_error("the zygote could not make a box", LOG_S("errno", strerrorname_np(-msg->status)));
+            log_error("the zygote could not make a box", LOG_S("errno", strerrorname_np(gone->error)));
         metric_count(METRIC_SANDBOX_FAILURES, METRIC_NO_BOX_FORK);
     }
     if (slot->state == SLOT_ORDERED) {
@@ -121,26 +143,11 @@ static void on_gone(struct slot *slot, const struct wire_msg *msg)
     slot_gone(slot);
 }
 
-static void on_message(struct zygote *zygote, const struct wire_msg *msg, int *fds)
-{
-    struct pool *pool = ((struct runtime *) zygote->runtime)->pool;
-    struct slot *slot = pool_slot_of(pool, msg->slot, msg->serial);
-
-    if (slot && slot->zygote != zygote)
-        slot = NULL; /* news of a box that is no more */
-    if (slot && msg->type == WIRE_BOX && fds[3] >= 0 && slot->state == SLOT_ORDERED && slot_open(slot, fds) == 0)
-        return;
-    for (int i = 0; i < 4; i++)
-        fd_close(&fds[i]);
-    if (slot && msg->type == WIRE_EXITED)
-        slot_exited(slot, msg);
-    else if (slot && msg->type == WIRE_GONE)
-        on_gone(slot, msg);
-}
-
 static const struct zygote_hooks zygote_hooks = {
     .on_warm = on_zygote_warm,
-    .on_message = on_message,
+    .on_box = on_box,
+    .on_exited = on_exited,
+    .on_gone = on_gone,
     .on_old = on_zygote_old,
     .on_lost = on_zygote_lost,
 };

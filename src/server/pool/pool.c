@@ -239,20 +239,20 @@ void pool_stop(struct pool *pool, struct job *job)
     slot_stop(job->slot);
 }
 
-void pool_usage(struct pool *pool, const struct wire_msg *msg)
+void pool_usage(struct pool *pool, const struct wire_usage *usage)
 {
-    struct slot *slot = pool_slot_of(pool, msg->slot, msg->serial);
+    struct slot *slot = pool_slot_of(pool, usage->slot, usage->serial);
 
     if (slot)
-        slot_usage(slot, msg);
+        slot_usage(slot, usage);
 }
 
-void pool_out_of_memory(struct pool *pool, const struct wire_msg *msg)
+void pool_out_of_memory(struct pool *pool, const struct wire_oom *oom)
 {
-    struct slot *slot = pool_slot_of(pool, msg->slot, msg->serial);
+    struct slot *slot = pool_slot_of(pool, oom->slot, oom->serial);
 
     if (slot)
-        slot_out_of_memory(slot, msg->status == 1);
+        slot_out_of_memory(slot, oom->of_machine);
 }
 
 void pool_drain(struct pool *pool)

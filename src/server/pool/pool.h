@@ -56,10 +56,10 @@ void pool_cancel(struct pool *pool, struct job *job);
 void pool_stop(struct pool *pool, struct job *job);
 
 /* The supervisor's answer. */
-void pool_usage(struct pool *pool, const struct wire_msg *msg);
+void pool_usage(struct pool *pool, const struct wire_usage *usage);
 
 /* WIRE_OOM. */
-void pool_out_of_memory(struct pool *pool, const struct wire_msg *msg);
+void pool_out_of_memory(struct pool *pool, const struct wire_oom *oom);
 
 /* Take no more jobs; those taken go on. */
 void pool_drain(struct pool *pool);

@@ -91,7 +91,7 @@ void slot_note_cancelled(struct slot *slot)
 void slot_log(struct slot *slot)
 {
     const struct run_record *r = &slot->record;
-    const struct wire_msg *used = &slot->used;
+    const struct wire_exited *used = &slot->used;
 
     if (!r->job_id[0] || !slot->exited)
         return;
@@ -113,7 +113,7 @@ void slot_log_last(struct slot *slot)
 {
     if (slot->exited)
         return;
-    slot->used = (struct wire_msg){ 0 };
+    slot->used = (struct wire_exited){ 0 };
     slot->exited = true;
     slot_log(slot);
 }

@@ -213,11 +213,11 @@ void slot_end_or_ask(struct slot *slot)
     slot->hooks->on_ask(slot);
 }
 
-void slot_usage(struct slot *slot, const struct wire_msg *msg)
+void slot_usage(struct slot *slot, const struct wire_usage *usage)
 {
     if (slot->state != SLOT_ASKING)
         return;
-    outcome_add_usage(&slot->outcome, msg->oom_kills, msg->status == 1, msg->pid_refusals);
+    outcome_add_usage(&slot->outcome, usage->oom_kills, usage->of_machine, usage->pid_refusals);
     end(slot);
 }
 
@@ -362,17 +362,17 @@ static void on_control(uv_poll_t *handle, int status, int events)
 
 /* --- what the zygote says --- */
 
-void slot_exited(struct slot *slot, const struct wire_msg *msg)
+void slot_exited(struct slot *slot, const struct wire_exited *exited)
 {
     if (slot->state == SLOT_RUNNING) {
         /* It may have reported and then ended. */
         int got = slot_read_report(slot, PACKETS_AT_END);
         if (got <= 0)
-            outcome_from_status(&slot->outcome, msg->status);
+            outcome_from_status(&slot->outcome, exited->status);
         if (got < 2)
             slot_end_or_ask(slot);
     }
-    slot->used = *msg;
+    slot->used = *exited;
     slot->exited = true;
     if (slot->state == SLOT_WARMING) /* what it had to say may have been overtaken by this */
         on_first_word(slot);
@@ -401,7 +401,7 @@ void slot_gone(struct slot *slot)
 void slot_bereft(struct slot *slot)
 {
     if (!slot->exited) { /* what it used is never told: the log goes without */
-        slot->used = (struct wire_msg){ 0 };
+        slot->used = (struct wire_exited){ 0 };
         slot->exited = true;
         slot_log(slot);
     }

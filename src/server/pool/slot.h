@@ -63,8 +63,8 @@ struct slot {
     uv_timer_t timer, rest;
     bool resting[2]; /* the output is looked at again when rest fires */
     unsigned open_handles;
-    bool exited, gone;    /* WIRE_EXITED, WIRE_GONE came */
-    struct wire_msg used; /* the former */
+    bool exited, gone;       /* WIRE_EXITED, WIRE_GONE came */
+    struct wire_exited used; /* the former */
 
     struct job *job;
     size_t sent; /* of the source */
@@ -92,11 +92,11 @@ int slot_open(struct slot *slot, const int fds[static 4]);
 int slot_start(struct slot *slot, struct job *job);
 
 /* The zygote has reaped the program (WIRE_EXITED), or all of the box (WIRE_GONE). */
-void slot_exited(struct slot *slot, const struct wire_msg *msg);
+void slot_exited(struct slot *slot, const struct wire_exited *exited);
 void slot_gone(struct slot *slot);
 
 /* The supervisor's answer to on_ask. */
-void slot_usage(struct slot *slot, const struct wire_msg *msg);
+void slot_usage(struct slot *slot, const struct wire_usage *usage);
 
 /* The kernel killed a process of the box for its memory, or for the machine's (WIRE_OOM): the run is over, whatever lives
  * on. */

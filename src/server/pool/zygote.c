@@ -36,30 +36,62 @@ static void close_socket(struct zygote *zygote)
     zygote->warm = false;
 }
 
+static void on_warm(void *data, struct wire_in *in)
+{
+    struct zygote *zygote = data;
+
+    (void) in;
+    zygote->warm = true;
+    zygote->hooks->on_warm(zygote);
+}
+
+static void on_box(void *data, struct wire_in *in)
+{
+    struct zygote *zygote = data;
+
+    if (zygote->hooks->on_box(zygote, in->msg, in->fds))
+        for (int i = 0; i < 4; i++)
+            in->fds[i] = -1;
+}
+
+static void on_exited(void *data, struct wire_in *in)
+{
+    struct zygote *zygote = data;
+    zygote->hooks->on_exited(zygote, in->msg);
+}
+
+static void on_gone(void *data, struct wire_in *in)
+{
+    struct zygote *zygote = data;
+    zygote->hooks->on_gone(zygote, in->msg);
+}
+
+static wire_handler *const from_zygote[WIRE_TYPES] = {
+    [WIRE_WARM] = on_warm,
+    [WIRE_BOX] = on_box,
+    [WIRE_EXITED] = on_exited,
+    [WIRE_GONE] = on_gone,
+};
+
 static void on_readable(uv_poll_t *handle, int status, int events)
 {
     struct zygote *zygote = handle->data;
-    struct wire_msg msg;
-    int fds[4];
+    union {
+        struct wire_of_box box;
+        struct wire_exited exited;
+        struct wire_gone gone;
+    } room;
+    struct wire_in in = { .msg = &room, .size = sizeof(room) };
 
     (void) status;
     (void) events;
     for (int left = MESSAGES_A_TURN; left && zygote->fd >= 0; left--) {
-        ssize_t n = fd_recv(zygote->fd, &msg, sizeof(msg), fds, 4, NULL);
-        if (n == -EAGAIN)
+        int heard = wire_hear(&zygote->link, zygote->fd, &in, from_zygote, zygote);
+        if (heard == -EAGAIN)
             return;
-        if (n == sizeof(msg) && msg.type != WIRE_WARM) {
-            zygote->hooks->on_message(zygote, &msg, fds);
-            continue;
-        }
-        for (int i = 0; i < 4; i++)
-            fd_close(&fds[i]);
-        if (n != sizeof(msg)) {
+        if (heard <= 0) {
             close_socket(zygote);
             zygote->hooks->on_lost(zygote);
-        } else if (!zygote->warm) {
-            zygote->warm = true;
-            zygote->hooks->on_warm(zygote);
         }
     }
 }
@@ -80,6 +112,7 @@ struct zygote *zygote_new(uv_loop_t *loop, int fd, int64_t max_boxes, int64_t ma
     zygote->hooks = hooks;
     zygote->runtime = runtime;
     zygote->fd = fd;
+    zygote->link = (struct wire_link){ .table = &wire_table, .from = PEER_ZYGOTE, .to = PEER_SERVER };
     zygote->max_boxes = max_boxes;
     zygote->max_age_ms = max_age_ms;
     zygote->refs = 2;
@@ -94,7 +127,7 @@ struct zygote *zygote_new(uv_loop_t *loop, int fd, int64_t max_boxes, int64_t ma
 
 int zygote_order(struct zygote *zygote, uint32_t slot, uint32_t serial)
 {
-    const struct wire_msg order = { .type = WIRE_SPAWN, .slot = slot, .serial = serial };
+    const struct wire_of_box order = { .type = WIRE_SPAWN, .slot = slot, .serial = serial };
     int err = fd_send(zygote->fd, &order, sizeof(order), NULL, 0);
 
     if (err)

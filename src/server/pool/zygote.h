@@ -14,8 +14,10 @@ struct zygote;
 
 struct zygote_hooks {
     void (*on_warm)(struct zygote *zygote);
-    /* WIRE_BOX with @fds (4, whose ownership passes), WIRE_EXITED, WIRE_GONE; no descriptors are -1. */
-    void (*on_message)(struct zygote *zygote, const struct wire_msg *msg, int *fds);
+    /* A box is made: its four ends are @fds.  True: they are taken. */
+    bool (*on_box)(struct zygote *zygote, const struct wire_of_box *box, const int fds[static 4]);
+    void (*on_exited)(struct zygote *zygote, const struct wire_exited *exited);
+    void (*on_gone)(struct zygote *zygote, const struct wire_gone *gone);
     void (*on_old)(struct zygote *zygote);  /* it has served its time or its number of boxes; once */
     void (*on_lost)(struct zygote *zygote); /* it has ended by itself, and all of its boxes with it */
 };
@@ -24,6 +26,7 @@ struct zygote {
     const struct zygote_hooks *hooks;
     void *runtime; /* the pool's: whose boxes it makes */
     int fd;        /* -1: closed */
+    struct wire_link link;
     uv_poll_t poll;
     uv_timer_t age;
     unsigned refs;                 /* handles and boxes */
