@@ -131,10 +131,10 @@ struct key {
 };
 
 static const struct key keys[] = {
-#define CONF(section, key, type, def, min, max, when, doc)                                                             \
+#define CONF(section, key, type, def, min, max, check, when, doc)                                                      \
     { #section, #key, def, min, max, doc, CONF_##type, CONF_##when == CONF_LIVE },
 #include "conf/conf.def"
-#define RUNTIME(key, type, def, min, max, doc) { "runtime.NAME", #key, def, min, max, doc, CONF_##type, false },
+#define RUNTIME(key, type, def, min, max, check, doc) { "runtime.NAME", #key, def, min, max, doc, CONF_##type, false },
 #include "conf/conf.def"
 };
 

@@ -16,20 +16,10 @@
 #include <string.h>
 
 const struct conf_key conf_keys[] = {
-#define CONF(section, key, type, def, min, max, when, doc)                                                             \
-    { #section, #key, CONF_##type, CONF_##when, def, min, max, doc, offsetof(struct conf, section##_##key) },
+#define CONF(section, key, type, def, min, max, check, when, doc)                                                      \
+    { #section, #key, CONF_##type, CONF_##when, def, min, max, check, doc, offsetof(struct conf, section##_##key) },
 #include "conf/conf.def"
     { 0 },
-};
-
-/* Strings that are one of a few words. */
-static const struct choice {
-    size_t offset;
-    const char *words[5];
-} choices[] = {
-    { offsetof(struct conf, isolation_cgroup), { "auto", "v1", "v2", "none" } },
-    { offsetof(struct conf, log_format), { "auto", "json", "text" } },
-    { offsetof(struct conf, log_level), { "debug", "info", "warn", "error" } },
 };
 
 bool conf_is_text(const struct conf_key *key)
@@ -180,50 +170,70 @@ static int refuse_bounds(const struct conf_key *key, const char *value, struct b
     return -EINVAL;
 }
 
-/* The key travels in a header, where a space or a control character would end it or be stripped; of webhooks.secret
- * there may be several. */
-static int check_secret(const struct conf_key *key, const char *value, struct buf *error)
+int conf_check_plain(const struct conf_key *key, const char *value, struct buf *error)
 {
-    bool several = key->offset == offsetof(struct conf, webhooks_secret);
-
     for (const char *p = value; *p; p++)
-        if ((*p <= ' ' && !(several && *p == ' ')) || *p >= 0x7f)
-            return refuse(key, value, " has a character that is a space or no printable ASCII", error);
+        if ((unsigned char) *p < ' ' || *p == 0x7f)
+            return refuse(key, value, " has a control character", error);
     return 0;
 }
 
-static int check_choice(const struct conf_key *key, const struct choice *choice, const char *value, struct buf *error)
+int conf_check_word(const struct conf_key *key, const char *value, struct buf *error)
 {
-    for (const char *const *word = choice->words; *word; word++)
+    for (const char *const *word = key->words; *word; word++)
         if (strcmp(*word, value) == 0)
             return 0;
     begin_refusal(key, value, error);
     buf_adds(error, " is none of");
-    for (const char *const *word = choice->words; *word; word++)
-        buf_addf(error, "%s %s", word == choice->words ? "" : ",", *word);
+    for (const char *const *word = key->words; *word; word++)
+        buf_addf(error, "%s %s", word == key->words ? "" : ",", *word);
     return -EINVAL;
+}
+
+int conf_check_listen(const struct conf_key *key, const char *value, struct buf *error)
+{
+    int err = conf_check_plain(key, value, error);
+
+    if (err || conf_value_is_listen(value))
+        return err;
+    return refuse(key, value, " is not ADDRESS:PORT, [IPV6]:PORT or unix:PATH", error);
+}
+
+int conf_check_listen_or_none(const struct conf_key *key, const char *value, struct buf *error)
+{
+    int err = conf_check_plain(key, value, error);
+
+    if (err || !*value || strcmp(value, "none") == 0 || conf_value_is_listen(value))
+        return err;
+    return refuse(key, value, " is not ADDRESS:PORT, [IPV6]:PORT, unix:PATH or none", error);
+}
+
+static int check_characters(const struct conf_key *key, const char *value, char first, struct buf *error)
+{
+    for (const char *p = value; *p; p++)
+        if (*p < first || *p >= 0x7f)
+            return refuse(key, value, " has a character that is a space or no printable ASCII", error);
+    return 0;
+}
+
+/* A key travels in a header.  A space or a control character would end it there, or would be stripped. */
+int conf_check_visible(const struct conf_key *key, const char *value, struct buf *error)
+{
+    return check_characters(key, value, '!', error);
+}
+
+int conf_check_visible_words(const struct conf_key *key, const char *value, struct buf *error)
+{
+    return check_characters(key, value, ' ', error);
 }
 
 int conf_check_text(const struct conf_key *key, const char *value, struct buf *error)
 {
     int64_t len = (int64_t) strlen(value);
 
-    for (size_t i = 0; i < sizeof(choices) / sizeof(*choices); i++)
-        if (key->offset == choices[i].offset)
-            return check_choice(key, &choices[i], value, error);
-    if (len < key->min || len > key->max)
+    if (!key->words && (len < key->min || len > key->max))
         return refuse_bounds(key, value, error);
-    if (key->type == CONF_SECRET)
-        return check_secret(key, value, error);
-    for (const char *p = value; *p; p++)
-        if ((unsigned char) *p < ' ' || *p == 0x7f)
-            return refuse(key, value, " has a control character", error);
-    if (key->offset == offsetof(struct conf, server_listen) && !conf_value_is_listen(value))
-        return refuse(key, value, " is not ADDRESS:PORT, [IPV6]:PORT or unix:PATH", error);
-    if (key->offset == offsetof(struct conf, metrics_listen) && *value && strcmp(value, "none") != 0
-        && !conf_value_is_listen(value))
-        return refuse(key, value, " is not ADDRESS:PORT, [IPV6]:PORT, unix:PATH or none", error);
-    return 0;
+    return key->check(key, value, error);
 }
 
 void conf_put_text(struct conf *conf, const struct conf_key *key, const char *value)

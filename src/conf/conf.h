@@ -39,12 +39,19 @@ enum {
 #include "conf/conf.def"
 };
 
+struct conf_key;
+
+/* May @value be the text of @key, whose length is right?  0, or -EINVAL with a sentence as in conf_set(). */
+typedef int conf_check(const struct conf_key *key, const char *value, struct buf *error);
+
 struct conf_key {
     const char *section, *key;
     enum conf_type type;
     enum conf_when when;
     const char *def;
     int64_t min, max;
+    conf_check *check;        /* of a text */
+    const char *const *words; /* the only ones that the text may be, up to a NULL; NULL: any text */
     const char *doc;
     size_t offset; /* of its field in struct conf */
 };
@@ -53,14 +60,14 @@ struct conf_key {
 struct conf_runtime {
     char section[CONF_SECTION_MAX];
     struct conf_key keys[CONF_RUNTIME_KEYS + 1]; /* ended as the table is */
-#define RUNTIME(key, type, def, min, max, doc) CONF_C_##type key;
+#define RUNTIME(key, type, def, min, max, check, doc) CONF_C_##type key;
 #include "conf/conf.def"
     char *origins[CONF_RUNTIME_KEYS];
 };
 
 /* Fields are called section_key: conf->limits_memory. */
 struct conf {
-#define CONF(section, key, type, def, min, max, when, doc) CONF_C_##type section##_##key;
+#define CONF(section, key, type, def, min, max, check, when, doc) CONF_C_##type section##_##key;
 #include "conf/conf.def"
     unsigned n_runtimes;
     struct conf_runtime runtimes[CONF_RUNTIMES_MAX];

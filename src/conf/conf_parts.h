@@ -7,6 +7,20 @@
 
 #include "conf/conf.h"
 
+/* The column `check` of conf.def, as two members of struct conf_key. */
+#define ANY conf_check_plain, NULL
+#define WORDS(...)                                                                                                     \
+    conf_check_word, (const char *const[])                                                                             \
+    {                                                                                                                  \
+        __VA_ARGS__, NULL                                                                                              \
+    }
+#define LISTEN conf_check_listen, NULL
+#define LISTEN_OR_NONE conf_check_listen_or_none, NULL
+#define VISIBLE conf_check_visible, NULL
+#define VISIBLE_WORDS conf_check_visible_words, NULL
+conf_check conf_check_plain, conf_check_word, conf_check_listen, conf_check_listen_or_none, conf_check_visible,
+    conf_check_visible_words;
+
 /* Is the value a text (CONF_STRING, CONF_SECRET)?  Else it is a number. */
 bool conf_is_text(const struct conf_key *key);
 

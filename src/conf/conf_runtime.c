@@ -6,6 +6,7 @@
  * with them.  What must never happen here: two runtimes of one name, or a name
  * that is a path. */
 #include "conf/conf.h"
+#include "conf/conf_parts.h"
 #include "conf/conf_value.h"
 
 #include "base/keyfile.h"
@@ -17,8 +18,8 @@
 static const char prefix[] = CONF_RUNTIME_PREFIX;
 
 static const struct conf_key templates[] = {
-#define RUNTIME(key, type, def, min, max, doc)                                                                         \
-    { "runtime.NAME", #key, CONF_##type, CONF_RESTART, def, min, max, doc, offsetof(struct conf_runtime, key) },
+#define RUNTIME(key, type, def, min, max, check, doc)                                                                  \
+    { "runtime.NAME", #key, CONF_##type, CONF_RESTART, def, min, max, check, doc, offsetof(struct conf_runtime, key) },
 #include "conf/conf.def"
 #undef RUNTIME
     { 0 },

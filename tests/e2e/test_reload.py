@@ -16,7 +16,7 @@ from receiver import HOOKS, OLD_SECRET, SECRET
 from service import ASLEEP, HATCHERY, KEY, SANITIZED, hatchery, memory, wait_for
 
 CONF = {f"{section}.{key}": (kind, default, when, sentence)
-        for section, key, kind, default, _, _, when, sentence in tables.entries("conf/conf.def", "CONF")}
+        for section, key, kind, default, _, _, _, when, sentence in tables.entries("conf/conf.def", "CONF")}
 
 
 def path_of(server):

@@ -625,5 +625,5 @@ def test_variables(tmp_path):
 
 def test_the_table_is_the_code():
     defined = [(f"`{key}`", f"`{default}`" if default else "", sentence)
-               for key, _, default, _, _, sentence in tables.entries("conf/conf.def", "RUNTIME")]
+               for key, _, default, _, _, _, sentence in tables.entries("conf/conf.def", "RUNTIME")]
     assert [tuple(row) for row in tables.rows("configuration.md", "## Runtimes")] == defined
