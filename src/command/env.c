@@ -10,6 +10,7 @@
 
 #include "base/fd.h"
 #include "command/action.h"
+#include "command/packages.h"
 #include "conf/conf_value.h"
 #include "supervisor/runtimes.h"
 #include "supervisor/state.h"
@@ -149,10 +150,11 @@ static int fill_from(const char *from, const char *to, struct buf *error)
 {
     char contents[PATH_MAX];
 
+    int err = packages_check_place(from, error);
+    if (err)
+        return err;
     snprintf(contents, sizeof(contents), "%s/.", from);
-    if (access(contents, R_OK) < 0)
-        return fail(error, -errno, "--from: %s is no directory that can be read (%s)", from, strerror(errno));
-    int err = run_command((const char *const[]){ "cp", "-RP", "--", contents, to, NULL }, false);
+    err = run_command((const char *const[]){ "cp", "-RP", "--", contents, to, NULL }, false);
     if (err)
         return fail(error, err, "--from: %s could not be copied; the lines above say why", from);
     err = check_copy(to, error);
@@ -210,6 +212,44 @@ static int fill(int envs, const char *fresh, const char *from, const char *requi
     return err ? err : open_to_all(path, error);
 }
 
+static void warn_of_foreign(const struct packages *found)
+{
+    _cleanup_buf_ struct buf shown;
+
+    buf_init(&shown, 256);
+    conf_value_add_shown(&shown, found->foreign);
+    fprintf(stderr,
+            "hatchery: warning: %u compiled part%s for another Python than 3.11, such as %.*s: programs cannot import "
+            "%s; install the package with Debian's Python 3.11\n",
+            found->n_foreign, found->n_foreign == 1 ? " is" : "s are", (int) shown.len, shown.data,
+            found->n_foreign == 1 ? "it" : "them");
+}
+
+/* What has been made, where it is, and what makes it a runtime. */
+static int say_added(const struct conf *conf, int envs, const char *name)
+{
+    struct packages found = { 0 };
+    char copy[PATH_MAX];
+    _cleanup_buf_ struct buf path;
+    _cleanup_buf_ struct buf error;
+
+    buf_init(&path, PATH_MAX);
+    buf_init(&error, 1024);
+    runtimes_envs_path(conf, &path, &error);
+    snprintf(copy, sizeof(copy), "/proc/self/fd/%d/%s/" RUNTIMES_PACKAGES, envs, name);
+    packages_look(copy, true, &found);
+    if (found.n_foreign)
+        warn_of_foreign(&found);
+    if (!found.n_modules)
+        fprintf(stderr, "hatchery: warning: there is nothing in it that Python could import\n");
+    printf("%.*s/%s/" RUNTIMES_PACKAGES " has %u module%s and %u package%s with a version.\n", (int) path.len,
+           path.data, name, found.n_modules, found.n_modules == 1 ? "" : "s", found.n_named,
+           found.n_named == 1 ? "" : "s");
+    printf("Restart the server: a server that runs does not know the runtime '%s'. Then send X-Runtime: %s.\n", name,
+           name);
+    return EXIT_SUCCESS;
+}
+
 /* Make the environment @name: a copy of the directory @from, or the packages that pip installs for
  * the file @requirements.  With @build pip also builds packages that have no wheel: their setup
  * code runs as the user who calls this. */
@@ -246,8 +286,7 @@ static int add_env(const struct conf *conf, const struct options *o, const char 
         remove_tree(envs, fresh);
         return verb_fail(&error);
     }
-    printf("The runtime '%s' is there when the server is started again: send X-Runtime: %s.\n", name, name);
-    return EXIT_SUCCESS;
+    return say_added(conf, envs, name);
 }
 
 /* For print_env(): the path of the directory, and how many environments it had. */
@@ -307,9 +346,10 @@ static int remove_env(const struct conf *conf, const struct options *o, const ch
         return verb_fail(&error);
     }
     remove_tree(envs, old);
-    printf(
-        "Removed. A server that runs has the runtime until it is started again, but not what its programs have still "
-        "to import.\n");
+    printf("The environment '%s' is removed. Restart the server: until then a server that runs still has the runtime, "
+           "and its "
+           "programs cannot import from it.\n",
+           name);
     return EXIT_SUCCESS;
 }
 

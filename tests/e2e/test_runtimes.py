@@ -78,6 +78,7 @@ def test_an_unknown_one(server):
     reply = run(server, "return 1", "nuts")
     assert reply.status == 400
     assert reply["error"].startswith("X-Runtime: there is no runtime 'nuts' here; there are default")
+    assert reply["error"].endswith("; after hatchery env add, restart the server")
     assert "fruit" in reply["error"] and run(server, "return 1", "").status == 400
 
 
@@ -427,6 +428,51 @@ def test_what_cannot_be_added(tmp_path):
         assert done.returncode == 1 and "none" in done.stderr
         assert not (state / "envs" / "one").exists()
     assert env("add", "one", state=state).returncode == 2
+
+
+def fill(path, names):
+    """Empty files."""
+    for name in names:
+        (path / name).parent.mkdir(parents=True, exist_ok=True)
+        (path / name).write_text("")
+    path.mkdir(exist_ok=True)
+    return path
+
+
+VENV = ["pyvenv.cfg", "lib/python3.11/site-packages/fruit.py", "bin/activate"]
+
+
+@pytest.mark.parametrize("names, below, says", [
+    ([], "", "there is nothing in {} that Python could import"),
+    (["README", "bin/tool", "fruit-1.0.dist-info/METADATA"], "", "there is nothing in {} that Python could import"),
+    (["pear-2.0-py3-none-any.whl"], "", "{} holds wheels, which are archives, such as 'pear-2.0-py3-none-any.whl'"),
+    (["pear-2.0-py3-none-any.whl"], "pear-2.0-py3-none-any.whl", "{} is a wheel, an archive: write its path into a file"),
+    (VENV, "", "{} is a virtual environment, whose packages are further below: use --from {}/lib/python3.11/site-packages"),
+    (VENV[1:], "", "{} is a place where Python is installed, whose packages are further below"),
+])
+def test_a_directory_that_holds_no_packages(tmp_path, names, below, says):
+    source = fill(tmp_path / "source", names) / below
+    done = env("add", "one", "--from", str(source), state=tmp_path / "state")
+    assert done.returncode == 1 and says.replace("{}", str(source)) in done.stderr, done.stderr
+    assert os.listdir(tmp_path / "state" / "envs") == []
+
+
+@pytest.mark.parametrize("names, says", [
+    (["pandas/__init__.py", "pandas/_libs/interval.cpython-312-x86_64-linux-gnu.so", "six.py"],
+     "1 compiled part is for another Python than 3.11, such as 'pandas/_libs/interval.cpython-312-x86_64-linux-gnu.so'"),
+    (["a.cp311-win_amd64.pyd", "b/c.cpython-39-darwin.so"], "2 compiled parts are for another Python than 3.11"),
+    (["a.cpython-311-x86_64-linux-gnu.so", "a.cpython-312-x86_64-linux-gnu.so", "b.abi3.so", "c.so", "d/libx.so", "d/libx.so.1"], ""),
+    (["one.pth", "inner/deep/mod.py"], ""),
+])
+def test_what_is_told_of_packages(tmp_path, names, says):
+    """They are added all the same: a part of them may work."""
+    source = make_source(fill(tmp_path / "source", names))
+    done = env("add", "one", "--from", str(source), state=tmp_path / "state")
+    assert done.returncode == 0 and (says in done.stderr if says else done.stderr == ""), done.stderr
+    n = len({name.split("/")[0] for name in names if "one.pth" not in name}) + 1
+    first, second = done.stdout.splitlines()
+    assert first.startswith(f"{tmp_path}/state/envs/one/packages has ") and first.endswith("and 1 package with a version.")
+    assert f" {n + names.count('one.pth')} modules " in first and "Restart the server" in second and "X-Runtime: one" in second
 
 
 @pytest.mark.parametrize("name, make", [

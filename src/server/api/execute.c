@@ -345,6 +345,8 @@ static int refuse_runtime(const struct execution *e, const char *of_what, const 
         buf_addf(error, "%s %s", i ? "," : "", pool_runtime_name(e->api->pool, i));
     if (strcmp(name, "data") == 0)
         buf_adds(error, "; for data: apt-get install python3-numpy, then restart the server");
+    else
+        buf_adds(error, "; after hatchery env add, restart the server");
     return -EINVAL;
 }
 
