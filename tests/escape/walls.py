@@ -141,7 +141,8 @@ WALLS = {
     "held": Wall("a box that makes such a queue is found, and goes on", [
         ("src/supervisor/cgroup.c", "int err = held ? hold(groups, slot) : 0;", "int err = held && 0 ? hold(groups, slot) : 0;")]),
     "rest": Wall("the server looks at a program's output whenever some has come", [
-        ("src/server/pool/output.c", "if (more && !rest)", "if (more)")]),
+        ("src/server/pool/output.c", "if (more && !rest)", "if (more)"),
+        ("src/server/pool/slot.c", "else if (got == 0 && slot->strange)", "else if (0)")]),
     "stops": Wall("the zygote hears of a program that is stopped", [
         ("src/zygote/warm.c", ".sa_flags = SA_NOCLDSTOP", ".sa_flags = 0")]),
     "prctl": Wall("any option", no_words("prctl")),

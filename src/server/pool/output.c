@@ -74,6 +74,12 @@ static bool read_output(struct slot *slot, int stream, bool *ret_rest)
     return n > 0 || (n < 0 && (errno == EAGAIN || errno == EINTR));
 }
 
+static void begin_rest(struct slot *slot)
+{
+    if (!uv_is_active((uv_handle_t *) &slot->rest))
+        uv_timer_start(&slot->rest, on_rest_over, REST_MS, 0);
+}
+
 void slot_on_output(uv_poll_t *handle, int status, int events)
 {
     struct slot *slot = handle->data;
@@ -86,8 +92,14 @@ void slot_on_output(uv_poll_t *handle, int status, int events)
         return;
     uv_poll_stop(handle);
     slot->resting[stream] = more;
-    if (more && !uv_is_active((uv_handle_t *) &slot->rest))
-        uv_timer_start(&slot->rest, on_rest_over, REST_MS, 0);
+    if (more)
+        begin_rest(slot);
+}
+
+void slot_rest_control(struct slot *slot)
+{
+    uv_poll_stop(&slot->control);
+    begin_rest(slot);
 }
 
 static void on_rest_over(uv_timer_t *timer)
@@ -99,6 +111,9 @@ static void on_rest_over(uv_timer_t *timer)
             uv_poll_start(&slot->outputs[stream], UV_READABLE, slot_on_output);
         slot->resting[stream] = false;
     }
+    if (slot->strange && slot->state == SLOT_RUNNING)
+        uv_poll_start(&slot->control, UV_READABLE, slot_on_control);
+    slot->strange = false;
 }
 
 /* What was written before the report is in the pipe by now. */

@@ -53,8 +53,10 @@ static void take_stamps(struct slot *slot)
 /* One packet: token, head in the first, then a piece.  Without the token it is not from our code. */
 static void take_packet(struct slot *slot, const char *p, size_t n)
 {
-    if (n < TOKEN_SIZE || sodium_memcmp(p, slot->token, TOKEN_SIZE) != 0)
+    if (n < TOKEN_SIZE || sodium_memcmp(p, slot->token, TOKEN_SIZE) != 0) {
+        slot->strange = true;
         return;
+    }
     p += TOKEN_SIZE;
     n -= TOKEN_SIZE;
     if (!slot->has_head) {

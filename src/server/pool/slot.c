@@ -30,8 +30,6 @@ enum { ASK_MS = 1000 };
 /* Those that don't end soon yield the processor to those that begin; crowds do sooner.  Less than the shortest timeout. */
 enum { CROWD_MS = 10, LONG_MS = 50 };
 
-static void on_control(uv_poll_t *handle, int status, int events);
-
 void slot_init(struct slot *slot, uint32_t index, uv_loop_t *loop, const struct wire_limits *limits,
                const struct slot_hooks *hooks, void *pool)
 {
@@ -139,7 +137,7 @@ int slot_open(struct slot *slot, const int fds[static 4])
     int err = open_handles(slot);
     slot->gone = slot->exited = false;
     slot->has_head = false;
-    slot->resting[0] = slot->resting[1] = false;
+    slot->resting[0] = slot->resting[1] = slot->strange = false;
     slot->record.job_id[0] = '\0';
     slot->state = SLOT_WARMING;
     slot->own_limits = *slot->limits;
@@ -147,7 +145,7 @@ int slot_open(struct slot *slot, const int fds[static 4])
     buf_init(&slot->body,
              (size_t) slot->own_limits.result_bytes + 131072 + WIRE_NAME_MAX + WIRE_VALUE_MAX + WIRE_HINT_MAX);
     if (!err)
-        err = uv_poll_start(&slot->control, UV_READABLE, on_control);
+        err = uv_poll_start(&slot->control, UV_READABLE, slot_on_control);
     if (err) { /* the kernel's limit on what may be polled: this box is not to be had */
         slot_release(slot);
         slot->hooks->on_lost(slot);
@@ -262,12 +260,12 @@ static void send_source(struct slot *slot)
         size_t n = job->code_len - slot->sent < WIRE_PIECE ? job->code_len - slot->sent : WIRE_PIECE;
         if (send(slot->control_fd, job->code + slot->sent, n, MSG_NOSIGNAL | MSG_DONTWAIT) < 0) {
             if (errno == EAGAIN)
-                uv_poll_start(&slot->control, UV_READABLE | UV_WRITABLE, on_control);
+                uv_poll_start(&slot->control, UV_READABLE | UV_WRITABLE, slot_on_control);
             return; /* any other error: the box is dead, and its exit tells */
         }
         slot->sent += n;
     }
-    uv_poll_start(&slot->control, UV_READABLE, on_control);
+    uv_poll_start(&slot->control, UV_READABLE, slot_on_control);
 }
 
 static uint64_t left_ms(const struct slot *slot)
@@ -334,7 +332,7 @@ int slot_start(struct slot *slot, struct job *job)
     return 0;
 }
 
-static void on_control(uv_poll_t *handle, int status, int events)
+void slot_on_control(uv_poll_t *handle, int status, int events)
 {
     struct slot *slot = handle->data;
 
@@ -357,6 +355,8 @@ static void on_control(uv_poll_t *handle, int status, int events)
             slot_end_or_ask(slot);
         else if (got < 0)
             uv_poll_stop(&slot->control); /* the exit status is under way */
+        else if (got == 0 && slot->strange)
+            slot_rest_control(slot);
     }
 }
 

@@ -62,6 +62,7 @@ struct slot {
     uv_poll_t outputs[2];
     uv_timer_t timer, rest;
     bool resting[2]; /* the output is looked at again when rest fires */
+    bool strange;    /* packets came that are not of our code: the socket is looked at again when rest fires */
     unsigned open_handles;
     bool exited, gone;       /* WIRE_EXITED, WIRE_GONE came */
     struct wire_exited used; /* the former */

@@ -11,12 +11,15 @@
 
 /* --- slot.c --- */
 
+/* For uv_poll_start() on slot->control. */
+void slot_on_control(uv_poll_t *handle, int status, int events);
+
 /* slot->outcome is known: tell the pool, or ask the supervisor first what the cgroup saw. */
 void slot_end_or_ask(struct slot *slot);
 
 /* --- report.c --- */
 
-/* Read at most @turns packets.  1: the report is complete, and in slot->outcome; 2: it is complete, and is being checked:
+/* Read at most @turns packets, and set slot->strange where one is not of our code.  1: the report is complete, and in slot->outcome; 2: it is complete, and is being checked:
  * slot_end_or_ask() follows; 0: more may come; -1: the program has closed its end. */
 int slot_read_report(struct slot *slot, int turns);
 
@@ -28,6 +31,9 @@ void slot_forget_check(struct slot *slot);
 /* For uv_poll_start() with UV_READABLE on slot->outputs: read a bounded amount, and stop the poll for a while where
  * little comes. */
 void slot_on_output(uv_poll_t *handle, int status, int events);
+
+/* Look at the box's socket again only after a while. */
+void slot_rest_control(struct slot *slot);
 
 /* Take what is in the two pipes now: a bounded amount of it. */
 void slot_drain_outputs(struct slot *slot);

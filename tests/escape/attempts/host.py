@@ -186,6 +186,16 @@ end = time.monotonic() + 3
 while time.monotonic() < end:
     os.write(1, bytes(4096))
 
+# attempt: packets-that-are-no-report
+# wall: rest
+# timeout: 20
+# expect: run success
+# Each packet on the outcome's socket would be a wake-up of the server, whose own code in the box sends there too.
+tell("ATTEMPT")
+end = time.monotonic() + 3
+while time.monotonic() < end:
+    libc.sendto(1023, b"x", 1, 0x4040, None, 0)
+
 # attempt: mappings-of-a-shared-file
 # wall: convoys
 # timeout: 40
