@@ -14,7 +14,6 @@ import contextlib
 import json
 import os
 import pathlib
-import platform
 import signal
 import statistics
 import subprocess
@@ -23,7 +22,7 @@ import sys
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent / "baselines"))
 
 import baselines  # noqa: E402  the path above is where it is
-from servers import BUILD, PYTHON, BenchError, Hatchery, figures, find_program, memory  # noqa: E402
+from servers import BUILD, PYTHON, BenchError, Hatchery, figures, find_program, machine, memory  # noqa: E402
 
 FIGURES = ("p50_us", "p95_us", "p99_us", "rps", "own_cpu_us", "own_cpu_share")
 BOXES = 8
@@ -109,6 +108,7 @@ class Bench:
 
     def __init__(self, args, stack):
         self.build, (self.rounds, self.scale) = args.build, PLANS[args.plan]
+        self.rounds = args.rounds or self.rounds
         self.servers, self.skipped = {}, {}
         for name, start in (("hatchery", self.start_hatchery), ("numpy", self.start_numpy), ("flask", self.start_flask)):
             server = start()
@@ -251,17 +251,24 @@ def print_targets(summary):
               f"{row['own_cpu_us']:>12,.0f}{row['own_cpu_share']:>7.0%}")
 
 
+def phases(rounds):
+    """{kind: {target: {phase: microseconds}}}: means of each turn, medians over the rounds, the same phases for all targets."""
+    names, found = [name for name in PHASED if name in rounds[0]], {}
+    for kind in ("request", "sandbox"):
+        order = dict.fromkeys(phase for turn in rounds for name in names for phase in turn[name]["phases"][kind])
+        found[kind] = {name: {phase: statistics.median(turn[name]["phases"][kind].get(phase, 0) for turn in rounds)
+                              for phase in order} for name in names}
+    return found
+
+
 def print_phases(rounds):
-    """Means of each turn, medians over the rounds."""
-    names = [name for name in PHASED if name in rounds[0]]
+    found = phases(rounds)
     for kind, words in (("request", "where a request's time goes, mean µs"), ("sandbox", "what a box takes, mean µs")):
-        print(f"\n{words:40}" + "".join(f"{name:>20}" for name in names))
-        together = [0] * len(names)
-        for phase in dict.fromkeys(phase for turn in rounds for name in names for phase in turn[name]["phases"][kind]):
-            middle = [statistics.median(turn[name]["phases"][kind].get(phase, 0) for turn in rounds) for name in names]
-            together = [a + b for a, b in zip(together, middle)]
-            print(f"  {phase:38}" + "".join(f"{value:>20,.1f}" for value in middle))
-        print(f"  {'together':38}" + "".join(f"{value:>20,.1f}" for value in together))
+        columns = found[kind].values()
+        print(f"\n{words:40}" + "".join(f"{name:>20}" for name in found[kind]))
+        for phase in next(iter(columns)):
+            print(f"  {phase:38}" + "".join(f"{column[phase]:>20,.1f}" for column in columns))
+        print(f"  {'together':38}" + "".join(f"{sum(column.values()):>20,.1f}" for column in columns))
 
 
 def print_rows(rows):
@@ -273,16 +280,12 @@ def print_rows(rows):
         print(f"{row['row']:46}{row['median']:>8.2f}  {spread:18}{bounds}  {row['verdict']}".rstrip())
 
 
-def machine():
-    return {"cores": len(os.sched_getaffinity(0)), "kernel": platform.release(), "arch": platform.machine(),
-            "load": os.getloadavg()[0]}
-
-
 def parse_args():
     parser = argparse.ArgumentParser(description="Measure Hatchery beside what else runs Python and beside the machine.")
     plan = parser.add_mutually_exclusive_group()
     plan.add_argument("--full", dest="plan", action="store_const", const="full", help="about five minutes (default)")
     plan.add_argument("--quick", dest="plan", action="store_const", const="quick", help="about one minute")
+    parser.add_argument("--rounds", type=int, metavar="N", help="so many instead of the plan's")
     plan.add_argument("--check", dest="plan", action="store_const", const="check",
                       help="a few seconds: does all of it run? The figures mean nothing")
     parser.add_argument("--json", metavar="FILE", help="write everything measured to FILE")

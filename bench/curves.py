@@ -2,8 +2,10 @@
 # SPDX-License-Identifier: Apache-2.0
 #
 # How the figures change: with load, with cores, with the number of waiting boxes and what they have imported. Prints tables
-# of Markdown for docs/performance.md. curves.py [load] [cores] [memory]: a minute or less each; all three if none is named.
+# of Markdown. curves.py [--json FILE] [load] [cores] [memory]: a minute or less each; all three if none is named.
 
+import argparse
+import json
 import os
 import pathlib
 import statistics
@@ -13,7 +15,7 @@ import sys
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent / "baselines"))
 
 import baselines  # noqa: E402  the path above is where it is
-from servers import BUILD, PYTHON, BenchError, Hatchery, ask_load, faultless, find_program, memory  # noqa: E402
+from servers import BUILD, PYTHON, BenchError, Hatchery, ask_load, faultless, find_program, machine, memory  # noqa: E402
 
 NUMPY = "json re datetime math random collections itertools functools traceback io asyncio numpy"
 LOAD_SHARES = (0.1, 0.25, 0.5, 0.7, 0.8, 0.9, 1.0)
@@ -34,16 +36,18 @@ def load():
     try:
         server.wait_for_url()
         most = ask_load(server, "--connections", "8", "--warmup", "200", "--seconds", "5")["rps"]
-        rows = []
+        steps = []
         for share in LOAD_SHARES:
             found = ask_load(server, "--connections", "128", "--warmup", "0", "--pace-us", str(round(1e6 / most / share)),
                              "--seconds", "5")
-            rows.append([f"{share:.0%}", f"{found['rps']:,.0f}"]
-                        + [f"{found[name] / 1000:,.2f}" for name in ("p50_us", "p95_us", "p99_us")])
+            steps.append({"share": share, **{name: found[name] for name in ("rps", "p50_us", "p95_us", "p99_us")}})
     finally:
         server.stop()
     print(f"Eight connections, as fast as they go: {most:,.0f} a second.\n")
-    table(["share of it", "requests a second", "p50, ms", "p95, ms", "p99, ms"], rows)
+    table(["share of it", "requests a second", "p50, ms", "p95, ms", "p99, ms"],
+          [[f"{step['share']:.0%}", f"{step['rps']:,.0f}"]
+           + [f"{step[name] / 1000:,.2f}" for name in ("p50_us", "p95_us", "p99_us")] for step in steps])
+    return {"most": most, "steps": steps}
 
 
 TURNS = {"W1 every 20 ms, p50": (["--pace-us", "20000", "--warmup", "10", "--seconds", "2"], "p50_us"),
@@ -71,10 +75,10 @@ def cores():
             found.setdefault(("bare fork, a parent a core: a second", n), []).append(fork["rps"])
     os.sched_setaffinity(0, all_cores)
     counts = sorted({n for _, n in found})
-    names = dict.fromkeys(name for name, _ in found)
+    rows = {name: {n: statistics.median(found[name, n]) for n in counts} for name in dict.fromkeys(name for name, _ in found)}
     table(["", *(f"{n} core{'s' * (n > 1)}" for n in counts)],
-          [[name, *(f"{statistics.median(found[name, n]):,.0f}" + (" µs" if "p50" in name else "") for n in counts)]
-           for name in names])
+          [[name, *(f"{row[n]:,.0f}" + (" µs" if "p50" in name else "") for n in counts)] for name, row in rows.items()])
+    return {"rounds": ROUNDS, "rows": rows}
 
 
 def boxes_and_imports():
@@ -103,15 +107,27 @@ def boxes():
                      f"{(sum(others.values()) + sum(pss) + inits) / 1024:.1f}"])
     table(["boxes", "unique, a box", "proportional, a box", "supervisor", "server", "courier", "zygote", "all, proportional"],
           rows)
+    return rows
 
 
 CURVES = {"load": load, "cores": cores, "memory": boxes}
 
+
+def main():
+    parser = argparse.ArgumentParser(description="Measure how the figures change.")
+    parser.add_argument("--json", metavar="FILE", help="write what was measured to FILE")
+    parser.add_argument("curves", metavar="CURVE", nargs="*", help=f"of {', '.join(CURVES)} (default: all)")
+    args = parser.parse_args()
+    if unknown := set(args.curves) - set(CURVES):
+        parser.error(f"there is no curve {', '.join(sorted(unknown))}; there are {', '.join(CURVES)}")
+    before = machine()
+    found = {name: CURVES[name]() for name in args.curves or CURVES}
+    if args.json:
+        pathlib.Path(args.json).write_text(json.dumps({"machine": before, **found}, indent=2), encoding="utf-8")
+
+
 if __name__ == "__main__":
     try:
-        for name in sys.argv[1:] or CURVES:
-            if name not in CURVES:
-                sys.exit(f"usage: curves.py [{'] ['.join(CURVES)}]")
-            CURVES[name]()
+        main()
     except BenchError as error:
         sys.exit(print(f"bench: {error}", file=sys.stderr) or 2)

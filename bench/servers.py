@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import pathlib
+import platform
 import queue
 import re
 import secrets
@@ -23,6 +24,15 @@ PYTHON = "/usr/bin/python3"
 
 class BenchError(Exception):
     """The bench cannot go on; the message says why."""
+
+
+def machine():
+    """What the figures were measured on, and when."""
+    words = pathlib.Path("/proc/cpuinfo").read_text()
+    model = re.search(r"^model name\s*: (.*)$", words, re.M)
+    return {"date": time.strftime("%Y-%m-%d", time.gmtime()), "cores": len(os.sched_getaffinity(0)),
+            "processor": model[1] if model else platform.machine(), "virtual": " hypervisor" in words,
+            "kernel": platform.release().partition("-")[0], "load": os.getloadavg()[0]}
 
 
 def find_program(name, build=BUILD):

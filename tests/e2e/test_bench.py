@@ -11,6 +11,8 @@ from service import ROOT, SANITIZED
 
 sys.path.insert(0, str(ROOT / "bench"))
 import bench  # noqa: E402  the path above is where it is
+import page  # noqa: E402
+import pictures  # noqa: E402
 
 LOAD = ROOT / "build" / "bench" / "bench-load"
 pytestmark = pytest.mark.skipif(SANITIZED, reason="nothing is measured of a sanitized server")
@@ -35,6 +37,10 @@ def test_the_table(tmp_path):
             assert f"{row.name[:46]:46}" in done.stdout, row.name
     assert all(row["errors"] == 0 and row["requests"] for row in figures["summary"].values())
     assert all(row["verdict"] for row in figures["rows"] if row["least"] is not None)
+    kept = page.take([out, out])
+    assert kept["rounds"] == 2 and set(kept["targets"]) == set(figures["summary"]) and kept["machine"] == figures["machine"]
+    pictures.draw(kept, tmp_path)
+    assert {path.stem for path in tmp_path.glob("*.svg")} == set(pictures.DRAWN)
 
 
 @pytest.mark.parametrize("options, requests", [

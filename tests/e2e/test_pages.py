@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The pages as pages: README's examples run, its figures are the measured ones, every link leads somewhere, the index has
-every page, and every page leads to the glossary."""
+"""The pages as pages: README's examples run, every link leads somewhere, the index has every page, and every page leads to the
+glossary.  Its figures: test_pictures.py."""
 import json
 import re
 import shutil
@@ -68,22 +68,6 @@ def test_the_node_of_n8n(server):
     (body,) = re.findall(r"^\| Body \|.*?`(.*?)` \|$", README, re.M)
     reply = server.request("POST", EXECUTE, body.replace("{{ JSON.stringify($json.code) }}", json.dumps('return "quoted"')))
     assert reply.response["result"] == "quoted"
-
-
-def test_what_it_costs_is_what_was_measured():
-    """Each row has the figures of docs/performance.md: medians and the 99th percentile in ms, replies a second."""
-    number = r" ([\d.,]+) \|"
-    measured = {name: [float(cell.replace(",", "")) for cell in cells] for name, *cells in
-                re.findall(rf"^\| ([^|]+) \|{4 * number}$", (ROOT / "docs/performance.md").read_text(), re.M)}
-    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in README.splitlines() if " ms |" in line]
-    sources = ["W1 every 20 ms", "W1 one connection", "python3 -c", "bwrap python3 -c", "flask one connection"]
-    several = {"W1 one connection": "W1 8 connections", "flask one connection": "flask 8 connections"}
-    assert len(rows) == len(sources)
-    for (_, _, p50, p99, rate, many), source in zip(rows, sources):
-        median, _, tail, per_second = measured[source]
-        assert (p50, p99) == (f"{median / 1000:.1f} ms", f"{tail / 1000:.1f} ms"), source
-        assert rate in ("", f"{per_second:.0f}"), source
-        assert many == (f"{measured[several[source]][3]:.0f}" if source in several else ""), source
 
 
 # --- docs/api.md ---
