@@ -14,7 +14,8 @@ import sys
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "tests" / "e2e"))
-from service import Service, wait_for  # noqa: E402
+from processes import wait_for  # noqa: E402
+from service import Service  # noqa: E402
 
 FIRST = ["init_ns", "fork_ns", "hooks_ns"]
 LAST = ["renewal_ns"]
@@ -38,7 +39,7 @@ def counted(service):
 def run(service, boxes, one_at_a_time):
     """Use up @boxes.  Returns what the log says of those that were made meanwhile, and what was counted for each."""
     connection = service.connect()
-    at_rest = service.first_rest(POOL)
+    at_rest = service.wait_until_full(POOL)
     before = counted(service)
     with open(service.log_path) as log:
         log.seek(0, os.SEEK_END)
@@ -54,7 +55,7 @@ def run(service, boxes, one_at_a_time):
             if one_at_a_time:
                 wait_for(lambda used=used: all_made(used), what="the next box")
         wait_for(lambda: all_made(boxes), what="the last box")
-    service.settle(at_rest)
+    service.wait_until_idle(at_rest)
     after = counted(service)
     counts = {name: [(b - a) / boxes for a, b in zip(before[name], after[name])] for name in after}
     return [json.loads(line) for line in made], counts

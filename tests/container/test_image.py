@@ -10,7 +10,8 @@ import pytest
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "e2e"))
 
-from service import HATCHERY, Service, wait_for  # noqa: E402
+from processes import wait_for  # noqa: E402
+from service import HATCHERY, Service  # noqa: E402
 
 pytestmark = pytest.mark.skipif("IMAGE_JSON" not in os.environ, reason="tests/container/image runs this")
 

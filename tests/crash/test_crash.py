@@ -15,8 +15,10 @@ import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "e2e"))
 
+from client import EXECUTE  # noqa: E402
+from processes import wait_for  # noqa: E402
 from receiver import Receiver  # noqa: E402
-from service import EXECUTE, Service, wait_for  # noqa: E402
+from service import Service  # noqa: E402
 
 KILLS = int(os.environ.get("CRASH_KILLS", "3"))
 SEED = int(os.environ.get("CRASH_SEED", time.time_ns() % 1000000))

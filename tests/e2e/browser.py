@@ -9,7 +9,7 @@ import socket
 import subprocess
 import tempfile
 
-from service import wait_for
+from processes import wait_for
 
 ELEMENT = "element-6066-11e4-a52e-4f735466cecf"
 ARGUMENTS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",

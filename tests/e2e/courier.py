@@ -18,7 +18,8 @@ import sys
 import tempfile
 import threading
 
-from service import ROOT, wait_for
+from processes import wait_for
+from service import ROOT
 
 COURIER = os.environ.get("HATCHERY_COURIER", str(ROOT / "build" / "hatchery-courier"))
 CONF, SERVER, ORDER = 1, 2, 3

@@ -12,8 +12,8 @@ import sys
 import threading
 import time
 
+from client import EXECUTE
 from raw import head
-from service import EXECUTE
 
 SLICE_S = 2.5  # a mix lasts this long
 

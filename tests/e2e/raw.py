@@ -4,7 +4,7 @@ import http.client
 import io
 import json
 
-from service import EXECUTE, KEY, Reply
+from client import EXECUTE, KEY, Reply
 
 
 class Raw:

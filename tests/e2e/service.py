@@ -1,27 +1,25 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A built Hatchery as a test sees it: started, asked, stopped, and looked over for what it left behind."""
+"""A built Hatchery as a test sees it: started, stopped, and looked over for what it left behind.  It is asked by client.py."""
 import contextlib
-import glob
-import http.client
 import json
 import os
 import pathlib
 import re
 import select
 import signal
-import socket
 import subprocess
 import tempfile
 import time
 
+from client import KEY, Client
+from processes import OLDER, cgroups_of, children, is_alive, supervisors_cgroups, wait_for
+
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 HATCHERY = os.environ.get("HATCHERY", str(ROOT / "build" / "hatchery"))
 SANITIZED = b"__asan_init" in pathlib.Path(HATCHERY).read_bytes()
-KEY = "test-key"
 REQUIRE = os.environ.get("TEST_REQUIRE")  # isolation.require of every server and run that does not set its own
-EXECUTE = "/v1/code/execute/python"
 VERSION = re.search(r"version: '([^']+)'", (ROOT / "meson.build").read_text())[1]
-# Its running can be seen from outside: as long as it runs there is a `sleep`, which Service.wake() ends.
+# Its running can be seen from outside: as long as it runs there is a `sleep`, which Service.end_sleepers() ends.
 ASLEEP = "import subprocess; subprocess.run(['sleep', '250'])"
 
 
@@ -39,107 +37,9 @@ def environment(**more):
     return {**env, **more}
 
 
-class Reply:
-    """Status, headers and the JSON of a reply; members are read with []."""
-
-    def __init__(self, status, headers, body):
-        self.status, self.headers, self.body = status, headers, body
-        is_json = headers.get("content-type", "application/json").startswith("application/json")
-        self.json = json.loads(body) if body and is_json else None
-
-    def __getitem__(self, name):
-        return self.json[name]
-
-    def __contains__(self, name):
-        return name in self.json
-
-    def __repr__(self):
-        return f"<{self.status} {self.body!r}>"
-
-    @property
-    def response(self):
-        assert self.status == 200, self
-        return self.json["response"]
-
-    @property
-    def stdout(self):
-        return (self.json["response"] or self.json)["stdout"]
-
-
-class UnixConnection(http.client.HTTPConnection):
-    def __init__(self, path, timeout):
-        super().__init__("localhost", timeout=timeout)
-        self.path = path
-
-    def connect(self):
-        self.sock = socket.socket(socket.AF_UNIX)
-        self.sock.settimeout(self.timeout)
-        self.sock.connect(self.path)
-
-
-def wait_for(condition, seconds=30, what="condition"):
-    """Poll @condition until it is true; returns its value."""
-    end = time.monotonic() + seconds
-    while True:
-        value = condition()
-        if value:
-            return value
-        if time.monotonic() > end:
-            raise AssertionError(f"not within {seconds} s: {what}")
-        time.sleep(0.01)
-
-
-def children(pid):
-    """The pids below @pid, at any depth."""
-    found = []
-    for task in glob.glob(f"/proc/{pid}/task/*/children"):
-        try:
-            direct = [int(word) for word in open(task).read().split()]
-        except OSError:
-            continue
-        for child in direct:
-            found += [child] + children(child)
-    return found
-
-
-def is_alive(pid):
-    """Does the process exist and is it more than a zombie?  One whose first thread has ended may have others yet, and
-    with them all of its descriptors."""
-    try:
-        if open(f"/proc/{pid}/stat").read().rsplit(")", 1)[1].split()[0] not in "ZX":
-            return True
-        return len(os.listdir(f"/proc/{pid}/task")) > 1
-    except OSError:
-        return False
-
-
-def memory(pid):
-    """Resident and proportional KiB of a process (proc_pid_smaps(5), smaps_rollup)."""
-    lines = open(f"/proc/{pid}/smaps_rollup").read().splitlines()[1:]
-    values = dict(line.split(":") for line in lines)
-    return {name: int(values[name].split()[0]) for name in ("Rss", "Pss")}
-
-
-OLDER = {}  # pid of a supervisor: directories that were there before it, of one that was killed and had its number
-
-
-def cgroups_of(pid):
-    """Directories that the supervisor @pid has made in any hierarchy."""
-    older = OLDER.get(pid, ())
-    return [path for path in supervisors_cgroups() if path.endswith(f"/hatchery-{pid}") and path not in older]
-
-
-def supervisors_cgroups():
-    for path, below, _ in os.walk("/sys/fs/cgroup"):
-        yield from (os.path.join(path, name) for name in below if re.fullmatch(r"hatchery-\d+", name))
-        below[:] = [name for name in below if not re.fullmatch(r"hatchery-\d+", name)]
-
-
-class Service:
-    """`hatchery serve`.  @env are more environment variables, @config the text of a configuration file, @prefix the
+class Service(Client):
+    """`hatchery serve`, and the client that asks it.  @env are more environment variables, @config the text of a configuration file, @prefix the
     words of a command that ends by executing the words after it."""
-
-    contract = None  # what every reply must be like (contract.py)
 
     def __init__(self, *arguments, env=None, config=None, listen="127.0.0.1:0", key=KEY, start=True, prefix=(),
                  program=HATCHERY):
@@ -213,22 +113,22 @@ class Service:
                 pass
         return found
 
-    def wake(self):
+    def end_sleepers(self):
         """End every `sleep` below, for whose end a program (ASLEEP) waits: it goes on when a test has what it wanted to
         see, and not when some time has passed."""
         for pid in self.below("sleep"):
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
 
-    def lose(self, job_id):
+    def kill_zygote_under(self, job_id):
         """Kill the zygote while the job runs, three times; before it has begun it is not lost."""
         for attempt in range(1, 4):
             wait_for(lambda: (job := self.request("GET", f"/v1/jobs/{job_id}"))["attempts"] == attempt
                      and job["state"] == "running", 30, f"attempt {attempt}")
             os.kill(self.child("zygote"), signal.SIGKILL)
 
-    def state(self):
-        """What its processes wait for and the end of its log, for the message of a test that got no answer."""
+    def why_no_reply(self):
+        """What its processes wait for and the end of its log."""
         lines = []
         for pid in [self.pid, *children(self.pid)]:
             try:
@@ -239,10 +139,7 @@ class Service:
                 pass
         return "\n".join(lines) + "\n" + self.log_text()[-3000:]
 
-    def queue_length(self):
-        return self.request("GET", "/v1/toolkit/authenticate")["queue_length"]
-
-    def at_work(self):
+    def busy_counts(self):
         """(processes below it, cgroups of boxes with a process in them): constant when every box waits."""
         occupied = 0
         for base in cgroups_of(self.pid):
@@ -250,18 +147,18 @@ class Service:
                 occupied += bool(procs.read_text())
         return len(children(self.pid)), occupied
 
-    def first_rest(self, boxes, seconds=60):
-        """Wait until a new server has all its @boxes; returns at_work() of then."""
+    def wait_until_full(self, boxes, seconds=60):
+        """Wait until a new server has all its @boxes; returns busy_counts() of then."""
         expected = len(cgroups_of(self.pid)) * boxes
-        wait_for(lambda: self.at_work()[1] == expected, seconds, f"{boxes} boxes")
-        return self.at_work()
+        wait_for(lambda: self.busy_counts()[1] == expected, seconds, f"{boxes} boxes")
+        return self.busy_counts()
 
-    def settle(self, expected, seconds=60):
+    def wait_until_idle(self, expected, seconds=60):
         """Wait until every box that was used is gone and one waits in its place."""
         try:
-            wait_for(lambda: self.at_work() == expected, seconds)
+            wait_for(lambda: self.busy_counts() == expected, seconds)
         except AssertionError as error:
-            raise AssertionError(f"not at rest: {expected} processes and cgroups, {self.at_work()}") from error
+            raise AssertionError(f"not at rest: {expected} processes and cgroups, {self.busy_counts()}") from error
 
     def log_text(self):
         return self.log_path.read_text(errors="replace")
@@ -280,41 +177,6 @@ class Service:
         def find():
             return next((line for line in self.log(msg) if all(line.get(k) == v for k, v in fields.items())), None)
         return wait_for(find, seconds, f"log line {msg!r} {fields}")
-
-    def connect(self, timeout=60):
-        if self.listen.startswith("unix:"):
-            return UnixConnection(self.path, timeout)
-        return http.client.HTTPConnection(self.host, self.port, timeout=timeout)
-
-    def socket(self, timeout=60):
-        """A raw TCP connection."""
-        return socket.create_connection((self.host, self.port), timeout=timeout)
-
-    def request(self, method, path, body=None, headers=None, connection=None, key=True, timeout=60):
-        """One request; @body that is no bytes and no str is sent as JSON."""
-        own = connection or self.connect(timeout)
-        headers = dict(headers or {})
-        if key and self.key is not None:
-            headers.setdefault("x-api-key", self.key)
-        if body is not None and not isinstance(body, (bytes, str)):
-            body = json.dumps(body)
-        if body is not None:
-            headers.setdefault("content-type", "application/json")
-        try:
-            own.request(method, path, body=body.encode() if isinstance(body, str) else body, headers=headers)
-            answer = own.getresponse()
-            reply = Reply(answer.status, answer.headers, answer.read())
-        except TimeoutError:
-            raise AssertionError("no reply; " + self.state()) from None
-        if connection is None:
-            own.close()
-        if self.contract:
-            self.contract.check(method, path, reply)
-        return reply
-
-    def run(self, code, connection=None, **members):
-        """POST /v1/code/execute/python."""
-        return self.request("POST", EXECUTE, {"code": code, **members}, connection=connection)
 
     def stop(self, how=signal.SIGTERM, seconds=60, at_once=False):
         """End it (@at_once: whatever runs is not waited for) and see that nothing of it is left.  Returns the exit

@@ -12,8 +12,9 @@ import time
 
 import pytest
 
+from processes import is_alive, wait_for
 from receiver import HOOKS
-from service import ASLEEP, Service, hatchery, is_alive, wait_for
+from service import ASLEEP, hatchery
 
 ENVELOPE = {"pid", "queue_id", "run_time", "queue_time", "total_time", "queue_length", "build_number"}
 
@@ -118,10 +119,10 @@ def test_no_state_no_asynchronous_runs(make_server, receiver):
     assert service.run("return 1").status == 200
 
 
-def wake(service):
+def end_sleepers(service):
     """Those that run ASLEEP go on, once there is one."""
     wait_for(lambda: service.below("sleep"), 30, "one is asleep")
-    service.wake()
+    service.end_sleepers()
 
 
 def test_queued_jobs_survive_sigkill_of_everything(make_server, receiver):
@@ -132,7 +133,7 @@ def test_queued_jobs_survive_sigkill_of_everything(make_server, receiver):
     service.stop(signal.SIGKILL)
     service.announcement = ""
     service.start()
-    wake(service)
+    end_sleepers(service)
     got = receiver.wait("ok/kill", 21, 60)
     replies = {json.loads(d.body)["job_id"]: json.loads(d.body) for d in got}
     assert [replies[job_id]["response"]["result"] for job_id in waiting] == list(range(20))
@@ -144,7 +145,7 @@ def test_queued_jobs_survive_sigkill_of_everything(make_server, receiver):
 def test_a_job_that_is_lost_three_times_is_dead(make_server, receiver):
     service = make_server(env=HOOKS)
     poison = service.run("import time; time.sleep(60)", timeout=60, webhook_url=receiver.url("ok/poison"))
-    service.lose(poison["job_id"])
+    service.kill_zygote_under(poison["job_id"])
     reply = json.loads(receiver.wait("ok/poison")[0].body)
     assert reply["code"] == 500 and reply["reason"] == "worker_lost"
     assert job(service, poison["job_id"])["state"] == "dead"
@@ -156,7 +157,7 @@ def test_a_job_that_is_lost_three_times_is_dead(make_server, receiver):
 def dead_job(service, url, end):
     """A job that was lost three times, and whose webhook has arrived; @end is what it does when it comes to that."""
     job_id = service.run(f"{ASLEEP}\n{end}", timeout=250, webhook_url=url)["job_id"]
-    service.lose(job_id)
+    service.kill_zygote_under(job_id)
     wait_for(lambda: job(service, job_id).json.get("delivery") == "delivered", 30, "the news of its death")
     return job_id
 
@@ -174,7 +175,7 @@ def test_a_dead_job_is_queued_again_by_hand(make_server, receiver):
     accepted = service.request("POST", path)
     assert accepted.status == 202 and accepted["state"] == "queued" and accepted["job_id"] == job_id
     assert service.request("POST", path).status == 409
-    wake(service)
+    end_sleepers(service)
     first, second = receiver.wait("ok/requeue", 2)
     assert json.loads(first.body)["reason"] == "worker_lost"
     reply = json.loads(second.body)
@@ -202,7 +203,7 @@ def test_others_start_while_a_lost_job_waits_to_be_alone(make_server, receiver):
     assert json.loads(receiver.wait("ok/pass/shorter")[0].body)["job_id"] == shorter["job_id"]
     assert [job(service, job_id)["state"] for job_id in (lost, long, longer)] == ["queued", "running", "queued"]
     assert service.request("DELETE", f"/v1/jobs/{long}").status == 200
-    wake(service)
+    end_sleepers(service)
     assert json.loads(receiver.wait("ok/pass/longer")[0].body)["code"] == 200
     ended = [wait_state(service, job_id, "done")["finished_at"] for job_id in (lost, longer)]
     assert ended == sorted(ended), "the lost one was next"
@@ -216,7 +217,7 @@ def test_a_lost_job_runs_alone(make_server, receiver):
     server = service.child("server")
     os.kill(server, signal.SIGKILL)
     wait_for(lambda: not is_alive(server))
-    wait_for(lambda: service.wake() or all(job(service, job_id)["state"] == "done" for job_id in jobs), 60, "one by one")
+    wait_for(lambda: service.end_sleepers() or all(job(service, job_id)["state"] == "done" for job_id in jobs), 60, "one by one")
     receiver.wait("ok/alone", 3)
     spans = sorted((entry["started_at"], entry["finished_at"]) for entry in
                    service.request("GET", "/v1/jobs")["jobs"] if entry["attempts"] == 2)
@@ -231,7 +232,7 @@ def test_sigterm_finishes_what_runs_and_keeps_the_rest(make_server, receiver):
     wait_state(service, runs["job_id"], "running")
     service.process.send_signal(signal.SIGTERM)
     wait_for(lambda: service.request("GET", "/readyz", key=False)["draining"])
-    wake(service)
+    end_sleepers(service)
     assert service.process.wait(60) == 0 and service.stop() == 0
     assert json.loads(receiver.wait("ok/drain/ran")[0].body)["response"]["result"] == "ran"
     service.announcement = ""
@@ -316,7 +317,7 @@ def test_a_full_disk(make_server, receiver, tmp_path):
             assert len(accepted) < 100
         assert refused.status == 503 and "full" in refused["error"] and "retry-after" in refused.headers
         assert service.request("GET", "/readyz")["store"] == "failing"
-        wake(service)
+        end_sleepers(service)
         assert service.run("return 'sync'").response["result"] == "sync"
         os.system(f"mount -o remount,size=64m {tmp_path}")
         assert service.run("return 2", webhook_url=receiver.url("ok/full")).status == 202

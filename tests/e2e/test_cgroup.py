@@ -10,6 +10,7 @@ import subprocess
 
 import pytest
 
+import processes
 import service
 from raw import Raw, post
 from receiver import HOOKS
@@ -18,7 +19,7 @@ from receiver import HOOKS
 def weights(server):
     """The processor weights of all boxes' groups, v1 or v2."""
     found = {}
-    for base in service.cgroups_of(server.pid):
+    for base in processes.cgroups_of(server.pid):
         for name in ("cpu.shares", "cpu.weight"):
             found.update({path.parent.name: int(path.read_text()) for path in pathlib.Path(base).glob(f"box-*/{name}")})
     return found
@@ -29,14 +30,14 @@ pytestmark = pytest.mark.skipif(service.lacks("cgroup"), reason="there are no cg
 
 def test_a_long_program_yields_to_those_that_begin(server):
     # A test before this one may have left a slot that yields until its next box.
-    service.wait_for(lambda: len(set(weights(server).values())) == 1 or not server.run("print()"), 30, "nobody yields")
+    processes.wait_for(lambda: len(set(weights(server).values())) == 1 or not server.run("print()"), 30, "nobody yields")
     whole = set(weights(server).values())
     with Raw(server, post("import time\ntime.sleep(60)", timeout=60)):  # until its client goes
-        yielding = service.wait_for(lambda: [(box, w) for box, w in weights(server).items() if w not in whole], 20,
+        yielding = processes.wait_for(lambda: [(box, w) for box, w in weights(server).items() if w not in whole], 20,
                                     "one yields")
     assert len(yielding) == 1 and yielding[0][1] * 2 < whole.pop()
     # Its slot has the whole weight again when another box is in it.
-    service.wait_for(lambda: server.run("print()") and len(set(weights(server).values())) == 1, 30, "it is restored")
+    processes.wait_for(lambda: server.run("print()") and len(set(weights(server).values())) == 1, 30, "it is restored")
 
 
 ROOT_ONLY = pytest.mark.skipif(os.getuid() != 0, reason="an ordinary user may have no cgroups")
@@ -51,12 +52,12 @@ def test_a_crowd_yields_sooner(make_server):
         return {line["as"] for line in server.log() if line["msg"] == "a box yields"}
 
     # Whoever stands still between its start and its end, and with it the clock that looks for long ones, was not seen.
-    service.wait_for(lambda: yields_as("import time\ntime.sleep(0.3)"), 30, "a long one yields")
+    processes.wait_for(lambda: yields_as("import time\ntime.sleep(0.3)"), 30, "a long one yields")
     assert yields_as("") == {"long"}
     crowd = ("import threading, time\nfor i in range(10):\n"
              "    threading.Thread(target=time.sleep, args=(60,), daemon=True).start()\ntime.sleep(0.2)\n")
     # A busy machine may take longer for the threads than it takes to be long.
-    service.wait_for(lambda: "a crowd" in yields_as(crowd), 30, "a crowd was one before it was long")
+    processes.wait_for(lambda: "a crowd" in yields_as(crowd), 30, "a crowd was one before it was long")
 
 
 # All of its processes write the size of one file, of which they have very many mappings: who does it holds the file's locks
@@ -88,7 +89,7 @@ def holds(base):
 
 
 def all_holds(pid):
-    return set().union(*(holds(base) for base in service.cgroups_of(pid)))
+    return set().union(*(holds(base) for base in processes.cgroups_of(pid)))
 
 
 class Holds:
@@ -96,15 +97,15 @@ class Holds:
 
     def __init__(self, server):
         self.server = server
-        self.free, self.boxes = all_holds(server.pid), server.at_work()[0]
+        self.free, self.boxes = all_holds(server.pid), server.busy_counts()[0]
 
     def wait_for_one(self):
-        service.wait_for(lambda: len(all_holds(self.server.pid)) > len(self.free), 60, "a box is held")
+        processes.wait_for(lambda: len(all_holds(self.server.pid)) > len(self.free), 60, "a box is held")
 
     def wait_for_none(self):
         """What was held is dead, and the next box of its slot is held by nothing."""
-        service.wait_for(lambda: self.server.at_work()[0] <= self.boxes, 20, "its processes are gone")
-        service.wait_for(lambda: all_holds(self.server.pid) == self.free, 20, "all are let go")
+        processes.wait_for(lambda: self.server.busy_counts()[0] <= self.boxes, 20, "its processes are gone")
+        processes.wait_for(lambda: all_holds(self.server.pid) == self.free, 20, "all are let go")
         assert self.server.run("return 1").response["result"] == 1
 
 
@@ -116,7 +117,7 @@ def can_hold(server):
 def holds_of(make_server):
     """Of a new server on which four boxes wait."""
     server = make_server(config="[limits]\ntimeout_max = 300s\n[pool]\nsize = 4\n", env=HOOKS)
-    server.first_rest(4)
+    server.wait_until_full(4)
     if not can_hold(server):
         pytest.skip("cgroup v1 before Linux 6.18 holds nobody")
     return Holds(server)
@@ -158,7 +159,7 @@ def test_what_is_held_ends_with_its_supervisor(holds_of):
     server = holds_of.server
     with Raw(server, post(CONVOY, timeout=300)):
         holds_of.wait_for_one()
-        left = service.cgroups_of(server.pid)
+        left = processes.cgroups_of(server.pid)
         server.process.kill()
         server.process.wait()
     with service.Service() as next_one:
@@ -172,7 +173,7 @@ def test_v1_of_a_kernel_before_6_18_holds_nobody_and_says_so(make_server):
     """The quota of a processor stops nobody within the kernel there: setarch(8) makes a kernel say that it is so old."""
     old = ("setarch", os.uname().machine, "--uname-2.6")
     server = make_server(config="[isolation]\ncgroup = v1\n[pool]\nsize = 4\n", prefix=old)
-    server.first_rest(4)
+    server.wait_until_full(4)
     assert not can_hold(server)
     holds = Holds(server)
     reply = server.run(CONVOY, timeout=2)
@@ -204,7 +205,7 @@ def around():
     for group in made:
         for below in group.glob("hog"):
             below.rmdir()
-        service.wait_for(lambda: not (group / "cgroup.procs").read_text(), 20, "the group is empty")
+        processes.wait_for(lambda: not (group / "cgroup.procs").read_text(), 20, "the group is empty")
         group.rmdir()
 
 
@@ -217,12 +218,12 @@ def test_all_boxes_together_leave_a_tenth(around):
     _, prefix = around(400)
     with service.Service(prefix=prefix) as server, concurrent.futures.ThreadPoolExecutor(1) as pool:
         first = pool.submit(server.run, EATER.format(100), timeout=300)
-        service.wait_for(lambda: server.below("sleep"), what="it has its memory and runs")
+        processes.wait_for(lambda: server.below("sleep"), what="it has its memory and runs")
         pids = [server.child(name) for name in ("server", "zygote")]
         reply = server.run(EATER.format(350), timeout=300)
         assert (reply.status, reply["reason"], reply["exit_code"]) == (503, "host_memory", 137)
         assert "memory was full" in reply["error"] and "512 MiB" in reply["error"] and "retry-after" in reply.headers
-        server.wake()
+        server.end_sleepers()
         assert first.result().response["result"] == 100 << 20
         assert pids == [server.child(name) for name in ("server", "zygote")]
         assert server.logged("run finished", outcome="host_memory")
@@ -240,7 +241,7 @@ def test_memory_that_nobody_has_mapped_ends_boxes_alone(around):
         asked = [pool.submit(server.run, code, timeout=300) for _ in range(2)]
         ended, others = concurrent.futures.wait(asked, return_when=concurrent.futures.FIRST_COMPLETED)
         assert {one.result()["reason"] for one in ended} == {"host_memory"}
-        service.wait_for(lambda: server.wake() or all(other.done() for other in others), what="the other one ends")
+        processes.wait_for(lambda: server.end_sleepers() or all(other.done() for other in others), what="the other one ends")
         assert all(other.result().response["result"] == "got through" for other in others)
         assert server.child("zygote") == zygote
 
@@ -253,10 +254,10 @@ def test_a_program_waits_for_memory(around):
     with contextlib.ExitStack() as stack:
         server = stack.enter_context(service.Service(prefix=prefix))
         pool = stack.enter_context(concurrent.futures.ThreadPoolExecutor(1))
-        stack.callback(server.wake)
+        stack.callback(server.end_sleepers)
         for _ in range(os.cpu_count()):
             stack.enter_context(Raw(server, post(service.ASLEEP, timeout=300)))
-        service.wait_for(lambda: len(server.below("sleep")) == os.cpu_count(), what="they run")
+        processes.wait_for(lambda: len(server.below("sleep")) == os.cpu_count(), what="they run")
         # In a group below, as v2 has no processes in one that is divided.
         hog_group = group / "hog"
         hog_group.mkdir()
@@ -266,7 +267,7 @@ def test_a_program_waits_for_memory(around):
             stdin=subprocess.PIPE, stdout=subprocess.PIPE))
         assert hog.stdout.readline() == b"full\n"
         waiting = pool.submit(server.run, "return 1")
-        service.wait_for(lambda: server.queue_length() == 1, 20, "it waits")
+        processes.wait_for(lambda: server.queue_length() == 1, 20, "it waits")
         hog.communicate(b"\n")
         reply = waiting.result()
         assert reply.response["result"] == 1 and reply["waited_for"] == "memory"

@@ -8,7 +8,8 @@ import subprocess
 import pytest
 
 from ordinary import USER, as_user, executables_for_all, refused_layers
-from service import REQUIRE, Service, cgroups_of, hatchery, wait_for
+from processes import cgroups_of, wait_for
+from service import REQUIRE, Service, hatchery
 
 TOP = pathlib.Path("/sys/fs/cgroup")
 CONTROLLERS = "+memory +pids +cpu"

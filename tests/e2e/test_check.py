@@ -11,6 +11,7 @@ import subprocess
 
 import pytest
 
+import processes
 import service
 from ordinary import executables_for_all
 from service import hatchery
@@ -131,7 +132,7 @@ def test_without_namespaces_each_layer_is_tried_by_itself():
 def test_doctor_leaves_nothing_behind():
     done = subprocess.Popen([service.HATCHERY, "doctor"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     done.wait(60)
-    assert service.cgroups_of(done.pid) == []
+    assert processes.cgroups_of(done.pid) == []
 
 
 def selftest(*arguments, **env):

@@ -9,8 +9,9 @@ import time
 
 import pytest
 
+from processes import wait_for
 from receiver import SECRET
-from service import HATCHERY, ROOT, VERSION, environment, hatchery, lacks, wait_for
+from service import HATCHERY, ROOT, VERSION, environment, hatchery, lacks
 from steady import another_turn
 import tables
 

@@ -9,8 +9,9 @@ import subprocess
 
 import pytest
 
+from processes import wait_for
 from receiver import HOOKS
-from service import ASLEEP, wait_for
+from service import ASLEEP
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="mounts file systems")
 
@@ -74,7 +75,7 @@ def test_a_disk_that_fills_and_is_emptied(make_server, receiver, tmp_path):
         service = make_server("--state", str(tmp_path / "state"), env={**HOOKS, "HATCHERY_POOL_MAX_RUNS": "1"})
         first = submit(service, receiver.url("ok/filled"))  # which ends while there is no room for its result
         late = fill(tmp_path / "filler", receiver, service)
-        service.wake()
+        service.end_sleepers()
         check_refused(service, receiver.url("ok/filled"), "full")
         service.logged("run finished", job_id=first)
         check_refused(service, receiver.url("ok/filled"), "full")
@@ -126,7 +127,7 @@ def test_a_file_system_that_becomes_read_only(make_server, receiver, tmp_path):
             file.write("1")
         # The first that writes may still find the journal being given up, which is no more than an EIO.
         wait_for(lambda: "read-only" in service.run("return 1", webhook_url=receiver.url("ok/ro"))["error"], 20)
-        service.wake()
+        service.end_sleepers()
         check_refused(service, receiver.url("ok/ro"), "read-only")
         service.logged("run finished", job_id=first)
         check_refused(service, receiver.url("ok/ro"), "read-only")
@@ -138,7 +139,7 @@ def test_a_file_system_that_becomes_read_only(make_server, receiver, tmp_path):
         service.announcement = ""
         service.start()
         wait_for(lambda: service.below("sleep"), 30, "what could not be kept of the first one is run again")
-        service.wake()
+        service.end_sleepers()
         assert results(receiver, "ok/ro", 3) == [0, 1, 2]
         assert service.stop() == 0
     finally:

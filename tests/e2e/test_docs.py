@@ -9,7 +9,8 @@ import pytest
 
 import browser as browser_module
 from browser import CTRL, ENTER, TAB
-from service import KEY, wait_for
+from client import KEY
+from processes import wait_for
 
 pytestmark = pytest.mark.skipif(bool(browser_module.missing()), reason=f"not here: {browser_module.missing()} (make test-docs)")
 PICTURES = os.environ.get("DOCS_PICTURES")  # a directory for a look at the page

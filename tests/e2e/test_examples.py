@@ -5,7 +5,8 @@ import re
 
 import pytest
 
-from service import EXECUTE, ROOT
+from client import EXECUTE
+from service import ROOT
 
 
 def load(name):

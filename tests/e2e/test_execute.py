@@ -11,8 +11,9 @@ import uuid
 
 import pytest
 
+from client import EXECUTE, KEY
 from raw import Raw, head, post
-from service import EXECUTE, KEY, VERSION, Service
+from service import VERSION, Service
 from steady import another_turn
 
 ENVELOPE = {"code", "id", "job_id", "response", "message", "pid", "queue_id", "run_time", "queue_time", "total_time",

@@ -9,6 +9,7 @@ import resource
 
 import pytest
 
+import processes
 import service
 
 pytestmark = pytest.mark.skipif(platform.machine() != "x86_64", reason="the numbers of system calls are x86_64's")
@@ -101,7 +102,7 @@ def test_a_step_that_fails_later_ends_that_box_only(make_server):
     """The cgroup of a slot is gone: its box never runs anything, which is said, and the other slots serve."""
     s = make_server(env={"HATCHERY_POOL_SIZE": "2", "HATCHERY_POOL_MAX_RUNS": "1"})
     removed = 0
-    for base in service.cgroups_of(s.pid):
+    for base in processes.cgroups_of(s.pid):
         for path in glob.glob(f"{base}/box-*"):
             try:
                 os.rmdir(path)

@@ -15,8 +15,10 @@ import types
 
 import pytest
 
+from client import EXECUTE, KEY
+from processes import wait_for
 from receiver import OLD_SECRET, SECRET
-from service import EXECUTE, HATCHERY, KEY, ROOT, environment, lacks, wait_for
+from service import HATCHERY, ROOT, environment, lacks
 
 TEXT = (ROOT / "docs/guide.md").read_text()
 

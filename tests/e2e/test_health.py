@@ -8,8 +8,9 @@ import signal
 
 import pytest
 
+from processes import wait_for
 from raw import Raw, post
-from service import ASLEEP, hatchery, wait_for
+from service import ASLEEP, hatchery
 
 
 def watch(server, path):
@@ -89,7 +90,7 @@ def test_then_what_runs_is_waited_for(make_server):
         status, body = watch(server, "/readyz")
         assert status == 503 and body["draining"], "who watches is answered to the end"
         assert watch(server, "/healthz")[0] == 200
-        server.wake()
+        server.end_sleepers()
         assert raw.reply().response["result"] == "done"
     assert server.process.wait(20) == 0
 

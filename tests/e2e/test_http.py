@@ -13,8 +13,10 @@ import time
 import pytest
 
 import tables
+from client import EXECUTE
+from processes import wait_for
 from raw import GET_HEALTHZ, Raw, head, post
-from service import EXECUTE, Service, wait_for
+from service import Service
 from steady import StandStill, steady
 
 

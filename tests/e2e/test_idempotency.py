@@ -6,8 +6,10 @@ import uuid
 
 import pytest
 
+from client import EXECUTE
+from processes import wait_for
 from receiver import HOOKS
-from service import EXECUTE, hatchery, wait_for
+from service import hatchery
 
 COUNTED = "import time, uuid; time.sleep(0.5); return str(uuid.uuid4())"
 

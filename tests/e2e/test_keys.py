@@ -9,8 +9,10 @@ import stat
 
 import pytest
 
+from client import EXECUTE
+from processes import wait_for
 from raw import Raw, head
-from service import EXECUTE, Service, hatchery, wait_for
+from service import Service, hatchery
 
 
 @pytest.fixture(scope="module")

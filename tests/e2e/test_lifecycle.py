@@ -14,8 +14,10 @@ import time
 
 import pytest
 
+from client import EXECUTE
+from processes import cgroups_of, children, is_alive, wait_for
 from raw import GET_HEALTHZ, Raw, head, post
-from service import ASLEEP, EXECUTE, HATCHERY, Service, cgroups_of, children, environment, hatchery, is_alive, wait_for
+from service import ASLEEP, HATCHERY, Service, environment, hatchery
 
 WOKEN = ASLEEP + "; print('said'); return 'finished'"
 
@@ -99,7 +101,7 @@ def test_what_runs_is_answered_and_what_comes_is_refused(make_server, how):
         asked = server.request("GET", f"/v1/jobs/{over}")
         assert asked["state"] == "done" and asked.headers["connection"] == "close"
         assert server.request("GET", "/healthz", key=False).status == 200
-        server.wake()
+        server.end_sleepers()
         reply = raw.reply()
         assert reply.response == {"result": "finished", "stdout": "said\n", "stderr": "", "exit_code": 0}
         assert reply.headers["connection"] == "close"
@@ -142,7 +144,7 @@ def test_a_flood_does_not_hold_up_a_stop(make_server):
         wait_for(lambda: drains(server))
         floods = [pool.submit(flood) for _ in range(4)]
         wait_for(lambda: len(answers) > 100, 20, "a flood")
-        server.wake()
+        server.end_sleepers()
         assert raw.reply().response["result"] == "finished"
         assert server.process.wait(20) == 0  # and not server.drain_timeout, or never
         for done in floods:
@@ -164,7 +166,7 @@ def test_what_waits_is_answered_too(make_server):
         wait_for(lambda: server.queue_length() == 1)
         stop_signal(server, signal.SIGTERM)
         wait_for(lambda: drains(server))
-        server.wake()
+        server.end_sleepers()
         assert first.reply().response["result"] == "finished"
         assert second.reply().response["result"] == "second"
     assert server.process.wait(20) == 0
@@ -176,7 +178,7 @@ def test_requests_sent_ahead_are_not_begun(make_server):
         raw.send(post("return 'ahead'") * 3)
         stop_signal(server, signal.SIGTERM)
         wait_for(lambda: drains(server))
-        server.wake()
+        server.end_sleepers()
         reply = raw.reply()
         assert reply.response["result"] == "finished"
         assert reply.headers["connection"] == "close", "which says that nothing else was run"

@@ -8,9 +8,11 @@ import uuid
 
 import pytest
 
+from client import EXECUTE
+from processes import wait_for
 from raw import Raw, head, post
 from receiver import HOOKS
-from service import EXECUTE, Service, lacks, wait_for
+from service import Service, lacks
 
 KEY = "marker-key-5a1d"
 FIELDS = {"ts", "level", "logger", "msg", "job_id", "outcome", "exit_code", "queue_time", "run_time", "cpu_user",

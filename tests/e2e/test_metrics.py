@@ -12,9 +12,11 @@ import subprocess
 import pytest
 
 import tables
+from client import EXECUTE, KEY
+from processes import memory, wait_for
 from raw import Raw, post
 from receiver import HOOKS
-from service import EXECUTE, KEY, ROOT, VERSION, Service, memory, wait_for
+from service import ROOT, VERSION, Service
 
 METRICS = tables.metrics()
 OPEN = "application/openmetrics-text"

@@ -5,7 +5,8 @@ import json
 import pytest
 
 import tables
-from service import EXECUTE, VERSION, Service
+from client import EXECUTE
+from service import VERSION, Service
 
 PATH = "/v1/toolkit"
 NOBODY = {"HATCHERY_WEBHOOKS_ALLOW": "127.0.0.2/32"}  # where nothing listens

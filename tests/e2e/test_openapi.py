@@ -9,8 +9,10 @@ import subprocess
 import pytest
 
 import tables
+from client import EXECUTE
+from processes import wait_for
 from receiver import HOOKS
-from service import EXECUTE, ROOT, VERSION, wait_for
+from service import ROOT, VERSION
 
 ROUTES = tables.entries("server/api/routes.def", "ROUTE")
 PATHS = dict(tables.entries("server/api/routes.def", "PATH"))
@@ -154,7 +156,7 @@ def test_a_reply_that_is_not_described_is_found(document):
     """The check itself: what is missing, too much, of another type or status."""
     pytest.importorskip("jsonschema", reason="python3-jsonschema is not here")
     from contract import Contract
-    from service import Reply
+    from client import Reply
     good = {"code": 401, "error": "x", "message": "x"}
     headers = {"content-type": "application/json"}
     contract = Contract(document)
@@ -174,7 +176,7 @@ def test_a_reply_that_is_not_described_is_found(document):
 def requeue_a_dead_job(server, receiver):
     dead = server.run("import time; time.sleep(250)", timeout=300, webhook_url=receiver.url("ok/dead"))["job_id"]
     path = f"/v1/jobs/{dead}"
-    server.lose(dead)
+    server.kill_zygote_under(dead)
     wait_for(lambda: server.request("GET", path).json.get("delivery") == "delivered", 30)
     assert server.request("POST", f"{path}/requeue").status == 202
     assert server.request("DELETE", path).status == 200

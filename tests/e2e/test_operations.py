@@ -8,7 +8,8 @@ import sqlite3
 import pytest
 
 import tables
-from service import ROOT, wait_for
+from processes import wait_for
+from service import ROOT
 
 yaml = pytest.importorskip("yaml")
 TEXT = (ROOT / "docs/operations.md").read_text()

@@ -10,7 +10,8 @@ import sys
 import pytest
 
 import tables
-from service import EXECUTE, KEY, ROOT, VERSION
+from client import EXECUTE, KEY
+from service import ROOT, VERSION
 
 DOCS = sorted((ROOT / "docs").glob("*.md"))
 PAGES = [ROOT / name for name in ("README.md", "SECURITY.md", "ARCHITECTURE.md", "HACKING.md", "CHANGELOG.md", "examples/README.md")] + DOCS

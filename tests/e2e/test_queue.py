@@ -7,8 +7,9 @@ import time
 
 import pytest
 
+from processes import is_alive, wait_for
 from raw import Raw, post
-from service import ASLEEP, is_alive, wait_for
+from service import ASLEEP
 
 
 def limits(max_runs, max_length=None):
@@ -92,7 +93,7 @@ def test_queue_time_and_queue_length_are_true(make_server):
             others.append(pool.submit(server.run, "import time; time.sleep(0.2)"))
             wait_for(lambda: server.queue_length() == i + 1)
             seen.append(time.monotonic())
-        server.wake()
+        server.end_sleepers()
         replies = [other.result() for other in others]
     elapsed = time.monotonic() - began
     assert first.result()["queue_time"] + first.result()["run_time"] <= first.result()["total_time"]
@@ -119,7 +120,7 @@ def test_waiting_does_not_count_as_running(make_server):
             waiting = pool.submit(server.run, "return 1", timeout=1)
             wait_for(lambda: server.queue_length() == 1)
             time.sleep(1.1)  # its second, and a little
-            server.wake()
+            server.end_sleepers()
             reply = waiting.result()
         if reply.status == 200:
             break

@@ -11,9 +11,11 @@ import threading
 import pytest
 
 import tables
+from client import KEY
+from processes import memory, wait_for
 from raw import Raw, post
 from receiver import HOOKS, OLD_SECRET, SECRET
-from service import ASLEEP, HATCHERY, KEY, SANITIZED, hatchery, memory, wait_for
+from service import ASLEEP, HATCHERY, SANITIZED, hatchery
 
 CONF = {f"{section}.{key}": (kind, default, when, sentence)
         for section, key, kind, default, _, _, _, when, sentence in tables.entries("conf/conf.def", "CONF")}
@@ -173,7 +175,7 @@ def test_limits_change(make):
     with Raw(server, post(f"{ASLEEP}; x = bytearray(100 << 20)")) as raw:
         wait_for(lambda: server.below("sleep"), 20)
         reload(server, "[limits]\nmemory = 256M\ntimeout_max = 7s\ntimeout_default = 2s\noutput = 2000\nopen_files = 50\n")
-        server.wake()
+        server.end_sleepers()
         reply = raw.reply()
         assert (reply["reason"], reply["message"]) == ("memory", "Memory limit exceeded (64 MiB)"), "what ran keeps what it had"
     wait_for(lambda: server.run(code, timeout=7).status == 200, 30, "the new limit of memory")
@@ -205,7 +207,7 @@ def test_limits_change_without_cgroups(make):
     with Raw(server, post(f"{ASLEEP}; x = bytearray(100 << 20); import time; time.sleep(1)")) as raw:
         wait_for(lambda: server.below("sleep"), 20)
         reload(server, "[limits]\nmemory = 256M\nprocesses = 40\n")
-        server.wake()
+        server.end_sleepers()
         assert raw.reply().status == 400, "what ran keeps what it had"
     wait_for(lambda: server.run(code).status == 200 and server.run(threads).status == 200, 60, "the new limits")
 
@@ -377,7 +379,7 @@ def test_while_it_stops(make_server):
         server.logged("stopping")
         write(server, "[limits]\nmemory = 65M\n")
         server.process.send_signal(signal.SIGHUP)
-        server.wake()
+        server.end_sleepers()
         assert raw.reply().response["result"] == "done"
     assert server.process.wait(20) == 0
     assert counts(server) == (0, 0)

@@ -11,7 +11,8 @@ import pytest
 
 import service
 from ordinary import executables_for_all
-from service import Service, hatchery, wait_for
+from processes import wait_for
+from service import Service, hatchery
 
 MESSAGES = re.findall(r"^MESSAGE\((\w+)", (service.ROOT / "src/base/wire.def").read_text(), re.M)
 

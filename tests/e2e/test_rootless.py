@@ -7,7 +7,8 @@ import subprocess
 import pytest
 
 from ordinary import as_user, executables_for_all, refused_layers, suggestion
-from service import Service, hatchery, wait_for
+from processes import wait_for
+from service import Service, hatchery
 
 
 @pytest.fixture(scope="module")

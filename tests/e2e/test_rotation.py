@@ -2,7 +2,7 @@
 """Interpreters are replaced now and then, and nobody notices: no request waits or fails, runs in hand go on."""
 import threading
 
-from service import is_alive, wait_for
+from processes import is_alive, wait_for
 
 HASH = "return hash('the hash seed is the zygote\\'s')"
 
@@ -48,7 +48,7 @@ def test_a_run_outlives_its_zygotes_retirement(make_server):
     wait_for(lambda: s.below("sleep"), 20, "it runs")
     wait_for(lambda: s.run("print(1)").stdout == "1\n" and zygotes(s), 60, "another zygote makes the boxes")
     assert is_alive(first)
-    s.wake()
+    s.end_sleepers()
     long.join()
     assert replies[0].stdout == "all of it\n"
     wait_for(lambda: not is_alive(first), 10, "the first zygote has gone")

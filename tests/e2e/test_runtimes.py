@@ -13,7 +13,9 @@ import tarfile
 import pytest
 
 import tables
-from service import EXECUTE, HATCHERY, environment, hatchery, wait_for
+from client import EXECUTE
+from processes import wait_for
+from service import HATCHERY, environment, hatchery
 
 NUMPY = pathlib.Path("/usr/lib/python3/dist-packages/numpy").is_dir()
 WHERE = "import sys\nfruit = sys.modules.get('fruit')\nreturn [fruit is not None, '/opt/packages' in sys.path]"
@@ -166,7 +168,7 @@ def test_an_accepted_job_keeps_it(server, tmp_path):
     shutil.rmtree(state / "envs" / "other")
     with Service("--state", str(state), env=HOOKS) as second:
         def over():
-            second.wake()
+            second.end_sleepers()
             found = [second.request("GET", f"/v1/jobs/{job}") for job in jobs]
             return all(one["state"] in ("done", "failed") for one in found) and found
         last, middle, first_one = wait_for(over, 30, "all are over")

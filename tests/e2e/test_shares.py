@@ -11,8 +11,10 @@ import sys
 import threading
 import time
 
+from client import EXECUTE, KEY
+from processes import wait_for
 from raw import Raw, post
-from service import EXECUTE, KEY, ROOT, Service, hatchery, wait_for
+from service import ROOT, Service, hatchery
 
 CAPS = "[server]\nmax_connections = 400\nmax_connections_per_address = 300\nmax_bodies = 32M\n[pool]\nmax_runs = 8\n"
 

@@ -7,7 +7,8 @@ import time
 
 import pytest
 
-from service import ASLEEP, hatchery, is_alive, wait_for
+from processes import is_alive, wait_for
+from service import ASLEEP, hatchery
 
 UNKNOWN = "01a20dd0-d7be-7fdd-b408-489266bfe471"
 BAD_IDS = ["x", UNKNOWN.upper(), UNKNOWN[:-1], UNKNOWN + "0", "..%2f..%2fetc%2fpasswd", "%00", UNKNOWN.replace("-", "_")]
@@ -199,7 +200,7 @@ def test_cancel_a_queued_job(make_server, receiver):
         assert shown["state"] == "cancelled" and shown["started_at"] is None and shown["reply"]["reason"] == "cancelled"
         assert shown["attempts"] == 0 and shown["reply"]["stdout"] == ""
     receiver.wait("ok/queued", 12)
-    service.wake()
+    service.end_sleepers()
     receiver.wait("ok/blocker")
 
 

@@ -13,10 +13,12 @@ import time
 
 import pytest
 
+from client import EXECUTE, KEY, UnixConnection
 from manager import Notified, executed, give, restart
+from processes import children, wait_for
 from raw import Raw, post
 from receiver import HOOKS
-from service import ASLEEP, EXECUTE, HATCHERY, KEY, UnixConnection, children, environment, hatchery, wait_for
+from service import ASLEEP, HATCHERY, environment, hatchery
 
 RESTARTS = int(os.environ.get("RESTARTS", "3"))
 
@@ -57,7 +59,7 @@ def test_a_life(make_server, notified):
         server.process.send_signal(signal.SIGTERM)
         words = notified.wait(STOPPING="1")[2]
         assert int(words["EXTEND_TIMEOUT_USEC"]) == 40_000_000, "what requests in hand get, and time to end"
-        server.wake()
+        server.end_sleepers()
         assert raw.reply().response["result"] == "done"
     assert server.process.wait(20) == 0
     notified.read()
@@ -322,7 +324,7 @@ def test_who_was_accepted_and_has_not_spoken_is_answered(make_server, listening)
         assert server.below("sleep"), "before the last request in hand has its reply"
         with server.socket() as late:
             late.sendall(request)
-            server.wake()
+            server.end_sleepers()
             assert raw.reply().response["result"] == "done"
             assert server.process.wait(20) == 0
             late.setblocking(False)

@@ -12,8 +12,8 @@ import subprocess
 
 import pytest
 
+from processes import wait_for
 from receiver import HOOKS, OLD_SECRET, SECRET
-from service import wait_for
 
 
 def send(service, receiver_url, code="return 1"):

@@ -13,7 +13,8 @@ import sys
 import pytest
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "e2e"))
-from service import Service, wait_for  # noqa: E402
+from processes import wait_for  # noqa: E402
+from service import Service  # noqa: E402
 
 IMPORTS = "json re random collections asyncio ssl uuid tempfile numpy"
 IGNORED = [signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR1, signal.SIGTTOU, signal.SIGVTALRM, signal.SIGRTMIN + 3]

@@ -11,7 +11,9 @@ import pytest
 
 import table
 from conftest import configuration
-from service import EXECUTE, HATCHERY, Service, children, environment, wait_for
+from client import EXECUTE
+from processes import children, wait_for
+from service import HATCHERY, Service, environment
 from test_escape import seen
 
 PROLOGUE = (table.DIRECTORY / "prologue.py").read_text()

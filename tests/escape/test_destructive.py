@@ -18,7 +18,8 @@ HERE = pathlib.Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE.parent / "e2e"), str(HERE)]
 
 import destructive  # noqa: E402  the path above is where they are
-from service import Service, memory  # noqa: E402
+from processes import memory  # noqa: E402
+from service import Service  # noqa: E402
 
 SECONDS = float(os.environ.get("DESTRUCTIVE_SECONDS", "10"))
 QUIET_SECONDS = min(10, max(3, SECONDS / 3))
@@ -111,11 +112,11 @@ def test_a_client_beside_twenty_bombs(capsys):
     mounted = mounts()
     with Service(config=CONFIG) as server:
         watched = {"supervisor": server.pid, "server": server.child("server"), "zygote": server.child("zygote")}
-        rest = server.first_rest(BOXES)
+        rest = server.wait_until_full(BOXES)
         client = Client(server)
         quiet_end = time.monotonic() + QUIET_SECONDS
         quiet = client.use(lambda: time.monotonic() > quiet_end)
-        server.settle(rest)
+        server.wait_until_idle(rest)
         before = {name: memory(pid) for name, pid in watched.items()}
 
         attackers = subprocess.Popen(["/usr/bin/python3", __file__, str(server.port), str(SECONDS)],
@@ -129,7 +130,7 @@ def test_a_client_beside_twenty_bombs(capsys):
             attackers.wait()
             attackers.stdout.close()
 
-        server.settle(rest)
+        server.wait_until_idle(rest)
         after = {name: memory(pid) for name, pid in watched.items()}
         with capsys.disabled():
             print(f"\n{sum(result['done'].values())} destructive programs in {SECONDS:.0f} s, {AT_ONCE} at once: "

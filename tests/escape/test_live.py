@@ -8,7 +8,7 @@ import subprocess
 
 import pytest
 
-from service import children, wait_for
+from processes import children, wait_for
 
 ZYGOTE_CAPABILITIES = {0, 6, 7, 8, 19, 21}  # CHOWN SETGID SETUID SETPCAP SYS_PTRACE SYS_ADMIN
 SETS = ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb")

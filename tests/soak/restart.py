@@ -24,7 +24,8 @@ import time
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "e2e"))
 
 from manager import give, restart  # noqa: E402  the path above is where it is
-from service import ROOT, Service, wait_for  # noqa: E402
+from processes import wait_for  # noqa: E402
+from service import ROOT, Service  # noqa: E402
 
 CONNECTIONS = 900  # in all
 CONFIG = f"""

@@ -26,7 +26,9 @@ import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "e2e"))
 
-from service import EXECUTE, ROOT, Service, cgroups_of, wait_for  # noqa: E402  the path above is where it is
+from client import EXECUTE  # noqa: E402  the path above is where it is
+from processes import cgroups_of, wait_for  # noqa: E402  the path above is where it is
+from service import ROOT, Service  # noqa: E402  the path above is where it is
 
 BOXES = 8
 CONFIG = f"""
@@ -287,7 +289,7 @@ def judge_times(parts):
 
 def compare_rest(server, rest, fds_before):
     try:
-        server.settle(rest)
+        server.wait_until_idle(rest)
         wait_for(lambda: descriptors(server) == fds_before, 10,
                  f"descriptors as before, {fds_before}; are {descriptors(server)}")
     except AssertionError as error:
@@ -305,9 +307,9 @@ def measure_capacity(server, mix, seconds):
 
 def soak(server, mix, arguments, client):
     """Sentences about what is wrong."""
-    rest = server.first_rest(BOXES)
+    rest = server.wait_until_full(BOXES)
     server.run("print()")  # the first connection opens what is then kept open
-    server.settle(rest)
+    server.wait_until_idle(rest)
     fds_before = descriptors(server)
     total = arguments.minutes * 60
     part = min(60, total / 5)
