@@ -237,13 +237,11 @@ static void send_error(struct request *req, int status, const char *error, unsig
 
 void reply_refusal(struct request *req, int status)
 {
-    struct buf sentence;
+    _cleanup_buf_ struct buf sentence;
 
     buf_init(&sentence, SENTENCE_MAX);
     route_add_sentence(req, status, find_status(status)->sentence, &sentence);
-    buf_addc(&sentence, '\0');
-    send_error(req, status, sentence.data, status == 503);
-    buf_free(&sentence);
+    send_error(req, status, buf_text(&sentence), status == 503);
 }
 
 /* Is there still somebody to tell?  A second reply would answer the next request with this one's outcome. */

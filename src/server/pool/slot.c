@@ -144,9 +144,8 @@ int slot_open(struct slot *slot, const int fds[static 4])
     outcome_init(&slot->outcome, &slot->own_limits);
     buf_init(&slot->body,
              (size_t) slot->own_limits.result_bytes + 131072 + WIRE_NAME_MAX + WIRE_VALUE_MAX + WIRE_HINT_MAX);
-    if (!err)
-        err = uv_poll_start(&slot->control, UV_READABLE, slot_on_control);
-    if (err) { /* the kernel's limit on what may be polled: this box is not to be had */
+    /* The kernel's limit on polled descriptors is reached: this box can't be used. */
+    if (err || uv_poll_start(&slot->control, UV_READABLE, slot_on_control) != 0) {
         slot_release(slot);
         slot->hooks->on_lost(slot);
     }

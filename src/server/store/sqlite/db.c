@@ -159,33 +159,26 @@ static int migrate(struct db *db, struct buf *error)
 {
     int64_t version = 0, application = 0, tables = 0;
     char done[96];
-    int err = read_pragma(db, "PRAGMA user_version", &version);
 
-    if (!err)
-        err = read_pragma(db, "PRAGMA application_id", &application);
-    if (!err)
-        err = read_pragma(db, "SELECT count(*) FROM sqlite_schema", &tables);
-    if (err)
-        return err;
+    TRY(read_pragma(db, "PRAGMA user_version", &version));
+    TRY(read_pragma(db, "PRAGMA application_id", &application));
+    TRY(read_pragma(db, "SELECT count(*) FROM sqlite_schema", &tables));
     if (application != APPLICATION_ID && tables)
-        return buf_adds(error, "it is a database of another program; choose another directory with --state DIR"),
-               -EMEDIUMTYPE;
+        return fail(error, -EMEDIUMTYPE,
+                    "it is a database of another program; choose another directory with --state DIR");
     if (version > VERSION_NOW)
-        return buf_addf(
-                   error,
-                   "it was written by a later version of Hatchery (schema %lld, this one knows %d): start that version",
-                   (long long) version, VERSION_NOW),
-               -EMEDIUMTYPE;
-    for (; version < VERSION_NOW && !err; version++) {
+        return fail(
+            error, -EMEDIUMTYPE,
+            "it was written by a later version of Hatchery (schema %lld, this one knows %d): start that version",
+            (long long) version, VERSION_NOW);
+    for (; version < VERSION_NOW; version++) {
         snprintf(done, sizeof(done), "PRAGMA application_id = %d; PRAGMA user_version = %d; COMMIT", APPLICATION_ID,
                  (int) version + 1);
-        err = db_exec(db, "BEGIN IMMEDIATE");
-        if (!err)
-            err = db_exec(db, migrations[version]);
-        if (!err)
-            err = db_exec(db, done);
+        TRY(db_exec(db, "BEGIN IMMEDIATE"));
+        TRY(db_exec(db, migrations[version]));
+        TRY(db_exec(db, done));
     }
-    return err;
+    return 0;
 }
 
 /* The name as it is: the default resolves it from the root on, through directories that may not be ours. */
@@ -227,7 +220,6 @@ const char *db_hint(int err)
 static int set_up(struct db *db, bool writer, struct buf *error)
 {
     char sql[320];
-    int err;
 
     sqlite3_busy_timeout(db->handle, 10000);
     sqlite3_extended_result_codes(db->handle, 1);
@@ -241,20 +233,23 @@ static int set_up(struct db *db, bool writer, struct buf *error)
              "PRAGMA journal_size_limit = 67108864; "
              "PRAGMA secure_delete = ON", /* a program that has run is gone: not every SQLite has it built in */
              PAGES_A_CHECKPOINT);
-    err = db_exec(db, sql);
-    return err ? err : migrate(db, error);
+    TRY(db_exec(db, sql));
+    return migrate(db, error);
+}
+
+static int open_file(struct db *db, const char *path, bool writer, struct buf *error)
+{
+    int flags = SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX | (writer ? SQLITE_OPEN_CREATE : 0);
+
+    TRY(db_errno(sqlite3_open_v2(path, &db->handle, flags, vfs_name())));
+    return set_up(db, writer, error);
 }
 
 int db_open(struct db *db, const char *path, bool writer, struct buf *error)
 {
-    int flags = SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX | (writer ? SQLITE_OPEN_CREATE : 0);
-    int err = db_errno(sqlite3_open_v2(path, &db->handle, flags, vfs_name()));
-    size_t mark;
-
     buf_addf(error, "the store %s cannot be used: ", path);
-    mark = error->len;
-    if (!err)
-        err = set_up(db, writer, error);
+    size_t mark = error->len;
+    int err = open_file(db, path, writer, error);
     if (err && error->len == mark)
         buf_addf(error, "%s (%s)", db_hint(err), db->handle ? sqlite3_errmsg(db->handle) : "out of memory");
     if (err)

@@ -23,9 +23,7 @@ int delivery_add(struct writer *w, const struct job_charge *c, int64_t due_us)
 
     sqlite3_bind_int64(s, 1, c->seq);
     sqlite3_bind_int64(s, 2, due_us);
-    int err = db_step(s);
-    if (err)
-        return err;
+    TRY(db_step(s));
     count_delivery(w, c->tenant, 1);
     return turns_add(w, c->seq);
 }
@@ -46,11 +44,8 @@ static int64_t room_at(const struct writer *w, const struct store_outbox_claim *
 
 static int send_one(struct writer *w, struct op *op, struct tenant *t, int64_t seq, struct store_record *record)
 {
-    int err = load_record(w, op, seq, record);
-    if (!err)
-        err = run_on_seq(w, SQL_SEND, seq);
-    if (err)
-        return err;
+    TRY(load_record(w, op, seq, record));
+    TRY(run_on_seq(w, SQL_SEND, seq));
     turns_sent(w, t, 1, (int64_t) record->body.n);
     op->answer.n++;
     return 0;
@@ -165,13 +160,11 @@ int apply_outbox_done(struct writer *w, struct op *op)
     sqlite3_bind_int64(sent, 1, done->seq);
     sqlite3_bind_int(sent, 2, (int) a->next);
     sqlite3_bind_int64(sent, 3, a->next == STORE_PENDING ? a->next_us : a->at_us);
-    int err = db_step(sent);
-    if (err)
-        return err;
+    TRY(db_step(sent));
     if (!sqlite3_changes(w->db.handle))
         return op_refuse(op, -ESTALE);
-    err = a->next == STORE_PENDING ? turns_add(w, done->seq) : end_delivery(w, done->seq);
-    return err ? err : add_attempt(w, done->seq, a);
+    TRY(a->next == STORE_PENDING ? turns_add(w, done->seq) : end_delivery(w, done->seq));
+    return add_attempt(w, done->seq, a);
 }
 
 int apply_redeliver(struct writer *w, struct op *op)
@@ -196,9 +189,7 @@ int apply_redeliver(struct writer *w, struct op *op)
     PREPARE(s, REDELIVER);
     sqlite3_bind_int64(s, 1, seq);
     sqlite3_bind_int64(s, 2, op->args.redeliver.now_us);
-    int err = db_step(s);
-    if (err)
-        return err;
+    TRY(db_step(s));
     if (!sqlite3_changes(w->db.handle))
         return op_refuse(op, -EBUSY);
     if (was > STORE_SENDING) {

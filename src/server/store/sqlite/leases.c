@@ -27,14 +27,11 @@ static int lease(struct writer *w, struct op *op, int64_t seq, struct store_reco
     PREPARE(s, LEASE);
     sqlite3_bind_int64(s, 1, seq);
     sqlite3_bind_blob(s, 2, w->owner, sizeof(w->owner), SQLITE_STATIC);
-    int err = db_step(s);
-    if (!err)
-        err = load_record(w, op, seq, ret);
-    if (!err)
-        err = load_program(w, op, ret);
-    if (!err)
-        op->answer.n++;
-    return err;
+    TRY(db_step(s));
+    TRY(load_record(w, op, seq, ret));
+    TRY(load_program(w, op, ret));
+    op->answer.n++;
+    return 0;
 }
 
 /* The first row's number: 1; 0: there is none; -errno. */
@@ -57,9 +54,7 @@ static int claim_suspect(struct writer *w, struct op *op, struct store_record *r
 
     if (r <= 0)
         return r ? r : -EUCLEAN;
-    int err = lease(w, op, seq, &records[0]);
-    if (err)
-        return err;
+    TRY(lease(w, op, seq, &records[0]));
     struct tenant *t = tenant_of(w, records[0].tenant);
     count_lost(w, t, -1);
     count_run(w, t, 1);
@@ -121,22 +116,21 @@ int apply_claim(struct writer *w, struct op *op)
 int add_result(struct writer *w, const struct job_charge *c, const struct store_end *end)
 {
     const int64_t after = charge_after(c, end);
-    int err = 0;
 
     if (end->body.p) {
         PREPARE(s, ADD_RESULT);
         sqlite3_bind_int64(s, 1, c->seq);
         db_bind_bytes(s, 2, end->body);
-        err = db_step(s);
+        TRY(db_step(s));
     }
     charge_change(w, c->tenant, after - c->bytes);
     if (c->has_url)
         charge_hold(w, c->tenant, after - c->bytes);
     else
         charge_let_go(w, c->tenant, c->seq, c->bytes);
-    if (!err && c->has_url)
-        err = delivery_add(w, c, end->over_us);
-    return err || end->state == STORE_DEAD ? err : run_on_seq(w, SQL_DROP_PROGRAM, c->seq);
+    if (c->has_url)
+        TRY(delivery_add(w, c, end->over_us));
+    return end->state == STORE_DEAD ? 0 : run_on_seq(w, SQL_DROP_PROGRAM, c->seq);
 }
 
 static void bind_lease(const struct writer *w, sqlite3_stmt *s, const struct store_lease *lease)
@@ -162,9 +156,7 @@ int apply_finish(struct writer *w, struct op *op)
     db_bind_time(s, 6, end->started_us);
     sqlite3_bind_int64(s, 7, end->over_us);
     sqlite3_bind_int64(s, 8, charge_after(&c, end));
-    int err = db_step(s);
-    if (err)
-        return err;
+    TRY(db_step(s));
     if (!sqlite3_changes(w->db.handle))
         return op_refuse(op, -ESTALE);
     count_run(w, c.tenant, -1);

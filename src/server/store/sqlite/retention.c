@@ -242,14 +242,14 @@ static int sweep_jobs(struct writer *w, const struct store_sweep *sweep, bool *r
     int aged = 0, counted = 0;
 
     take_quotas(w, sweep);
-    int err = room_measure(w);
-    if (!err && w->conf->retention_age_us)
-        err = drop_old(w, sweep->now_us - w->conf->retention_age_us, SWEEP_MAX, &aged);
+    TRY(room_measure(w));
+    if (w->conf->retention_age_us)
+        TRY(drop_old(w, sweep->now_us - w->conf->retention_age_us, SWEEP_MAX, &aged));
     int64_t excess = w->conf->retention_count ? w->is.jobs - w->conf->retention_count : 0;
-    if (!err && excess > 0)
-        err = drop_excess(w, excess, &counted);
+    if (excess > 0)
+        TRY(drop_excess(w, excess, &counted));
     *ret_more = aged == SWEEP_MAX || counted >= SWEEP_MAX;
-    return err ? err : drop_large(w, ret_more);
+    return drop_large(w, ret_more);
 }
 
 static int drop_expired_keys(struct writer *w, int64_t now_us, bool *ret_more)
@@ -282,24 +282,22 @@ static int note_oldest(struct writer *w, struct op *op, enum statement which, co
 
 static int find_oldest(struct writer *w, struct op *op)
 {
-    int err = w->is.lost ? note_oldest(w, op, SQL_OLDEST_SUSPECT, NULL) : 0;
-
-    for (struct tenant *t = w->tenants; t && !err; t = t->next)
+    if (w->is.lost)
+        TRY(note_oldest(w, op, SQL_OLDEST_SUSPECT, NULL));
+    for (struct tenant *t = w->tenants; t; t = t->next)
         if (t->is.queued)
-            err = note_oldest(w, op, SQL_OLDEST_OF, t->name);
-    return err;
+            TRY(note_oldest(w, op, SQL_OLDEST_OF, t->name));
+    return 0;
 }
 
 int apply_sweep(struct writer *w, struct op *op)
 {
-    int err = w->probed ? run_on_seq(w, SQL_DROP_RESULT, -1) : 0;
-
-    w->probed = w->probed && err;
-    if (!err)
-        err = sweep_jobs(w, &op->args.sweep, &op->answer.more);
-    if (!err)
-        err = drop_expired_keys(w, op->args.sweep.now_us, &op->answer.more);
-    return err ? err : find_oldest(w, op);
+    if (w->probed)
+        TRY(run_on_seq(w, SQL_DROP_RESULT, -1));
+    w->probed = false;
+    TRY(sweep_jobs(w, &op->args.sweep, &op->answer.more));
+    TRY(drop_expired_keys(w, op->args.sweep.now_us, &op->answer.more));
+    return find_oldest(w, op);
 }
 
 /* As much as a job of some size: a place for one page does not make the disk well.  The next sweep takes it

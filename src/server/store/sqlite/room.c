@@ -91,14 +91,11 @@ int room_measure(struct writer *w)
 
     if (!w->conf->max_bytes)
         return 0;
-    int err = read_number(w, SQL_PAGES, &pages);
-    if (!err)
-        err = read_number(w, SQL_FREE_PAGES, &unused);
-    if (!err)
-        err = read_number(w, SQL_PAGE_SIZE, &size);
-    if (!err)
-        w->is.bytes = (pages - unused) * size;
-    return err;
+    TRY(read_number(w, SQL_PAGES, &pages));
+    TRY(read_number(w, SQL_FREE_PAGES, &unused));
+    TRY(read_number(w, SQL_PAGE_SIZE, &size));
+    w->is.bytes = (pages - unused) * size;
+    return 0;
 }
 
 /* May @t hold @bytes more, and owe a delivery?  0, or -ENOBUFS and why. */

@@ -154,22 +154,23 @@ static void close_store(struct store *store, void (*on_closed)(void *), void *da
 
 static const struct store_engine engine = { .post = post, .close = close_store };
 
+static int take_up(struct writer *w)
+{
+    TRY(writer_recover(w));
+    TRY(tenants_count(w));
+    return turns_fill(w);
+}
+
 static int prepare(struct sqlite *sqlite, struct buf *error)
 {
     struct writer *w = &sqlite->write;
-    int err = db_open(&w->db, sqlite->conf.path, true, error);
 
+    TRY(db_open(&w->db, sqlite->conf.path, true, error));
+    int err = take_up(w);
     if (err)
-        return err;
-    err = writer_recover(w);
-    if (!err)
-        err = tenants_count(w);
-    if (!err)
-        err = turns_fill(w);
-    if (err)
-        buf_addf(error, "the store %s cannot be used: %s (%s)", sqlite->conf.path, db_hint(err),
-                 sqlite3_errmsg(w->db.handle));
-    return err ? err : db_open(&sqlite->read, sqlite->conf.path, false, error);
+        return fail(error, err, "the store %s cannot be used: %s (%s)", sqlite->conf.path, db_hint(err),
+                    sqlite3_errmsg(w->db.handle));
+    return db_open(&sqlite->read, sqlite->conf.path, false, error);
 }
 
 int store_sqlite_open(struct store **ret, const struct store_conf *conf, uv_loop_t *loop, struct buf *error)

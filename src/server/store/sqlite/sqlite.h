@@ -50,6 +50,14 @@ sqlite3_stmt *db_statement(struct db *db, enum statement which);
     if (!(var))                                                                                                        \
     return -EIO
 
+/* Do one step of several: if @call returns -errno, the function around it returns that. */
+#define TRY(call)                                                                                                      \
+    do {                                                                                                               \
+        int try_err = (call);                                                                                          \
+        if (try_err)                                                                                                   \
+            return try_err;                                                                                            \
+    } while (0)
+
 /* Step a statement that yields no row, or one: 1: a row; 0: none; -errno. */
 int db_step(sqlite3_stmt *statement);
 

@@ -106,12 +106,11 @@ int tenants_count(struct writer *w)
         t->sends = true;
         t->old_from = t->history_from = 0;
     }
-    int err = count_jobs(w);
-    if (!err)
-        err = count_owed(w);
+    TRY(count_jobs(w));
+    TRY(count_owed(w));
     for (const struct tenant *t = w->tenants; t; t = t->next)
         add_counts(&w->is, &t->is);
-    return err ? err : room_measure(w);
+    return room_measure(w);
 }
 
 void tenants_mark(struct writer *w)

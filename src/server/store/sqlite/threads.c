@@ -63,10 +63,9 @@ static int set_durable(struct sqlite *sqlite, bool durable)
 {
     if (sqlite->is_normal == !durable)
         return 0;
-    int err = db_exec(&sqlite->write.db, durable ? "PRAGMA synchronous = FULL" : "PRAGMA synchronous = NORMAL");
-    if (!err)
-        sqlite->is_normal = !durable;
-    return err;
+    TRY(db_exec(&sqlite->write.db, durable ? "PRAGMA synchronous = FULL" : "PRAGMA synchronous = NORMAL"));
+    sqlite->is_normal = !durable;
+    return 0;
 }
 
 /* Is @name the file that is open?  SQLite would not notice another file, or that there is none, and would go on writing
@@ -105,11 +104,22 @@ static int trust(struct sqlite *sqlite)
     if (!sqlite->distrusted)
         return 0;
     sqlite3_db_release_memory(sqlite->write.db.handle);
-    int err = tenants_count(&sqlite->write);
-    if (!err)
-        err = turns_fill(&sqlite->write);
-    sqlite->distrusted = err != 0;
-    return err;
+    TRY(tenants_count(&sqlite->write));
+    TRY(turns_fill(&sqlite->write));
+    sqlite->distrusted = false;
+    return 0;
+}
+
+static int apply_all(struct sqlite *sqlite, struct op *first, unsigned n, bool durable)
+{
+    struct writer *w = &sqlite->write;
+    struct op *op = first;
+
+    TRY(set_durable(sqlite, durable));
+    TRY(db_exec(&w->db, "BEGIN IMMEDIATE"));
+    for (unsigned i = 0; i < n; i++, op = op->next)
+        TRY(writer_apply(w, op));
+    return db_exec(&w->db, "COMMIT");
 }
 
 /* One transaction over @op and the @n - 1 after it. */
@@ -121,18 +131,9 @@ static int commit(struct sqlite *sqlite, struct op *first, unsigned n)
 
     for (unsigned i = 0; i < n; i++, op = op->next)
         durable = durable || op_is_durable(op);
-    int err = trust(sqlite);
-    if (err)
-        return err;
+    TRY(trust(sqlite));
     tenants_mark(w);
-    err = set_durable(sqlite, durable);
-    if (!err)
-        err = db_exec(&w->db, "BEGIN IMMEDIATE");
-    op = first;
-    for (unsigned i = 0; i < n && !err; i++, op = op->next)
-        err = writer_apply(w, op);
-    if (!err)
-        err = db_exec(&w->db, "COMMIT");
+    int err = apply_all(sqlite, first, n, durable);
     if (!err)
         return 0;
     snprintf(sqlite->why, sizeof(sqlite->why), "%s", sqlite3_errmsg(w->db.handle));

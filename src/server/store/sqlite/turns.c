@@ -158,12 +158,13 @@ int turns_end(struct writer *w, const struct turn *turn, int64_t due_us, bool se
 int turns_next_due(struct writer *w, int64_t now_us, int64_t *ret)
 {
     int64_t due_us;
-    int err = 0;
 
-    for (struct tenant *t = w->tenants; t && !err; t = t->next) {
-        err = t->sends ? first_due(w, t, now_us, &due_us) : 0;
-        if (!err && t->sends && due_us && (!*ret || due_us < *ret))
+    for (struct tenant *t = w->tenants; t; t = t->next) {
+        if (!t->sends)
+            continue;
+        TRY(first_due(w, t, now_us, &due_us));
+        if (t->sends && due_us && (!*ret || due_us < *ret))
             *ret = due_us;
     }
-    return err;
+    return 0;
 }

@@ -41,9 +41,7 @@ void writer_free(struct writer *w)
 static int answer_job(struct writer *w, struct op *op, int64_t seq)
 {
     struct store_record *record = op_alloc(op, sizeof(*record));
-    int err = load_record(w, op, seq, record);
-    if (err)
-        return err;
+    TRY(load_record(w, op, seq, record));
     op->answer.records = record;
     op->answer.n = 1;
     return 0;
@@ -94,10 +92,8 @@ static int look_up_key(struct writer *w, struct op *op)
         op->answer.err = -EBADMSG;
         return 1;
     }
-    int err = answer_job(w, op, seq);
-    if (!err && strcmp(op->answer.records[0].tenant, job->tenant) != 0) /* never another's */
-        err = -EUCLEAN;
-    return err ? err : 1;
+    TRY(answer_job(w, op, seq));
+    return strcmp(op->answer.records[0].tenant, job->tenant) == 0 ? 1 : -EUCLEAN; /* never another's */
 }
 
 static int add_key(struct writer *w, const struct store_job *job, int64_t seq)
@@ -191,14 +187,11 @@ int apply_enqueue(struct writer *w, struct op *op)
                                          .host = { job->webhook_url ? job->host : NULL, 0 },
                                          .trace = { job->trace, 0 },
                                          .runtime = { job->runtime, 0 } };
-    int err = add_job(w, &record, id, bytes, job->idem_key);
+    TRY(add_job(w, &record, id, bytes, job->idem_key));
     int64_t seq = sqlite3_last_insert_rowid(w->db.handle);
-    if (!err)
-        err = add_program(w, seq, job->code);
-    if (!err && job->idem_key)
-        err = add_key(w, job, seq);
-    if (err)
-        return err;
+    TRY(add_program(w, seq, job->code));
+    if (job->idem_key)
+        TRY(add_key(w, job, seq));
     tenant_add(w, t);
     charge_add(w, t, bytes);
     charge_hold(w, t, bytes);
@@ -229,9 +222,7 @@ int apply_cancel(struct writer *w, struct op *op)
     sqlite3_bind_int(s, 3, op->args.cancel.end.status);
     sqlite3_bind_int64(s, 4, op->args.cancel.end.over_us);
     sqlite3_bind_int64(s, 5, charge_after(&c, &op->args.cancel.end));
-    int err = db_step(s);
-    if (err)
-        return err;
+    TRY(db_step(s));
     if (attempts)
         count_lost(w, c.tenant, -1);
     else {
@@ -249,13 +240,9 @@ static int queue_again(struct writer *w, const struct job_charge *c, bool was_du
 
     sqlite3_bind_int64(s, 1, c->seq);
     sqlite3_bind_int64(s, 2, after);
-    int err = db_step(s);
-    if (!err)
-        err = run_on_seq(w, SQL_DROP_RESULT, c->seq);
-    if (!err)
-        err = run_on_seq(w, SQL_DROP_DELIVERY, c->seq);
-    if (err)
-        return err;
+    TRY(db_step(s));
+    TRY(run_on_seq(w, SQL_DROP_RESULT, c->seq));
+    TRY(run_on_seq(w, SQL_DROP_DELIVERY, c->seq));
     charge_change(w, c->tenant, after - c->bytes);
     charge_hold(w, c->tenant, was_due ? after - c->bytes : after);
     count_delivery(w, c->tenant, -was_due);
@@ -296,26 +283,23 @@ int apply_history(struct writer *w, struct op *op)
 {
     const struct op_history *history = &op->args.history;
     unsigned char id[UUID_BYTES];
-    int err = 0;
 
-    for (unsigned i = 0; i < history->n && !err; i++) {
+    for (unsigned i = 0; i < history->n; i++) {
         const struct store_job as_job = { .client_id = history->records[i].client_id };
         struct tenant *t = tenant_of(w, history->records[i].tenant);
         const int64_t bytes = store_charge(&as_job);
         int r = uuid_parse(history->records[i].id, UUID_SIZE - 1, id) ? retention_make_room(w, t, bytes) : 0;
-        if (r <= 0) {
-            err = r;
+        if (r < 0)
+            return r;
+        if (r == 0) /* no room for it */
             continue;
-        }
-        err = add_job(w, &history->records[i], id, bytes, NULL);
-        if (err)
-            break;
+        TRY(add_job(w, &history->records[i], id, bytes, NULL));
         charge_add(w, t, bytes);
         charge_let_go(w, t, sqlite3_last_insert_rowid(w->db.handle), 0);
         t->is.history++;
         w->is.history++;
     }
-    return err;
+    return 0;
 }
 
 /* --- the table --- */
