@@ -141,8 +141,8 @@ static void test_newcomers(void **state)
     assert_non_null(shares_next_newcomer(&s.shares, SHARES_ALL));
 }
 
-/* A job of one lane does not hold up those of another; of several lanes the oldest is next. */
-static void test_lanes(void **state)
+/* A job for one runtime does not hold up those for another; of several runtimes the oldest job is next. */
+static void test_runtimes(void **state)
 {
     struct scene s;
     (void) state;
@@ -354,7 +354,7 @@ int main(void)
         cmocka_unit_test(test_weight),
         cmocka_unit_test(test_most_at_once),
         cmocka_unit_test(test_newcomers),
-        cmocka_unit_test(test_lanes),
+        cmocka_unit_test(test_runtimes),
         cmocka_unit_test(test_no_catching_up),
         cmocka_unit_test(test_removal),
         cmocka_unit_test(test_a_full_queue),

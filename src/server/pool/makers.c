@@ -174,7 +174,7 @@ static void let_go(struct runtime *rt)
 static void on_idle(uv_timer_t *timer)
 {
     struct runtime *rt = timer->data;
-    bool used = rt->running || rt->next || shares_next(&rt->pool->shares, lane_of(rt));
+    bool used = rt->running || rt->next || shares_next(&rt->pool->shares, runtime_bit(rt));
 
     if (!used && rt->zygote && !rt->zygote->coming && now_us() - rt->used_us >= rt->conf->idle_ms * 1000)
         let_go(rt);

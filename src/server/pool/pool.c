@@ -192,7 +192,7 @@ int pool_run(struct pool *pool, struct job *job)
 {
     struct share *share = job->share ? job->share : &pool->share;
     struct runtime *rt = &pool->runtimes[job->runtime];
-    bool at_once = rt->waiting && !shares_next(&pool->shares, lane_of(rt)) && !pool_lack_of(pool, share);
+    bool at_once = rt->waiting && !shares_next(&pool->shares, runtime_bit(rt)) && !pool_lack_of(pool, share);
 
     if (pool->draining)
         return -ESHUTDOWN;

@@ -48,8 +48,8 @@ struct pool {
     struct share share;   /* of jobs that belong to nobody */
 };
 
-/* A runtime's bit among the lanes of a share. */
-static inline uint32_t lane_of(const struct runtime *rt)
+/* @rt as one of a share's runtimes. */
+static inline uint32_t runtime_bit(const struct runtime *rt)
 {
     return 1U << rt->index;
 }

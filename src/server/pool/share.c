@@ -35,13 +35,13 @@ bool shares_may_wait(const struct shares *shares, const struct share *share, int
 void shares_add(struct shares *shares, struct job *job)
 {
     struct share *share = job->share;
-    struct lane *lane = &share->lanes[job->runtime];
+    struct queue *queue = &share->queues[job->runtime];
 
     job->next = NULL;
-    job->previous = lane->last;
-    *(lane->last ? &lane->last->next : &lane->first) = job;
-    lane->last = job;
-    share->busy_lanes |= 1U << job->runtime;
+    job->previous = queue->last;
+    *(queue->last ? &queue->last->next : &queue->first) = job;
+    queue->last = job;
+    share->runtimes |= 1U << job->runtime;
     shares->waiting++;
     if (share->waiting++)
         return;
@@ -54,12 +54,12 @@ void shares_add(struct shares *shares, struct job *job)
 void shares_remove(struct shares *shares, struct job *job)
 {
     struct share *share = job->share;
-    struct lane *lane = &share->lanes[job->runtime];
+    struct queue *queue = &share->queues[job->runtime];
 
-    *(job->previous ? &job->previous->next : &lane->first) = job->next;
-    *(job->next ? &job->next->previous : &lane->last) = job->previous;
-    if (!lane->first)
-        share->busy_lanes &= ~(1U << job->runtime);
+    *(job->previous ? &job->previous->next : &queue->first) = job->next;
+    *(job->next ? &job->next->previous : &queue->last) = job->previous;
+    if (!queue->first)
+        share->runtimes &= ~(1U << job->runtime);
     shares->waiting--;
     if (--share->waiting)
         return;
@@ -67,39 +67,39 @@ void shares_remove(struct shares *shares, struct job *job)
     shares->n_busy--;
 }
 
-/* Of these lanes the job that came first. */
-static struct job *first_of(const struct share *share, uint32_t lanes)
+/* The oldest job of @share for one of @runtimes, of which at least one has a job. */
+static struct job *first_of(const struct share *share, uint32_t runtimes)
 {
     struct job *first = NULL;
 
-    for (lanes &= share->busy_lanes; lanes; lanes &= lanes - 1) {
-        struct job *job = share->lanes[__builtin_ctz(lanes)].first;
+    for (runtimes &= share->runtimes; runtimes; runtimes &= runtimes - 1) {
+        struct job *job = share->queues[__builtin_ctz(runtimes)].first;
         if (!first || job->queued_us < first->queued_us)
             first = job;
     }
     return first;
 }
 
-/* @most: of a share of which no more run. */
-static struct job *next_of(const struct shares *shares, uint32_t lanes, unsigned most)
+/* @most: only of a share that has no more jobs than that running. */
+static struct job *next_of(const struct shares *shares, uint32_t runtimes, unsigned most)
 {
     struct share *next = NULL, *share;
 
     LIST_FOREACH (share, &shares->busy, link)
-        if (share->busy_lanes & lanes && share->running <= most && share_has_room(share)
+        if (share->runtimes & runtimes && share->running <= most && share_has_room(share)
             && (!next || share->virtual_time < next->virtual_time))
             next = share;
-    return next ? first_of(next, lanes) : NULL;
+    return next ? first_of(next, runtimes) : NULL;
 }
 
-struct job *shares_next(const struct shares *shares, uint32_t lanes)
+struct job *shares_next(const struct shares *shares, uint32_t runtimes)
 {
-    return next_of(shares, lanes, UINT_MAX);
+    return next_of(shares, runtimes, UINT_MAX);
 }
 
-struct job *shares_next_newcomer(const struct shares *shares, uint32_t lanes)
+struct job *shares_next_newcomer(const struct shares *shares, uint32_t runtimes)
 {
-    return next_of(shares, lanes, 0);
+    return next_of(shares, runtimes, 0);
 }
 
 int64_t shares_oldest_us(const struct shares *shares)

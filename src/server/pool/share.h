@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Who is next: jobs wait in the share of whoever sent them, and shares take turns by virtual time.
+/* Which job is next: jobs wait in the share of their sender, and shares take turns by virtual time.
  *
- * A share that is given a job moves ahead by 1 / weight; the one that is furthest behind is next.  One that was idle
- * starts where the others are: it neither waits for what it did before nor catches up on what it did not need.
+ * A share whose job starts moves ahead by 1 / weight; the share that is furthest behind is next.  A
+ * share that was idle starts where the others are: it neither waits for the jobs it had before, nor
+ * catches up on turns that it did not need.
  *
- * Each runtime's boxes are its own, so a share has a lane for each: a job that waits for one runtime's box does not hold
- * up those behind it that another's box could run. */
+ * Each runtime has its own boxes, so a share has a queue for each runtime: a job that waits for one
+ * runtime's box does not hold up the jobs behind it that another runtime's box could run. */
 #ifndef HATCHERY_SERVER_POOL_SHARE_H
 #define HATCHERY_SERVER_POOL_SHARE_H
 
@@ -16,11 +17,11 @@
 
 struct job;
 
-/* Lanes are bits, 1 << runtime. */
+/* Runtimes are bits, 1 << runtime. */
 #define SHARES_ALL UINT32_MAX
-_Static_assert((int) WIRE_RUNTIMES_MAX <= 32, "a lane is a bit");
+_Static_assert((int) WIRE_RUNTIMES_MAX <= 32, "a runtime is a bit");
 
-struct lane {
+struct queue {
     struct job *first, *last;
 };
 
@@ -29,8 +30,8 @@ struct share {
     unsigned max_runs, max_waiting; /* 0: unlimited */
     unsigned waiting, running;      /* jobs */
     double virtual_time;
-    uint32_t busy_lanes; /* those with jobs */
-    struct lane lanes[WIRE_RUNTIMES_MAX];
+    uint32_t runtimes; /* for which a job waits */
+    struct queue queues[WIRE_RUNTIMES_MAX];
     LIST_ENTRY(share) link; /* while something waits */
 };
 
@@ -49,23 +50,23 @@ void share_init(struct share *share);
 /* May one more of its jobs run? */
 bool share_has_room(const struct share *share);
 
-/* May one more job of @share wait, where @max may in all (0: unlimited)?  fair_may_wait(). */
+/* May one more job of @share wait?  At most @max jobs may in all (0: unlimited); fair_may_wait(). */
 bool shares_may_wait(const struct shares *shares, const struct share *share, int64_t max);
 
-/* Queue @job behind the others of its share and runtime; take it out again wherever it is. */
+/* Queue @job behind the others of its share and runtime; take it out from any place in its queue. */
 void shares_add(struct shares *shares, struct job *job);
 void shares_remove(struct shares *shares, struct job *job);
 
-/* The next job of a share that has room, in one of these lanes; it stays where it is.  NULL if there is none. */
-struct job *shares_next(const struct shares *shares, uint32_t lanes);
+/* The next job for one of @runtimes, of a share that has room; it stays in its queue.  NULL: none. */
+struct job *shares_next(const struct shares *shares, uint32_t runtimes);
 
-/* The same, of a share of which nothing runs. */
-struct job *shares_next_newcomer(const struct shares *shares, uint32_t lanes);
+/* The same, of a share that has no job running. */
+struct job *shares_next_newcomer(const struct shares *shares, uint32_t runtimes);
 
-/* When the job came that waits longest; 0: none waits. */
+/* When the job that waits longest came (now_us()); 0: none waits. */
 int64_t shares_oldest_us(const struct shares *shares);
 
-/* That job leaves the queue and counts as running until shares_done(). */
+/* @job leaves its queue and counts as running until shares_done(). */
 void shares_start(struct shares *shares, struct job *job);
 void shares_done(struct share *share);
 

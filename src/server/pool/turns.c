@@ -29,7 +29,7 @@ void runtime_refuse_waiting(struct runtime *rt)
     rt->wanted =
         !rt->index || rt->zygote || rt->next || rt->conf->at_start; /* one that never came is asked for again */
     /* Not those that are added meanwhile, nor those that their share keeps waiting. */
-    for (unsigned n = shares->waiting; n && (job = shares_next(shares, lane_of(rt))); n--) {
+    for (unsigned n = shares->waiting; n && (job = shares_next(shares, runtime_bit(rt))); n--) {
         shares_remove(shares, job);
         job->started_us = job->ended_us = now_us();
         job->on_refused(job);
@@ -104,7 +104,7 @@ void runtime_watch_for_lack(struct runtime *rt)
 {
     struct pool *pool = rt->pool;
 
-    if (!shares_next(&pool->shares, lane_of(rt)) || rt->waiting || pool->running >= pool->conf->max_runs) {
+    if (!shares_next(&pool->shares, runtime_bit(rt)) || rt->waiting || pool->running >= pool->conf->max_runs) {
         uv_timer_stop(&rt->lack);
         return;
     }
@@ -115,13 +115,13 @@ void runtime_watch_for_lack(struct runtime *rt)
 }
 
 /* Those that have a box for the next job. */
-static uint32_t ready_lanes(const struct pool *pool)
+static uint32_t ready_runtimes(const struct pool *pool)
 {
-    uint32_t lanes = 0;
+    uint32_t runtimes = 0;
 
     for (unsigned i = 0; i < pool->conf->n_runtimes; i++)
-        lanes |= pool->runtimes[i].waiting ? lane_of(&pool->runtimes[i]) : 0;
-    return lanes;
+        runtimes |= pool->runtimes[i].waiting ? runtime_bit(&pool->runtimes[i]) : 0;
+    return runtimes;
 }
 
 static bool may_begin(struct pool *pool, struct job *job)
@@ -135,14 +135,14 @@ static bool may_begin(struct pool *pool, struct job *job)
 /* The job that is next and may begin; else one of a key of which nothing runs, which may where others may not. */
 static struct job *next_to_begin(struct pool *pool)
 {
-    uint32_t lanes = ready_lanes(pool);
-    struct job *job = shares_next(&pool->shares, lanes);
+    uint32_t runtimes = ready_runtimes(pool);
+    struct job *job = shares_next(&pool->shares, runtimes);
 
     if (!job || may_begin(pool, job))
         return job;
     if (pool->lack == LACK_KEY)
         return NULL;
-    job = shares_next_newcomer(&pool->shares, lanes);
+    job = shares_next_newcomer(&pool->shares, runtimes);
     return job && may_begin(pool, job) ? job : NULL;
 }
 

@@ -29,7 +29,7 @@ struct asker {
 
 /* --- lines --- */
 
-static struct sqlite *of(struct store *store)
+static struct sqlite *sqlite_of(struct store *store)
 {
     return (struct sqlite *) store;
 }
@@ -77,7 +77,7 @@ static void give_question(struct sqlite *sqlite, struct op *op)
 /* A store that can't write is asked with each sweep whether it can again; a damaged file is read for that. */
 static void post(struct store *store, struct op *op)
 {
-    struct sqlite *sqlite = of(store);
+    struct sqlite *sqlite = sqlite_of(store);
     bool probe = op->kind == OP_SWEEP && store->write_err;
 
     if (op_reads(op))
@@ -138,7 +138,7 @@ static void on_handle_closed(uv_handle_t *handle)
 /* Waits for the disk: what was asked for before is committed and answered. */
 static void close_store(struct store *store, void (*on_closed)(void *), void *data)
 {
-    struct sqlite *sqlite = of(store);
+    struct sqlite *sqlite = sqlite_of(store);
 
     sqlite->on_closed = on_closed;
     sqlite->on_closed_data = data;

@@ -70,7 +70,7 @@ static int set_durable(struct sqlite *sqlite, bool durable)
 
 /* Is @name the file that is open?  SQLite would not notice another file, or that there is none, and would go on writing
  * to a file that the next start does not find. */
-static bool is_there(const char *name, struct stat *known)
+static bool is_open_file(const char *name, struct stat *known)
 {
     struct stat now;
 
@@ -81,23 +81,23 @@ static bool is_there(const char *name, struct stat *known)
     return now.st_ino == known->st_ino && now.st_dev == known->st_dev;
 }
 
-static bool files_are_there(struct sqlite *sqlite)
+static bool files_are_in_place(struct sqlite *sqlite)
 {
     char log[PATH_MAX];
 
     snprintf(log, sizeof(log), "%s-wal", sqlite->conf.path);
-    return is_there(sqlite->conf.path, &sqlite->file) && is_there(log, &sqlite->log);
+    return is_open_file(sqlite->conf.path, &sqlite->file) && is_open_file(log, &sqlite->log);
 }
 
 /* May the file be written to?  Where it has been damaged and was restored, it is read anew. */
-static int trust(struct sqlite *sqlite)
+static int prepare_to_write(struct sqlite *sqlite)
 {
     if (sqlite->damaged) {
         sqlite->distrusted = true;
         snprintf(sqlite->why, sizeof(sqlite->why), "%s", sqlite3_errstr(SQLITE_CORRUPT));
         return -EUCLEAN;
     }
-    if (!files_are_there(sqlite)) {
+    if (!files_are_in_place(sqlite)) {
         snprintf(sqlite->why, sizeof(sqlite->why), "its file or its log was removed or replaced");
         return -EIDRM;
     }
@@ -131,7 +131,7 @@ static int commit(struct sqlite *sqlite, struct op *first, unsigned n)
 
     for (unsigned i = 0; i < n; i++, op = op->next)
         durable = durable || op_is_durable(op);
-    TRY(trust(sqlite));
+    TRY(prepare_to_write(sqlite));
     tenants_mark(w);
     int err = apply_all(sqlite, first, n, durable);
     if (!err)
