@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The table of addresses that have connections, and an address as text.
  *
- * listen.c counts each connection that it accepts, conn.c gives it back, and request.c
- * asks for the text.
- * What must never happen here: an address that a stranger can choose so that it shares a
- * bucket with many others, or an address that stays without a connection. */
+ * listen.c counts each connection that it accepts, conn.c gives it back, and request.c asks for the
+ * text.
+ * What must never happen here: an address that a stranger can choose so that it shares a bucket
+ * with many others, or an address that stays without a connection. */
 #include "server/http/address.h"
 
 #include "base/buf.h"

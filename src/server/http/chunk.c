@@ -1,12 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The strict check of chunked framing, called by request.c before llhttp.
  *
- * llhttp 8.1 as Debian builds it skips whatever two bytes follow a chunk's
- * data and whatever byte follows the CR of its size line; a proxy that does
- * not would see other requests on the connection than we do.  Here every byte
- * of the framing is looked at; data is skipped in one step.
- * What must never happen here: a byte that is neither data nor accounted for,
- * or extensions and trailers without end. */
+ * llhttp 8.1 as Debian builds it skips whatever two bytes follow a chunk's data and whatever byte
+ * follows the CR of its size line; a proxy that does not would see other requests on the connection
+ * than we do.  Here every byte of the framing is looked at; data is skipped in one step.
+ * What must never happen here: a byte that is neither data nor accounted for, or extensions and
+ * trailers without end. */
 #include "server/http/chunk.h"
 
 #include "server/http/head.h"

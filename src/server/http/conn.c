@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* One connection: its whole life, in the order in which it is lived.
  *
- * listen.c makes it, the loop calls it, http.c's tick looks at its deadline,
- * reply.c sends through it.  One request at a time: while a handler has it,
- * and until its reply has left, further bytes wait in @unread, up to a bound.
- * What must never happen here: a handler called from within another's reply;
- * a stack that grows with the requests a client has sent ahead; a connection
- * in a state other than HANDED without a deadline; a struct that is used after
- * conn_close() by anything but its callbacks and a handler that still has it. */
+ * listen.c makes it, the loop calls it, http.c's tick looks at its deadline, reply.c sends through
+ * it.  One request at a time: while a handler has it, and until its reply has left, further bytes
+ * wait in @unread, up to a bound.
+ * What must never happen here: a handler called from within another's reply; a stack that grows
+ * with the requests a client has sent ahead; a connection in a state other than HANDED without a
+ * deadline; a struct that is used after conn_close() by anything but its callbacks and a handler
+ * that still has it. */
 #include "server/http/conn.h"
 
 #include <errno.h>
@@ -82,8 +82,9 @@ static void begin_request(struct conn *conn)
     set_state(conn, CONN_HEAD, from_now(conn, conn->http->conf.head_timeout_ms));
 }
 
-/* A body that is small and whose end is known is read and dropped, so that the connection stays.  Never after an
- * expectation: that client may keep its body to itself, and whatever comes next would be taken for it. */
+/* A body that is small and whose end is known is read and dropped, so that the connection stays.
+ * Never after an expectation: that client may keep its body to itself, and whatever comes next
+ * would be taken for it. */
 static bool can_skip_body(const struct request *req)
 {
     return req->complete || (!req->head.chunked && req->head.expect == EXPECT_NOTHING && req->left <= SKIP_MAX);
@@ -227,8 +228,8 @@ static size_t run(struct conn *conn, const char *p, size_t n)
     return used;
 }
 
-/* Read on, wait for room or wait for the turn.  Reading goes on while a handler has the request,
- * or its client could vanish unnoticed. */
+/* Read on, wait for room or wait for the turn.  Reading goes on while a handler has the request, or
+ * its client could vanish unnoticed. */
 static void settle(struct conn *conn)
 {
     if (conn->state == CONN_CLOSED)
@@ -255,7 +256,8 @@ void conn_resume(struct conn *conn)
     }
 }
 
-/* Where the turn is over, a key with a thousand connections reads no more than one with four, and long bodies wait. */
+/* Where the turn is over, a key with a thousand connections reads no more than one with four, and
+ * long bodies wait. */
 static size_t most_late(struct conn *conn)
 {
     struct holder *holder = conn->holder;
@@ -266,7 +268,8 @@ static size_t most_late(struct conn *conn)
     return holder->n_late > LATE_READS ? 0 : LATE_READ_MAX;
 }
 
-/* libuv reads on where a buffer was filled, up to 32 times.  No room ends that, with UV_ENOBUFS, and the loop comes back. */
+/* libuv reads on where a buffer was filled, up to 32 times.  No room ends that, with UV_ENOBUFS,
+ * and the loop comes back. */
 static void on_alloc(uv_handle_t *handle, size_t hint, uv_buf_t *buf)
 {
     struct conn *conn = handle->data;
@@ -278,8 +281,8 @@ static void on_alloc(uv_handle_t *handle, size_t hint, uv_buf_t *buf)
     *buf = uv_buf_init(conn->http->read_buf, (unsigned) (room < most ? room : most));
 }
 
-/* The client has closed its side, or its connection broke: a half-close counts as gone.
- * Only a reply that is already on its way may still leave. */
+/* The client has closed its side, or its connection broke: a half-close counts as gone. Only a
+ * reply that is already on its way may still leave. */
 static void on_end(struct conn *conn, ssize_t err)
 {
     if (err != UV_EOF || conn->state != CONN_REPLY) {
@@ -327,8 +330,9 @@ bool conn_hear(struct conn *conn)
     return n > 0;
 }
 
-/* Close so that a client that is still sending can read what it was told: closing with its bytes unread would
- * have the kernel answer them with a reset, which destroys the reply on its way (RFC 9112 section 9.6). */
+/* Close so that a client that is still sending can read what it was told: closing with its bytes
+ * unread would have the kernel answer them with a reset, which destroys the reply on its way (RFC
+ * 9112 section 9.6). */
 static void linger(struct conn *conn)
 {
     if (conn->ended || shutdown(conn->fd, SHUT_WR) < 0)
@@ -384,8 +388,8 @@ void conn_expire(struct conn *conn)
         conn_close(conn);
 }
 
-/* A reply that its client did not read in time is reset: closing would leave it to the kernel's buffers
- * and timers for minutes. */
+/* A reply that its client did not read in time is reset: closing would leave it to the kernel's
+ * buffers and timers for minutes. */
 static void close_handle(struct conn *conn)
 {
     bool reset = conn->rest.len && conn->tcp;
@@ -412,7 +416,8 @@ void conn_close(struct conn *conn)
         req->on_gone(req, req->on_gone_data);
 }
 
-/* Its client may read what it was told; the place is a stranger's meanwhile, and the next one's who needs it. */
+/* Its client may read what it was told; the place is a stranger's meanwhile, and the next one's who
+ * needs it. */
 void conn_give_up(struct conn *conn, const char *why)
 {
     struct request *req = &conn->req;

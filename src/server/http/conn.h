@@ -127,7 +127,8 @@ struct conn {
 TAILQ_HEAD(conn_list, conn);
 LIST_HEAD(listener_list, listener);
 
-/* The life of the server; it goes from SERVING to STOPPED, and in between through one of the others. */
+/* The life of the server; it goes from SERVING to STOPPED, and in between through one of the
+ * others. */
 enum http_phase {
     SERVING,
     DRAINING, /* http_drain() was called: requests in hand are awaited, others are answered */
@@ -171,7 +172,8 @@ void http_unref(struct http *http);
 void http_start_tick(struct http *http);
 void http_check_rest(struct http *http);
 
-/* @conn has unread bytes and may parse them: conn_resume() comes in the loop's next iteration, after others. */
+/* @conn has unread bytes and may parse them: conn_resume() comes in the loop's next iteration,
+ * after others. */
 void http_make_ready(struct http *http, struct conn *conn);
 void http_unmake_ready(struct http *http, struct conn *conn);
 
@@ -240,7 +242,8 @@ void route_add_sentence(const struct request *req, int status, const char *usual
 
 /* yield.c */
 
-/* @conn takes a place of @holder's, has it no more, was of use, or is the first of its holder's to give way. */
+/* @conn takes a place of @holder's, has it no more, was of use, or is the first of its holder's to
+ * give way. */
 void yield_enter(struct conn *conn, struct holder *holder);
 void yield_leave(struct conn *conn);
 void yield_useful(struct conn *conn);
@@ -250,7 +253,8 @@ void yield_useless(struct conn *conn);
  * False: none could. */
 bool yield_to_newcomer(struct http *http, const struct holder *crowd);
 
-/* @conn has shown @key: its place is that key's from here on.  False: nobody gives way, and its request must be refused. */
+/* @conn has shown @key: its place is that key's from here on.  False: nobody gives way, and its
+ * request must be refused. */
 bool yield_to_key(struct conn *conn, struct holder *key);
 
 /* @n bytes more of a body, counted in its charge.  False: it is the one that must be refused. */

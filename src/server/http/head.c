@@ -1,14 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The strict head check, run by request.c before llhttp parses the same bytes.
  *
- * Request smuggling lives on two parsers that read one head differently, so
- * whatever RFC 9112 leaves to a recipient's goodwill is refused: bare CR, LF or
- * NUL, folded lines, space before a colon, any Transfer-Encoding but one
- * "chunked" on HTTP/1.1, Content-Length beside it, twice or not plain digits,
- * not exactly one Host.
- * What must never happen here: a verdict that differs when the same bytes come
- * in other pieces.  So lines are judged whole, in order; where a line is judged
- * before its end, the same rule comes first for the whole line. */
+ * Request smuggling lives on two parsers that read one head differently, so whatever RFC 9112
+ * leaves to a recipient's goodwill is refused: bare CR, LF or NUL, folded lines, space before a
+ * colon, any Transfer-Encoding but one "chunked" on HTTP/1.1, Content-Length beside it, twice or
+ * not plain digits, not exactly one Host.
+ * What must never happen here: a verdict that differs when the same bytes come in other pieces.  So
+ * lines are judged whole, in order; where a line is judged before its end, the same rule comes
+ * first for the whole line. */
 #include "server/http/head.h"
 
 #include <string.h>
@@ -40,7 +39,8 @@ static size_t span(const char *p, size_t n, bool (*accept)(unsigned char))
     return i;
 }
 
-/* '#' never comes over the wire in a target; a proxy that cuts there would route another path than we do. */
+/* '#' never comes over the wire in a target; a proxy that cuts there would route another path than
+ * we do. */
 static bool is_target(unsigned char c)
 {
     return c > 0x20 && c < 0x7f && c != '#';
@@ -58,8 +58,9 @@ static int take_version(struct head *h, const char *p, size_t n)
     return 0;
 }
 
-/* METHOD SP /target SP HTTP/1.x with exactly these spaces.  Origin-form only: a server behind no one's proxy
- * has no use for the other forms, and a second authority beside Host is one to disagree about. */
+/* METHOD SP /target SP HTTP/1.x with exactly these spaces.  Origin-form only: a server behind no
+ * one's proxy has no use for the other forms, and a second authority beside Host is one to disagree
+ * about. */
 static int take_request_line(struct head *h, const char *p, size_t at, size_t n)
 {
     size_t method_len = span(p + at, n, head_is_token);
@@ -163,8 +164,8 @@ static bool is_blank(char c)
     return c == ' ' || c == '\t';
 }
 
-/* name ":" OWS value OWS.  A name that ends in anything but its colon covers space before the colon,
- * a folded line (it begins with a blank) and a line without a colon. */
+/* name ":" OWS value OWS.  A name that ends in anything but its colon covers space before the
+ * colon, a folded line (it begins with a blank) and a line without a colon. */
 static int take_field(struct head *h, const char *p, size_t n)
 {
     size_t name_len = span(p, n, head_is_token), end = n;
@@ -210,8 +211,8 @@ static int take_line(struct head *h, const char *p, size_t at, size_t n)
     return at == 0 ? 0 : -400; /* RFC 9112 section 2.2: one empty line before a request is forgiven */
 }
 
-/* What can be said of a line whose end has not come: that it is too long, or no request
- * (TLS spoken to a plain port would wait for the head's timeout otherwise). */
+/* What can be said of a line whose end has not come: that it is too long, or no request (TLS spoken
+ * to a plain port would wait for the head's timeout otherwise). */
 static int check_part(const struct head *h, const char *p, size_t len)
 {
     size_t n = len - h->pos;

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The strict head check: what is refused before llhttp sees a byte of it.
  *
- * Pure functions over bytes: no allocation, no I/O, no clock.  The verdict on a head depends on its bytes only,
- * never on how they were cut into packets.  Rests on RFC 9110 and RFC 9112. */
+ * Pure functions over bytes: no allocation, no I/O, no clock.  The verdict on a head depends on its
+ * bytes only, never on how they were cut into packets.  Rests on RFC 9110 and RFC 9112. */
 #ifndef HATCHERY_SERVER_HTTP_HEAD_H
 #define HATCHERY_SERVER_HTTP_HEAD_H
 
@@ -32,9 +32,10 @@ struct head {
     enum head_expect expect;
 };
 
-/* Go on with the head that begins at @p, of which @len bytes have arrived; all of @h is zero at first, and each
- * call passes the same bytes and more.  Returns 1 when the head is complete and ends at h->pos, 0 when more is
- * needed, or a negated status: -400, -414, -431, -505.  Looks at HEAD_MAX bytes at most. */
+/* Go on with the head that begins at @p, of which @len bytes have arrived; all of @h is zero at
+ * first, and each call passes the same bytes and more.  Returns 1 when the head is complete and
+ * ends at h->pos, 0 when more is needed, or a negated status: -400, -414, -431, -505.  Looks at
+ * HEAD_MAX bytes at most. */
 int head_scan(struct head *h, const char *p, size_t len);
 
 /* May @c be in a token: a method, a field's name (RFC 9110 section 5.6.2)? */

@@ -1,11 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The HTTP server as a whole: made, drained, freed, and the two things all
- * connections share: the tick that looks at their deadlines and the turn in
- * which those with unread requests go on.
+/* The HTTP server as a whole: made, drained, freed, and the two things all connections share: the
+ * tick that looks at their deadlines and the turn in which those with unread requests go on.
  *
  * Called by the server's main through http.h and by the other files here.
- * What must never happen here: a timer for each connection, a loop kept awake
- * while there is none, on_quiet or on_drained called twice. */
+ * What must never happen here: a timer for each connection, a loop kept awake while there is none,
+ * on_quiet or on_drained called twice. */
 #include "server/http/conn.h"
 
 #include "base/fd.h"
@@ -102,8 +101,8 @@ static void check_rest(struct http *http)
 
 static void on_tick(uv_timer_t *tick);
 
-/* Connections that nothing was asked on get @last_ms more: the request of one may be on its way, and closing would be all of
- * an answer that it gets. */
+/* Connections that nothing was asked on get @last_ms more: the request of one may be on its way,
+ * and closing would be all of an answer that it gets. */
 static void hurry_idle(struct http *http, unsigned last_ms)
 {
     uint64_t at_ms = uv_now(http->loop) + last_ms;

@@ -1,12 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Accepting connections: the caps, the count by address, and what happens when
- * there are no descriptors left.
+/* Accepting connections: the caps, the count by address, and what happens when there are no
+ * descriptors left.
  *
  * Called by the loop; http.c closes the listeners and has them try again.
- * What must never happen here: memory taken for a connection beyond the caps,
- * or a loop that spins on a listening socket it cannot accept from: then one
- * descriptor held in reserve is given up to accept and refuse, and where even
- * that fails, accepting pauses until the next tick. */
+ * What must never happen here: memory taken for a connection beyond the caps, or a loop that spins
+ * on a listening socket it cannot accept from: then one descriptor held in reserve is given up to
+ * accept and refuse, and where even that fails, accepting pauses until the next tick. */
 #include "server/http/conn.h"
 
 #include "base/fd.h"
@@ -19,8 +18,9 @@
 #include <sys/eventfd.h>
 #include <sys/socket.h>
 
-/* Before the connections there already are have their turn; where that is over already; and of all that there may be, so that
- * whoever was accepted last is heard before those that come after it can take all places. */
+/* Before the connections there already are have their turn; where that is over already; and of all
+ * that there may be, so that whoever was accepted last is heard before those that come after it can
+ * take all places. */
 enum { ACCEPT_MAX = 64, ACCEPT_LATE = 4, ACCEPT_PART = 32 };
 enum { REST_MAX = 1024 }; /* before the listeners are closed */
 
@@ -32,8 +32,8 @@ struct listener {
     bool tcp, paused;
 };
 
-/* Refuse @fd on the spot.  A request that is already here is read first: closing with it unread would reset the
- * connection, and the refusal with it. */
+/* Refuse @fd on the spot.  A request that is already here is read first: closing with it unread
+ * would reset the connection, and the refusal with it. */
 static void shed(struct http *http, int fd)
 {
     char drop[4096];

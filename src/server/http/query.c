@@ -2,8 +2,8 @@
 /* The query of a request's target: its parameters, decoded.
  *
  * Handlers call it through http.h, once the head is complete.
- * What must never happen here: a byte written behind the caller's buffer, or a value that
- * ends early because it has a NUL. */
+ * What must never happen here: a byte written behind the caller's buffer, or a value that ends
+ * early because it has a NUL. */
 #include "server/http/conn.h"
 
 #include <errno.h>

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* A status and a body to bytes, and the bytes to the socket.
  *
- * Called by handlers through http.h and by conn.c for what it refuses itself.
- * A reply is written where it is made, head and body in one system call; what
- * is longer than a slice, or the socket does not take, is left to the loop.
+ * Called by handlers through http.h and by conn.c for what it refuses itself. A reply is written
+ * where it is made, head and body in one system call; what is longer than a slice, or the socket
+ * does not take, is left to the loop.
  * What must never happen here: a byte of a request in a reply's head. */
 #include "server/http/conn.h"
 
@@ -67,7 +67,8 @@ static uv_buf_t piece(const char *p, size_t n)
     return (uv_buf_t){ .base = (char *) (uintptr_t) p, .len = n };
 }
 
-/* What one turn writes of head and parts, behind the first @at bytes.  Returns in how many pieces it is. */
+/* What one turn writes of head and parts, behind the first @at bytes.  Returns in how many pieces
+ * it is. */
 static unsigned cut_slice(const struct buf *head, const struct parts *parts, size_t at, uv_buf_t ret[static PIECES])
 {
     const uv_buf_t all[PIECES] = { piece(head->data, head->len), piece(parts->before.data, parts->before.len),
@@ -95,8 +96,8 @@ static size_t length_of(const struct parts *parts)
 
 static void on_written(uv_write_t *write, int status);
 
-/* The loop writes them when the socket takes them, and has its other turns in between: a client that reads as fast as we
- * write would have it for all of a long reply. */
+/* The loop writes them when the socket takes them, and has its other turns in between: a client
+ * that reads as fast as we write would have it for all of a long reply. */
 static void write_slice(struct conn *conn)
 {
     struct rest *rest = &conn->rest;
@@ -244,7 +245,8 @@ void reply_refusal(struct request *req, int status)
     send_error(req, status, buf_text(&sentence), status == 503);
 }
 
-/* Is there still somebody to tell?  A second reply would answer the next request with this one's outcome. */
+/* Is there still somebody to tell?  A second reply would answer the next request with this one's
+ * outcome. */
 static bool has_client(struct request *req)
 {
     struct conn *conn = req->conn;

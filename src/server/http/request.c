@@ -1,12 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* One request: its bytes through the strict checks and llhttp, and what
- * handlers may ask of it.
+/* One request: its bytes through the strict checks and llhttp, and what handlers may ask of it.
  *
- * Called by conn.c with bytes, by handlers through http.h.  Two parsers read
- * each request: head.c and chunk.c refuse, llhttp parses; where they differ
- * about its framing the request is refused.
- * What must never happen here: memory taken because a client announced a size.
- * The body grows with the bytes that have come. */
+ * Called by conn.c with bytes, by handlers through http.h.  Two parsers read each request: head.c
+ * and chunk.c refuse, llhttp parses; where they differ about its framing the request is refused.
+ * What must never happen here: memory taken because a client announced a size. The body grows with
+ * the bytes that have come. */
 #include "server/http/conn.h"
 
 #include <stdio.h>
@@ -132,8 +130,9 @@ void request_begin(struct request *req)
     req->mark_us = 0;
 }
 
-/* Make each value a string.  Its NUL overwrites a byte that head.c found to be a blank or the line's CR.  An empty one
- * is put behind its name, over the colon: llhttp reports it absent, or at the first byte of the next line. */
+/* Make each value a string.  Its NUL overwrites a byte that head.c found to be a blank or the
+ * line's CR.  An empty one is put behind its name, over the colon: llhttp reports it absent, or at
+ * the first byte of the next line. */
 static void end_values(struct request *req)
 {
     char *p = req->bytes.data;
@@ -190,7 +189,8 @@ int request_take_body(struct request *req, const char *p, size_t n, size_t *ret_
         *ret_used = (size_t) req->left;
         end = 1;
     }
-    /* Of two errors the first counts, in however many pieces the body comes: llhttp may refuse what is before ours. */
+    /* Of two errors the first counts, in however many pieces the body comes: llhttp may refuse what
+     * is before ours. */
     if (end == -413 && llhttp_execute(&req->parser, p, *ret_used - 1) != HPE_OK)
         return -400;
     if (end < 0)

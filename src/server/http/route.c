@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What a well-formed head is refused for: path, method, key, expectation,
- * what would change the body's meaning, type, size, in this order.
+/* What a well-formed head is refused for: path, method, key, expectation, what would change the
+ * body's meaning, type, size, in this order.
  *
- * Called by conn.c once the head is complete and before a byte of the body is
- * looked at.  What must never happen here: a stranger without the key learning
- * more than which paths exist, or being sent 100 Continue. */
+ * Called by conn.c once the head is complete and before a byte of the body is looked at.  What must
+ * never happen here: a stranger without the key learning more than which paths exist, or being sent
+ * 100 Continue. */
 #include "server/http/conn.h"
 
 #include <string.h>
@@ -128,7 +128,8 @@ static bool is_named(const struct request *req, const struct field *f, const cha
     return f->name.len == strlen(name) && strncasecmp(req->bytes.data + f->name.at, name, f->name.len) == 0;
 }
 
-/* The key in a field of the head, or NULL.  What else Authorization may have is for a proxy in front of us. */
+/* The key in a field of the head, or NULL.  What else Authorization may have is for a proxy in
+ * front of us. */
 static const char *key_in(const struct request *req, const struct field *f)
 {
     const char *value = req->bytes.data + f->value.at;

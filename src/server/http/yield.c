@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Who holds how much of what all share, and who gives way when it is used up.
  *
- * Shared are places (connections), bytes of requests and bytes of replies that clients have yet to read.  Each is
- * counted by key, and by address for those that have shown none: strangers.  A connection is a stranger's until its
- * first request with a good key has passed, and that key's from then on.
+ * Shared are places (connections), bytes of requests and bytes of replies that clients have yet to
+ * read.  Each is counted by key, and by address for those that have shown none: strangers.  A
+ * connection is a stranger's until its first request with a good key has passed, and that key's
+ * from then on.
  *
  *   used up                       gives way
  *   places                        a stranger: of the address with most of them the one that was of use longest ago, whatever
@@ -17,9 +18,9 @@
  *   bytes of replies              the holder with most: its connection that has read nothing for longest is reset
  *   bytes that the store has      nobody: a key that has a part of them already is refused (request_pin())
  *
- * Called by listen.c, conn.c, request.c and reply.c.  It costs a request nothing but sums; who gives way is looked for
- * when something is used up.  What must never happen here: a key that has less than its share giving way, or a stranger
- * that costs a key anything. */
+ * Called by listen.c, conn.c, request.c and reply.c.  It costs a request nothing but sums; who
+ * gives way is looked for when something is used up.  What must never happen here: a key that has
+ * less than its share giving way, or a stranger that costs a key anything. */
 #include "server/http/conn.h"
 
 const char yield_places[] = "Connections take all of server.max_connections, or of server.max_connections_per_address, "
@@ -27,8 +28,9 @@ const char yield_places[] = "Connections take all of server.max_connections, or 
 const char yield_bodies[] =
     "Requests take all of server.max_bodies, and this key has most of it: nothing was run, try again";
 
-/* When a connection of a key gives its place up, by what it is at: 0 goes first.  A request that a handler has goes
- * only if the handler lets it (request_may_yield()), as one does whose program has not begun. */
+/* When a connection of a key gives its place up, by what it is at: 0 goes first.  A request that a
+ * handler has goes only if the handler lets it (request_may_yield()), as one does whose program has
+ * not begun. */
 enum { TURN_IDLE, TURN_HEAD, TURN_BODY, TURN_REPLY, TURN_HANDED, TURN_NEVER };
 
 static const int turns[] = {
@@ -121,7 +123,8 @@ static struct conn *stalest(const struct holder *holder)
     return conn;
 }
 
-/* Does @conn rather than @other leave?  First those that were refused or gave way, then of the address with most. */
+/* Does @conn rather than @other leave?  First those that were refused or gave way, then of the
+ * address with most. */
 static bool leaves_before(const struct conn *conn, const struct conn *other)
 {
     if (!conn->useful_ms != !other->useful_ms)
@@ -158,7 +161,8 @@ bool yield_to_newcomer(struct http *http, const struct holder *crowd)
     return false;
 }
 
-/* Does @conn rather than @other give way?  Of two requests that wait the newer one, else the one that was of use longer ago. */
+/* Does @conn rather than @other give way?  Of two requests that wait the newer one, else the one
+ * that was of use longer ago. */
 static bool goes_before(const struct conn *conn, int turn, const struct conn *other, int turn_of_other)
 {
     if (conn->holder->n_conns != other->holder->n_conns)

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Counting, and showing what was counted.
  *
- * Called by the server's rooms to count and by its endpoint to show.  What must
- * never happen here: memory that grows with what strangers send (every label's
- * values are listed in a table), or two lines with the same name and labels. */
+ * Called by the server's rooms to count and by its endpoint to show.  What must never happen here:
+ * memory that grows with what strangers send (every label's values are listed in a table), or two
+ * lines with the same name and labels. */
 #include "server/metrics/metrics.h"
 
 #include <inttypes.h>
@@ -16,8 +16,8 @@ enum type { COUNTER, GAUGE, HISTOGRAM, INFO };
 enum unit { NUMBER, SECONDS, SHORT, BYTES };
 enum { BUCKETS_MAX = 20, INFO_MAX = 256, LABELS_MAX = 3 };
 
-/* A cell: the value; of a histogram the counts of its buckets (each without those below it), the last of them what is
- * above all, and the sum.  Of an INFO nothing: its text is kept apart. */
+/* A cell: the value; of a histogram the counts of its buckets (each without those below it), the
+ * last of them what is above all, and the sum.  Of an INFO nothing: its text is kept apart. */
 enum { WIDTH_COUNTER = 1, WIDTH_GAUGE = 1, WIDTH_INFO = 1, WIDTH_HISTOGRAM = BUCKETS_MAX + 2 };
 
 enum { METRIC_N_NONE = 1 };

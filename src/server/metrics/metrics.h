@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What the server counts: one table (metrics.def), one array a metric, no memory taken at run time.
  *
- * State of the process, as the log is; for the loop's thread only.  Code counts where things happen; what is a state
- * of something (how many wait) is set by its owner right before it is shown. */
+ * State of the process, as the log is; for the loop's thread only.  Code counts where things
+ * happen; what is a state of something (how many wait) is set by its owner right before it is
+ * shown. */
 #ifndef HATCHERY_SERVER_METRICS_METRICS_H
 #define HATCHERY_SERVER_METRICS_METRICS_H
 
@@ -70,11 +71,12 @@ enum metric {
     METRICS
 };
 
-/* The values of a LABEL_GIVEN, in the order of their numbers, from here on: @n words, at most METRIC_N_..., that stay.
- * Call it before anything is counted by that label. */
+/* The values of a LABEL_GIVEN, in the order of their numbers, from here on: @n words, at most
+ * METRIC_N_..., that stay. Call it before anything is counted by that label. */
 void metrics_name(enum metric_label label, const char *const *words, unsigned n);
 
-/* The three numbers are the labels' values, in the table's order; 0 where there is no label.  Seconds are microseconds. */
+/* The three numbers are the labels' values, in the table's order; 0 where there is no label.
+ * Seconds are microseconds. */
 void metric_add(enum metric metric, int64_t n, unsigned a, unsigned b, unsigned c);
 void metric_set(enum metric metric, int64_t value, unsigned a, unsigned b, unsigned c);
 void metric_observe(enum metric metric, int64_t value, unsigned a, unsigned b, unsigned c);
@@ -82,7 +84,8 @@ void metric_observe(enum metric metric, int64_t value, unsigned a, unsigned b, u
 /* One more. */
 void metric_count(enum metric metric, unsigned a);
 
-/* The labels of an INFO: name="value", with commas between; @text has no character that would need to be escaped. */
+/* The labels of an INFO: name="value", with commas between; @text has no character that would need
+ * to be escaped. */
 void metric_info(enum metric metric, const char *text);
 
 /* What is shown depends on who asks: Prometheus' text format 0.0.4, or OpenMetrics 1.0.0. */
@@ -98,7 +101,8 @@ void metrics_write(struct buf *out, enum metrics_format format);
 
 /* process.c */
 
-/* Open what tells of this process in /proc, while it may still be opened; what is not there is not shown. */
+/* Open what tells of this process in /proc, while it may still be opened; what is not there is not
+ * shown. */
 void metrics_process_init(void);
 
 /* Set the metrics of the process. */

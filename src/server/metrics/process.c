@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The metrics that every Prometheus client has of its own process.
  *
- * The server may open nothing once it has confined itself, so what /proc tells
- * is opened before and read again and again. */
+ * The server may open nothing once it has confined itself, so what /proc tells is opened before and
+ * read again and again. */
 #include "server/metrics/metrics.h"
 
 #include <dirent.h>

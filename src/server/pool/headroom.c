@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* How much of the memory is left.
  *
- * Called by the pool when more programs run than cores.  The files were opened by
- * the supervisor, as the server can open none.  What must never happen here: a file
- * that is not as expected stopping all programs. */
+ * Called by the pool when more programs run than cores.  The files were opened by the supervisor,
+ * as the server can open none.  What must never happen here: a file that is not as expected
+ * stopping all programs. */
 #include "server/pool/headroom.h"
 
 #include "base/clock.h"
@@ -31,7 +31,7 @@ void headroom_take(struct headroom *h, unsigned which, int fd)
         fd_close(&fd);
 }
 
-/* The text of one of the files; "" where there is none.  Good until the next. */
+/* The text of one of the files; "" if it is not here.  Valid until the next call. */
 static const char *text_of(const struct headroom *h, enum wire_memory which)
 {
     static char text[16384];
@@ -60,7 +60,8 @@ static void look_at_host(struct headroom *h)
     h->host.left = number_of(text, "MemAvailable:") * 1024;
 }
 
-/* What files have in the cache can be had again: memory.stat has it for the group and all below it (v1: total_...). */
+/* The kernel can take back memory that caches files: memory.stat tells how much that is, for the
+ * group and all below it (v1: total_...). */
 static void look_at_group(struct headroom *h)
 {
     int64_t used = atoll(text_of(h, WIRE_MEMORY_USAGE));

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What makes the boxes: the zygotes of each runtime.
+/* The zygotes of each runtime, which make the boxes.
  *
- * pool.c has it order boxes.  The supervisor sends zygotes and faults
- * (pool_zygote(), pool_fault()), and each zygote tells of its boxes.
- * What must never happen here: a zygote that can't make boxes and is asked for
- * them in a tight loop, news of a box that is no more taken for news of the one
- * in its slot now, or a descriptor of a message that nobody closes. */
+ * pool.c has them make boxes.  The supervisor sends zygotes and faults (pool_zygote(),
+ * pool_fault()), and each zygote tells of its boxes.
+ * What must never happen here: a zygote that can't make boxes and is asked for them in a tight
+ * loop, news of a box that has ended taken for news of the box that is in its slot now, or a
+ * descriptor of a message that nobody closes. */
 #include "server/pool/pool_parts.h"
 
 #include "base/clock.h"
@@ -16,7 +16,7 @@
 
 enum { RETRY_MS = 500 }; /* after a failure */
 
-/* The supervisor keeps it alive from then on, until we let go of it. */
+/* The supervisor keeps the zygote alive from then on, until the pool lets go of it. */
 void runtime_want_zygote(struct runtime *rt)
 {
     if (rt->wanted)
@@ -37,7 +37,7 @@ void runtime_refill(struct runtime *rt)
     while (zygote->waiting + zygote->coming < rt->conf->pool_size && (slot = pool_free_slot(pool))) {
         slot->serial = ++pool->serial;
         if (zygote_order(zygote, slot->index, slot->serial) < 0)
-            return; /* full or gone: its next word brings us back here */
+            return; /* the zygote's socket is full or closed: its next message brings us back here */
         slot->zygote = zygote;
         slot->runtime = rt->index ? rt->conf->name : "";
         slot->state = SLOT_ORDERED;
@@ -58,7 +58,7 @@ void runtime_refill_later(struct runtime *rt)
         uv_timer_start(&rt->retry, on_retry, RETRY_MS, 0);
 }
 
-/* The boxes of the one before it are used up or replaced, one by one. */
+/* The boxes of the zygote before it are used up or replaced, one by one. */
 static void on_zygote_warm(struct zygote *zygote)
 {
     struct runtime *rt = zygote->runtime;
@@ -103,7 +103,7 @@ static void on_zygote_lost(struct zygote *zygote)
             slot_bereft(pool->slots[i]);
 }
 
-/* NULL: it is news of a box that is no more. */
+/* news of a box that has ended */
 static struct slot *slot_of(struct zygote *zygote, uint32_t index, uint32_t serial)
 {
     struct slot *slot = pool_slot_of(((struct runtime *) zygote->runtime)->pool, index, serial);
@@ -123,7 +123,8 @@ static void on_exited(struct zygote *zygote, const struct wire_exited *exited)
         slot_exited(slot, exited);
 }
 
-/* All of a box has ended, or it could not be made.  One that never came leaves its place to another. */
+/* All of a box has ended, or it could not be made.  A box that never came leaves its slot to
+ * another. */
 static void on_gone(struct zygote *zygote, const struct wire_gone *gone)
 {
     static struct log_pace pace;
@@ -156,7 +157,7 @@ static const struct zygote_hooks zygote_hooks = {
 
 static void watch_idle(struct runtime *rt);
 
-/* Boxes that wait, and the interpreter: the next job has it started again. */
+/* Let go of the waiting boxes and of the interpreter: the next job has it started again. */
 static void let_go(struct runtime *rt)
 {
     log_info("a runtime that nobody uses lets go of its interpreter", LOG_S("runtime", rt->conf->name));
@@ -182,7 +183,7 @@ static void on_idle(uv_timer_t *timer)
         watch_idle(rt);
 }
 
-/* Looked at once in a while, so that a job costs no timer. */
+/* A timer looks now and then, so that a job costs no timer. */
 static void watch_idle(struct runtime *rt)
 {
     if (!rt->index || rt->conf->at_start || !rt->conf->idle_ms)
@@ -213,8 +214,8 @@ void pool_fault(struct pool *pool, unsigned runtime, enum fault fault)
     if (!rt->fault || rt->zygote)
         return;
     runtime_refuse_waiting(rt);
-    rt->wanted =
-        !rt->index || rt->conf->at_start; /* the one that was coming is over, whether we have heard it or not */
+    /* A zygote that was coming has ended, even if its end has not been read yet. */
+    rt->wanted = !rt->index || rt->conf->at_start;
 }
 
 bool pool_is_unable(struct pool *pool, unsigned runtime)
@@ -223,6 +224,6 @@ bool pool_is_unable(struct pool *pool, unsigned runtime)
     bool unable = rt->fault && !rt->zygote;
 
     if (unable)
-        runtime_want_zygote(rt); /* it may have been mended */
+        runtime_want_zygote(rt); /* the cause may have been mended */
     return unable;
 }

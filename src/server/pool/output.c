@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What the program prints.
  *
- * slot.c has the loop call it while the program runs, and calls it once more
- * when the program is over: most programs end before that.
- * What must never happen here: a read that waits (the program has the other end
- * of the pipe, and the zygote made it), more output kept than is configured, or
- * a wake-up for each of a program's small writes. */
+ * slot.c has the loop call it while the program runs, and calls it once more when the program is
+ * over: most programs end before that.
+ * What must never happen here: a read that waits (the program has the other end of the pipe, and
+ * the zygote made it), more output kept than is configured, or a wake-up for each of a program's
+ * small writes. */
 #include "server/pool/slot_parts.h"
 
 #include <errno.h>
@@ -13,8 +13,8 @@
 #include <unistd.h>
 
 enum { READS_A_TURN = 4, READS_AT_END = 8 };
-/* What comes byte by byte is read this often, and so is what is read only to be dropped: a program pays for each of its
- * writes, and the server for each of its own wake-ups. */
+/* Output that comes byte by byte is read this often, and so is output that is only dropped: a
+ * program pays for each of its writes, and the server for each of its own wake-ups. */
 enum { REST_MS = 1, SHORT_PIECE = 4096 };
 
 /* A pipe of our own that output goes through; empty between two calls of read_piece(). */
@@ -41,8 +41,9 @@ static void take_output(struct slot *slot, int stream, const char *p, size_t n)
         buf_add(&s->kept, p, n < room ? n : room);
 }
 
-/* read(2) into scratch that never waits.  O_NONBLOCK belongs to the open pipe, which the zygote has made: it could keep
- * an end, clear the flag and stop all other runs with an empty pipe.  SPLICE_F_NONBLOCK belongs to the call. */
+/* read(2) into scratch that never waits.  O_NONBLOCK belongs to the open pipe, which the zygote
+ * made: a zygote that a program took over could keep an end, clear the flag and stop all other runs
+ * with an empty pipe.  SPLICE_F_NONBLOCK belongs to the call. */
 static ssize_t read_piece(int fd)
 {
     size_t len = 0;
@@ -56,8 +57,8 @@ static ssize_t read_piece(int fd)
     return moved;
 }
 
-/* Read what is there, at most READS_A_TURN pieces.  @ret_rest: it was little, or more than is kept, so the rest can wait.
- * False when there is no more to come. */
+/* Read what is there, at most READS_A_TURN pieces.  @ret_rest: it was little, or more than is kept,
+ * so the next read can wait.  False: there is no more to come. */
 static bool read_output(struct slot *slot, int stream, bool *ret_rest)
 {
     const struct stream *s = stream == 0 ? &slot->outcome.out : &slot->outcome.err;
@@ -116,7 +117,7 @@ static void on_rest_over(uv_timer_t *timer)
     slot->strange = false;
 }
 
-/* What was written before the report is in the pipe by now. */
+/* Output that was written before the report is in the pipe by now. */
 void slot_drain_outputs(struct slot *slot)
 {
     for (int stream = 0; stream < 2; stream++)

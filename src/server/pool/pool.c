@@ -1,11 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The warm boxes of each runtime, and the jobs that wait for one.
  *
- * The server's handlers and its main loop call it.  pool_size boxes wait for
- * each runtime, and max_runs run in all.  Of these only as many as there are
- * places have just begun: a program that runs for long gives its place to the
- * next, so that those that sleep hold up nobody.  There are more slots than
- * that, because a dying box keeps its own until the kernel is done with it; the
+ * The server's handlers and its main loop call it.  pool_size boxes wait for each runtime, and
+ * max_runs run in all.  Of these only as many as there are places have just begun: a program that
+ * runs for long gives its place to the next, so that those that sleep hold up nobody.  There are
+ * more slots than that, because a dying box keeps its own until the kernel is done with it; the
  * pool makes those beyond the first ones when it needs them.
  * What must never happen here: a box used twice, or a job forgotten. */
 #include "server/pool/pool_parts.h"
@@ -39,13 +38,14 @@ struct slot *pool_slot_of(const struct pool *pool, uint32_t index, uint32_t seri
 
 struct slot *pool_free_slot(struct pool *pool)
 {
-    /* In turn: one slot that makes no box must not hold up the others. */
+    /* In turn: a slot in which no box can be made must not hold up the others. */
     for (unsigned i = 0; i < pool->n_slots; i++) {
         struct slot *slot = pool->slots[pool->next_slot++ % pool->n_slots];
         if (slot->state == SLOT_FREE)
             return slot;
     }
-    /* Boxes that run for long keep theirs; the first ones are enough for all others, and for those that die. */
+    /* Boxes that run for long keep their slots; the first slots are enough for all other boxes,
+     * dying ones included. */
     unsigned most = pool->conf->n_first_slots + pool->running - pool->begun;
     return pool->n_slots < pool->conf->n_slots && pool->n_slots < most ? make_slot(pool) : NULL;
 }
@@ -57,8 +57,8 @@ void runtime_remove_idle(struct runtime *rt, unsigned i)
     memmove(&rt->idle[i], &rt->idle[i + 1], (rt->waiting - i) * sizeof(struct slot *));
 }
 
-/* There are enough without it: an old zygote's box makes room for a new one's.  The old one may have come last, because
- * it was ordered before its zygote was retired. */
+/* If more boxes wait than are wanted, a box of an old zygote makes room for a new one's.  The old
+ * one may have come last, because it was ordered before its zygote was retired. */
 static void drop_oldest(struct runtime *rt)
 {
     if (rt->waiting <= rt->conf->pool_size)
@@ -133,7 +133,8 @@ static void on_slot_ask(struct slot *slot)
     pool->hooks->ask_usage(pool->data, slot->index, slot->serial);
 }
 
-/* A program that is none of the short ones gives its place to the next: at once where somebody waits for it. */
+/* A program that runs for long gives its place to the next: at once if another job waits for a
+ * place. */
 static void on_slot_long(struct slot *slot, bool maybe)
 {
     struct pool *pool = slot->pool;
@@ -146,7 +147,7 @@ static void on_slot_long(struct slot *slot, bool maybe)
         return;
     pool_give_place_back(pool, slot);
     pool_dispatch(pool);
-    runtime_refill(runtime_of(slot)); /* its own box is not free soon */
+    runtime_refill(runtime_of(slot)); /* its own box will not be free soon */
 }
 
 static void on_slot_free(struct slot *slot)
@@ -158,7 +159,7 @@ static void on_slot_free(struct slot *slot)
     runtime_refill(rt);
 }
 
-/* A waiting or warming box that ended by itself. */
+/* A waiting or warming box has ended by itself. */
 static void on_slot_lost(struct slot *slot)
 {
     struct runtime *rt = runtime_of(slot);

@@ -29,11 +29,12 @@ struct pool_hooks {
 /* An empty pool: boxes come once pool_zygote() has brought a zygote. */
 struct pool *pool_new(uv_loop_t *loop, const struct wire_server_conf *conf, const struct pool_hooks *hooks, void *data);
 
-/* A zygote's socket, which the pool owns from here.  Once it is warm it makes the runtime's boxes; the zygote before it,
- * if there is one, is let go of with its last box. */
+/* A zygote's socket, which the pool owns from here.  Once it is warm it makes the runtime's boxes;
+ * the zygote before it, if there is one, is let go of with its last box. */
 void pool_zygote(struct pool *pool, unsigned runtime, int fd);
 
-/* WIRE_FAULT: the runtime does not start; jobs that wait for it are refused, and those that come, until it does. */
+/* WIRE_FAULT: the runtime does not start; jobs that wait for it are refused, and those that come,
+ * until it does. */
 void pool_fault(struct pool *pool, unsigned runtime, enum fault fault);
 
 /* Does it not start?  Then it is tried again, for those that come later. */
@@ -42,17 +43,19 @@ bool pool_is_unable(struct pool *pool, unsigned runtime);
 /* Why not: words of fault.def, or NULL where it may. */
 const char *pool_fault_words(const struct pool *pool, unsigned runtime);
 
-/* Run @job in a waiting box of its runtime, which is started for it where it is not, or queue it until one is free; on_done() gives it back exactly once, or on_refused()
- * if no box comes for some seconds though the job could run.
- * 0, or -EAGAIN when the queue is full and the share has its part of it, -EDQUOT when its share's is, -ENOEXEC when the runtime does not start, and -ESHUTDOWN after pool_drain() (the job is
- * untouched). */
+/* Run @job in a waiting box of its runtime, which is started for it where it is not, or queue it
+ * until one is free; on_done() gives it back exactly once, or on_refused() if no box comes for some
+ * seconds though the job could run. 0, or -EAGAIN when the queue is full and the share has its part
+ * of it, -EDQUOT when its share's is, -ENOEXEC when the runtime does not start, and -ESHUTDOWN
+ * after pool_drain() (the job is untouched). */
 int pool_run(struct pool *pool, struct job *job);
 
-/* The owner has no use for @job any more: take it out of the queue, or kill its box.  It is not called back. */
+/* The owner has no use for @job any more: take it out of the queue, or kill its box.  It is not
+ * called back. */
 void pool_cancel(struct pool *pool, struct job *job);
 
-/* Kill the box in which @job runs (job->slot): on_done() is called from within, with OUTCOME_CANCELLED and what it has
- * printed so far. */
+/* Kill the box in which @job runs (job->slot): on_done() is called from within, with
+ * OUTCOME_CANCELLED and what it has printed so far. */
 void pool_stop(struct pool *pool, struct job *job);
 
 /* The supervisor's answer. */
@@ -82,8 +85,8 @@ const char *pool_runtime_name(const struct pool *pool, unsigned runtime);
 /* Has this runtime an interpreter? */
 bool pool_is_warm(const struct pool *pool, unsigned runtime);
 
-/* Boxes: that wait for a job, run one, are being made.  Has the default runtime a zygote; how many have?  When the job that waits longest came
- * (now_us(); 0: none waits). */
+/* Boxes: that wait for a job, run one, are being made.  Has the default runtime a zygote; how many
+ * have?  When the job that waits longest came (now_us(); 0: none waits). */
 struct pool_counts {
     unsigned waiting, running, warming;
     bool zygote;

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What the files of the pool share; nobody else includes it.
+/* The inner header of the pool's files; no other file includes it.
  *
- * pool.c has the boxes and what the handlers ask for, turns.c who begins next,
- * makers.c the zygotes.  One loop, one thread; nothing here blocks. */
+ * pool.c has the boxes and what the handlers call, turns.c decides which job begins next, makers.c
+ * has the zygotes.  One loop, one thread; nothing here blocks. */
 #ifndef HATCHERY_SERVER_POOL_POOL_PARTS_H
 #define HATCHERY_SERVER_POOL_POOL_PARTS_H
 
@@ -11,21 +11,21 @@
 #include "server/pool/slot.h"
 #include "server/pool/zygote.h"
 
-/* What makes boxes of one kind. */
+/* A runtime: the zygote that makes its boxes, and the boxes that wait. */
 struct runtime {
     struct pool *pool;
     unsigned index;
     const struct wire_runtime *conf;
-    struct zygote *zygote;     /* makes the boxes; NULL until one is warm */
-    struct zygote *next;       /* the one that came last, while it is warming */
-    bool wanted;               /* there is one, or it was asked for */
+    struct zygote *zygote;     /* makes the boxes; NULL: none is warm yet */
+    struct zygote *next;       /* the zygote that came last, while it is warming */
+    bool wanted;               /* it has a zygote, or has asked for one */
     uv_timer_t retry;          /* active: boxes fail, and the next is ordered when it fires */
     uv_timer_t lack;           /* active: jobs wait that could run, were there a box */
-    uv_timer_t idle_timer;     /* active: it lets go of its zygote if it has had no job when it fires */
-    enum fault fault;          /* it does not start, or FAULT_NONE */
-    bool failing;              /* the last box that was to be ready is not */
-    unsigned waiting, running; /* boxes, of all its zygotes: without a job; with one */
-    struct slot **idle;        /* the waiting ones: those of old zygotes first, the warmest last */
+    uv_timer_t idle_timer;     /* active: when it fires, a runtime without a recent job lets go of its zygote */
+    enum fault fault;          /* why it does not start, or FAULT_NONE */
+    bool failing;              /* its last box did not become ready */
+    unsigned waiting, running; /* boxes of all its zygotes: without a job; with one */
+    struct slot **idle;        /* the waiting boxes: of old zygotes first, the warmest last */
     int64_t used_us;           /* when a job came for it last */
 };
 
@@ -42,8 +42,8 @@ struct pool {
     unsigned begun;      /* those of them that hold a place */
     struct slot **slots; /* by index: n_slots of at most conf->n_slots */
     unsigned n_slots;
-    enum lack lack;       /* of the job that would be next, when it was looked at last */
-    uv_timer_t memory;    /* active: jobs wait for memory, which nobody tells of */
+    enum lack lack;       /* what the next job lacked when it was looked at last */
+    uv_timer_t memory;    /* active: jobs wait for memory; no event tells when there is more */
     struct shares shares; /* the queue */
     struct share share;   /* of jobs that belong to nobody */
 };
@@ -54,7 +54,7 @@ static inline uint32_t runtime_bit(const struct runtime *rt)
     return 1U << rt->index;
 }
 
-/* Whose box it is: only while a zygote makes or has made it. */
+/* The runtime of a box: only while a zygote makes or has made it. */
 static inline struct runtime *runtime_of(const struct slot *slot)
 {
     return slot->zygote->runtime;
@@ -68,12 +68,13 @@ struct slot *pool_free_slot(struct pool *pool);
 /* The slot that a message tells of; NULL: it has another box by now. */
 struct slot *pool_slot_of(const struct pool *pool, uint32_t index, uint32_t serial);
 
-/* The waiting box rt->idle[i] waits for no job any more.  It is not released. */
+/* Take rt->idle[i] out of the waiting boxes.  It is not released. */
 void runtime_remove_idle(struct runtime *rt, unsigned i);
 
 /* --- turns.c --- */
 
-/* Hand over jobs while one may begin and has a box.  May call the jobs' owners and the pool's hooks. */
+/* Hand over jobs while one may begin and has a box.  May call the jobs' owners and the pool's
+ * hooks. */
 void pool_dispatch(struct pool *pool);
 
 /* What a job of @share lacks to begin, beside a box. */
@@ -82,22 +83,23 @@ enum lack pool_lack_of(const struct pool *pool, const struct share *share);
 /* Note in job->waited_for what @job, which has just come and did not begin, waits for. */
 void pool_note_lack(struct pool *pool, struct job *job);
 
-/* The program in @slot has not just begun any more; nothing where it holds no place. */
+/* The program in @slot has not just begun any more.  Nothing if it holds no place. */
 void pool_give_place_back(struct pool *pool, struct slot *slot);
 
-/* Start or stop the clock after which jobs that wait for a box are refused.  Asks for a zygote and orders boxes where jobs
- * wait for them. */
+/* Start or stop the timer that refuses jobs for which no box comes.  If jobs wait for a box, it
+ * also asks for a zygote and orders boxes. */
 void runtime_watch_for_lack(struct runtime *rt);
 
-/* Refuse the jobs that wait for a box of @rt, except those that their share keeps waiting. */
+/* Refuse the jobs that wait for a box of @rt, except jobs that wait for room in their share. */
 void runtime_refuse_waiting(struct runtime *rt);
 
 /* --- makers.c --- */
 
-/* Ask the supervisor for a zygote, unless there is one or it was asked. */
+/* Ask the supervisor for a zygote, unless the runtime has one or has asked. */
 void runtime_want_zygote(struct runtime *rt);
 
-/* Order boxes until as many wait or are coming as are to wait.  Nothing where there is no zygote, or after a failure. */
+/* Order boxes until pool_size of them wait or are coming.  Nothing without a zygote, or soon after
+ * a failure. */
 void runtime_refill(struct runtime *rt);
 
 /* A box failed: order the next in a moment. */

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What the metrics and the log say of a box and its run.
+/* How a box and its run show in the metrics and in the log.
  *
- * slot.c calls it when a box is ready, when a run has ended, and when the
- * zygote has told what the program used.
- * What must never happen here: a run that is counted or logged twice, or not at
- * all, or anything of what the program printed in the log. */
+ * slot.c calls it when a box is ready, when a run has ended, and when the zygote has told what the
+ * program used.
+ * What must never happen here: a run that is counted or logged twice, or not at all, or anything of
+ * the program's output in the log. */
 #include "server/pool/slot_parts.h"
 
 #include "base/clock.h"
@@ -15,7 +15,7 @@
 #include <signal.h>
 #include <string.h>
 
-/* A step's time as a metric: no more than the server has waited for the box in all. */
+/* A step's time as a metric, at most the time that the server waited for the whole box. */
 static void count_step(enum metric_label_BOX_PHASE phase, int32_t ns, int64_t most_us)
 {
     int64_t us = ns > 0 ? (ns + 500) / 1000 : 0;
@@ -87,7 +87,7 @@ void slot_note_cancelled(struct slot *slot)
     count(slot, METRIC_ENDED_CANCELLED);
 }
 
-/* Once both are known: how it ended for its client, and what it used. */
+/* Once two things are known: how the run ended, and what it used. */
 void slot_log(struct slot *slot)
 {
     const struct run_record *r = &slot->record;

@@ -1,12 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What the program's box reports of its end: packets, and the outcome in them.
- *
- * slot.c calls it when the box's socket has something, and when the program is
- * over.  A long report is checked in a thread beside the loop, and slot.c is
- * called when that is done.
- * What must never happen here: a packet without the run's token counts, a
- * program keeps the loop busy with packets, or a check that nobody waits for
- * any more touches its run. */
+/* The report of a program's end: packets, and the outcome in them. */
 #include "server/pool/slot_parts.h"
 
 #include "base/beside.h"
@@ -24,10 +17,10 @@ enum { TOKEN_SIZE = sizeof(((struct wire_run *) 0)->token) };
 
 static char scratch[TOKEN_SIZE + sizeof(struct wire_outcome) + WIRE_PIECE + 1];
 
-/* A report in a thread's hands. */
+/* A report that a thread is checking. */
 struct checking {
     struct beside beside;
-    struct slot *slot; /* NULL: nobody wants to know any more */
+    struct slot *slot; /* the slot has forgotten the check */
     struct wire_outcome head;
     struct wire_limits limits;
     struct buf body;
@@ -35,8 +28,8 @@ struct checking {
     int err;
 };
 
-/* The box's own stamps count where our clocks and their order allow them; a program can write the report itself, and then
- * gains no more than to divide its own time otherwise. */
+/* The box's own stamps count only if they agree with the server's clocks and their order.  A
+ * program can write the report itself; all it gains is to divide its own time differently. */
 static void take_stamps(struct slot *slot)
 {
     const struct wire_stamps *s = &slot->head.stamps;
@@ -50,7 +43,8 @@ static void take_stamps(struct slot *slot)
         metric_observe(METRIC_SANDBOX_PHASE, s->rehearsal_us, METRIC_BOX_REHEARSAL, 0, 0);
 }
 
-/* One packet: token, head in the first, then a piece.  Without the token it is not from our code. */
+/* One packet: token, head in the first, then a piece.  A packet without the token is not from the
+ * prelude's code. */
 static void take_packet(struct slot *slot, const char *p, size_t n)
 {
     if (n < TOKEN_SIZE || sodium_memcmp(p, slot->token, TOKEN_SIZE) != 0) {
@@ -101,7 +95,7 @@ static void check(void *data)
     buf_free(&c->body);
 }
 
-/* What the program has printed is in the run's own. */
+/* The run's own outcome has the output; the checked one has the rest. */
 static void on_checked(void *data)
 {
     struct checking *c = data;
@@ -121,7 +115,7 @@ static void on_checked(void *data)
     free(c);
 }
 
-/* The program is over: neither the clock nor its exit changes what it has reported. */
+/* The program is over: neither the deadline nor its exit status changes what it has reported. */
 static void check_beside(struct slot *slot)
 {
     struct checking *c = xcalloc(1, sizeof(*c));
@@ -139,7 +133,7 @@ static void check_beside(struct slot *slot)
     beside_begin(slot->loop, &c->beside, slot->job->share, check, on_checked, c);
 }
 
-/* 1: it is taken; 2: that will be told. */
+/* 1: the report is taken; 2: on_checked() will take it. */
 static int take_report(struct slot *slot)
 {
     if (slot->body.len > BESIDE_MIN) {
@@ -150,8 +144,8 @@ static int take_report(struct slot *slot)
     return 1;
 }
 
-/* Read packets.  1: the report is complete, 2: it is, and is being checked; 0: more may come; -1: the program has closed
- * its end. */
+/* 1: the report is complete; 2: it is complete and is being checked; 0: more may come; -1: the
+ * program has closed its end. */
 int slot_read_report(struct slot *slot, int turns)
 {
     while (turns-- > 0) {

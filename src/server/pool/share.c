@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The queue of the pool, fair between those who send jobs (start-time fair queueing).
  *
- * Called by the pool.  What must never happen here: one share's flood delaying
- * another's first job by more than the jobs that run already. */
+ * Called by the pool.  What must never happen here: one share's flood delaying another's first job
+ * by more than the jobs that run already. */
 #include "server/pool/share.h"
 
 #include "server/pool/job.h"

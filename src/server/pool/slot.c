@@ -1,12 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The server's end of one box.
  *
- * The pool calls it (pool.c, turns.c, makers.c).  It hands over the source, has
- * the output and the report read, and ends the run: by its report, by its exit
- * status, by the clock.
- * Everything that comes from a box is hostile.
- * What must never happen here: a program that keeps the loop busy (each
- * callback reads a bounded amount), or an outcome that is told twice. */
+ * The pool calls it (pool.c, turns.c, makers.c).  It hands over the source, has the output and the
+ * report read, and ends the run: by its report, by its exit status, by the clock. Everything that
+ * comes from a box is hostile.
+ * What must never happen here: a program that keeps the loop busy (each callback reads a bounded
+ * amount), or an outcome that is told twice. */
 #include "server/pool/slot_parts.h"
 
 #include "base/clock.h"
@@ -23,11 +22,13 @@
 #include <unistd.h>
 
 enum { PACKETS_A_TURN = 8, PACKETS_AT_END = 4096 };
-/* Most programs end sooner: their output is read once, at the end, without a wake-up of its own. */
+/* Most programs end before this: their output is read once, at the end, without a wake-up of its
+ * own. */
 enum { QUIET_MS = 2 };
 /* How long the supervisor may take to say what a cgroup saw. */
 enum { ASK_MS = 1000 };
-/* Those that don't end soon yield the processor to those that begin; crowds do sooner.  Less than the shortest timeout. */
+/* Programs that run for longer yield the processor to programs that begin; crowds yield sooner.
+ * Less than the shortest timeout. */
 enum { CROWD_MS = 10, LONG_MS = 50 };
 
 void slot_init(struct slot *slot, uint32_t index, uv_loop_t *loop, const struct wire_limits *limits,
@@ -91,8 +92,8 @@ void slot_release(struct slot *slot)
 
 /* --- warming --- */
 
-/* The zygote's word on what it sent is not enough: of anything else a read could wait, a close too, and what can't be
- * polled would end us. */
+/* A zygote may lie about the kind of the descriptors. On another kind read(2) or close(2) could
+ * wait, and one that can't be polled would end the server. */
 static bool are_ends(const int fds[static 4])
 {
     int domain = 0, type = 0;
@@ -169,7 +170,7 @@ static void on_first_word(struct slot *slot)
     slot_release(slot);
     if (n == sizeof(state) && state.step != BOX_READY)
         slot->hooks->on_failed(slot, &state);
-    else /* it died before it could say why */
+    else /* the box died before it could say why */
         slot->hooks->on_lost(slot);
 }
 
@@ -196,7 +197,7 @@ static void on_no_answer(uv_timer_t *timer)
     end(timer->data);
 }
 
-/* A failure may be a limit's doing, and only the supervisor sees the cgroup. */
+/* A limit may have caused the failure, and only the supervisor sees the cgroup. */
 void slot_end_or_ask(struct slot *slot)
 {
     if (slot->outcome.kind == OUTCOME_OK || slot->outcome.kind == OUTCOME_SYNTAX
@@ -218,7 +219,7 @@ void slot_usage(struct slot *slot, const struct wire_usage *usage)
     end(slot);
 }
 
-/* Not the program's end: ours. */
+/* The server, not the program, ends the run. */
 static void cut_short(struct slot *slot, enum outcome_kind kind)
 {
     buf_reset(&slot->outcome.result);
@@ -286,8 +287,8 @@ static void on_age(uv_timer_t *timer)
         uv_timer_start(timer, on_deadline, left_ms(slot), 0);
 }
 
-/* Most programs are over before it pays to watch what they print.  Where the kernel's limit on what may be polled is
- * reached the run can't go on: nobody would read. */
+/* Most programs end before it pays to watch their output.  If the kernel's limit on polled
+ * descriptors is reached, the run can't go on, because nobody would read its output. */
 static void on_quiet_over(uv_timer_t *timer)
 {
     struct slot *slot = timer->data;
@@ -313,17 +314,18 @@ int slot_start(struct slot *slot, struct job *job)
     job->stamps = (struct wire_stamps){ 0 };
     randombytes_buf(slot->token, sizeof(slot->token));
     memcpy(order.token, slot->token, sizeof(order.token));
-    /* The socket is empty: the first packet always fits where there is somebody to read it. */
+    /* The socket is empty: if the box lives, the first packet fits. */
     if (sendmsg(slot->control_fd, &message, MSG_NOSIGNAL | MSG_DONTWAIT) < 0)
         return -errno;
-    /* How much is kept is ours alone to say: it is what is configured now, though the box was made before. */
+    /* The server decides how much output is kept: as configured now, though the box was made
+     * before. */
     slot->own_limits.output_bytes = slot->limits->output_bytes;
     slot->outcome.out.kept.max = slot->outcome.err.kept.max = (size_t) slot->limits->output_bytes;
     slot->job = job;
     job->slot = slot;
     slot->state = SLOT_RUNNING;
     slot->sent = first;
-    /* Of the loop's time, which is that of the begin of its turn, and must stay that: it says how long the turn takes. */
+    /* uv_now() is when the loop's turn began, and must stay that: it tells how long the turn takes. */
     uint64_t behind_ms = uv_hrtime() / 1000000 - uv_now(slot->loop);
     uv_timer_start(&slot->timer, on_quiet_over, behind_ms + QUIET_MS, 0);
     if (slot->sent < job->code_len)
@@ -339,7 +341,7 @@ void slot_on_control(uv_poll_t *handle, int status, int events)
         on_first_word(slot);
         return;
     }
-    if (slot->state == SLOT_WAITING) { /* nothing is to be read from a waiting box but its end */
+    if (slot->state == SLOT_WAITING) { /* a waiting box sends nothing: this is its end */
         slot_release(slot);
         slot->hooks->on_lost(slot);
         return;
@@ -364,7 +366,7 @@ void slot_on_control(uv_poll_t *handle, int status, int events)
 void slot_exited(struct slot *slot, const struct wire_exited *exited)
 {
     if (slot->state == SLOT_RUNNING) {
-        /* It may have reported and then ended. */
+        /* It may have reported before it ended. */
         int got = slot_read_report(slot, PACKETS_AT_END);
         if (got <= 0)
             outcome_from_status(&slot->outcome, exited->status);
@@ -373,9 +375,9 @@ void slot_exited(struct slot *slot, const struct wire_exited *exited)
     }
     slot->used = *exited;
     slot->exited = true;
-    if (slot->state == SLOT_WARMING) /* what it had to say may have been overtaken by this */
+    if (slot->state == SLOT_WARMING) /* this message may have overtaken the box's first word */
         on_first_word(slot);
-    else if (slot->state == SLOT_WAITING) { /* or the next job would wait in it for nothing */
+    else if (slot->state == SLOT_WAITING) { /* otherwise the next job would be given to a dead box */
         slot_release(slot);
         slot->hooks->on_lost(slot);
     }
@@ -399,7 +401,7 @@ void slot_gone(struct slot *slot)
 
 void slot_bereft(struct slot *slot)
 {
-    if (!slot->exited) { /* what it used is never told: the log goes without */
+    if (!slot->exited) { /* nobody tells what it used any more: the log goes without */
         slot->used = (struct wire_exited){ 0 };
         slot->exited = true;
         slot_log(slot);

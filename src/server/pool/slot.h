@@ -8,14 +8,14 @@
 #include <uv.h>
 
 enum slot_state {
-    SLOT_FREE,    /* the slot has no box */
+    SLOT_FREE,    /* there is no box */
     SLOT_ORDERED, /* the zygote was asked for one */
-    SLOT_WARMING, /* it exists and is entering its jail */
-    SLOT_WAITING, /* it waits for a program */
+    SLOT_WARMING, /* the box exists and is entering its jail */
+    SLOT_WAITING, /* the box waits for a program */
     SLOT_RUNNING,
     SLOT_CHECKING, /* the program is over; its long report is being checked */
-    SLOT_ASKING,   /* it failed; the supervisor is asked what its cgroup saw */
-    SLOT_DYING,    /* let go; the slot is free once the zygote has said so */
+    SLOT_ASKING,   /* the program failed; the supervisor is asked what its cgroup saw */
+    SLOT_DYING,    /* the box was let go; the slot is free once the zygote says that all of it ended */
 };
 
 struct slot;
@@ -27,13 +27,13 @@ struct slot_hooks {
     void (*on_failed)(struct slot *slot, const struct wire_box_state *state); /* a layer was refused; now DYING */
     void (*on_outcome)(struct slot *slot); /* slot->outcome is complete; call slot_release() */
     void (*on_ask)(struct slot *slot);     /* send WIRE_USAGE_GET */
-    /* The program is none of the short ones; @maybe: only if it is a crowd. */
+    /* The program has run for a while, or, with @maybe, for a moment: then only a crowd counts. */
     void (*on_long)(struct slot *slot, bool maybe);
     void (*on_free)(struct slot *slot); /* DYING -> FREE */
     void (*on_lost)(struct slot *slot); /* a waiting box died; now DYING */
 };
 
-/* What the log line says, which is written once the program is reaped. */
+/* The run's line in the log, which is written once the program is reaped. */
 struct run_record {
     char job_id[UUID_SIZE]; /* empty: no job ran */
     struct trace_ids trace;
@@ -86,10 +86,11 @@ void slot_init(struct slot *slot, uint32_t index, uv_loop_t *loop, const struct 
                const struct slot_hooks *hooks, void *pool);
 
 /* The box exists: take its four descriptors (control, stdout, stderr, life). ORDERED -> WARMING.
- * -EPROTO where they are not a socket and three pipes: they are untouched, and so is the state. */
+ * -EPROTO if they are not a socket and three pipes: descriptors and state are unchanged. */
 int slot_open(struct slot *slot, const int fds[static 4]);
 
-/* Hand @job over. WAITING -> RUNNING.  -errno when the box is dead: it stays WAITING and @job is untouched. */
+/* Hand @job over. WAITING -> RUNNING.  -errno if the box is dead: the slot stays WAITING and @job
+ * is untouched. */
 int slot_start(struct slot *slot, struct job *job);
 
 /* The zygote has reaped the program (WIRE_EXITED), or all of the box (WIRE_GONE). */
@@ -99,8 +100,8 @@ void slot_gone(struct slot *slot);
 /* The supervisor's answer to on_ask. */
 void slot_usage(struct slot *slot, const struct wire_usage *usage);
 
-/* The kernel killed a process of the box for its memory, or for the machine's (WIRE_OOM): the run is over, whatever lives
- * on. */
+/* The kernel killed a process of the box because the box, or the machine, was out of memory
+ * (WIRE_OOM). The run is over, even if other processes of it still live. */
 void slot_out_of_memory(struct slot *slot, bool of_machine);
 
 /* The zygote died and all boxes with it. */
@@ -109,13 +110,13 @@ void slot_bereft(struct slot *slot);
 /* Kill the box, whatever it does, and forget its job without a word. -> DYING. */
 void slot_release(struct slot *slot);
 
-/* As slot_release() while a job is in it, which the log will call cancelled. */
+/* As slot_release() while a job is in the box; the log calls it cancelled. */
 void slot_cancel(struct slot *slot);
 
-/* End the run that is in it now: on_outcome with OUTCOME_CANCELLED and what was printed so far. */
+/* End the run in the box: on_outcome with OUTCOME_CANCELLED and the output so far. */
 void slot_stop(struct slot *slot);
 
-/* Log a run that has ended and whose usage nobody will tell any more. */
+/* Log a run that has ended before the zygote told what it used: nobody will tell any more. */
 void slot_log_last(struct slot *slot);
 
 #endif

@@ -1,34 +1,35 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Who begins next, and what a job that does not begin waits for.
  *
- * pool.c calls it when a job comes or a box is ready, and when a program gives
- * its place or its box back.  share.c says whose turn it is.
- * What must never happen here: a job that waits for something that nobody tells
- * of (memory is looked at again by a timer), or a job that waits for ever for a
- * box that does not come. */
+ * pool.c calls it when a job comes or a box is ready, and when a program gives its place or its box
+ * back.  share.c says whose turn it is.
+ * What must never happen here: a job that waits for something that nobody tells of (memory is
+ * looked at again by a timer), or a job that waits for ever for a box that does not come. */
 #include "server/pool/pool_parts.h"
 
 #include "base/clock.h"
 #include "base/log.h"
 
-/* How long jobs wait for boxes that don't come; and for an interpreter that is only just started. */
+/* How long jobs wait for boxes that don't come; and for an interpreter that has only just been
+ * started. */
 enum { LACK_MS = 10000, LACK_COLD_MS = 60000 };
-/* Beyond what the cores run, programs begin while these thousandths of the memory are left; those of a key of which none
- * runs, while half of that is.  So is an eighth of all runs for such keys: no key's programs that wait shut out another. */
+/* When all cores run programs, more begin while so many thousandths of the memory are left; a share
+ * of which nothing runs needs only the smaller reserve.  An eighth of all runs is kept for such
+ * shares, too: no share's waiting programs shut out another share. */
 enum { MEMORY_KEPT = 100, MEMORY_KEPT_FROM_NEWCOMERS = 50, RUNS_FOR_NEWCOMERS = 8 };
 enum { MEMORY_AGAIN_MS = 50 };
 
 static void on_memory(uv_timer_t *timer);
 
-/* No box can be had, whatever the reason: who waits is told, while its client still listens. */
+/* No box comes, whatever the reason: refuse the waiting jobs while their clients still listen. */
 void runtime_refuse_waiting(struct runtime *rt)
 {
     struct shares *shares = &rt->pool->shares;
     struct job *job;
 
     rt->wanted =
-        !rt->index || rt->zygote || rt->next || rt->conf->at_start; /* one that never came is asked for again */
-    /* Not those that are added meanwhile, nor those that their share keeps waiting. */
+        !rt->index || rt->zygote || rt->next || rt->conf->at_start; /* a zygote that never came is asked for again */
+    /* Jobs that are added meanwhile stay, and so do jobs that wait for room in their share. */
     for (unsigned n = shares->waiting; n && (job = shares_next(shares, runtime_bit(rt))); n--) {
         shares_remove(shares, job);
         job->started_us = job->ended_us = now_us();
@@ -71,15 +72,15 @@ enum lack pool_lack_of(const struct pool *pool, const struct share *share)
         return LACK_KEY;
     if (pool->running >= max_runs(pool, newcomer))
         return LACK_RUNS;
-    if (pool->begun
-        >= pool->conf->places + newcomer) /* one more: or it would wait until the next of others has run for long */
+    /* A newcomer may be one more: otherwise it would wait until another program has run for long. */
+    if (pool->begun >= pool->conf->places + newcomer)
         return LACK_PLACE;
     if (is_short_of_memory(pool, newcomer))
         return LACK_MEMORY;
     return LACK_NONE;
 }
 
-/* It is not the next one, or has no box. */
+/* @job has room to begin, but is not the next one, or has no box. */
 void pool_note_lack(struct pool *pool, struct job *job)
 {
     job->waited_for = pool_lack_of(pool, job->share);
@@ -111,10 +112,11 @@ void runtime_watch_for_lack(struct runtime *rt)
     if (!uv_is_active((uv_handle_t *) &rt->lack))
         uv_timer_start(&rt->lack, on_lack, rt->zygote || !rt->index ? LACK_MS : LACK_COLD_MS, 0);
     runtime_want_zygote(rt);
-    runtime_refill(rt); /* not only when a reply has left: where fewer boxes wait than may run, these still run */
+    /* Not only when a reply has left: all boxes may be in use for long, and then no reply leaves. */
+    runtime_refill(rt);
 }
 
-/* Those that have a box for the next job. */
+/* The runtimes that have a waiting box. */
 static uint32_t ready_runtimes(const struct pool *pool)
 {
     uint32_t runtimes = 0;
@@ -132,7 +134,8 @@ static bool may_begin(struct pool *pool, struct job *job)
     return !pool->lack;
 }
 
-/* The job that is next and may begin; else one of a key of which nothing runs, which may where others may not. */
+/* The next job, if it may begin; otherwise a job of a share of which nothing runs, which may begin
+ * where others may not. */
 static struct job *next_to_begin(struct pool *pool)
 {
     uint32_t runtimes = ready_runtimes(pool);
@@ -154,7 +157,7 @@ void pool_dispatch(struct pool *pool)
         struct runtime *rt = &pool->runtimes[job->runtime];
         struct slot *slot = rt->idle[--rt->waiting];
         slot->zygote->waiting--;
-        if (slot_start(slot, job) < 0) { /* it died a moment ago: nothing has been run, so another may */
+        if (slot_start(slot, job) < 0) { /* the box died a moment ago: nothing was run, so the job may have another */
             log_warn("a waiting box ended", LOG_I("slot", slot->index));
             slot_release(slot);
             runtime_refill_later(rt);

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The server's end of one zygote.
  *
- * Called by makers.c.  A zygote is replaced now and then, because its boxes share
- * its address layout and hash seed: the old one goes on until its last box is
- * gone.  What must never happen: a struct freed while a box still points to it. */
+ * Called by makers.c.  A zygote is replaced now and then, because its boxes share its address
+ * layout and hash seed: the old one goes on until its last box is gone.  What must never happen: a
+ * struct freed while a box still points to it. */
 #include "server/pool/zygote.h"
 
 #include "base/buf.h"
@@ -12,7 +12,8 @@
 #include <errno.h>
 #include <stdlib.h>
 
-/* Those of a zygote that somebody has taken over come without end; the loop has others to serve. */
+/* A zygote that a program has taken over may send messages without end; the loop has others to
+ * serve. */
 enum { MESSAGES_A_TURN = 32 };
 
 static void unref(struct zygote *zygote)

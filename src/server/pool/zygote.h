@@ -18,7 +18,7 @@ struct zygote_hooks {
     bool (*on_box)(struct zygote *zygote, const struct wire_of_box *box, const int fds[static 4]);
     void (*on_exited)(struct zygote *zygote, const struct wire_exited *exited);
     void (*on_gone)(struct zygote *zygote, const struct wire_gone *gone);
-    void (*on_old)(struct zygote *zygote);  /* it has served its time or its number of boxes; once */
+    void (*on_old)(struct zygote *zygote);  /* it has reached its age or its number of boxes; once */
     void (*on_lost)(struct zygote *zygote); /* it has ended by itself, and all of its boxes with it */
 };
 
@@ -42,13 +42,15 @@ struct zygote {
 struct zygote *zygote_new(uv_loop_t *loop, int fd, int64_t max_boxes, int64_t max_age_ms,
                           const struct zygote_hooks *hooks, void *runtime);
 
-/* Order a box for @slot.  0 and it is counted until zygote_gone(), or -errno (-EAGAIN: the socket is full). */
+/* Order a box for @slot.  0 and it is counted until zygote_gone(), or -errno (-EAGAIN: the socket
+ * is full). */
 int zygote_order(struct zygote *zygote, uint32_t slot, uint32_t serial);
 
-/* Nothing of a box that it made is left.  May be the last that was known of the zygote: it must not be used after. */
+/* All of a box that it made has ended.  The zygote may be freed by this: don't use it after. */
 void zygote_gone(struct zygote *zygote);
 
-/* No more orders: it is closed, and its process ends, when its last box is gone (at once if there is none). */
+/* Send no more orders.  The zygote is closed, and its process ends, when its last box has ended: at
+ * once if there is none. */
 void zygote_retire(struct zygote *zygote);
 
 #endif

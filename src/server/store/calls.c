@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The store's functions: each copies its arguments into an operation and gives that to the engine.
  *
- * Called by the loop only, by whoever has a store.  The engine serves the operation and hands
- * it to op_over(), which counts it and calls the caller.  All engines share this file.
- * What must never happen here: an operation whose caller is not called exactly once, or an
- * argument that points into the caller's memory after the call (but for the body of an end). */
+ * Called by the loop only, by whoever has a store.  The engine serves the operation and hands it to
+ * op_over(), which counts it and calls the caller.  All engines share this file.
+ * What must never happen here: an operation whose caller is not called exactly once, or an argument
+ * that points into the caller's memory after the call (but for the body of an end). */
 #include "server/store/op.h"
 
 #include "base/clock.h"

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* One operation of the store: its memory, what the table says of its kind, and lines of operations.
  *
- * The loop makes and frees operations (calls.c); an engine answers them, in any thread.
- * Small copies share chunks, as an operation has a dozen.
+ * The loop makes and frees operations (calls.c); an engine answers them, in any thread. Small
+ * copies share chunks, as an operation has a dozen.
  * What must never happen here: a wait, or two threads in one operation at once. */
 #include "server/store/op.h"
 
@@ -56,7 +56,7 @@ struct store_bytes op_bytes(struct op *op, struct store_bytes bytes)
 {
     if (!bytes.p)
         return bytes;
-    char *copy = take_room(op, bytes.n + 1); /* what is text ends with NUL */
+    char *copy = take_room(op, bytes.n + 1); /* so that a text ends with NUL */
     memcpy(copy, bytes.p, bytes.n);
     copy[bytes.n] = '\0';
     return (struct store_bytes){ copy, bytes.n };

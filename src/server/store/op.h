@@ -1,10 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* One operation of the store on its way: its arguments, copied, then its answer.
  *
- * The loop makes an operation and puts it into a line; whoever serves that
- * line answers it; the loop hands the answer to the caller and frees the operation.
- * All memory of an operation is freed with it.  An operation has one owner at a
- * time and no lock of its own: lines are locked by those who share them.
+ * The loop makes an operation and gives it to the engine; a thread of the engine answers it; the
+ * loop hands the answer to the caller and frees the operation.  An operation has one owner at a
+ * time and no lock of its own: lines are locked by their users.
  * What must never stand here: a word about an engine. */
 #ifndef HATCHERY_SERVER_STORE_OP_H
 #define HATCHERY_SERVER_STORE_OP_H
@@ -76,7 +75,7 @@ struct op {
     } args;
     const char *asker; /* of a READER operation: the tenant whose turn it takes */
     int64_t posted_us;
-    unsigned batch; /* of the first operation in a transaction: how many were in it, and what it took */
+    unsigned batch; /* of the first operation in a transaction: how many operations were in it, and how long it took */
     int64_t commit_us;
     struct store_answer answer;
 };
@@ -98,12 +97,13 @@ bool op_wakes(const struct op *op);
 /* Does it only read (READER)? */
 bool op_reads(const struct op *op);
 
-/* Operations, oldest first.  A line does not own what stands in it. */
+/* Operations, the oldest first.  A line does not own its operations. */
 struct line {
     struct op *first, **last;
 };
 
-/* A new operation, posted now; @done gets its answer, NULL: nobody does.  The caller frees it. */
+/* A new operation, posted now; @done gets its answer (NULL: nobody does).  The caller frees it, or
+ * op_over() does. */
 struct op *op_new(enum op_kind kind, store_done *done, void *data);
 
 /* Free @op and all its memory; give back its blobs. */
@@ -119,13 +119,13 @@ const char *op_string(struct op *op, const char *s);
 /* A copy of @n bytes that may live longer than @op, which has a reference. */
 struct blob *op_blob(struct op *op, const void *p, size_t n);
 
-/* The operation is refused with @err, which is its answer.  Returns 0: what it stands in may go on. */
+/* Answer @op with @err, a refusal.  Returns 0: the transaction around it goes on. */
 int op_refuse(struct op *op, int err);
 
 /* @op is answered: count it, pass the answer on to the caller, free it.  On the loop. */
 void op_over(struct store *store, struct op *op);
 
-/* A line without operations; @op becomes its last; its first is taken out (the line is not empty). */
+/* An empty line; append @op; take out the first (the line is not empty). */
 void line_init(struct line *line);
 void line_add(struct line *line, struct op *op);
 struct op *line_take(struct line *line);

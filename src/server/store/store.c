@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What all engines share: the words for states, and the arithmetic of limits. */
+/* The parts of the store that all engines share: the words for states, and the arithmetic of
+ * limits. */
 #include "server/store/store.h"
 
 #include "base/fair.h"

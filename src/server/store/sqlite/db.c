@@ -1,11 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* One SQLite connection: opening it, its schema, its statements, its errors.
  *
- * Called by the engine's two threads, each with a connection of its own, and
- * once at start.  What must never happen here: a file of another program or of
- * a later version being written to, or a path that is resolved through
- * directories which the server's user cannot enter (the server stands in its
- * state directory and names its files relative to that). */
+ * Called by the engine's two threads, each with a connection of its own, and once at start.  What
+ * must never happen here: a file of another program or of a later version being written to, or a
+ * path that is resolved through directories which the server's user cannot enter (the server stands
+ * in its state directory and names its files relative to that). */
 #include "server/store/sqlite/sqlite.h"
 
 #include <errno.h>
@@ -13,7 +12,8 @@
 
 enum { APPLICATION_ID = 0x48746368, PAGES_A_CHECKPOINT = 2000 }; /* "Htch" */
 
-/* Version n of the schema is what migrations[0..n) make.  Never change one that was released: add another. */
+/* Version n of the schema is what migrations[0..n) make.  Never change one that was released: add
+ * another. */
 static const char *const migrations[] = {
     "CREATE TABLE jobs(seq INTEGER PRIMARY KEY, id BLOB NOT NULL, tenant TEXT NOT NULL, state INTEGER NOT NULL,"
     " attempts INTEGER NOT NULL DEFAULT 0, owner BLOB, created INTEGER NOT NULL, started INTEGER, over INTEGER,"
@@ -81,7 +81,8 @@ int db_errno(int code)
     }
 }
 
-/* SQLite knows of full disks; of a file system that has become read-only, or of a quota, only its errno tells. */
+/* SQLite knows of full disks; of a file system that has become read-only, or of a quota, only its
+ * errno tells. */
 static int errno_of(sqlite3 *handle, int code)
 {
     sqlite3_file *log = NULL;
@@ -181,7 +182,8 @@ static int migrate(struct db *db, struct buf *error)
     return 0;
 }
 
-/* The name as it is: the default resolves it from the root on, through directories that may not be ours. */
+/* The name as it is: the default resolves it from the root on, through directories that may not be
+ * ours. */
 static int keep_name(sqlite3_vfs *vfs, const char *name, int size, char *out)
 {
     (void) vfs;

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Deliveries: which are sent, what became of each, which are sent again.
  *
- * Called by writer.c and, when a job with a webhook ends, by leases.c, inside of
- * the writer thread's transactions.  turns.c says whose turn it is.
- * What must never happen here: a delivery that waits without a row in the table
- * of turns, a job's reply that retention may drop while it is owed, or more
- * under way to one host than that host is to have. */
+ * Called by writer.c and, when a job with a webhook ends, by leases.c, inside of the writer
+ * thread's transactions.  turns.c says whose turn it is.
+ * What must never happen here: a delivery that waits without a row in the table of turns, a job's
+ * reply that retention may drop while it is owed, or more under way to one host than that host is
+ * to have. */
 #include "server/store/sqlite/sqlite.h"
 
 #include "base/fair.h"
@@ -51,7 +51,7 @@ static int send_one(struct writer *w, struct op *op, struct tenant *t, int64_t s
     return 0;
 }
 
-/* Of the host whose turn it is, what is due, as much as it may have under way. */
+/* Send the deliveries that are due to the host whose turn it is, as many as may be under way. */
 static int send_to_host(struct writer *w, struct op *op, const struct turn *turn, struct store_record *records)
 {
     const struct store_outbox_claim *claim = &op->args.outbox_claim;
@@ -62,7 +62,7 @@ static int send_to_host(struct writer *w, struct op *op, const struct turn *turn
     int r;
     PREPARE(s, DUE_OF);
 
-    if (room < 1) /* it is asked for again when one of them is done */
+    if (room < 1) /* the host is asked for again when one of its deliveries is over */
         return turns_end(w, turn, turn->due_us, false);
     room = room < left ? room : left;
     if (room > claim->max - op->answer.n)
@@ -80,7 +80,7 @@ static int send_to_host(struct writer *w, struct op *op, const struct turn *turn
     sqlite3_reset(s);
     for (; sent < n && r >= 0 && turns_left(w, t, claim) > 0; sent++)
         r = send_one(w, op, t, seqs[sent], &records[op->answer.n]);
-    if (sent < n) /* its replies are large */
+    if (sent < n) /* its replies are too large for now */
         left_us = turn->due_us;
     t->sent_all = turns_left(w, t, claim) < 1;
     op->answer.more = op->answer.more || (left_us && left_us <= claim->now_us);
@@ -111,7 +111,7 @@ int apply_outbox_claim(struct writer *w, struct op *op)
 
 /* --- what became of it --- */
 
-/* Made or given up: its reply may be dropped. */
+/* The delivery was made or given up: its reply may be dropped. */
 static int end_delivery(struct writer *w, int64_t seq)
 {
     struct job_charge c;

@@ -1,11 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Who runs a job: claims, and what becomes of the lease.
  *
- * Called by writer.c, inside of the writer thread's transactions.  A lease is
- * the job's row: who owns it and which attempt this is; whoever ends it names both.
- * What must never happen here: a finish by an owner that lost its lease, a
- * result without the delivery it calls for, or a lost job that begins beside
- * others. */
+ * Called by writer.c, inside of the writer thread's transactions.  A lease is the job's row: who
+ * owns it and which attempt this is; whoever ends it names both.
+ * What must never happen here: a finish by an owner that lost its lease, a result without the
+ * delivery it calls for, or a lost job that begins beside others. */
 #include "server/store/sqlite/sqlite.h"
 
 #include <errno.h>
@@ -86,7 +85,7 @@ static int claim_fresh(struct writer *w, struct op *op, unsigned max, int64_t wi
         if (r == 0 && !within_ms)
             return -EUCLEAN;
         if (r == 0)
-            t->room = 0; /* of this claim: its jobs are all too long */
+            t->room = 0; /* none in this claim: all its jobs are too long */
         if (r <= 0)
             continue;
         r = lease(w, op, seq, &records[op->answer.n]);

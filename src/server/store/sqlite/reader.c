@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The reader thread's queries: what became of a job, which jobs there are.
  *
- * Called with a connection of its own, which sees the last commit and holds up
- * no writer.  What must never happen here: one tenant's job in another's answer. */
+ * Called with a connection of its own, which sees the last commit and holds up no writer.  What
+ * must never happen here: one tenant's job in another's answer. */
 #include "server/store/sqlite/sqlite.h"
 
 #include <errno.h>
@@ -55,7 +55,7 @@ int apply_get(struct db *db, struct op *op)
     return record->has_delivery ? read_attempts(db, op, record->seq) : 0;
 }
 
-/* What a lease that has not begun hides: the job waits. */
+/* A leased job that has not begun is shown as waiting. */
 static void show_waiting(const struct store_query *q, struct store_record *record)
 {
     for (unsigned i = 0; i < q->n_waiting && record->state == STORE_RUNNING; i++)
@@ -65,7 +65,7 @@ static void show_waiting(const struct store_query *q, struct store_record *recor
         }
 }
 
-/* One that passes few rows of other states: there may be very many. */
+/* The statement that skips the fewest rows of other states: there may be very many. */
 static enum statement list_statement(unsigned states)
 {
     bool one = states && !(states & (states - 1));
@@ -115,7 +115,7 @@ int apply_list(struct db *db, struct op *op)
         show_waiting(q, record);
         op->answer.n += states >> record->state & 1;
         if (bytes > STORE_LIST_BYTES && op->answer.n <= limit)
-            limit = op->answer.n; /* one more shows whether there are others */
+            limit = op->answer.n; /* one more row shows whether there are more */
     }
     sqlite3_reset(s);
     op->answer.records = records;
@@ -125,7 +125,7 @@ int apply_list(struct db *db, struct op *op)
     return r < 0 ? r : 0;
 }
 
-/* Is the file sound?  It is read anew, whatever of it was in memory. */
+/* Is the file sound?  Reads it from the disk, not from memory. */
 static int check_file(struct db *db, struct op *op)
 {
     (void) op;

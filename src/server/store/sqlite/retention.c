@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Retention: what is dropped for age, for number, for size and for others.
  *
- * Called by writer.c, inside of the writer thread's transactions: every few
- * seconds by the sweep, and when a new job finds no room.
- * What must never happen here: a job dropped that waits, runs or is not
- * delivered, a job dropped for size or number of a tenant that has less than
- * another, or a transaction that drops so much that others wait for it. */
+ * Called by writer.c, inside of the writer thread's transactions: every few seconds by the sweep,
+ * and when a new job finds no room.
+ * What must never happen here: a job dropped that waits, runs or is not delivered, a job dropped
+ * for size or number of a tenant that has less than another, or a transaction that drops so much
+ * that others wait for it. */
 #include "server/store/sqlite/sqlite.h"
 
 #include <errno.h>
@@ -79,7 +79,8 @@ static int drop_old(struct writer *w, int64_t over_before_us, int64_t max, int *
     return drop_found(w, s, ret_n, &first);
 }
 
-/* The oldest of @t that may be dropped, or of its rows of history.  @from: none of these is before it. */
+/* The oldest of @t that may be dropped, or of its rows of history.  @from: none of these is before
+ * it. */
 static int drop_of(struct writer *w, struct tenant *t, enum statement which, int64_t *from, int64_t max, int *ret_n)
 {
     sqlite3_stmt *s = db_statement(&w->db, which);
@@ -189,7 +190,8 @@ static void take_quotas(struct writer *w, const struct store_sweep *sweep)
         tenant_of(w, sweep->quotas[i].tenant)->max_bytes = sweep->quotas[i].max_bytes;
 }
 
-/* There are too many: rows of history of who has most of them, then the oldest jobs of who has most. */
+/* There are too many: rows of history of who has most of them, then the oldest jobs of who has
+ * most. */
 static int drop_excess(struct writer *w, int64_t excess, int *ret_n)
 {
     int err = 0, n = 1;
@@ -300,8 +302,9 @@ int apply_sweep(struct writer *w, struct op *op)
     return find_oldest(w, op);
 }
 
-/* As much as a job of some size: a place for one page does not make the disk well.  The next sweep takes it
- * away; the sweep itself must not hang on it, as dropping what is old may be what makes room. */
+/* A probe writes as much as a job of some size: room for one page does not prove that the disk is
+ * well.  The next sweep removes the row; the sweep itself must not depend on writing it, as
+ * dropping old jobs may be what makes room. */
 int apply_probe(struct writer *w, struct op *op)
 {
     PREPARE(s, PROBE);

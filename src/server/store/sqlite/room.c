@@ -1,11 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Who has how much of the store, and who may have more.
  *
- * Called by the writer thread, inside of its transactions.  Each job's row says
- * what it is charged; the sums by tenant are in memory and are made again from
- * the rows when the store is opened.
- * What must never happen here: a sum that differs from the rows, or a tenant
- * that holds more than its part while others share the store. */
+ * Called by the writer thread, inside of its transactions.  Each job's row says what it is charged;
+ * the sums by tenant are in memory and are made again from the rows when the store is opened.
+ * What must never happen here: a sum that differs from the rows, or a tenant that holds more than
+ * its part while others share the store. */
 #include "server/store/sqlite/sqlite.h"
 
 #include "base/fair.h"

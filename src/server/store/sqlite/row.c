@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* How a row becomes a record, and what one row is asked most often.
  *
- * Called by the reader thread and, inside of its transactions, by the writer
- * thread, each with its own connection.
- * What must never happen here: a pointer into a row that outlives its
- * statement (what a record refers to is copied into the operation), or a job
- * that is found by its id alone (whose it is belongs to the question). */
+ * Called by the reader thread and, inside of its transactions, by the writer thread, each with its
+ * own connection.
+ * What must never happen here: a pointer into a row that outlives its statement (what a record
+ * refers to is copied into the operation), or a job that is found by its id alone (whose it is
+ * belongs to the question). */
 #include "server/store/sqlite/sqlite.h"
 
 #include <errno.h>

@@ -1,11 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The SQLite engine, the loop's side: operations go to a thread, answers come back.
  *
- * Called by calls.c through `struct store_engine`.  An operation stands in the line of
- * the writer or of the reader (threads.c) and comes back with its answer; the loop then
- * hands it to op_over().
- * What must never happen here: an operation without an answer, the loop waiting
- * for the disk (but at its end), or a tenant that waits for all that others ask. */
+ * Called by calls.c through `struct store_engine`.  An operation stands in the line of the writer
+ * or of the reader (threads.c) and comes back with its answer; the loop then hands it to op_over().
+ * What must never happen here: an operation without an answer, the loop waiting for the disk (but
+ * at its end), or a tenant that waits for all that others ask. */
 #include "server/store/sqlite/threads.h"
 
 #include "server/metrics/metrics.h"
@@ -16,11 +15,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Answers are passed on for so long; then the loop has other turns. */
+/* The loop passes on answers for so long, then takes its other turns. */
 enum { TURN_NS = 1000000 };
 
-/* Who asks the reader.  What a tenant asks stands behind what it has asked before, not behind all that others have
- * (start-time fair queueing). */
+/* A tenant that asks the reader.  Its questions stand behind those it has asked before, not behind
+ * all that others asked (start-time fair queueing). */
 struct asker {
     struct asker *next;
     uint64_t tag; /* of its last question */
@@ -74,7 +73,8 @@ static void give_question(struct sqlite *sqlite, struct op *op)
     uv_mutex_unlock(&worker->lock);
 }
 
-/* A store that can't write is asked with each sweep whether it can again; a damaged file is read for that. */
+/* A store that can't write is asked with each sweep whether it can again; a damaged file is read
+ * for that. */
 static void post(struct store *store, struct op *op)
 {
     struct sqlite *sqlite = sqlite_of(store);
@@ -135,7 +135,7 @@ static void on_handle_closed(uv_handle_t *handle)
         on_closed(data);
 }
 
-/* Waits for the disk: what was asked for before is committed and answered. */
+/* Waits for the disk: operations that were asked for before are committed and answered. */
 static void close_store(struct store *store, void (*on_closed)(void *), void *data)
 {
     struct sqlite *sqlite = sqlite_of(store);

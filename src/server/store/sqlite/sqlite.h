@@ -40,11 +40,11 @@ struct db {
 int db_open(struct db *db, const char *path, bool writer, struct buf *error);
 void db_close(struct db *db);
 
-/* A prepared statement, reset and without bindings; NULL when it can't be had. */
+/* A prepared statement, reset and without bindings; NULL if SQLite can't prepare it. */
 sqlite3_stmt *db_statement(struct db *db, enum statement which);
 
-/* A statement @var of the writer @w, whose bindings are numbers or ours for as long as it runs; where it can't be had, the
- * function around it returns -EIO. */
+/* A statement @var of the writer @w, whose bindings are numbers, or memory that stays while it
+ * runs. If it can't be prepared, the function around it returns -EIO. */
 #define PREPARE(var, which)                                                                                            \
     sqlite3_stmt *var = db_statement(&w->db, SQL_##which);                                                             \
     if (!(var))                                                                                                        \
@@ -64,13 +64,13 @@ int db_step(sqlite3_stmt *statement);
 /* Run plain SQL. 0 or -errno. */
 int db_exec(struct db *db, const char *sql);
 
-/* What SQLite's code means. */
+/* SQLite's @code as -errno. */
 int db_errno(int code);
 
-/* What whoever operates it can do about that. */
+/* How the operator can mend @err. */
 const char *db_hint(int err);
 
-/* Bind what may be absent. */
+/* Bind a value that may be absent (NULL, or 0). */
 void db_bind_bytes(sqlite3_stmt *statement, int index, struct store_bytes bytes);
 void db_bind_string(sqlite3_stmt *statement, int index, const char *s);
 void db_bind_time(sqlite3_stmt *statement, int index, int64_t us); /* 0 is NULL */
@@ -80,8 +80,8 @@ void db_bind_time(sqlite3_stmt *statement, int index, int64_t us); /* 0 is NULL 
 struct writer;
 
 /* apply_NAME() for each row of ops.def, in the file of its noun.  The answer's err is 0 or the
- * operation's own refusal.  Returns 0, or -errno when the transaction is broken; of a READER
- * what its answer's err becomes. */
+ * operation's own refusal.  Returns 0, or -errno when the transaction is broken; of a READER what
+ * its answer's err becomes. */
 #define WRITER(name) int apply_##name(struct writer *w, struct op *op);
 #define READER(name) int apply_##name(struct db *db, struct op *op);
 #define OP(NAME, name, side, durable, wakes, argument) side(name)
@@ -91,31 +91,32 @@ struct writer;
 
 /* --- tenants.c --- */
 
-/* What is counted, of a tenant or of all. */
+/* The counts of one tenant, or of all. */
 struct counts {
     int64_t queued;     /* jobs that wait and were never lost */
     int64_t lost;       /* jobs that wait and were */
     int64_t running;    /* leased */
     int64_t jobs;       /* in any state */
-    int64_t history;    /* of these, runs that never waited for the store: their callers have the reply */
+    int64_t history;    /* of these, synchronous runs: their callers have the reply */
     int64_t deliveries; /* neither made nor given up */
-    /* of a tenant: what its jobs are charged; of all: in use, as measured last, and what changed since */
+    /* of a tenant: what its jobs are charged; of all: in use, as measured last, plus the changes
+     * since */
     int64_t bytes;
-    int64_t held; /* charged for what retention may not drop */
+    int64_t held; /* charged for jobs that retention may not drop */
 };
 
-/* What the writer knows of a tenant without asking: it is the only one that writes. */
+/* A tenant, as the writer counts it in memory: only the writer changes rows. */
 struct tenant {
     struct tenant *next;
     struct counts is, was; /* was: before the transaction at hand */
-    int64_t max_bytes;     /* of its own; 0: none */
-    int64_t old_from;      /* no job of it before this may be dropped */
-    int64_t history_from;  /* no row before this is history */
+    int64_t max_bytes;     /* its own limit; 0: none */
+    int64_t old_from;      /* no job before this seq may be dropped */
+    int64_t history_from;  /* no row before this seq is history */
     double vt;             /* virtual time at which its next job may start */
     unsigned weight, room;
     int64_t turn;                 /* when one of its deliveries was sent last, in turns */
     bool sends;                   /* deliveries of it may wait */
-    bool sent_all;                /* that are due, in the claim at hand */
+    bool sent_all;                /* in the claim at hand: all that it may send is sent */
     int64_t flying, flying_bytes; /* its deliveries under way, in the claim at hand */
     char name[STORE_TENANT_MAX + 1];
 };
@@ -128,19 +129,19 @@ struct writer {
     struct tenant *tenants;
     double vt; /* of the job that was given last */
     struct counts is, was;
-    bool probed;                /* what a probe has written may be there */
-    int64_t recovered;          /* jobs that another owner had when it ended */
+    bool probed;                /* a row that a probe wrote may be there */
+    int64_t recovered;          /* jobs that an earlier process had claimed when it ended */
     int64_t turn, turns_before; /* turns of hosts so far; before the claim at hand */
-    /* of the claim at hand: deliveries that may be under way, and those that are */
+    /* in the claim at hand: deliveries that may be under way, and those that are */
     int64_t places, flying, flying_bytes;
     unsigned senders; /* tenants that share the store */
 };
 
-/* The tenant of that name; a new one where there is none.  It stays until writer_free(). */
+/* The tenant of that name, made if there is none.  It stays until writer_free(). */
 struct tenant *tenant_of(struct writer *w, const char *name);
 
-/* One more job of @t waits that was never lost.  @n more of its jobs run, of its lost jobs wait, of its deliveries are
- * owed. */
+/* tenant_add(): one more job of @t waits that was never lost.  The others: @n more of its jobs run,
+ * of its lost jobs wait, of its deliveries are owed. */
 void tenant_add(struct writer *w, struct tenant *t);
 void count_run(struct writer *w, struct tenant *t, int n);
 void count_lost(struct writer *w, struct tenant *t, int n);
@@ -149,37 +150,37 @@ void count_delivery(struct writer *w, struct tenant *t, int n);
 /* Count all anew from the rows.  0 or -errno. */
 int tenants_count(struct writer *w);
 
-/* A transaction begins; it came to nothing, and nothing of it is counted. */
+/* tenants_mark(): a transaction begins.  tenants_undo(): it failed, and nothing of it counts. */
 void tenants_mark(struct writer *w);
 void tenants_undo(struct writer *w);
 
-/* The weights of tenants, and how many jobs of each may begin, as the claim says. */
+/* Take the weights of tenants, and how many jobs of each may begin, from the claim. */
 void tenants_take_shares(struct writer *w, const struct store_claim *claim);
 
-/* Whose job is next: of all that have one waiting and room to run it, the tenant with the least virtual time.  NULL:
- * nobody's.  @reply_max: as of room_for_reply(). */
+/* The tenant whose job is next: of all that have a job waiting and room to run it, the one with the
+ * least virtual time.  NULL: none.  @reply_max: as of room_for_reply(). */
 struct tenant *tenants_next(struct writer *w, int64_t reply_max);
 
-/* A job of @t that waited runs now: its virtual time goes on. */
+/* A waiting job of @t runs now: advance the tenant's virtual time. */
 void tenant_take(struct writer *w, struct tenant *t);
 
 /* --- row.c --- */
 
-/* A row of SQL_*_JOB's columns to a record; its memory is @op's. */
+/* Make a record of a row with the columns of SQL_*_JOB; its memory is @op's. */
 void record_from_row(struct op *op, sqlite3_stmt *row, struct store_record *ret);
 
-/* Column @i, copied into @op, or to a blob that @op refers to, whose bytes are in @ret; NULL, and nothing in @ret, where
- * the column is NULL. */
+/* Column @i, copied into @op; or into a blob that @op refers to, with its bytes in @ret.  NULL, and
+ * nothing in @ret, if the column is NULL. */
 struct store_bytes column_bytes(struct op *op, sqlite3_stmt *row, int i);
 struct blob *column_blob(struct op *op, sqlite3_stmt *row, int i, struct store_bytes *ret);
 
-/* The job @seq, which is there, without its program.  0 or -errno. */
+/* Load the job @seq, which exists, without its program.  0 or -errno. */
 int load_record(struct writer *w, struct op *op, int64_t seq, struct store_record *ret);
 
 /* Step a statement that takes a job's number alone.  As db_step(). */
 int run_on_seq(struct writer *w, enum statement which, int64_t seq);
 
-/* The same; the number that its row has, if there is one, into @ret_value.  1: a row; 0: none; -errno. */
+/* The same; if there is a row, the number in it goes to @ret_value.  1: a row; 0: none; -errno. */
 int has_row(struct writer *w, enum statement which, int64_t seq, int *ret_value);
 
 /* The job @target, if it is that tenant's.  1; 0: there is none; -errno. */
@@ -200,17 +201,18 @@ struct job_charge {
 /* 1: found; 0: there is no such job; -errno. */
 int charge_read(struct writer *w, int64_t seq, struct job_charge *ret);
 
-/* A job of @t was added, is charged another sum, may not be dropped, may be. */
+/* A job of @t: it was added; its charge changes by @bytes; retention may not drop it; retention
+ * may. */
 void charge_add(struct writer *w, struct tenant *t, int64_t bytes);
 void charge_change(struct writer *w, struct tenant *t, int64_t bytes);
 void charge_hold(struct writer *w, struct tenant *t, int64_t bytes);
 void charge_let_go(struct writer *w, struct tenant *t, int64_t seq, int64_t bytes);
 
-/* What is left of the job's charge once it has ended so: its program is kept where it may be queued again. */
+/* The job's charge once it has ended so: its program is kept if it may be queued again. */
 int64_t charge_after(const struct job_charge *c, const struct store_end *end);
 
-/* How much is in use, into w->is.bytes.  In between, what is added is counted: asking costs a batch a twentieth of its
- * time. */
+/* Measure how much is in use, into w->is.bytes.  Between two measurements additions are counted:
+ * measuring costs a batch a twentieth of its time. */
 int room_measure(struct writer *w);
 
 /* May @t hold @bytes more, and owe a delivery?  1: @op is refused; 0. */
@@ -221,23 +223,24 @@ bool room_for_reply(const struct writer *w, const struct tenant *t, int64_t repl
 
 /* --- retention.c --- */
 
-/* Is there room for @bytes of @t?  What may be dropped for it is dropped.  1; 0: there is none; -errno. */
+/* Is there room for @bytes of @t?  Drops jobs that retention may drop for it.  1; 0: no room;
+ * -errno. */
 int retention_make_room(struct writer *w, struct tenant *t, int64_t bytes);
 
 /* --- leases.c --- */
 
-/* Keep the job's reply, and owe its delivery if it has a webhook.  The job's row says how it ended already; @c is what it
- * was charged before.  0 or -errno. */
+/* Keep the job's reply, and owe its delivery if it has a webhook.  The job's row says already how
+ * it ended; @c is the charge before.  0 or -errno. */
 int add_result(struct writer *w, const struct job_charge *c, const struct store_end *end);
 
 /* --- deliveries.c --- */
 
-/* The job's reply is to be delivered from @due_us on.  0 or -errno. */
+/* Owe the delivery of the job's reply, from @due_us on.  0 or -errno. */
 int delivery_add(struct writer *w, const struct job_charge *c, int64_t due_us);
 
 /* --- turns.c --- */
 
-/* A host that one tenant has deliveries for, the first of them due. */
+/* A host for which a tenant has deliveries; the first of them is due. */
 struct turn {
     struct tenant *tenant;
     char host[STORE_HOST_MAX + 1];
@@ -247,18 +250,19 @@ struct turn {
 /* Make the table anew from the deliveries that wait. */
 int turns_fill(struct writer *w);
 
-/* The delivery @seq waits, if it does. */
+/* Note that the delivery @seq waits; nothing if it does not. */
 int turns_add(struct writer *w, int64_t seq);
 
-/* A claim: each host has one turn in it.  turns_next(): 1; 0: nobody else has what is due; -errno. */
+/* A claim begins: each host has one turn in it.  turns_next(): 1; 0: no other host has a delivery
+ * that is due; -errno. */
 void turns_begin(struct writer *w, const struct store_outbox_claim *claim);
 
-/* @n of its deliveries are under way; how many more of it may be. */
+/* turns_sent(): @n more deliveries of @t are under way.  turns_left(): how many more may be. */
 void turns_sent(struct writer *w, struct tenant *t, int64_t n, int64_t bytes);
 int64_t turns_left(const struct writer *w, const struct tenant *t, const struct store_outbox_claim *claim);
 int turns_next(struct writer *w, int64_t now_us, struct turn *ret);
 
-/* It had its turn; the first that is left is due at @due_us, 0: nothing is left. */
+/* The host had its turn; its first delivery that is left is due at @due_us; 0: none is left. */
 int turns_end(struct writer *w, const struct turn *turn, int64_t due_us, bool sent);
 
 /* When the next delivery is due after @now_us into @ret, if that is earlier. */
@@ -266,11 +270,11 @@ int turns_next_due(struct writer *w, int64_t now_us, int64_t *ret);
 
 /* --- writer.c --- */
 
-/* Take back what another owner had claimed. */
+/* Queue jobs and deliveries again that another owner had claimed. */
 int writer_recover(struct writer *w);
 
-/* Apply one operation inside of a transaction; its answer's err is 0 or the operation's own refusal.
- * Returns -errno when the transaction is broken. */
+/* Apply one operation inside of a transaction; its answer's err is 0 or the operation's own
+ * refusal. Returns -errno when the transaction is broken. */
 int writer_apply(struct writer *w, struct op *op);
 
 /* Forget all tenants, close the connection. */

@@ -1,12 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What the writer knows of each tenant: how much waits, runs and is owed, and who is next.
  *
- * Called by the writer thread.  The counts are in memory, so that a claim needs
- * no query over all jobs; tenants_count() makes them from the rows, each
- * operation keeps them up to date, and tenants_undo() takes back what a
- * transaction that came to nothing has counted.
- * What must never happen here: a count that differs from the rows, or a tenant
- * that is freed while the store is open. */
+ * Called by the writer thread.  The counts are in memory, so that a claim needs no query over all
+ * jobs; tenants_count() makes them from the rows, each operation keeps them up to date, and
+ * tenants_undo() takes back what a transaction that came to nothing has counted.
+ * What must never happen here: a count that differs from the rows, or a tenant that is freed while
+ * the store is open. */
 #include "server/store/sqlite/sqlite.h"
 
 #include <errno.h>

@@ -1,13 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The engine's two threads: one writes, one reads.
  *
- * sqlite.c puts operations into their lines and takes answers out of
- * `sqlite->over`.  Whatever has gathered while the writer was busy is its next
- * transaction, with one fsync for all (group commit).  A batch that fails is
- * tried again operation by operation, so that a reply that does not fit on the
- * disk takes no other operation along.
- * What must never happen here: an answer before its commit, an operation
- * without an answer, or a write to a file that is damaged or no longer there. */
+ * sqlite.c puts operations into their lines and takes answers out of `sqlite->over`.  All
+ * operations that gathered while the writer was busy are its next transaction, with one fsync
+ * (group commit). A batch that fails is tried again operation by operation: if one reply does not
+ * fit on the disk, the other operations still succeed.
+ * What must never happen here: an answer before its commit, an operation without an answer, or a
+ * write to a file that is damaged or was taken away. */
 #include "server/store/sqlite/threads.h"
 
 #include "base/beside.h"
@@ -68,8 +67,8 @@ static int set_durable(struct sqlite *sqlite, bool durable)
     return 0;
 }
 
-/* Is @name the file that is open?  SQLite would not notice another file, or that there is none, and would go on writing
- * to a file that the next start does not find. */
+/* Is @name the file that is open?  SQLite does not notice if the file was removed or replaced: it
+ * would go on writing to a file that the next start does not find. */
 static bool is_open_file(const char *name, struct stat *known)
 {
     struct stat now;
@@ -89,7 +88,7 @@ static bool files_are_in_place(struct sqlite *sqlite)
     return is_open_file(sqlite->conf.path, &sqlite->file) && is_open_file(log, &sqlite->log);
 }
 
-/* May the file be written to?  Where it has been damaged and was restored, it is read anew. */
+/* May the file be written to?  If it was damaged and has been restored, count everything anew. */
 static int prepare_to_write(struct sqlite *sqlite)
 {
     if (sqlite->damaged) {
@@ -151,7 +150,8 @@ static void answer_error(struct op *op, int err)
     op->answer = (struct store_answer){ .err = err };
 }
 
-/* Log a write error once when it begins and once when it ends.  A batch that wrote nothing proves nothing. */
+/* Log a write error once when it begins and once when it ends.  A batch that wrote nothing proves
+ * nothing. */
 static void note_error(struct sqlite *sqlite, int err, int64_t changes_before)
 {
     if (err == sqlite->store.write_err || (!err && sqlite3_total_changes64(sqlite->write.db.handle) == changes_before))
@@ -188,7 +188,7 @@ static void write_batch(struct sqlite *sqlite, struct op *batch)
 
 void threads_truncate_log(struct sqlite *sqlite)
 {
-    if (!sqlite->damaged) /* else the log is the part that is known to be sound */
+    if (!sqlite->damaged) /* otherwise the log is the only part that is known to be sound */
         sqlite3_wal_checkpoint_v2(sqlite->write.db.handle, NULL, SQLITE_CHECKPOINT_TRUNCATE, NULL, NULL);
 }
 

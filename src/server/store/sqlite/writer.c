@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The writer thread's transactions: each operation, applied inside of the one that commits a whole batch.
+/* The writer thread's transactions: each operation, applied inside of the one that commits a whole
+ * batch.
  *
- * Called by threads.c.  Here are the table of operations, and what accepts,
- * cancels and queues again; leases.c, deliveries.c and retention.c have the rest.
- * An operation's refusal is its answer; only what SQLite itself fails at breaks
- * the transaction, and then nothing of the batch has happened: what is counted
- * in memory is as it was before.
- * What must never happen here: a job that is accepted without its program, two
- * jobs for one idempotency key, or an operation that answers before it is applied. */
+ * Called by threads.c.  Here are the table of operations, and what accepts, cancels and queues
+ * again; leases.c, deliveries.c and retention.c have the rest. An operation's refusal is its
+ * answer; only what SQLite itself fails at breaks the transaction, and then nothing of the batch
+ * has happened: what is counted in memory is as it was before.
+ * What must never happen here: a job that is accepted without its program, two jobs for one
+ * idempotency key, or an operation that answers before it is applied. */
 #include "server/store/sqlite/sqlite.h"
 
 #include <errno.h>
@@ -52,7 +52,7 @@ static size_t length(const char *s)
     return s ? strlen(s) : 0;
 }
 
-/* The same with the job that @op has just added: it is known without being read. */
+/* The same with the job that @op has just added, which need not be read. */
 static void answer_new_job(struct op *op, const struct store_record *added, const unsigned char *id, int64_t seq)
 {
     struct store_record *record = op_alloc(op, sizeof(*record));
@@ -129,7 +129,7 @@ static int add_job(struct writer *w, const struct store_record *r, const unsigne
     return db_step(s);
 }
 
-/* Is there room for @bytes of @t?  1: it is refused; 0; -errno. */
+/* Is there room for @bytes of @t?  1: @op is refused; 0; -errno. */
 static int find_room(struct writer *w, struct op *op, struct tenant *t, int64_t bytes)
 {
     int r = retention_make_room(w, t, bytes);
@@ -139,7 +139,7 @@ static int find_room(struct writer *w, struct op *op, struct tenant *t, int64_t 
     return r < 0 ? r : !r;
 }
 
-/* May one more job of @t wait?  1: it is refused; 0. */
+/* May one more job of @t wait?  1: @op is refused; 0. */
 static int find_place(struct writer *w, struct op *op, const struct tenant *t, const struct store_limits *limits)
 {
     int64_t mine = t->is.queued + t->is.lost, tenants = !mine;
@@ -232,7 +232,7 @@ int apply_cancel(struct writer *w, struct op *op)
     return add_result(w, &c, &op->args.cancel.end);
 }
 
-/* Its reply goes, and with it the delivery of that, which is owed (@was_due) or is not. */
+/* Drop the job's reply, and with it the delivery, which is still owed (@was_due) or not. */
 static int queue_again(struct writer *w, const struct job_charge *c, bool was_due)
 {
     const int64_t after = c->bytes - c->reply;
@@ -271,7 +271,7 @@ int apply_requeue(struct writer *w, struct op *op)
     bool was_due = r > 0 && value < STORE_SENDING;
     if (r >= 0)
         r = has_row(w, SQL_PROGRAM, seq, &value);
-    if (r <= 0) /* buried by a version that dropped it */
+    if (r <= 0) /* an older version dropped the program of a dead job */
         return r ? r : op_refuse(op, -ENODATA);
     r = was_due ? 0 : room_find_share(w, op, c.tenant, c.bytes, false);
     if (!r)
