@@ -29,7 +29,9 @@ int refuse(const char *sentence)
 void say_ready(struct supervisor *s)
 {
     notify_say(&s->notify, "READY=1\nSTATUS=Listening on %.*s%s", (int) s->url.len, s->url.data,
-               s->kept ? "; the configuration that was to be read again is wrong, and the one before it stays" : "");
+               s->reload == RELOAD_REFUSED
+                   ? "; the configuration that was to be read again is wrong, and the one before it stays"
+                   : "");
 }
 
 static void warn_of_readable(const char *path, const char *what)

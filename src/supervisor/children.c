@@ -36,18 +36,19 @@ int make_pair(int *ret_ours, int *ret_theirs)
  * new one when it is started again. */
 static void connect_courier(struct supervisor *s)
 {
+    const struct child *courier = &s->singles[PROCESS_COURIER];
     const struct wire_plain here = { .type = WIRE_COURIER };
     const enum courier_type type = COURIER_SERVER;
     _cleanup_fd_ int server_end = -1;
     _cleanup_fd_ int courier_end = -1;
 
-    if (!s->server.pid || !s->courier.pid)
+    if (!s->server->pid || !courier->pid)
         return;
     int err = make_pair(&server_end, &courier_end);
     if (!err)
-        err = fd_send(s->courier.sock, &type, sizeof(type), &courier_end, 1);
+        err = fd_send(courier->sock, &type, sizeof(type), &courier_end, 1);
     if (!err)
-        err = fd_send(s->server.sock, &here, sizeof(here), &server_end, 1);
+        err = fd_send(s->server->sock, &here, sizeof(here), &server_end, 1);
     if (err)
         log_warn("server and courier are not connected", LOG_S("errno", strerrorname_np(-err)));
 }
@@ -60,29 +61,28 @@ static int send_memory(const struct supervisor *s)
     for (unsigned i = 0; i < WIRE_MEMORY_FILES && !err; i++) {
         const struct wire_memory_file here = { .type = WIRE_MEMORY, .which = i };
         if (s->memory.fds[i] >= 0)
-            err = fd_send(s->server.sock, &here, sizeof(here), &s->memory.fds[i], 1);
+            err = fd_send(s->server->sock, &here, sizeof(here), &s->memory.fds[i], 1);
     }
     return err;
 }
 
-static int start_server(struct supervisor *s, struct buf *error)
+static int start_server(struct supervisor *s, struct child *server, struct buf *error)
 {
     _cleanup_fd_ int theirs = -1;
     bool one_run = s->options->source_fd >= 0;
     int fds[FD_PASS_MAX] = { s->options->source_fd };
     unsigned n_fds = one_run ? 1 : s->server_conf.n_listeners;
-    int err = make_pair(&s->server.sock, &theirs);
+    int err = make_pair(&server->sock, &theirs);
 
     if (err)
         return err;
     pid_t pid = launch_server(&s->files, &s->ids, theirs, error);
     if (pid < 0)
         return pid;
-    s->server.pid = pid;
-    s->refused = s->server_behind = false;
-    s->server.heard = (struct wire_link){ .table = &wire_table, .from = PEER_SERVER, .to = PEER_SUPERVISOR };
+    server->pid = pid;
+    s->refused = false;
     s->server_conf.type = WIRE_SERVER_CONF;
-    fcntl(s->server.sock, F_SETFL, O_NONBLOCK);
+    fcntl(server->sock, F_SETFL, O_NONBLOCK);
     for (unsigned i = 0; i < n_fds && !one_run; i++)
         fds[i] = s->listener_fds[i];
     if (s->server_conf.has_watch)
@@ -91,7 +91,7 @@ static int start_server(struct supervisor *s, struct buf *error)
         fds[n_fds++] = s->state_fd;
         fds[n_fds++] = s->lock_fd;
     }
-    err = fd_send(s->server.sock, &s->server_conf, sizeof(s->server_conf), fds, n_fds);
+    err = fd_send(server->sock, &s->server_conf, sizeof(s->server_conf), fds, n_fds);
     if (!err && !one_run)
         err = send_memory(s);
     for (unsigned i = 0; !err && i < s->server_conf.n_runtimes && !one_run; i++)
@@ -103,23 +103,41 @@ static int start_server(struct supervisor *s, struct buf *error)
     return err;
 }
 
-static int start_courier(struct supervisor *s, struct buf *error)
+static bool courier_is_wanted(const struct supervisor *s, const struct child *courier)
+{
+    (void) courier;
+    return s->state_fd >= 0; /* it has deliveries only of what is stored */
+}
+
+static int start_courier(struct supervisor *s, struct child *courier, struct buf *error)
 {
     _cleanup_fd_ int theirs = -1;
-    int err = make_pair(&s->courier.sock, &theirs);
+    int err = make_pair(&courier->sock, &theirs);
 
     if (err)
         return err;
     pid_t pid = launch_courier(&s->files, &s->ids, theirs, error);
     if (pid < 0)
         return pid;
-    s->courier.pid = pid;
-    s->courier_behind = false;
-    fcntl(s->courier.sock, F_SETFL, O_NONBLOCK);
-    err = fd_send(s->courier.sock, &s->courier_conf, sizeof(s->courier_conf), NULL, 0);
+    courier->pid = pid;
+    fcntl(courier->sock, F_SETFL, O_NONBLOCK);
+    err = fd_send(courier->sock, &s->courier_conf, sizeof(s->courier_conf), NULL, 0);
     if (!err)
         connect_courier(s);
     return err;
+}
+
+/* --- a configuration that was read again --- */
+
+static int tell_server(struct supervisor *s, struct child *server)
+{
+    s->server_conf.type = WIRE_SERVER_CONF_AGAIN;
+    return fd_send(server->sock, &s->server_conf, sizeof(s->server_conf), NULL, 0);
+}
+
+static int tell_courier(struct supervisor *s, struct child *courier)
+{
+    return fd_send(courier->sock, &s->courier_conf, sizeof(s->courier_conf), NULL, 0);
 }
 
 int64_t put_off(struct child *child)
@@ -138,7 +156,8 @@ int64_t put_off(struct child *child)
 
 static void say_restarting(const struct child *child, int64_t wait_ms)
 {
-    log_warn("restarting", LOG_S("process", child->name) LOG_I("in_ms", wait_ms) LOG_I("failures", child->failures));
+    log_warn("restarting",
+             LOG_S("process", child->process->name) LOG_I("in_ms", wait_ms) LOG_I("failures", child->failures));
 }
 
 /* A child is gone, or could not be started. */
@@ -163,13 +182,18 @@ void stop(struct supervisor *s, int status, int64_t grace_ms)
      * them to the next one. */
     for (unsigned i = 0; i < s->server_conf.n_listeners; i++)
         fd_close(&s->listener_fds[i]);
-    if (grace_ms && s->server.pid)
-        fd_send(s->server.sock, &drain, sizeof(drain), NULL, 0);
+    if (grace_ms && s->server->pid)
+        fd_send(s->server->sock, &drain, sizeof(drain), NULL, 0);
 }
 
 bool server_is_there(const struct supervisor *s)
 {
-    return s->server.pid && s->server.sock >= 0;
+    return s->server->pid && s->server->sock >= 0;
+}
+
+bool may_fail(const struct supervisor *s, const struct child *child)
+{
+    return s->ready || child->runtime;
 }
 
 static void start_child(struct supervisor *s, struct child *child)
@@ -181,19 +205,17 @@ static void start_child(struct supervisor *s, struct child *child)
         say_restarting(child, child->untold_ms);
     child->untold_ms = 0;
     child->started_us = now_us();
-    int err = child == &s->server    ? start_server(s, &error)
-              : child == &s->courier ? start_courier(s, &error)
-                                     : start_zygote(s, child);
+    child->behind = false;
+    child->heard = (struct wire_link){ .table = &wire_table, .from = child->process->peer, .to = PEER_SUPERVISOR };
+    int err = child->process->start(s, child, &error);
     if (err) {
-        log_error("cannot start", LOG_S("process", child->name) LOG_S("errno", strerrorname_np(-err)));
+        log_error("cannot start", LOG_S("process", child->process->name) LOG_S("errno", strerrorname_np(-err)));
         if (error.len)
             log_sentence("%.*s", (int) error.len, error.data);
         fd_close(&child->sock);
-        if (child != &s->server && child != &s->courier && s->runtimes[child->runtime].imports.fault) {
-            report_fault(s, child->runtime, WIRE_IMPORTS_MAX);
-            on_fault(s, child);
-        }
-        if (s->ready || child->runtime)
+        if (child->process->on_unable)
+            child->process->on_unable(s, child);
+        if (may_fail(s, child))
             back_off(child);
         else
             stop(s, EXIT_FAILURE, 0);
@@ -201,72 +223,107 @@ static void start_child(struct supervisor *s, struct child *child)
     buf_free(&error);
 }
 
-static void start_if_due(struct supervisor *s, struct child *child)
+int64_t child_due_us(const struct supervisor *s, const struct child *child)
 {
-    if (!s->stopping && !child->pid && child->start_at_us <= now_us() && (child == &s->server || server_is_there(s)))
-        start_child(s, child);
+    const struct process *process = child->process;
+
+    if (child->pid || (child != s->server && !server_is_there(s)))
+        return INT64_MAX;
+    return !process->is_wanted || process->is_wanted(s, child) ? child->start_at_us : INT64_MAX;
 }
 
 void start_due(struct supervisor *s)
 {
-    start_if_due(s, &s->server);
-    for (unsigned i = 0; i < s->server_conf.n_runtimes; i++) {
+    struct child *children[CHILDREN_MAX];
+    unsigned n = list_children(s, children);
+
+    for (unsigned i = 0; i < s->server_conf.n_runtimes; i++)
         rotate(&s->runtimes[i]);
-        if (s->runtimes[i].needed)
-            start_if_due(s, current_of(&s->runtimes[i]));
-    }
-    if (s->state_fd >= 0)
-        start_if_due(s, &s->courier);
+    for (unsigned i = 0; i < n; i++)
+        if (!s->stopping && child_due_us(s, children[i]) <= now_us())
+            start_child(s, children[i]);
+}
+
+static bool on_server_end(struct supervisor *s, struct child *server, int status)
+{
+    (void) server;
+    forget_needs(s);
+    if (s->options->source_fd >= 0 && s->ready) /* `hatchery run` is over */
+        stop(s, WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status), 0);
+    return false;
 }
 
 void on_child_exit(struct supervisor *s, struct child *child, int status)
 {
-    bool is_zygote = child != &s->server && child != &s->courier;
-    bool one_run_over = child == &s->server && s->options->source_fd >= 0 && s->ready;
+    const struct process *process = child->process;
 
     child->pid = 0;
-    if (is_zygote)
-        hear_last(s, child);
+    hear_last(s, child);
     fd_close(&child->sock);
-    if (child == &s->server)
-        forget_needs(s);
-    if (one_run_over)
-        stop(s, WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status), 0);
-    if (s->stopping)
+    bool over = process->on_end && process->on_end(s, child, status);
+    if (over || s->stopping)
         return;
-    int again = is_zygote ? on_zygote_unable(s, child, status) : 0;
-    if (again > 0)
-        return;
-    if (again < 0)
-        on_fault(s, child);
-    if (is_zygote && WIFEXITED(status) && WEXITSTATUS(status) == 0 && (s->ready || child->runtime)) {
-        on_zygote_over(s, child);
-        return;
-    }
     bool told = s->refused && !s->ready; /* the layer has been named; that the server then ended is no news */
     if (!told)
         log_error("process ended",
-                  LOG_S("process", child->name) LOG_I("exit_code", WIFEXITED(status) ? WEXITSTATUS(status) : -1)
+                  LOG_S("process", process->name) LOG_I("exit_code", WIFEXITED(status) ? WEXITSTATUS(status) : -1)
                       LOG_I("signal", WIFSIGNALED(status) ? WTERMSIG(status) : 0));
-    if (is_zygote && child != current_of(&s->runtimes[child->runtime]))
+    if (process->is_replaced && process->is_replaced(s, child))
         return;
-    if (s->ready || child->runtime)
+    if (may_fail(s, child))
         back_off(child);
     else {
-        log_sentence("the %s could not start; the lines above say why", child->name);
+        log_sentence("the %s could not start; the lines above say why", process->name);
         stop(s, EXIT_FAILURE, 0);
     }
+}
+
+/* --- all of them --- */
+
+static const struct process processes[PROCESSES] = {
+    [PROCESS_SERVER] = { .name = "server",
+                         .peer = PEER_SERVER,
+                         .orders = orders_of_server,
+                         .start = start_server,
+                         .tell = tell_server,
+                         .on_end = on_server_end },
+    [PROCESS_COURIER] = { .name = "courier",
+                          .peer = PEER_COURIER,
+                          .start = start_courier,
+                          .is_wanted = courier_is_wanted,
+                          .tell = tell_courier },
+    [PROCESS_ZYGOTE] = { .name = "zygote",
+                         .peer = PEER_ZYGOTE,
+                         .orders = orders_of_zygote,
+                         .last_orders = last_orders_of_zygote,
+                         .start = start_zygote,
+                         .is_wanted = zygote_is_wanted,
+                         .on_unable = on_zygote_not_started,
+                         .on_end = on_zygote_end,
+                         .is_replaced = zygote_is_replaced },
+};
+
+void init_children(struct supervisor *s)
+{
+    for (unsigned i = 0; i < SINGLES; i++)
+        s->singles[i] = (struct child){ .process = &processes[i], .sock = -1 };
+    s->server = &s->singles[PROCESS_SERVER];
+    for (unsigned i = 0; i < WIRE_RUNTIMES_MAX; i++)
+        for (int k = 0; k < 2; k++)
+            s->runtimes[i].children[k] =
+                (struct child){ .process = &processes[PROCESS_ZYGOTE], .sock = -1, .runtime = i };
 }
 
 unsigned list_children(struct supervisor *s, struct child *ret[static CHILDREN_MAX])
 {
     unsigned n = 0;
 
-    ret[n++] = &s->server;
-    ret[n++] = &s->courier;
+    ret[n++] = s->server;
     for (unsigned i = 0; i < s->server_conf.n_runtimes; i++)
         for (int k = 0; k < 2; k++)
             ret[n++] = &s->runtimes[i].children[k];
+    for (unsigned i = PROCESS_SERVER + 1; i < SINGLES; i++)
+        ret[n++] = &s->singles[i];
     return n;
 }
 
@@ -285,9 +342,9 @@ void end_children(struct supervisor *s)
     struct child *children[CHILDREN_MAX];
     unsigned n = list_children(s, children);
 
-    if (s->server.pid && now_us() >= s->kill_at_us)
-        kill(s->server.pid, SIGKILL);
-    for (unsigned i = 1; i < n && !s->server.pid; i++)
+    if (s->server->pid && now_us() >= s->kill_at_us)
+        kill(s->server->pid, SIGKILL);
+    for (unsigned i = 1; i < n && !s->server->pid; i++)
         if (children[i]->pid)
             kill(children[i]->pid, SIGKILL);
 }

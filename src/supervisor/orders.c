@@ -75,7 +75,7 @@ static void on_usage_get(void *data, struct wire_in *in)
         answer.of_machine = usage.oom_of_machine;
     } else
         limit_watch_usage(s->limit_watch, of->slot, &answer.oom_kills, &answer.pid_refusals);
-    fd_send(s->server.sock, &answer, sizeof(answer), NULL, 0);
+    fd_send(s->server->sock, &answer, sizeof(answer), NULL, 0);
 }
 
 static void on_zygote_get(void *data, struct wire_in *in)
@@ -107,7 +107,7 @@ static void on_alive(void *data, struct wire_in *in)
     s->alive_asked = false;
 }
 
-static wire_handler *const from_server[WIRE_TYPES] = {
+wire_handler *const orders_of_server[WIRE_TYPES] = {
     [WIRE_READY] = on_ready,           [WIRE_REFUSED] = on_refused, [WIRE_USAGE_GET] = on_usage_get,
     [WIRE_ZYGOTE_GET] = on_zygote_get, [WIRE_LONG] = on_long,       [WIRE_ALIVE] = on_alive,
 };
@@ -187,7 +187,8 @@ static void on_join(void *data, struct wire_in *in)
         log_debug("a box did not wait for its cgroup", LOG_I("slot", of->slot)); /* it is dead, its reaping tells */
 }
 
-static wire_handler *const from_zygote[WIRE_TYPES] = { [WIRE_IMPORT] = on_import, [WIRE_JOIN] = on_join };
+wire_handler *const orders_of_zygote[WIRE_TYPES] = { [WIRE_IMPORT] = on_import, [WIRE_JOIN] = on_join };
+wire_handler *const last_orders_of_zygote[WIRE_TYPES] = { [WIRE_IMPORT] = on_import };
 
 /* --- reading --- */
 
@@ -206,7 +207,7 @@ static int hear_one(struct supervisor *s, struct child *child, wire_handler *con
 
 void hear(struct supervisor *s, struct child *child)
 {
-    int heard = hear_one(s, child, child == &s->server ? from_server : from_zygote);
+    int heard = hear_one(s, child, child->process->orders);
 
     if (heard > 0 || heard == -EAGAIN)
         return;
@@ -215,11 +216,9 @@ void hear(struct supervisor *s, struct child *child)
         kill(child->pid, SIGKILL);
 }
 
-void hear_last(struct supervisor *s, struct child *zygote)
+void hear_last(struct supervisor *s, struct child *child)
 {
-    static wire_handler *const of_imports[WIRE_TYPES] = { [WIRE_IMPORT] = on_import };
-
-    while (zygote->sock >= 0 && hear_one(s, zygote, of_imports) > 0)
+    while (child->process->last_orders && child->sock >= 0 && hear_one(s, child, child->process->last_orders) > 0)
         ;
 }
 
@@ -230,8 +229,8 @@ void tell_of_held(struct supervisor *s)
                                    .boxes = sums.boxes - s->told_held.boxes,
                                    .boxes_us = sums.held_us - s->told_held.held_us };
 
-    if ((msg.boxes || msg.boxes_us) && s->server.sock >= 0
-        && fd_send_now(s->server.sock, &msg, sizeof(msg), NULL, 0) == 0)
+    if ((msg.boxes || msg.boxes_us) && s->server->sock >= 0
+        && fd_send_now(s->server->sock, &msg, sizeof(msg), NULL, 0) == 0)
         s->told_held = sums;
 }
 
@@ -243,8 +242,8 @@ int on_oom(struct supervisor *s)
 
     while (cgroups_next_oom(s->cgroups, &msg.slot, &msg.serial, &of_machine, &wait_ms)) {
         msg.of_machine = of_machine;
-        if (s->server.sock >= 0)
-            fd_send(s->server.sock, &msg, sizeof(msg), NULL, 0);
+        if (s->server->sock >= 0)
+            fd_send(s->server->sock, &msg, sizeof(msg), NULL, 0);
     }
     return wait_ms;
 }

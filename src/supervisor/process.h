@@ -30,11 +30,40 @@
 
 enum { BACKOFF_FIRST_MS = 100 };
 
-struct child {
+struct supervisor;
+struct child;
+
+/* The kinds of processes; those before SINGLES run once. */
+enum { PROCESS_SERVER, PROCESS_COURIER, SINGLES, PROCESS_ZYGOTE = SINGLES, PROCESSES };
+
+/* All that tells one kind from another: a row of the table in children.c. */
+struct process {
     const char *name;
+    enum wire_peer peer;
+    wire_handler *const *orders;      /* what it may say to us (orders.c); NULL: nothing */
+    wire_handler *const *last_orders; /* what of it is still heard when it has ended; NULL: nothing */
+    /* Start @child: ->sock, ->pid and its first message.  0 or -errno, in @error a sentence if there
+     * is more to say. */
+    int (*start)(struct supervisor *s, struct child *child, struct buf *error);
+    /* Must it run?  The server runs first, whatever this says of others.  NULL: always. */
+    bool (*is_wanted)(const struct supervisor *s, const struct child *child);
+    /* Send it its slice of a configuration that was read again.  0 or -errno.  NULL: it has none
+     * that changes. */
+    int (*tell)(struct supervisor *s, struct child *child);
+    /* It could not be started.  NULL: the next attempt is all that there is to do. */
+    void (*on_unable)(struct supervisor *s, struct child *child);
+    /* It ended with @status, of waitpid(2).  True: no failure, and all is done.  NULL: a failure. */
+    bool (*on_end)(struct supervisor *s, struct child *child, int status);
+    /* Does another have its place, so that it is not started again?  NULL: never. */
+    bool (*is_replaced)(const struct supervisor *s, const struct child *child);
+};
+
+struct child {
+    const struct process *process;
     pid_t pid; /* 0: not running */
     int sock;
     struct wire_link heard;
+    bool behind; /* it must still be told of a change of its configuration */
     int64_t started_us, start_at_us;
     int64_t untold_ms;  /* the pause before its next start, which is logged only then; 0: nothing to log */
     unsigned failures;  /* in a row */
@@ -51,6 +80,13 @@ struct zygotes {
     bool needed;      /* the runtime must have a zygote */
     bool wanted;      /* the server wants a new one, as soon as there is room */
     struct imports imports;
+};
+
+/* What the service manager does not know yet of the configuration that was read again. */
+enum reload {
+    RELOAD_SETTLED, /* nothing */
+    RELOAD_TELLING, /* it is in effect once every process has been told */
+    RELOAD_REFUSED, /* it is wrong, and the one before it stays */
 };
 
 struct supervisor {
@@ -71,9 +107,8 @@ struct supervisor {
     struct wire_server_conf server_conf;
     struct wire_zygote_conf zygote_conf;
     struct courier_conf courier_conf;
-    bool server_behind, courier_behind; /* we must still tell them of a change */
-    struct child server;
-    struct child courier;                       /* runs only where there is state */
+    struct child singles[SINGLES];
+    struct child *server;                       /* the first of them */
     struct zygotes runtimes[WIRE_RUNTIMES_MAX]; /* server_conf.n_runtimes of them */
     struct buf url, more_urls, watch_url;
     int listener_fds[WIRE_LISTENERS_MAX];
@@ -83,14 +118,14 @@ struct supervisor {
     struct log_pace bad_joins;
     bool refused; /* this server has said that no box can be made; later words are ignored */
     struct notify notify;
-    bool reloading, kept; /* we must still tell the manager that it is over; the last file was wrong */
+    enum reload reload;
     int64_t ask_alive_at_us;
     bool alive_asked; /* the server has not answered yet */
     int64_t kill_at_us;
     int exit_status;
 };
 
-enum { CHILDREN_MAX = 2 + 2 * WIRE_RUNTIMES_MAX };
+enum { CHILDREN_MAX = SINGLES + 2 * WIRE_RUNTIMES_MAX };
 
 /* --- announce.c: the words for people --- */
 
@@ -177,6 +212,16 @@ void stop(struct supervisor *s, int status, int64_t grace_ms);
  * courier may be reaped before it. */
 bool server_is_there(const struct supervisor *s);
 
+/* Is a failure of @child tried again?  Before the service is ready it ends the service, except that
+ * of a runtime beside the default one. */
+bool may_fail(const struct supervisor *s, const struct child *child);
+
+/* Empty places for all processes. */
+void init_children(struct supervisor *s);
+
+/* When @child is to be started, in now_us() time; INT64_MAX: it runs, or must not run now. */
+int64_t child_due_us(const struct supervisor *s, const struct child *child);
+
 /* Start every process whose time has come. */
 void start_due(struct supervisor *s);
 
@@ -184,8 +229,8 @@ void start_due(struct supervisor *s);
  * when. */
 void on_child_exit(struct supervisor *s, struct child *child, int status);
 
-/* All places for processes, whether they run or not: the server's first, then the courier's, then
- * the zygotes'.  Returns how many. */
+/* All places for processes, whether they run or not, in the order in which they are started: the
+ * server's, the zygotes', then the others'.  Returns how many. */
 unsigned list_children(struct supervisor *s, struct child *ret[static CHILDREN_MAX]);
 
 /* Does any process still run? */
@@ -200,9 +245,14 @@ void end_children(struct supervisor *s);
 /* The zygote that makes the boxes, or its empty place. */
 struct child *current_of(struct zygotes *z);
 
-/* Start @zygote and send one end of its new socket to the server.  Waits until the jail's root
- * stands (launch.h).  0 or -errno; imports.fault is set where the runtime itself is the cause. */
-int start_zygote(struct supervisor *s, struct child *zygote);
+/* For the row of the table (struct process).  start_zygote() sends one end of its new socket to the
+ * server and waits until the jail's root stands (launch.h); imports.fault is set where the runtime
+ * itself is the cause. */
+int start_zygote(struct supervisor *s, struct child *zygote, struct buf *error);
+bool zygote_is_wanted(const struct supervisor *s, const struct child *zygote);
+bool zygote_is_replaced(const struct supervisor *s, const struct child *zygote);
+void on_zygote_not_started(struct supervisor *s, struct child *zygote);
+bool on_zygote_end(struct supervisor *s, struct child *zygote, int status);
 
 /* Tell the server, which opens no such directory, what programs find in a runtime.  0 or -errno. */
 int send_packages(const struct supervisor *s, unsigned runtime);
@@ -220,10 +270,6 @@ int send_fault(struct supervisor *s, unsigned runtime);
  * asked for a report. */
 void report_fault(struct supervisor *s, unsigned runtime, unsigned at);
 
-/* The runtime of @child does not start.  Nobody waits for it: the next job asks for it again.  A
- * runtime that is there from the start, or still has boxes, keeps its need of a zygote. */
-void on_fault(struct supervisor *s, struct child *child);
-
 /* If the server has asked for a fresh interpreter and it is time, make its place the current one.
  * The old zygote goes on until the new one is warm. */
 void rotate(struct zygotes *z);
@@ -231,29 +277,26 @@ void rotate(struct zygotes *z);
 /* The server has jobs for this runtime, or wants a fresh interpreter. */
 void want_zygote(struct zygotes *z);
 
-/* @child ended with status 0: decide whether the runtime needs another, and when. */
-void on_zygote_over(struct supervisor *s, struct child *child);
-
 /* The server is new: only the runtimes that are there from the start need a zygote until it asks
  * for more. */
 void forget_needs(struct supervisor *s);
 
-/* A zygote ended with @status.  Returns 1 where an import was the cause: the next zygote starts at
- * once, without it.  Returns -1 where the runtime does not start, 0 where it was able to make boxes
- * or nothing is known. */
-int on_zygote_unable(struct supervisor *s, struct child *child, int status);
-
-/* When a zygote of @z is to be started, in now_us() time; INT64_MAX: not by itself. */
-int64_t zygote_due_us(const struct supervisor *s, const struct zygotes *z);
+/* When the successor that the server has asked for is due, in now_us() time; INT64_MAX: none is
+ * asked for, or there is no room. */
+int64_t rotate_at_us(const struct zygotes *z);
 
 /* --- orders.c: messages --- */
+
+/* By type of message: what the server may say, a zygote, and a zygote that has ended. */
+extern wire_handler *const orders_of_server[WIRE_TYPES], *const orders_of_zygote[WIRE_TYPES],
+                                                             *const last_orders_of_zygote[WIRE_TYPES];
 
 /* Read one message of @child, or of a box of it, or close our end where it is gone.  A child that
  * sends what it may not send (wire.def) is killed. */
 void hear(struct supervisor *s, struct child *child);
 
-/* Read what a zygote said of its imports before it ended. */
-void hear_last(struct supervisor *s, struct child *zygote);
+/* Read what @child said before it ended, as far as that is still of use. */
+void hear_last(struct supervisor *s, struct child *child);
 
 /* Tell the server what has been held since it was last told.  Only with cgroups. */
 void tell_of_held(struct supervisor *s);

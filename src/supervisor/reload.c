@@ -102,7 +102,8 @@ static int adopt(struct supervisor *s, struct conf *fresh, struct buf *error)
     webhooks_copy(&s->server_conf, &hooks);
     renew_zygotes(s);
     log_set_level((enum log_level) s->server_conf.log_level);
-    s->server_behind = s->courier_behind = true;
+    for (unsigned i = 0; i < SINGLES; i++)
+        s->singles[i].behind = s->singles[i].process->tell != NULL;
     return 0;
 }
 
@@ -124,27 +125,27 @@ void reload(struct supervisor *s)
     if (err) {
         free(fresh);
         log_error("the configuration is wrong: the one before it stays", LOG_S("error", buf_text(&error)));
-        if (s->server.pid)
-            fd_send(s->server.sock, &kept, sizeof(kept), NULL, 0);
+        if (s->server->pid)
+            fd_send(s->server->sock, &kept, sizeof(kept), NULL, 0);
     } else
         log_info("configuration read again");
     buf_free(&error);
-    s->kept = err;
-    s->reloading = true;
+    s->reload = err ? RELOAD_REFUSED : RELOAD_TELLING;
 }
 
 void tell_of_change(struct supervisor *s)
 {
-    s->server_conf.type = WIRE_SERVER_CONF_AGAIN;
-    if (s->server_behind && s->server.pid)
-        s->server_behind = fd_send(s->server.sock, &s->server_conf, sizeof(s->server_conf), NULL, 0) == -EAGAIN;
-    if (s->courier_behind && s->courier.pid)
-        s->courier_behind = fd_send(s->courier.sock, &s->courier_conf, sizeof(s->courier_conf), NULL, 0) == -EAGAIN;
+    for (struct child *child = s->singles; child < s->singles + SINGLES; child++)
+        if (child->behind && child->pid)
+            child->behind = child->process->tell(s, child) == -EAGAIN;
 }
 
 bool is_behind(const struct supervisor *s)
 {
-    return (s->server_behind && s->server.pid) || (s->courier_behind && s->courier.pid);
+    for (const struct child *child = s->singles; child < s->singles + SINGLES; child++)
+        if (child->behind && child->pid)
+            return true;
+    return false;
 }
 
 void tell_manager(struct supervisor *s)
@@ -152,9 +153,9 @@ void tell_manager(struct supervisor *s)
     const struct wire_plain ask = { .type = WIRE_ALIVE_GET };
 
     notify_again(&s->notify);
-    if (s->reloading && s->ready && !s->stopping && !is_behind(s)) {
-        s->reloading = false;
+    if (s->reload != RELOAD_SETTLED && s->ready && !s->stopping && !is_behind(s)) {
         say_ready(s);
+        s->reload = RELOAD_SETTLED;
     }
     /* Of the whole service there is one sign of life: that the server's loop answers.  One that has no room for a
      * question has not answered others. */
@@ -162,6 +163,6 @@ void tell_manager(struct supervisor *s)
         return;
     s->ask_alive_at_us = now_us() + s->notify.watchdog_us / 2;
     s->alive_asked = true;
-    if (s->server.sock >= 0)
-        fd_send(s->server.sock, &ask, sizeof(ask), NULL, 0);
+    if (s->server->sock >= 0)
+        fd_send(s->server->sock, &ask, sizeof(ask), NULL, 0);
 }

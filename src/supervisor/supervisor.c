@@ -58,19 +58,17 @@ static void sooner(int64_t *due, int64_t at_us)
 }
 
 /* Milliseconds until something is due, for poll(2). */
-static int next_due(const struct supervisor *s)
+static int next_due(const struct supervisor *s, struct child *const *children, unsigned n)
 {
     int64_t due = INT64_MAX;
 
     if (s->stopping)
         due = s->kill_at_us;
     else {
-        if (!s->server.pid)
-            due = s->server.start_at_us;
-        if (server_is_there(s) && s->state_fd >= 0 && !s->courier.pid)
-            sooner(&due, s->courier.start_at_us);
+        for (unsigned i = 0; i < n; i++)
+            sooner(&due, child_due_us(s, children[i]));
         for (unsigned i = 0; i < s->server_conf.n_runtimes; i++)
-            sooner(&due, zygote_due_us(s, &s->runtimes[i]));
+            sooner(&due, rotate_at_us(&s->runtimes[i]));
     }
     if (s->notify.watchdog_us && s->ready)
         sooner(&due, s->ask_alive_at_us);
@@ -119,18 +117,17 @@ static void loop(struct supervisor *s)
             { .fd = s->signal_fd, .events = POLLIN },
             { .fd = s->cgroups ? cgroups_oom_fd(s->cgroups) : -1, .events = POLLIN },
         };
-        for (unsigned i = 0; i < n; i++) /* the courier says nothing */
-            fds[2 + i] = (struct pollfd){ .fd = i == 1 ? -1 : children[i]->sock, .events = POLLIN };
-        int wait_ms = s->stopping && now_us() >= s->kill_at_us ? 1000 : next_due(s);
+        for (unsigned i = 0; i < n; i++)
+            fds[2 + i] =
+                (struct pollfd){ .fd = children[i]->process->orders ? children[i]->sock : -1, .events = POLLIN };
+        int wait_ms = s->stopping && now_us() >= s->kill_at_us ? 1000 : next_due(s, children, n);
         if (oom_wait_ms && (wait_ms < 0 || wait_ms > oom_wait_ms))
             wait_ms = oom_wait_ms;
         if ((is_behind(s) || s->notify.unsent.len) && (wait_ms < 0 || wait_ms > ASK_AGAIN_MS))
             wait_ms = ASK_AGAIN_MS;
         if (poll(fds, 2 + n, wait_ms) < 0)
             continue;
-        if (fds[2].revents && s->server.sock >= 0)
-            hear(s, &s->server);
-        for (unsigned i = 2; i < n; i++)
+        for (unsigned i = 0; i < n; i++)
             if (fds[2 + i].revents && children[i]->sock >= 0)
                 hear(s, children[i]);
         if (fds[1].revents || oom_wait_ms)
@@ -146,8 +143,6 @@ int supervisor_run(const struct supervisor_options *options)
     struct supervisor s = { .options = options,
                             .conf = options->conf,
                             .require = options->require ? options->require : &own,
-                            .server = { .name = "server", .sock = -1 },
-                            .courier = { .name = "courier", .sock = -1 },
                             .listener_fds = { -1, -1, -1, -1 },
                             .watch_fd = -1,
                             .signal_fd = -1,
@@ -159,9 +154,7 @@ int supervisor_run(const struct supervisor_options *options)
                                 .server_fd = -1, .zygote_fd = -1, .init_fd = -1, .courier_fd = -1, .root = "" } };
     for (unsigned i = 0; i < WIRE_RUNTIMES_MAX; i++)
         imports_forget(&s.runtimes[i].imports);
-    for (unsigned i = 0; i < WIRE_RUNTIMES_MAX; i++)
-        for (int k = 0; k < 2; k++)
-            s.runtimes[i].children[k] = (struct child){ .name = "zygote", .sock = -1, .runtime = i };
+    init_children(&s);
     buf_init(&s.url, 256);
     buf_init(&s.more_urls, 1024);
     buf_init(&s.watch_url, 256);

@@ -52,7 +52,7 @@ int send_packages(const struct supervisor *s, unsigned runtime)
     runtimes_add_packages(s->conf, spec, &out);
     bool ok = fd >= 0 && !out.full && pwrite(fd, out.data, out.len, 0) == (ssize_t) out.len;
     buf_free(&out);
-    return ok ? fd_send(s->server.sock, &here, sizeof(here), &fd, 1) : -EIO;
+    return ok ? fd_send(s->server->sock, &here, sizeof(here), &fd, 1) : -EIO;
 }
 
 void list_imports(const struct supervisor *s, unsigned runtime, char ret[static sizeof(s->zygote_conf.imports)])
@@ -73,7 +73,7 @@ int send_fault(struct supervisor *s, unsigned runtime)
     here.n_left_out = imports_add_json(imports, list, &out);
     bool ok = fd >= 0 && !out.full && pwrite(fd, out.data, out.len, 0) == (ssize_t) out.len;
     buf_free(&out);
-    return ok ? fd_send(s->server.sock, &here, sizeof(here), &fd, 1) : -EIO;
+    return ok ? fd_send(s->server->sock, &here, sizeof(here), &fd, 1) : -EIO;
 }
 
 /* What is all runtimes', and what is this one's. */
@@ -105,7 +105,7 @@ static int open_packages(const struct runtime_spec *spec, struct launch_packages
     return ret->fd;
 }
 
-int start_zygote(struct supervisor *s, struct child *zygote)
+int start_zygote(struct supervisor *s, struct child *zygote, struct buf *error)
 {
     const struct wire_of_runtime here = { .type = WIRE_ZYGOTE, .runtime = zygote->runtime };
     _cleanup_fd_ int theirs = -1;
@@ -114,6 +114,7 @@ int start_zygote(struct supervisor *s, struct child *zygote)
     int on = 1;
     int err = make_pair(&zygote->sock, &theirs);
 
+    (void) error;
     if (!err)
         err = make_pair(&server_end, &zygote_end);
     if (err)
@@ -126,7 +127,6 @@ int start_zygote(struct supervisor *s, struct child *zygote)
         group.fd = cgroups_zygote_fd(s->cgroups, &group.above);
     const struct runtime_spec *spec = &s->found.list[zygote->runtime];
     struct launch_packages packages;
-    zygote->heard = (struct wire_link){ .table = &wire_table, .from = PEER_ZYGOTE, .to = PEER_SUPERVISOR };
     zygote->importing = WIRE_IMPORTS_MAX;
     zygote->imported = false;
     err = open_packages(spec, &packages);
@@ -145,7 +145,7 @@ int start_zygote(struct supervisor *s, struct child *zygote)
     zygote->pid = pid;
     fcntl(zygote->sock, F_SETFL, O_NONBLOCK);
     err = send_zygote_conf(s, zygote->sock, zygote->runtime);
-    return err ? err : fd_send(s->server.sock, &here, sizeof(here), &server_end, 1);
+    return err ? err : fd_send(s->server->sock, &here, sizeof(here), &server_end, 1);
 }
 
 void report_fault(struct supervisor *s, unsigned runtime, unsigned at)
@@ -176,7 +176,7 @@ void report_fault(struct supervisor *s, unsigned runtime, unsigned at)
         send_fault(s, runtime);
 }
 
-void on_fault(struct supervisor *s, struct child *child)
+static void on_fault(struct supervisor *s, struct child *child)
 {
     struct zygotes *z = &s->runtimes[child->runtime];
     bool has_other = z->children[0].pid || z->children[1].pid;
@@ -192,7 +192,7 @@ struct child *current_of(struct zygotes *z)
 
 /* When the successor that the server has asked for is due: not before there is room, nor right
  * after the last one. */
-static int64_t rotate_at_us(const struct zygotes *z)
+int64_t rotate_at_us(const struct zygotes *z)
 {
     const struct child *now = &z->children[z->current];
 
@@ -225,7 +225,7 @@ void want_zygote(struct zygotes *z)
  * zygote that it always needs, and have another made at once, again and again: that one is put
  * off.  We may see the server's own end a moment later, so the restart is logged only when it
  * happens. */
-void on_zygote_over(struct supervisor *s, struct child *child)
+static void on_zygote_over(struct supervisor *s, struct child *child)
 {
     struct zygotes *z = &s->runtimes[child->runtime];
     bool lives = server_is_there(s), is_current = child == current_of(z);
@@ -249,7 +249,7 @@ void forget_needs(struct supervisor *s)
     }
 }
 
-int on_zygote_unable(struct supervisor *s, struct child *child, int status)
+static int on_zygote_unable(struct supervisor *s, struct child *child, int status)
 {
     struct zygotes *z = &s->runtimes[child->runtime];
     bool cannot = WIFEXITED(status) && WEXITSTATUS(status) >= WIRE_ZYGOTE_CANNOT;
@@ -265,8 +265,36 @@ int on_zygote_unable(struct supervisor *s, struct child *child, int status)
     return 1;
 }
 
-int64_t zygote_due_us(const struct supervisor *s, const struct zygotes *z)
+bool zygote_is_replaced(const struct supervisor *s, const struct child *zygote)
 {
-    const struct child *now = &z->children[z->current];
-    return z->needed && !now->pid && server_is_there(s) ? now->start_at_us : rotate_at_us(z);
+    const struct zygotes *z = &s->runtimes[zygote->runtime];
+    return zygote != &z->children[z->current];
+}
+
+bool zygote_is_wanted(const struct supervisor *s, const struct child *zygote)
+{
+    return s->runtimes[zygote->runtime].needed && !zygote_is_replaced(s, zygote);
+}
+
+void on_zygote_not_started(struct supervisor *s, struct child *zygote)
+{
+    if (!s->runtimes[zygote->runtime].imports.fault)
+        return;
+    report_fault(s, zygote->runtime, WIRE_IMPORTS_MAX);
+    on_fault(s, zygote);
+}
+
+bool on_zygote_end(struct supervisor *s, struct child *zygote, int status)
+{
+    if (s->stopping)
+        return true;
+    int again = on_zygote_unable(s, zygote, status);
+    if (again > 0)
+        return true;
+    if (again < 0)
+        on_fault(s, zygote);
+    if (!WIFEXITED(status) || WEXITSTATUS(status) != 0 || !may_fail(s, zygote))
+        return false;
+    on_zygote_over(s, zygote);
+    return true;
 }
