@@ -15,8 +15,8 @@ enum {
 struct chunks {
     unsigned state; /* enum in chunk.c; 0 at first */
     unsigned digits, extra;
-    uint64_t size;  /* what is left of the current chunk */
-    uint64_t total; /* what the chunks' sizes add up to so far */
+    uint64_t size;  /* bytes left of the current chunk */
+    uint64_t total; /* sum of the chunks' sizes so far */
     uint64_t max;   /* of total */
 };
 

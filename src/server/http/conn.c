@@ -90,7 +90,7 @@ static bool can_skip_body(const struct request *req)
     return req->complete || (!req->head.chunked && req->head.expect == EXPECT_NOTHING && req->left <= SKIP_MAX);
 }
 
-/* The request's body is among the @n bytes that were read with its head. */
+/* Is the whole body among the @n bytes that were read with its head? */
 static bool has_come(const struct request *req, size_t n)
 {
     return req->complete || (!req->head.chunked && req->head.expect == EXPECT_NOTHING && req->left <= n);
@@ -108,7 +108,7 @@ static void refuse(struct conn *conn, int status, const char *why)
     reply_refusal(&conn->req, status);
 }
 
-/* A route that wants no body does not wait for one: what comes of it is dropped behind the reply. */
+/* A route that wants no body does not wait for one: its bytes are dropped behind the reply. */
 static bool wants_body(const struct request *req)
 {
     return req->route->flags & (ROUTE_JSON | ROUTE_BODY);
@@ -122,7 +122,7 @@ static void hand_over(struct conn *conn)
     conn->req.route->on_request(&conn->req, conn->http->data);
 }
 
-/* A socket that has no room for these bytes belongs to a client that reads no replies. */
+/* A socket without room for these bytes belongs to a client that reads no replies. */
 static int send_continue(struct conn *conn)
 {
     static char text[] = "HTTP/1.1 100 Continue\r\n\r\n";
@@ -150,7 +150,7 @@ static bool enter(struct conn *conn)
     return true;
 }
 
-/* @n bytes more are at hand.  Who is refused does not keep a place until its body has come. */
+/* @n bytes more are at hand.  A refused connection does not keep its place until its body has come. */
 static void on_head(struct conn *conn, size_t n)
 {
     struct request *req = &conn->req;
@@ -195,7 +195,7 @@ static size_t take_body(struct conn *conn, const char *p, size_t n)
     int r = request_take_body(&conn->req, p, n, &used);
 
     if (r < 0 && conn->req.skipping)
-        conn_close(conn); /* it has had its reply */
+        conn_close(conn); /* the client has had its reply */
     else if (r < 0)
         refuse(conn, -r, r == -503 ? yield_bodies : NULL);
     else if (r > 0 && conn->req.skipping)
@@ -256,7 +256,7 @@ void conn_resume(struct conn *conn)
     }
 }
 
-/* Where the turn is over, a key with a thousand connections reads no more than one with four, and
+/* When the turn is over, a key with a thousand connections reads no more than one with four, and
  * long bodies wait. */
 static size_t most_late(struct conn *conn)
 {
@@ -268,8 +268,8 @@ static size_t most_late(struct conn *conn)
     return holder->n_late > LATE_READS ? 0 : LATE_READ_MAX;
 }
 
-/* libuv reads on where a buffer was filled, up to 32 times.  No room ends that, with UV_ENOBUFS,
- * and the loop comes back. */
+/* libuv reads on after a full buffer, up to 32 times.  A buffer without room ends that with
+ * UV_ENOBUFS, and the loop comes back. */
 static void on_alloc(uv_handle_t *handle, size_t hint, uv_buf_t *buf)
 {
     struct conn *conn = handle->data;
@@ -364,7 +364,7 @@ void conn_sent(struct conn *conn)
         settle(conn);
 }
 
-/* Is there something of a request that its turn to be read has not come for yet? */
+/* Has a part of a request come that was not read yet? */
 static bool has_arrived(const struct conn *conn)
 {
     char byte;
@@ -372,7 +372,7 @@ static bool has_arrived(const struct conn *conn)
     return conn->unread.len || recv(conn->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) > 0;
 }
 
-/* A request has begun to arrive, and its client waits for a reply. */
+/* Has a request begun to arrive, so that its client waits for a reply? */
 static bool is_owed(const struct conn *conn)
 {
     return conn->state == CONN_HEAD || (conn->state == CONN_BODY && !conn->req.skipping);
@@ -411,13 +411,13 @@ void conn_close(struct conn *conn)
     http_unmake_ready(conn->http, conn);
     close_handle(conn);
     if (handed && !req->on_gone)
-        conn->refs++; /* its handler will reply */
+        conn->refs++; /* its handler still has to reply */
     else if (handed)
         req->on_gone(req, req->on_gone_data);
 }
 
-/* Its client may read what it was told; the place is a stranger's meanwhile, and the next one's who
- * needs it. */
+/* The client may read its reply; meanwhile the place is a stranger's, and goes to the next
+ * connection that needs one. */
 void conn_give_up(struct conn *conn, const char *why)
 {
     struct request *req = &conn->req;

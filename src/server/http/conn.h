@@ -22,23 +22,23 @@
 #include <sys/queue.h>
 
 enum {
-    READ_MAX = 65536,       /* one read(2), the only one of its connection in a turn; the buffer is shared by all */
+    READ_MAX = 65536,       /* one read(2), the only one of a connection in a turn; all share the buffer */
     LATE_READ_MAX = 16384,  /* the same when the turn is over, */
     LATE_READS = 4,         /* which each key, or address of strangers, may do so often in a turn */
     UNREAD_MAX = 65536,     /* bytes a connection may send ahead of their turn */
     SLICE_MAX = 65536,      /* bytes of a reply that one turn of the loop writes */
     SKIP_MAX = 65536,       /* a refused request's body up to this is read and dropped, so that the connection stays */
     KEEP_MAX = 16384,       /* a buffer up to this stays allocated between requests */
-    TURN_MAX = 32,          /* requests answered before the other connections have their turn */
-    TURN_MS = 1,            /* time after which no other request is begun before the loop looks for events again */
-    UNSENT_MAX = 256 << 20, /* bytes of replies that clients have yet to read, in all */
+    TURN_MAX = 32,          /* requests answered before other connections have their turn */
+    TURN_MS = 1,            /* time after which no request is begun before the loop looks for events again */
+    UNSENT_MAX = 256 << 20, /* bytes of replies that all clients have yet to read */
     REQUEST_COST = 4096,    /* bytes that a request takes beside its body */
     LINGER_MS = 2000,       /* time for a client to read a last reply while it is still sending */
-    LAST_MS = 100,          /* time for a connection to begin its request when no others are accepted any more */
-    LEAVE_MS = 1000,        /* the same where it would be served: its client may be far away */
+    LAST_MS = 100,          /* time for a connection to begin its request once no more are accepted */
+    LEAVE_MS = 1000,        /* the same while it would still be served: its client may be far away */
 };
 
-/* Where in the head's bytes; both fit since a head is at most HEAD_MAX. */
+/* A place in the head's bytes; both fit since a head is at most HEAD_MAX. */
 struct span {
     uint16_t at, len;
 };
@@ -55,17 +55,17 @@ struct request {
     struct buf bytes; /* the head; once parsed, each field's value ends with NUL */
     struct buf body;
     struct charge charge; /* for the body */
-    struct buf headers;   /* of the reply, for those that handlers add */
+    struct buf headers;   /* headers that handlers add to the reply */
     uint64_t left;        /* of Content-Length */
     unsigned n_fields;    /* in @fields */
-    bool parsed;          /* the head has passed: its method and fields may be looked at */
+    bool parsed;          /* the head has passed: its method and fields may be read */
     bool complete;        /* so has the body */
-    bool wants_close;     /* the client asks for the connection to end with this request, or must be made to */
+    bool wants_close;     /* the connection ends with this request, as the client asks or the head demands */
     bool skipping;        /* answered: its body is dropped */
     bool refused;
     const struct route *route;
-    struct holder *holder; /* whose key it has */
-    const char *why;       /* it is refused, where not for what its status says; in our words */
+    struct holder *holder; /* the key that it has */
+    const char *why;       /* why it is refused, if the status does not say it; in our words */
     uint64_t start_us;
     int64_t mark_us;
     void (*on_gone)(struct request *, void *);
@@ -84,11 +84,11 @@ enum conn_state {
     CONN_CLOSED, /* its socket is closed; the struct waits for its last reference */
 };
 
-/* A reply that the socket did not take at once; all empty where there is none. */
+/* A reply that the socket did not take at once; all empty if there is none. */
 struct rest {
     struct buf head;
     struct parts parts;
-    size_t at, len;  /* bytes that the socket has taken, and all of them */
+    size_t at, len;  /* bytes that the socket has taken; bytes in all */
     size_t underway; /* given to the loop */
 };
 
@@ -101,11 +101,11 @@ struct conn {
     } uv;
     struct http *http;
     struct address *address; /* where it comes from; NULL on unix sockets */
-    struct holder *holder;   /* whose place it has: its address's, or the key's that it has shown last */
-    uint64_t useful_ms;      /* uv_now() of when it was accepted, a request was taken or its reply had left; 0: never */
+    struct holder *holder;   /* whose place it takes: its address's, or that of the key it has shown last */
+    uint64_t useful_ms;      /* uv_now() when it was accepted, a request was taken or its reply had left; 0: never */
     TAILQ_ENTRY(conn) all, ready, held;
     enum conn_state state;
-    unsigned refs; /* the handle's, and a handler's that has not replied and set no on_gone */
+    unsigned refs; /* the handle's, and that of a handler that has not replied and set no on_gone */
     int fd;
     bool tcp;
     bool heard;           /* its first head has come */
@@ -114,13 +114,13 @@ struct conn {
     bool awaited;         /* its request was in hand when draining began */
     bool keep;            /* another request may follow this one */
     bool ended;           /* the client has sent all it will */
-    bool has_read;        /* all that one read may, in this turn: the rest has its turn after others */
+    bool has_read;        /* it has read a full buffer in this turn: the rest waits until others had theirs */
     uint64_t deadline_ms; /* uv_now() time; UINT64_MAX: none */
     uint64_t body_deadline_ms;
     struct buf unread;
     uv_write_t write;
     struct rest rest;
-    size_t unsent; /* of it; 0 once the connection is closed */
+    size_t unsent; /* bytes of it; 0 once the connection is closed */
     struct request req;
 };
 
@@ -144,17 +144,17 @@ struct http {
     uv_timer_t tick; /* looks at every deadline; runs while there are connections */
     uv_idle_t turn;  /* runs while some connection is ready */
     unsigned tick_ms;
-    unsigned n_handles; /* open in the loop; the struct is freed with the last */
+    unsigned n_handles; /* open in the loop; the last one frees the struct */
     unsigned n_conns, n_known, n_ready;
     size_t unsent, bodies, pinned; /* of all holders */
-    LIST_HEAD(, holder) holders;   /* those with connections */
-    struct holder local;           /* of unix sockets, without a key */
+    LIST_HEAD(, holder) holders;   /* holders with connections */
+    struct holder local;           /* of connections on unix sockets without a key */
     struct conn_list conns, ready;
     struct listener_list listeners;
     struct addresses addresses;
-    int reserve_fd; /* given up to accept and refuse when there are no descriptors */
+    int reserve_fd; /* closed to accept and refuse a connection when no descriptor is left */
     enum http_phase phase;
-    uint64_t leave_at_ms; /* when those that were idle then are closed */
+    uint64_t leave_at_ms; /* when connections that were idle at http_leave() are closed */
     unsigned n_awaited;
     void (*on_rest)(void *); /* on_quiet, then on_drained */
     void *on_rest_data;
@@ -164,27 +164,27 @@ struct http {
 
 /* http.c */
 
-/* A handle of @http's was opened; its close callback gives it back. */
+/* http_ref(): a handle of @http was opened; its close callback calls http_unref(). */
 void http_ref(struct http *http);
 void http_unref(struct http *http);
 
-/* See that the tick runs; at once, where what is waited for may have happened. */
+/* http_start_tick(): have the tick run.  http_check_rest(): run it at once, as on_rest may be due. */
 void http_start_tick(struct http *http);
 void http_check_rest(struct http *http);
 
-/* @conn has unread bytes and may parse them: conn_resume() comes in the loop's next iteration,
- * after others. */
+/* @conn has unread bytes and may parse them: conn_resume() comes in the loop's next turn, after
+ * others. */
 void http_make_ready(struct http *http, struct conn *conn);
 void http_unmake_ready(struct http *http, struct conn *conn);
 
-/* Has this iteration of the loop taken so long that what can wait does? */
+/* Has this turn of the loop taken so long that work that can wait must wait? */
 bool http_turn_is_over(const struct http *http);
 
 /* listen.c */
 
 void listen_close_all(struct http *http);
-void listen_take_rest(struct http *http); /* accept what has been connected already */
-void listen_retry(struct http *http);     /* accept again where descriptors had run out */
+void listen_take_rest(struct http *http); /* accept all that have connected already */
+void listen_retry(struct http *http);     /* accept again on listeners that had no descriptor */
 bool listen_paused(struct http *http);    /* is there such a listener? */
 
 /* conn.c */
@@ -201,10 +201,10 @@ void conn_expire(struct conn *conn);
 /* Close the socket; a request in hand learns that its client is gone. */
 void conn_close(struct conn *conn);
 
-/* Read what has come of its first request; false: nothing has, or it was read before. */
+/* Read the bytes of its first request that have come; false: none have, or they were read before. */
 bool conn_hear(struct conn *conn);
 
-/* It gives way to others: its client is told @why where it is owed a reply. */
+/* @conn gives way to others: its client is told @why if it waits for a reply. */
 void conn_give_up(struct conn *conn, const char *why);
 
 /* The reply has left: go on as conn->keep says.  Calls no handler. */
@@ -222,7 +222,7 @@ void request_free(struct request *req);
 void request_begin(struct request *req);
 
 /* Feed the head, then the body.  @ret_used receives how many of the @n bytes are the request's.
- * Return 1 at its end, 0 for more, or a negated status that the request must be refused with. */
+ * Return 1 at its end, 0 if more must come, or a negated status to refuse the request with. */
 int request_take_head(struct request *req, const char *p, size_t n, size_t *ret_used);
 int request_take_body(struct request *req, const char *p, size_t n, size_t *ret_used);
 
@@ -237,12 +237,12 @@ int route_check(struct request *req);
 /* Append the methods of @req's path: the value of Allow. */
 void route_add_methods(const struct request *req, struct buf *b);
 
-/* Append what a refusal with @status says, of which @usual is what all others say. */
+/* Append the sentence of a refusal with @status; @usual is the sentence for the status alone. */
 void route_add_sentence(const struct request *req, int status, const char *usual, struct buf *b);
 
 /* yield.c */
 
-/* @conn takes a place of @holder's, has it no more, was of use, or is the first of its holder's to
+/* @conn takes a place of @holder, gives it back, was of use, or is the first of its holder's to
  * give way. */
 void yield_enter(struct conn *conn, struct holder *holder);
 void yield_leave(struct conn *conn);
@@ -253,17 +253,17 @@ void yield_useless(struct conn *conn);
  * False: none could. */
 bool yield_to_newcomer(struct http *http, const struct holder *crowd);
 
-/* @conn has shown @key: its place is that key's from here on.  False: nobody gives way, and its
- * request must be refused. */
+/* @conn has shown @key: its place counts as that key's from here on.  False: no other connection
+ * gives way, and the request must be refused. */
 bool yield_to_key(struct conn *conn, struct holder *key);
 
-/* @n bytes more of a body, counted in its charge.  False: it is the one that must be refused. */
+/* @n more bytes of a body, counted in its charge.  False: this request must be refused. */
 bool yield_to_body(struct request *req, size_t n);
 
-/* @len bytes that @conn's client has yet to read, or none any more (0). */
+/* @conn's client has yet to read @len bytes; 0: none any more. */
 void yield_to_unsent(struct conn *conn, size_t len);
 
-/* Why they gave way. */
+/* Why a connection gave way: for its place, for its body. */
 extern const char yield_places[], yield_bodies[];
 
 /* reply.c */
@@ -273,7 +273,7 @@ void rest_free(struct rest *rest);
 /* Answer a request that no handler has seen with @status and the sentence for it, or req->why. */
 void reply_refusal(struct request *req, int status);
 
-/* What a connection beyond the caps is told. */
+/* The whole reply to a connection beyond the caps. */
 extern const char reply_overload[];
 
 #endif

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The strict head check: what is refused before llhttp sees a byte of it.
+/* The strict check of a head, before llhttp sees a byte of it.
  *
  * Pure functions over bytes: no allocation, no I/O, no clock.  The verdict on a head depends on its
  * bytes only, never on how they were cut into packets.  Rests on RFC 9110 and RFC 9112. */
@@ -26,7 +26,7 @@ struct head {
     size_t target, target_len;
     unsigned minor; /* HTTP/1.minor */
     unsigned n_fields;
-    unsigned seen; /* which of the fields that may come only once have come, as bits */
+    unsigned seen; /* fields that may come only once and have come, as bits */
     bool chunked, has_length;
     uint64_t length; /* Content-Length, at most 18 digits */
     enum head_expect expect;

@@ -101,8 +101,8 @@ static void check_rest(struct http *http)
 
 static void on_tick(uv_timer_t *tick);
 
-/* Connections that nothing was asked on get @last_ms more: the request of one may be on its way,
- * and closing would be all of an answer that it gets. */
+/* Idle connections get @last_ms more: the request of one may be on its way, and closing would be
+ * all of an answer that it gets. */
 static void hurry_idle(struct http *http, unsigned last_ms)
 {
     uint64_t at_ms = uv_now(http->loop) + last_ms;
@@ -122,7 +122,8 @@ static void end(struct http *http, unsigned last_ms)
     hurry_idle(http, last_ms);
 }
 
-/* Is there one that was idle when http_leave() was called?  Those that came later have until later. */
+/* True while a connection that was idle at http_leave() may still send its request. Later ones have
+ * longer. */
 static bool is_held_up(const struct http *http)
 {
     const struct conn *conn;
@@ -159,20 +160,20 @@ void http_start_tick(struct http *http)
         uv_timer_start(&http->tick, on_tick, http->tick_ms, http->tick_ms);
 }
 
-/* Not from within whatever has just ended. */
+/* Deferred to the next tick: on_rest must not run inside a connection's own callback. */
 void http_check_rest(struct http *http)
 {
     if (is_at_rest(http))
         uv_timer_start(&http->tick, on_tick, 0, http->tick_ms);
 }
 
-/* The loop's time is when it last came back from waiting for events. */
+/* uv_now() is when the loop last came back from waiting for events. */
 bool http_turn_is_over(const struct http *http)
 {
     return uv_hrtime() / 1000000 > uv_now(http->loop) + TURN_MS;
 }
 
-/* Those that became ready before this turn go on once; the others wait for the next. */
+/* Connections that became ready before this turn go on once; others wait for the next turn. */
 static void on_turn(uv_idle_t *turn)
 {
     struct http *http = turn->data;

@@ -18,9 +18,9 @@
 #include <sys/eventfd.h>
 #include <sys/socket.h>
 
-/* Before the connections there already are have their turn; where that is over already; and of all
- * that there may be, so that whoever was accepted last is heard before those that come after it can
- * take all places. */
+/* How many connections are accepted before those that are open have their turn; when the turn is
+ * over already; and as a part of all that may be open, so that a new connection is heard before
+ * those that come after it can take all places. */
 enum { ACCEPT_MAX = 64, ACCEPT_LATE = 4, ACCEPT_PART = 32 };
 enum { REST_MAX = 1024 }; /* before the listeners are closed */
 
@@ -32,8 +32,8 @@ struct listener {
     bool tcp, paused;
 };
 
-/* Refuse @fd on the spot.  A request that is already here is read first: closing with it unread
- * would reset the connection, and the refusal with it. */
+/* Refuse @fd at once.  A request that has come is read first: closing with it unread would reset
+ * the connection, and the refusal with it. */
 static void shed(struct http *http, int fd)
 {
     char drop[4096];
@@ -76,7 +76,7 @@ static void pause_listener(struct listener *listener)
     http_start_tick(listener->http);
 }
 
-/* No descriptors: without accepting, the connection would stay in the queue and wake us for ever. */
+/* No descriptors: if it is not accepted, the connection stays in the queue and wakes us for ever. */
 static int accept_reserved(struct listener *listener)
 {
     struct http *http = listener->http;
@@ -142,7 +142,7 @@ int http_listen(struct http *http, int fd)
     if (family < 0)
         return family;
     bool tcp = family != AF_UNIX;
-    if (tcp && setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on)) < 0) /* what is accepted inherits it */
+    if (tcp && setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on)) < 0) /* accepted sockets inherit it */
         return -errno;
     struct listener *listener = xcalloc(1, sizeof(*listener));
     int err = uv_poll_init(http->loop, &listener->poll, fd);

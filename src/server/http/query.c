@@ -45,13 +45,13 @@ static int decode(const char *p, const char *end, char *ret, size_t size)
     return 0;
 }
 
-/* One parameter of the query; what it lacks is empty. */
+/* One parameter of the query; a part that it lacks is empty. */
 struct parameter {
     const char *name, *value, *end;
     size_t name_len;
 };
 
-/* The one behind @p: first the target's question mark, then the end of the one before. */
+/* The parameter behind @p, which is NULL at first and then the end of the parameter before. */
 static const char *next_parameter(const struct request *req, const char *p, struct parameter *ret)
 {
     const char *target = req->bytes.data + req->head.target, *end = target + req->head.target_len;

@@ -67,8 +67,8 @@ static uv_buf_t piece(const char *p, size_t n)
     return (uv_buf_t){ .base = (char *) (uintptr_t) p, .len = n };
 }
 
-/* What one turn writes of head and parts, behind the first @at bytes.  Returns in how many pieces
- * it is. */
+/* The part of head and parts that one turn writes, behind the first @at bytes.  Returns the number
+ * of its pieces. */
 static unsigned cut_slice(const struct buf *head, const struct parts *parts, size_t at, uv_buf_t ret[static PIECES])
 {
     const uv_buf_t all[PIECES] = { piece(head->data, head->len), piece(parts->before.data, parts->before.len),
@@ -96,8 +96,8 @@ static size_t length_of(const struct parts *parts)
 
 static void on_written(uv_write_t *write, int status);
 
-/* The loop writes them when the socket takes them, and has its other turns in between: a client
- * that reads as fast as we write would have it for all of a long reply. */
+/* The loop writes a slice when the socket takes it, and has its other turns in between: a client
+ * that reads as fast as we write would otherwise have the loop for all of a long reply. */
 static void write_slice(struct conn *conn)
 {
     struct rest *rest = &conn->rest;
@@ -155,7 +155,8 @@ static void send_rest(struct conn *conn, const struct buf *head, struct parts *p
         write_slice(conn);
 }
 
-/* @owned: @parts are ours; else it is a single text, and copied where it must be. */
+/* @owned: @parts are ours; otherwise they are a single text, which is copied if the socket does not
+ * take it. */
 static void send_bytes(struct conn *conn, const struct buf *head, struct parts *parts, bool owned)
 {
     size_t len = head->len + length_of(parts);
@@ -193,7 +194,8 @@ static void send_reply(struct request *req, int status, const char *type, struct
     buf_addf(head, "HTTP/1.1 %d %s\r\n", status, find_status(status)->reason);
     buf_addf(head, "Content-Type: %s\r\nContent-Length: %zu\r\n", type, length_of(parts));
     buf_adds(head, "X-Content-Type-Options: nosniff\r\n");
-    /* A cache in front of us knows no x-api-key, and would give one key's job to the next who asks. */
+    /* A cache in front of us does not know x-api-key: it would give one key's job to the next
+     * client. */
     if (!request_is(req, "POST"))
         buf_adds(head, "Cache-Control: no-store\r\n");
     if (status == 401)
@@ -245,8 +247,7 @@ void reply_refusal(struct request *req, int status)
     send_error(req, status, buf_text(&sentence), status == 503);
 }
 
-/* Is there still somebody to tell?  A second reply would answer the next request with this one's
- * outcome. */
+/* Is the client still there?  A second reply would answer the next request with this one's outcome. */
 static bool has_client(struct request *req)
 {
     struct conn *conn = req->conn;

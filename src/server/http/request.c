@@ -18,7 +18,7 @@ static int on_field(llhttp_t *parser, const char *at, size_t len)
 {
     struct request *req = parser->data;
 
-    if (req->parsed) /* a trailer: nothing may come of it */
+    if (req->parsed) /* a trailer: it is ignored */
         return 0;
     if (req->n_fields == HEAD_FIELDS_MAX)
         return -1;

@@ -1,16 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What a well-formed head is refused for: path, method, key, expectation, what would change the
+/* The reasons to refuse a well-formed head: path, method, key, expectation, headers that change the
  * body's meaning, type, size, in this order.
  *
- * Called by conn.c once the head is complete and before a byte of the body is looked at.  What must
- * never happen here: a stranger without the key learning more than which paths exist, or being sent
- * 100 Continue. */
+ * Called by conn.c once the head is complete and before a byte of the body is looked at.
+ * What must never happen here: a stranger without the key learning more than which paths exist, or
+ * being sent 100 Continue. */
 #include "server/http/conn.h"
 
 #include <string.h>
 #include <strings.h>
 
-/* A {part} is one or more bytes up to the next slash: what they mean is for the handler to judge. */
+/* A {part} is one or more bytes up to the next slash: its handler judges them. */
 static bool matches(const char *path, const char *p, size_t n)
 {
     for (; *path; path++) {
@@ -45,7 +45,7 @@ static bool has_path(const struct request *req, const struct route *route)
     return matches(route->path, req->bytes.data + req->head.target, path_len(req));
 }
 
-/* The path that it would be without slashes at its end, or NULL. */
+/* The route's path that the target has if the slashes at its end are cut, or NULL. */
 static const char *without_slash(const struct request *req)
 {
     const char *path = req->bytes.data + req->head.target;
@@ -128,8 +128,8 @@ static bool is_named(const struct request *req, const struct field *f, const cha
     return f->name.len == strlen(name) && strncasecmp(req->bytes.data + f->name.at, name, f->name.len) == 0;
 }
 
-/* The key in a field of the head, or NULL.  What else Authorization may have is for a proxy in
- * front of us. */
+/* The key in a field of the head, or NULL.  Other schemes of Authorization are for a proxy in front
+ * of us. */
 static const char *key_in(const struct request *req, const struct field *f)
 {
     const char *value = req->bytes.data + f->value.at;
@@ -141,7 +141,7 @@ static const char *key_in(const struct request *req, const struct field *f)
     return strncasecmp(value, "Bearer ", 7) == 0 ? value + 7 + strspn(value + 7, " ") : NULL;
 }
 
-/* Two keys are no key: a proxy in front may have looked at the other one. */
+/* Two different keys count as none: a proxy in front may have looked at the other one. */
 static bool has_key(struct request *req)
 {
     static const char two_keys[] =

@@ -57,7 +57,7 @@ static int turn_of(struct conn *conn)
 
 enum { HEARD_MAX = 8 }; /* for each newcomer */
 
-/* How many of @max are for connections that have shown a key: the others are for newcomers. */
+/* How many of @max places are for connections that have shown a key: the rest is for newcomers. */
 static unsigned for_keys(unsigned max)
 {
     return max - max / 8;
@@ -110,7 +110,7 @@ void yield_useless(struct conn *conn)
     TAILQ_INSERT_HEAD(&conn->holder->conns, conn, held);
 }
 
-/* The stranger of an address who was of use longest ago. */
+/* The connection of an address, without a key, that was of use longest ago. */
 static struct conn *stalest(const struct holder *holder)
 {
     struct conn *conn;
@@ -123,8 +123,8 @@ static struct conn *stalest(const struct holder *holder)
     return conn;
 }
 
-/* Does @conn rather than @other leave?  First those that were refused or gave way, then of the
- * address with most. */
+/* Does @conn leave before @other?  First leave connections that were refused or gave way, then
+ * those of the address with most. */
 static bool leaves_before(const struct conn *conn, const struct conn *other)
 {
     if (!conn->useful_ms != !other->useful_ms)
@@ -134,7 +134,7 @@ static bool leaves_before(const struct conn *conn, const struct conn *other)
     return conn->useful_ms <= other->useful_ms;
 }
 
-/* The same of all addresses.  They are listed by their age, the newest first. */
+/* The same of all addresses.  They are listed by age, the newest first. */
 static struct conn *stranger_for(const struct http *http)
 {
     struct conn *conn, *found = NULL;
@@ -161,8 +161,8 @@ bool yield_to_newcomer(struct http *http, const struct holder *crowd)
     return false;
 }
 
-/* Does @conn rather than @other give way?  Of two requests that wait the newer one, else the one
- * that was of use longer ago. */
+/* Does @conn give way before @other?  Of two requests that wait the newer one does, otherwise the
+ * connection that was of use longer ago. */
 static bool goes_before(const struct conn *conn, int turn, const struct conn *other, int turn_of_other)
 {
     if (conn->holder->n_conns != other->holder->n_conns)
@@ -266,7 +266,7 @@ void request_take_charge(struct request *req, struct charge *ret)
     request_drop_body(req);
 }
 
-/* Each new key finds room: what one has at most is half of what it leaves to others. */
+/* A key may pin at most half of the room that is left to others, so each new key finds room. */
 bool request_pin(struct request *req)
 {
     struct http *http = req->conn->http;
@@ -287,7 +287,7 @@ static const struct holder *holder_of(const struct conn *conn)
     return conn->req.holder ? conn->req.holder : conn->holder;
 }
 
-/* Bytes by the time since the head came. */
+/* Compares bytes by the time since the head came. */
 static bool is_slower(const struct conn *conn, const struct conn *other)
 {
     uint64_t end_ms = uv_now(conn->http->loop) + conn->http->conf.body_timeout_ms + 1;
@@ -296,7 +296,7 @@ static bool is_slower(const struct conn *conn, const struct conn *other)
     return (double) conn->req.charge.bytes * others_ms < (double) other->req.charge.bytes * ms;
 }
 
-/* Does @conn, rather than @other, give up its request? */
+/* Does @conn give up its request before @other? */
 static bool gives_before(const struct conn *conn, const struct conn *other)
 {
     size_t held = holder_of(conn)->bodies, others = holder_of(other)->bodies;
@@ -308,7 +308,8 @@ static bool gives_before(const struct conn *conn, const struct conn *other)
     return conn->state == CONN_BODY ? is_slower(conn, other) : conn->useful_ms >= other->useful_ms;
 }
 
-/* Whose request gives way to one of @newer's holder: @newer's own, too.  NULL: nobody's. */
+/* The connection whose request gives way to one of @newer's holder; @newer itself is possible.
+ * NULL: none. */
 static struct conn *body_for(struct conn *newer)
 {
     const struct holder *holder = holder_of(newer);

@@ -17,7 +17,7 @@ enum unit { NUMBER, SECONDS, SHORT, BYTES };
 enum { BUCKETS_MAX = 20, INFO_MAX = 256, LABELS_MAX = 3 };
 
 /* A cell: the value; of a histogram the counts of its buckets (each without those below it), the
- * last of them what is above all, and the sum.  Of an INFO nothing: its text is kept apart. */
+ * count of values above all buckets, and the sum.  An INFO has none: its text is kept apart. */
 enum { WIDTH_COUNTER = 1, WIDTH_GAUGE = 1, WIDTH_INFO = 1, WIDTH_HISTOGRAM = BUCKETS_MAX + 2 };
 
 enum { METRIC_N_NONE = 1 };
@@ -86,11 +86,11 @@ static const struct table {
 
 static char infos[METRICS][INFO_MAX];
 
-/* The service takes a millisecond or two: what is usual for HTTP begins too late. */
+/* A run takes a millisecond or two: the usual buckets for HTTP begin too late. */
 static const int64_t bounds_seconds[] = { 500,     1000,     1500,     2000,     3000,     5000,    10000,
                                           25000,   50000,    100000,   250000,   500000,   1000000, 2500000,
                                           5000000, 10000000, 30000000, 60000000, 300000000 };
-/* And what it is made of takes less. */
+/* Its parts take less. */
 static const int64_t bounds_short[] = { 10,     25,      50,      100,      250,      500,    1000,
                                         2500,   5000,    10000,   25000,    50000,    100000, 250000,
                                         500000, 1000000, 5000000, 30000000, 300000000 };
@@ -197,7 +197,7 @@ static const char *parameter(const char *p, const char *end, const char *name)
     return NULL;
 }
 
-/* How much one entry of Accept is wanted, in thousandths (RFC 9110 section 12.4.2). */
+/* The weight of one entry of Accept, in thousandths (RFC 9110 section 12.4.2). */
 static int weight(const char *p, const char *end)
 {
     const char *q = parameter(p, end, "q");
@@ -219,7 +219,8 @@ static bool is_type(const char *p, const char *end, const char *type)
     return (size_t) (end - p) >= n && strncasecmp(p, type, n) == 0 && (p + n == end || strchr(" \t;,", p[n]));
 }
 
-/* OpenMetrics is for who names it and its version (or none), and does not like plain text better. */
+/* OpenMetrics is for a client that names it, with this version or none, and does not prefer plain
+ * text. */
 enum metrics_format metrics_negotiate(const char *accept)
 {
     int open = 0, text = 0;
@@ -336,7 +337,7 @@ static void add_cell(struct buf *out, const struct table *t, unsigned i, enum me
     buf_addc(out, '\n');
 }
 
-/* Of those that have many cells only what has been seen. */
+/* Of a metric with many cells only those that were counted are shown. */
 static bool is_shown(const struct table *t, unsigned i)
 {
     const int64_t *p = t->cells + (size_t) i * t->width;

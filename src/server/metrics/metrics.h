@@ -1,9 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What the server counts: one table (metrics.def), one array a metric, no memory taken at run time.
+/* The server's metrics: one table (metrics.def), one array a metric, no memory taken at run time.
  *
  * State of the process, as the log is; for the loop's thread only.  Code counts where things
- * happen; what is a state of something (how many wait) is set by its owner right before it is
- * shown. */
+ * happen; a state of something (how many wait) is set by its owner right before it is shown. */
 #ifndef HATCHERY_SERVER_METRICS_METRICS_H
 #define HATCHERY_SERVER_METRICS_METRICS_H
 
@@ -36,7 +35,7 @@ enum metric_label {
     LABEL_NONE
 };
 
-/* What making a box takes, in order, and its end. */
+/* The phases of a box: of its making, in order, and of its end. */
 enum metric_label_BOX_PHASE {
     METRIC_BOX_INIT,
     METRIC_BOX_FORK,
@@ -50,7 +49,7 @@ enum metric_label_BOX_PHASE {
     METRIC_N_BOX_PHASE
 };
 
-/* What programs waited for: enum lack (server/pool/job.h) without its first. */
+/* Why programs waited: enum lack (server/pool/job.h) without its first. */
 enum metric_label_LACK {
 #define LACK(name, word, why) METRIC_LACK_##name,
 #include "base/lack.def"
@@ -75,8 +74,8 @@ enum metric {
  * METRIC_N_..., that stay. Call it before anything is counted by that label. */
 void metrics_name(enum metric_label label, const char *const *words, unsigned n);
 
-/* The three numbers are the labels' values, in the table's order; 0 where there is no label.
- * Seconds are microseconds. */
+/* The three numbers are the labels' values, in the table's order; 0 if there is no label.  Seconds
+ * are microseconds. */
 void metric_add(enum metric metric, int64_t n, unsigned a, unsigned b, unsigned c);
 void metric_set(enum metric metric, int64_t value, unsigned a, unsigned b, unsigned c);
 void metric_observe(enum metric metric, int64_t value, unsigned a, unsigned b, unsigned c);
@@ -88,7 +87,7 @@ void metric_count(enum metric metric, unsigned a);
  * to be escaped. */
 void metric_info(enum metric metric, const char *text);
 
-/* What is shown depends on who asks: Prometheus' text format 0.0.4, or OpenMetrics 1.0.0. */
+/* The formats: Prometheus' text format 0.0.4, and OpenMetrics 1.0.0. */
 enum metrics_format { METRICS_TEXT, METRICS_OPEN, METRICS_FORMATS };
 
 /* The format that a request's header Accept asks for (NULL: none), and its media type. */
@@ -101,8 +100,8 @@ void metrics_write(struct buf *out, enum metrics_format format);
 
 /* process.c */
 
-/* Open what tells of this process in /proc, while it may still be opened; what is not there is not
- * shown. */
+/* Open the files of this process in /proc, while it may still open files; a metric whose file is
+ * not there is not shown. */
 void metrics_process_init(void);
 
 /* Set the metrics of the process. */
