@@ -68,9 +68,9 @@ libc = ctypes.CDLL(None)
 libc.mmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int, ctypes.c_int, ctypes.c_int, ctypes.c_long]
 fd = os.open("/tmp/shared", os.O_RDWR | os.O_CREAT)
 os.ftruncate(fd, 1 << 20)
-for _ in range(60):
+for _ in range(30):
     if os.fork() == 0:
-        for i in range(500):
+        for i in range(200):
             libc.mmap(None, 4096, 1, 1, fd, 4096 * (2 * i % 256))
         while True:
             os.ftruncate(fd, 0)
@@ -125,7 +125,7 @@ def holds_of(make_server):
 
 @ROOT_ONLY
 def test_what_is_held_ends_when_its_time_is_up(holds_of):
-    with Raw(holds_of.server, post(CONVOY, timeout=8), timeout=120) as raw:
+    with Raw(holds_of.server, post(CONVOY, timeout=10), timeout=120) as raw:
         holds_of.wait_for_one()
         reply = raw.reply()
     assert (reply.status, reply["reason"]) == (408, "timeout")
