@@ -125,15 +125,17 @@ def holds_of(make_server):
 
 @ROOT_ONLY
 def test_what_is_held_ends_when_its_time_is_up(holds_of):
-    with Raw(holds_of.server, post(CONVOY, timeout=10), timeout=120) as raw:
-        holds_of.wait_for_one()
-        reply = raw.reply()
-    assert (reply.status, reply["reason"]) == (408, "timeout")
+    server = holds_of.server
+    for timeout in (5, 20, 50):  # a machine that is emulated needs long for so many processes
+        reply = server.run(CONVOY, timeout=timeout)
+        assert (reply.status, reply["reason"]) == (408, "timeout")
+        if server.log("a box is held"):
+            break
     holds_of.wait_for_none()
-    assert holds_of.server.log("a box is held")[0]["waiting"] > 0
-    text = holds_of.server.request("GET", "/metrics").body.decode()
-    assert 'hatchery_sandbox_violations_total{kind="queue"} 1' in text.splitlines()
-    assert re.search(r"^hatchery_sandbox_held_seconds_total [1-9]", text, re.M)
+    assert server.log("a box is held")[0]["waiting"] > 0
+    text = server.request("GET", "/metrics").body.decode()
+    assert re.search(r'^hatchery_sandbox_violations_total{kind="queue"} [1-9]', text, re.M)
+    assert re.search(r"^hatchery_sandbox_held_seconds_total [\d.]*[1-9]", text, re.M)
 
 
 @ROOT_ONLY
