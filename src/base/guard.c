@@ -340,8 +340,8 @@ int guard_port(const struct guard_allow *allow, unsigned port, struct buf *error
         if (port >= allow->ports[i].first && port <= allow->ports[i].last)
             return 0;
     buf_addf(error,
-             "port %u is none that webhooks may be sent to: to allow it, the operator adds it to "
-             "HATCHERY_WEBHOOKS_PORTS",
+             "port %u is none that webhooks may be sent to: to allow it, the operator adds it to webhooks.ports "
+             "(HATCHERY_WEBHOOKS_PORTS), which is " GUARD_PORTS " by default",
              port);
     return -EACCES;
 }

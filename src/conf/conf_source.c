@@ -325,6 +325,15 @@ static const char *variable_of(const struct conf_key *key, char *const *envp, ch
     return value;
 }
 
+/* A variable without the section's name, or with a part of the key's, is near. */
+static unsigned distance_of(const char *name, const char *candidate)
+{
+    enum { PREFIX = sizeof("HATCHERY") - 1 };
+    const char *found = strlen(name) > PREFIX ? strstr(candidate, name + PREFIX) : NULL;
+
+    return !found ? conf_value_distance(name, candidate) : found[strlen(name + PREFIX)] ? 2 : 1;
+}
+
 static int refuse_unknown(const char *name, struct buf *error)
 {
     char candidate[CONF_ENV_NAME_MAX], nearest[CONF_ENV_NAME_MAX] = "";
@@ -332,7 +341,7 @@ static int refuse_unknown(const char *name, struct buf *error)
 
     for (const struct conf_key *key = conf_keys; key->section; key++) {
         conf_env_name(key, candidate);
-        unsigned distance = conf_value_distance(name, candidate);
+        unsigned distance = distance_of(name, candidate);
         if (distance < least) {
             least = distance;
             memcpy(nearest, candidate, sizeof(nearest));
@@ -344,7 +353,7 @@ static int refuse_unknown(const char *name, struct buf *error)
         buf_adds(error, ": a runtime's variables are HATCHERY_RUNTIME_NAME_ and one of the keys of [runtime.NAME]");
     else {
         buf_adds(error, ": there is no such variable; ");
-        conf_value_suggest(error, name, least, nearest);
+        conf_value_suggest(error, name + sizeof("HATCHERY_") - 1, least, nearest);
     }
     return -EINVAL;
 }

@@ -54,25 +54,46 @@ static void on_output(struct job *job, int fd, const char *p, size_t n)
 static bool needs_words(enum outcome_kind kind)
 {
     return kind == OUTCOME_TIMEOUT || kind == OUTCOME_MEMORY || kind == OUTCOME_HOST_MEMORY || kind == OUTCOME_INTERNAL
-           || kind == OUTCOME_PROCESSES || kind == OUTCOME_SIGNAL;
+           || kind == OUTCOME_PROCESSES || kind == OUTCOME_SIGNAL || kind == OUTCOME_RESULT;
+}
+
+/* What a request would be told beside what the program itself has printed. */
+static void say_end(const struct outcome *outcome)
+{
+    struct buf message;
+
+    buf_init(&message, 200000);
+    buf_adds(&message, "hatchery: ");
+    size_t begin = message.len;
+    if (needs_words(outcome->kind))
+        outcome_message(outcome, outcome->limits, &message);
+    else if (outcome->hint.len) {
+        buf_adds(&message, "hint: ");
+        buf_add(&message, outcome->hint.data, outcome->hint.len);
+    }
+    if (message.len > begin) {
+        buf_addc(&message, '\n');
+        write_all(2, message.data, message.len);
+    }
+    buf_free(&message);
+}
+
+/* A returned value that is no JSON is a failure, as for a request. */
+static int exit_status_of(const struct outcome *outcome)
+{
+    if (outcome->kind == OUTCOME_TIMEOUT)
+        return EXIT_TIMEOUT;
+    return outcome->kind == OUTCOME_RESULT ? EXIT_FAILURE : outcome->exit_code;
 }
 
 static void on_done(struct job *job, struct outcome *outcome)
 {
     struct server *s = job->owner;
-    struct buf message;
 
     if (s->run.unwritable)
         return;
-    buf_init(&message, 200000);
-    if (needs_words(outcome->kind)) {
-        buf_adds(&message, "hatchery: ");
-        outcome_message(outcome, outcome->limits, &message);
-        buf_addc(&message, '\n');
-        write_all(2, message.data, message.len);
-    }
-    buf_free(&message);
-    end(s, outcome->kind == OUTCOME_TIMEOUT ? EXIT_TIMEOUT : outcome->exit_code);
+    say_end(outcome);
+    end(s, exit_status_of(outcome));
 }
 
 static void on_refused(struct job *job)

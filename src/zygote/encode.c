@@ -275,8 +275,11 @@ int encode_value(struct buf *out, PyObject *value, char *reason, size_t size, st
     e.hint = hint;
     e.depth = 0;
     int err = encode(&e, value);
-    if (out->full)
+    if (out->full) {
+        buf_reset(hint);
+        buf_adds(hint, "return less, or have the server's operator raise limits.result");
         return refuse(&e, "the value is larger than %zu bytes as JSON", out->max);
+    }
     if (err < 0)
         add_place(&e);
     return err;

@@ -365,6 +365,20 @@ def test_run_shows_tracebacks_as_python_does():
                              '    ~~^~~\nZeroDivisionError: division by zero\n')
 
 
+def test_run_hints_as_the_server_does():
+    result = hatchery("run", "-", stdin="open('/mnt/data/x.csv')")
+    assert result.returncode == 1
+    assert "FileNotFoundError" in result.stderr and "\nhatchery: hint: no file comes with a request" in result.stderr
+    assert result.stderr.endswith("put the data into the code\n")
+
+
+def test_run_of_what_returns_no_json():
+    result = hatchery("run", "-", stdin="print('so far')\nreturn {'a': {1, 2}}")
+    assert (result.returncode, result.stdout) == (1, "so far\n")
+    assert result.stderr == ("hatchery: Failed to parse execution result: Object of type set is not JSON serializable (at a) "
+                             "(hint: return list(x) or sorted(x) in its place)\n")
+
+
 @pytest.mark.parametrize("number", [9, 15, 11, 6, 1])
 def test_run_killed_by_a_signal(number):
     result = hatchery("run", "-", stdin=f"import os\nprint('so far')\nos.kill(os.getpid(), {number})")

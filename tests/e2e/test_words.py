@@ -345,6 +345,14 @@ def test_a_timeout_tells_how_long_it_may_be(server):
     assert reply["hint"].startswith("a request may ask for a timeout of up to "), reply
 
 
+def test_a_limit_names_its_key(server):
+    reply = server.run("x = bytearray(1 << 30)")
+    if reply["reason"] == "memory":  # without a cgroup it is Python's MemoryError
+        assert reply["message"] == "Memory limit exceeded (512 MiB)" and "limits.memory" in reply["hint"], reply
+    reply = server.run("return 'x' * (9 << 20)")
+    assert reply["reason"] == "result" and "limits.result" in reply["hint"] and "larger than 8388608" in reply["error"], reply
+
+
 def test_threads_count_as_processes(server):
     reply = server.run("import threading, time\nwhile True: threading.Thread(target=time.sleep, args=(5,), daemon=True).start()")
     assert reply["message"] == "Too many processes (64)" and "threads count too" in reply["hint"], reply

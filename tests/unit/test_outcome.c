@@ -343,7 +343,7 @@ static const struct telling tellings[] = {
     { OUTCOME_TIMEOUT, 137, 0, 1500, "", "x", 408, "timeout", "Execution timed out after 1.5 seconds",
       "Execution timed out after 1.5 seconds" },
     { OUTCOME_MEMORY, 137, SIGKILL, 0, "MemoryError", "x", 400, "memory", "Memory limit exceeded (512 MiB)",
-      "Memory limit exceeded (512 MiB)" },
+      "Memory limit exceeded (512 MiB)", NULL, NULL, "files that the program wrote count too (limits.memory)" },
     { OUTCOME_HOST_MEMORY, 137, SIGKILL, 0, "MemoryError", "x", 503, "host_memory", FULL, FULL },
     { OUTCOME_PROCESSES, 1, 0, 0, traceback, "x", 400, "exception", "Too many processes (64)", traceback, NULL, NULL,
       "threads count too (limits.processes)" },

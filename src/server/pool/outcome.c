@@ -374,6 +374,8 @@ static void add_hint_member(const struct outcome *outcome, const struct wire_lim
     buf_init(&own, WIRE_HINT_MAX);
     if (outcome->kind == OUTCOME_PROCESSES)
         buf_adds(&own, "threads count too (limits.processes)");
+    else if (outcome->kind == OUTCOME_MEMORY)
+        buf_adds(&own, "files that the program wrote count too (limits.memory)");
     else if (outcome->kind == OUTCOME_TIMEOUT && outcome->timeout_ms < limits->timeout_max_ms) {
         buf_adds(&own, "a request may ask for a timeout of up to ");
         add_seconds(&own, limits->timeout_max_ms);
