@@ -21,7 +21,7 @@
 #include <time.h>
 
 /* While there is no line: the next look comes after so long, or after so many times of what the last one took. */
-enum { FEW = 4, LOOK_FEW_MS = 200, LOOK_MS = 50, LOOK_AGAIN_MS = 10, SHARE_OF_TIME = 20 };
+enum { FEW = 4, COUNT_MS = 200, LOOK_MS = 50, LOOK_AGAIN_MS = 10, SHARE_OF_TIME = 20 };
 /* After a look that may have seen a line. */
 enum { LOOK_SOON_MS = 25, LOOK_SOON_AGAIN_MS = 10 };
 /* So long they go on in turns; again, twice as long, where a line is back before it was calm for so long. */
@@ -31,6 +31,7 @@ enum { RUN_MS = 5, PAUSE_MS = 22, PAUSES = 2 };
 
 struct slot {
     bool watched, caught, told; /* @caught: it goes on in turns */
+    unsigned tasks;             /* when they were last counted */
     int64_t held_since_us;      /* 0: it is not held */
 };
 
@@ -39,7 +40,8 @@ struct convoy {
     struct judge *judge;
     unsigned n_slots;
     int64_t turns_ms; /* how long they went on in turns the last time; 0: not, or all was calm since */
-    int64_t look_at_us, turns_until_us, calm_at_us;
+    int64_t look_at_us, count_at_us, turns_until_us, calm_at_us;
+    bool few; /* there were too few tasks for a line */
     bool in_turns;
     uint32_t turn;   /* whose turn it was last */
     bool running;    /* and it still is */
@@ -76,7 +78,8 @@ void convoy_watch(struct convoy *c, uint32_t slot)
     if (cgroups_hold_by(c->groups) == CGROUPS_HOLD_BY_NOTHING || c->slots[slot].watched)
         return;
     c->slots[slot] = (struct slot){ .watched = true };
-    if (c->look_at_us == INT64_MAX)
+    c->count_at_us = 0;
+    if (c->look_at_us == INT64_MAX || c->few)
         c->look_at_us = now_us();
 }
 
@@ -168,19 +171,34 @@ static enum judge_verdict look(struct convoy *c)
     return judge_end_look(c->judge, c->turns_ms > 0);
 }
 
-/* How many tasks there are.  A box without any is over, and the next one may be born in its group. */
-static unsigned count_tasks(struct convoy *c)
+/* How many tasks there are: those of the boxes that are caught are counted each time, the others now and then.  A box
+ * without any is over, and the next one may be born in its group. */
+static unsigned count_tasks(struct convoy *c, int64_t now)
 {
+    bool every = now >= c->count_at_us;
     unsigned all = 0;
 
+    if (every)
+        c->count_at_us = now + COUNT_MS * 1000;
     for (uint32_t slot = 0; slot < c->n_slots; slot++) {
         struct slot *s = &c->slots[slot];
-        unsigned n = s->watched ? cgroups_count_tasks(c->groups, slot) : 0;
-        if (s->watched && n == 0)
+        if (s->watched && (every || s->caught))
+            s->tasks = cgroups_count_tasks(c->groups, slot);
+        if (s->watched && s->tasks == 0)
             convoy_forget(c, slot);
-        all += n;
+        all += s->tasks;
     }
     return all;
+}
+
+/* Does anything of the machine run or wait for a processor, but us?  If not, nobody hands a lock on: proc_loadavg(5). */
+static bool anything_runs(void)
+{
+    char text[128];
+    unsigned running;
+
+    return fd_read_file(AT_FDCWD, "/proc/loadavg", text, sizeof(text)) <= 0
+           || sscanf(text, "%*s %*s %*s %u/", &running) != 1 || running > 1;
 }
 
 static void tell(struct convoy *c, uint32_t slot, unsigned waiting)
@@ -278,24 +296,24 @@ static int64_t look_for_line(struct convoy *c, int64_t now)
     if (verdict == JUDGE_PERHAPS)
         return again ? LOOK_SOON_AGAIN_MS : LOOK_SOON_MS;
     c->resting = true;
-    if (now > c->calm_at_us)
-        c->turns_ms = 0;
     return again ? LOOK_AGAIN_MS : LOOK_MS;
 }
 
 /* When to look again, in ms; -1: there is nothing left to look at. */
 static int64_t look_once(struct convoy *c, int64_t now)
 {
-    unsigned tasks = count_tasks(c);
+    unsigned tasks = count_tasks(c, now);
 
     c->resting = false;
+    c->few = tasks <= FEW;
     if (c->in_turns)
         return take_turns(c, now);
-    if (tasks > FEW)
+    if (now > c->calm_at_us)
+        c->turns_ms = 0;
+    if (!c->few && anything_runs())
         return look_for_line(c, now);
     judge_forget_all(c->judge);
-    c->resting = true;
-    return tasks ? LOOK_FEW_MS : -1;
+    return !tasks ? -1 : c->few ? COUNT_MS : LOOK_MS;
 }
 
 /* What this thread has had of a processor: who waits for one while the machine is busy must look the sooner. */

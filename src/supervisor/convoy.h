@@ -8,7 +8,8 @@
  * finishes the call that it is in, so the line is gone.  At each pause the other boxes are looked at.  After half a second all
  * go on, and where the line is back, the turns last twice as long.
  *
- * Nothing is looked at while no box has run for long, and no task while all boxes together have few; then the files of proc(5)
+ * Nothing is looked at while no box has run for long, and no task while all boxes together have few or while
+ * nothing of the machine runs; then the files of proc(5)
  * and of the cgroups are read, for at most a twentieth of a processor's time while there is no line.  Calls block only as long as these
  * files do. */
 #ifndef HATCHERY_SUPERVISOR_CONVOY_H
