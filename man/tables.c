@@ -247,7 +247,6 @@ static void layers(void)
     tag(word, strcmp(#kind, "ALWAYS") == 0 ? " (always)" : "");                                                        \
     line(what);
 #include "box/layers.def"
-#undef LAYER
 }
 
 /* --- the API --- */
@@ -320,20 +319,11 @@ static void all_statuses(void)
 {
 #define STATUS(code, reason, sentence) status(code, reason, sentence);
 #include "server/http/status.def"
-#undef STATUS
 }
 
 #define WORD(id, text) text,
 #define LABEL(id, label, words) static const char *const words_##id[] = { words };
-#define LABEL_FROM(id, label)
-#define LABEL_GIVEN(id, label, max)
-#define METRIC(...)
 #include "server/metrics/metrics.def"
-#undef METRIC
-#undef LABEL
-#undef LABEL_FROM
-#undef LABEL_GIVEN
-#undef WORD
 
 /* Two of the server's outcomes may be one to a client. */
 static void outcome(int code, const char *reason, const char *word)
@@ -353,7 +343,6 @@ static void outcomes(void)
 {
 #define OUTCOME(name, code, reason, word) outcome(code, reason, words_OUTCOME[METRIC_ENDED_##word]);
 #include "base/outcome.def"
-#undef OUTCOME
 }
 
 static const struct label {
@@ -364,12 +353,7 @@ static const struct label {
 #define LABEL(id, label, words) { #id, label, words_##id, sizeof(words_##id) / sizeof(char *) },
 #define LABEL_FROM(id, label) { #id, label, NULL, 0 },
 #define LABEL_GIVEN(id, label, max) { #id, label, NULL, 0 },
-#define METRIC(...)
 #include "server/metrics/metrics.def"
-#undef METRIC
-#undef LABEL
-#undef LABEL_FROM
-#undef LABEL_GIVEN
 };
 
 static const size_t n_labels = sizeof(labels) / sizeof(*labels);
@@ -418,15 +402,8 @@ static void metric(const char *name, const char *type, const char *const *ids, c
 
 static void metrics(void)
 {
-#define LABEL(id, label, words)
-#define LABEL_FROM(id, label)
-#define LABEL_GIVEN(id, label, max)
 #define METRIC(id, name, type, unit, a, b, c, help) metric(name, #type, (const char *const[]){ #a, #b, #c }, help);
 #include "server/metrics/metrics.def"
-#undef METRIC
-#undef LABEL
-#undef LABEL_FROM
-#undef LABEL_GIVEN
 }
 
 /* --- templates --- */

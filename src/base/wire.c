@@ -19,13 +19,11 @@ _Static_assert(WIRE_TYPES <= 64, "wire_link.heard has a bit for each");
 #define MESSAGE(name, from, to, members, descriptors, times)                                                           \
     _Static_assert(offsetof(members, type) == 0, "the type comes first");
 #include "base/wire.def"
-#undef MESSAGE
 
 static const struct wire_row rows[WIRE_TYPES] = {
 #define MESSAGE(name, from, to, members, descriptors, times)                                                           \
     [WIRE_##name] = WIRE_ROW(#name, from, to, members, descriptors, times),
 #include "base/wire.def"
-#undef MESSAGE
 };
 
 const struct wire_table wire_table = { rows, WIRE_TYPES };

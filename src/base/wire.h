@@ -25,7 +25,6 @@ enum wire_type {
     WIRE_NONE,
 #define MESSAGE(name, from, to, members, descriptors, times) WIRE_##name,
 #include "base/wire.def"
-#undef MESSAGE
     WIRE_TYPES
 };
 
@@ -100,7 +99,6 @@ enum fault {
     FAULT_NONE,
 #define FAULT(name, words) FAULT_##name,
 #include "base/fault.def"
-#undef FAULT
     FAULTS
 };
 
@@ -236,7 +234,6 @@ enum outcome_kind {
     OUTCOME_NONE,
 #define OUTCOME(name, status, reason, word) OUTCOME_##name,
 #include "base/outcome.def"
-#undef OUTCOME
 };
 
 /* now_us() in the box when it had the source, had compiled it, and when the program was over; and how long it rehearsed

@@ -16,7 +16,6 @@ enum box_step {
     BOX_READY = 0,
 #define STEP(name, word, hint) BOX_##name,
 #include "box/box.def"
-#undef STEP
     BOX_STEPS
 };
 _Static_assert((int) BOX_STEPS <= (int) WIRE_STEPS_MAX, "the times of all steps fit into a message");

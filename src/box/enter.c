@@ -271,7 +271,6 @@ static const struct {
     [BOX_READY] = { "ready", "" },
 #define STEP(name, word, hint) [BOX_##name] = { word, hint },
 #include "box/box.def"
-#undef STEP
 };
 
 const char *box_step_word(int step)

@@ -19,7 +19,6 @@ enum kind { ALWAYS, OPTIONAL };
 const struct layer_info layers[LAYERS] = {
 #define LAYER(name, word, kind, what, change) [LAYER_##name] = { word, what, change, (kind) == OPTIONAL },
 #include "box/layers.def"
-#undef LAYER
 };
 
 static const uint32_t all = LAYER_BIT(LAYERS) - 1;

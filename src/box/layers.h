@@ -14,7 +14,6 @@
 enum layer {
 #define LAYER(name, word, kind, what, change) LAYER_##name,
 #include "box/layers.def"
-#undef LAYER
     LAYERS
 };
 

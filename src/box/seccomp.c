@@ -43,9 +43,6 @@ static const struct call calls[] = {
 #define ANSWER(name, error) { #name, SCMP_ACT_ERRNO(error), SCMP_ACT_ERRNO(error) },
 #define EPOLL(name) { #name, SCMP_ACT_ERRNO(ENOSYS), SCMP_ACT_ALLOW },
 #include "box/seccomp.def"
-#undef ALLOW
-#undef ANSWER
-#undef EPOLL
 };
 
 /* Calls refused on the outcome socket only: a program that closes or overwrites every descriptor must not lose its own

@@ -21,7 +21,6 @@ static const struct conf_key templates[] = {
 #define RUNTIME(key, type, def, min, max, check, doc)                                                                  \
     { "runtime.NAME", #key, CONF_##type, CONF_RESTART, def, min, max, check, doc, offsetof(struct conf_runtime, key) },
 #include "conf/conf.def"
-#undef RUNTIME
     { 0 },
 };
 

@@ -31,9 +31,6 @@ static const struct {
 #define ANSWER(name, error) { #name, SCMP_ACT_ERRNO(error) },
 #define END(name) { #name, SCMP_ACT_KILL_PROCESS },
 #include "courier/confine.def"
-#undef ALLOW
-#undef ANSWER
-#undef END
 };
 
 /* Certificates and the resolver's files are replaced by renaming new ones over them, so the directories are what has

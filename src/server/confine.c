@@ -25,9 +25,6 @@ static const struct {
 #define ANSWER(name, error) { #name, SCMP_ACT_ERRNO(error) },
 #define END(name) { #name, SCMP_ACT_KILL_PROCESS },
 #include "server/confine.def"
-#undef ALLOW
-#undef ANSWER
-#undef END
 };
 
 /* A kernel without Landlock leaves the walls of the user id and of the filter. */

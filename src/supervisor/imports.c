@@ -15,7 +15,6 @@ static const char *const words[FAULTS] = {
     "",
 #define FAULT(name, words) words,
 #include "base/fault.def"
-#undef FAULT
 };
 
 const char *imports_words(enum fault fault)

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Metrics: what is counted is what is shown, and in the format that was asked for. */
+/* Metrics: what is counted is what is shown. */
 #include "server/metrics/metrics.h"
 
 #include <setjmp.h>
@@ -32,41 +32,6 @@ static void assert_line(const char *text, const char *line)
         at++;
     if (!at)
         fail_msg("there is no line %s", line);
-}
-
-static void test_negotiation(void **state)
-{
-    static const struct {
-        const char *accept;
-        enum metrics_format format;
-    } cases[] = {
-        { NULL, METRICS_TEXT },
-        { "", METRICS_TEXT },
-        { "*/*", METRICS_TEXT },
-        { "text/plain", METRICS_TEXT },
-        { "application/openmetrics-text", METRICS_OPEN },
-        { "Application/OpenMetrics-Text", METRICS_OPEN },
-        { "application/openmetrics-text; version=1.0.0", METRICS_OPEN },
-        { "application/openmetrics-text;version=\"1.0.0\"", METRICS_OPEN },
-        { "application/openmetrics-text; version=0.0.1", METRICS_TEXT },
-        { "application/openmetrics-text;version=1.0.0,application/openmetrics-text;version=0.0.1;q=0.75,"
-          "text/plain;version=0.0.4;q=0.5,*/*;q=0.1",
-          METRICS_OPEN },
-        { "text/plain, application/openmetrics-text;q=0.9", METRICS_TEXT },
-        { "text/plain;q=0.85, application/openmetrics-text;q=0.9", METRICS_OPEN },
-        { "application/openmetrics-text;q=0", METRICS_TEXT },
-        { "application/openmetrics-text;q=0.000", METRICS_TEXT },
-        { "application/openmetrics-text;q=0.001", METRICS_OPEN },
-        { "application/openmetrics-textual", METRICS_TEXT },
-        { "application/openmetrics-text ;q=1", METRICS_OPEN },
-        { " ,,;;q=,application/openmetrics-text", METRICS_OPEN },
-        { "text/html;level=1;q", METRICS_TEXT },
-    };
-
-    (void) state;
-    for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++)
-        if (metrics_negotiate(cases[i].accept) != cases[i].format)
-            fail_msg("Accept: %s", cases[i].accept ? cases[i].accept : "(none)");
 }
 
 static void test_counters(void **state)
@@ -175,8 +140,8 @@ static void test_the_longest_text(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_negotiation), cmocka_unit_test(test_counters), cmocka_unit_test(test_gauges),
-        cmocka_unit_test(test_histograms),  cmocka_unit_test(test_phases),   cmocka_unit_test(test_the_longest_text),
+        cmocka_unit_test(test_counters), cmocka_unit_test(test_gauges),           cmocka_unit_test(test_histograms),
+        cmocka_unit_test(test_phases),   cmocka_unit_test(test_the_longest_text),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

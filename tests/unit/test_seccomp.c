@@ -130,9 +130,6 @@ static const struct {
 #define ANSWER(name, error) { #name, ERR(error) },
 #define EPOLL(name) { #name, ERR(ENOSYS) },
 #include "box/seccomp.def"
-#undef ALLOW
-#undef ANSWER
-#undef EPOLL
     { "socket", ERR(EAFNOSUPPORT) },
     { "close_range", ERR(ENOSYS) },
 };
@@ -356,13 +353,8 @@ static void test_without_callbacks(void **state)
 static void test_with_epoll(void **state)
 {
     static const char *const names[] = {
-#define ALLOW(name)
-#define ANSWER(name, error)
 #define EPOLL(name) #name,
 #include "box/seccomp.def"
-#undef ALLOW
-#undef ANSWER
-#undef EPOLL
     };
     struct seccomp_data data = { .arch = native_arch() };
 

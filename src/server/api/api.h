@@ -7,6 +7,7 @@
 #include "base/wire.h"
 #include "server/http/http.h"
 #include "server/jobs/intake.h"
+#include "server/metrics/metrics.h"
 
 /* Names and values of a body: jansson takes time and memory for each, and nobody else has a turn meanwhile. */
 enum { API_CURSOR_KEY = 32, API_VALUES_MAX = 4096 };
@@ -72,11 +73,21 @@ void api_on_shed(void *data);
  * debug of every other refusal.  @req's words are not in it. */
 void api_on_refusal(void *data, const struct request *req, int status);
 
-/* The metrics that stay as they are; opens what must be opened before the server confines itself. */
+/* metrics.c */
+
+/* Sets the metrics that stay as they are; opens files that cannot be opened after the server has confined itself. */
 void api_metrics_init(struct api *api);
+
+/* The format that a request's header Accept asks for (NULL: no header).  OpenMetrics is for clients that name it, with
+ * version 1.0.0 or none, and do not give plain text a higher weight (RFC 9110 section 12.4.2). */
+enum metrics_format api_metrics_format(const char *accept);
+
+void api_metrics(struct request *req, void *data); /* GET /metrics */
 
 /* Write the description of the API, which stays as it is. */
 void api_openapi_init(struct api *api);
+
+/* packages.c */
 
 /* WIRE_PACKAGES; takes @fd. */
 void api_take_packages(struct api *api, unsigned runtime, int fd);
@@ -113,17 +124,24 @@ void api_authenticate(struct request *req, void *data); /* GET /v1/toolkit/authe
 /* health.c */
 void api_healthz(struct request *req, void *data); /* GET /healthz, /livez, /health */
 void api_readyz(struct request *req, void *data);  /* GET /readyz */
-void api_metrics(struct request *req, void *data); /* GET /metrics */
 
-/* jobs.c */
+/* "full", or "reduced": the operator asked for less, or the kernel is too old for a layer. */
+const char *api_tier(uint32_t layers_missing);
+
+/* Why no program would run now, or NULL. */
+const char *api_unready(const struct api *api, const struct pool_counts *counts);
+
+/* nca.c */
 void api_job_status(struct request *req, void *data);  /* POST /v1/toolkit/job/status */
 void api_jobs_status(struct request *req, void *data); /* POST /v1/toolkit/jobs/status */
-void api_jobs_list(struct request *req, void *data);   /* GET /v1/jobs */
-void api_job_get(struct request *req, void *data);     /* GET /v1/jobs/{id} */
-void api_job_delete(struct request *req, void *data);  /* DELETE /v1/jobs/{id} */
-void api_requeue(struct request *req, void *data);     /* POST /v1/jobs/{id}/requeue */
-void api_deliveries(struct request *req, void *data);  /* GET /v1/jobs/{id}/deliveries */
-void api_redeliver(struct request *req, void *data);   /* POST /v1/jobs/{id}/redeliver */
+
+/* jobs.c */
+void api_jobs_list(struct request *req, void *data);  /* GET /v1/jobs */
+void api_job_get(struct request *req, void *data);    /* GET /v1/jobs/{id} */
+void api_job_delete(struct request *req, void *data); /* DELETE /v1/jobs/{id} */
+void api_requeue(struct request *req, void *data);    /* POST /v1/jobs/{id}/requeue */
+void api_deliveries(struct request *req, void *data); /* GET /v1/jobs/{id}/deliveries */
+void api_redeliver(struct request *req, void *data);  /* POST /v1/jobs/{id}/redeliver */
 
 /* words.c */
 

@@ -55,7 +55,6 @@ static const struct reason {
 } reasons[] = {
 #define OUTCOME(name, status, reason, word) { status, reason },
 #include "base/outcome.def"
-#undef OUTCOME
 };
 
 static const struct meaning {
@@ -64,7 +63,6 @@ static const struct meaning {
 } meanings[] = {
 #define REPLY(status, schema, words) { status, schema, words },
 #include "server/api/replies.def"
-#undef REPLY
 };
 
 /* Where an operation belongs: the first whose path begins so.  /docs folds the last away. */

@@ -22,7 +22,6 @@ static const struct status {
 } statuses[] = {
 #define STATUS(code, reason, sentence) { code, reason, sentence },
 #include "server/http/status.def"
-#undef STATUS
     { 0, "", "" },
 };
 

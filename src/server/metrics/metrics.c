@@ -10,7 +10,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
 
 enum type { COUNTER, GAUGE, HISTOGRAM, INFO };
 enum unit { NUMBER, SECONDS, SHORT, BYTES };
@@ -25,24 +24,14 @@ enum { METRIC_N_NONE = 1 };
 static const char *const words_BOX_PHASE[] = { "init",    "fork",      "hooks",
 #define STEP(name, word, hint) word,
 #include "box/box.def"
-#undef STEP
                                                "renewal", "rehearsal", "exit" };
 static const char *const words_LACK[] = {
 #define LACK(name, word, why) word,
 #include "base/lack.def"
-#undef LACK
 };
 #define WORD(id, text) text,
 #define LABEL(id, label, words) static const char *const words_##id[] = { words };
-#define LABEL_FROM(id, label)
-#define LABEL_GIVEN(id, label, max)
-#define METRIC(...)
 #include "server/metrics/metrics.def"
-#undef METRIC
-#undef LABEL
-#undef LABEL_FROM
-#undef LABEL_GIVEN
-#undef WORD
 
 static struct label {
     const char *name;
@@ -52,22 +41,13 @@ static struct label {
 #define LABEL(id, label, words) { label, METRIC_N_##id, METRIC_N_##id, words_##id },
 #define LABEL_FROM(id, label) { label, METRIC_N_##id, METRIC_N_##id, words_##id },
 #define LABEL_GIVEN(id, label, max) { label, 0, max, NULL },
-#define METRIC(...)
 #include "server/metrics/metrics.def"
-#undef METRIC
     [LABEL_NONE] = { NULL, 1, 1, NULL },
 };
-#undef LABEL
-#undef LABEL_FROM
-#undef LABEL_GIVEN
-#define LABEL(id, label, words)
-#define LABEL_FROM(id, label)
-#define LABEL_GIVEN(id, label, max)
 
 #define METRIC(id, name, type, unit, a, b, c, help)                                                                    \
     static int64_t cells_##id[METRIC_N_##a * METRIC_N_##b * METRIC_N_##c][WIDTH_##type];
 #include "server/metrics/metrics.def"
-#undef METRIC
 
 static const struct table {
     const char *name;
@@ -81,7 +61,6 @@ static const struct table {
 #define METRIC(id, name, type, unit, a, b, c, help)                                                                    \
     { name, type, unit, { LABEL_##a, LABEL_##b, LABEL_##c }, WIDTH_##type, cells_##id[0], help },
 #include "server/metrics/metrics.def"
-#undef METRIC
 };
 
 static char infos[METRICS][INFO_MAX];
@@ -171,8 +150,6 @@ void metric_info(enum metric metric, const char *text)
     snprintf(infos[metric], INFO_MAX, "%s", text);
 }
 
-/* --- which format --- */
-
 static const char *const types[] = {
     [METRICS_TEXT] = "text/plain; version=0.0.4; charset=utf-8",
     [METRICS_OPEN] = "application/openmetrics-text; version=1.0.0; charset=utf-8",
@@ -181,62 +158,6 @@ static const char *const types[] = {
 const char *metrics_type(enum metrics_format format)
 {
     return types[format];
-}
-
-/* The value of @name among the parameters at @p, which end at @end, or NULL. */
-static const char *parameter(const char *p, const char *end, const char *name)
-{
-    size_t n = strlen(name);
-
-    while ((p = memchr(p, ';', (size_t) (end - p)))) {
-        p++;
-        p += strspn(p, " \t");
-        if (p + n < end && strncasecmp(p, name, n) == 0 && p[n] == '=')
-            return p + n + 1;
-    }
-    return NULL;
-}
-
-/* The weight of one entry of Accept, in thousandths (RFC 9110 section 12.4.2). */
-static int weight(const char *p, const char *end)
-{
-    const char *q = parameter(p, end, "q");
-    int thousandths = 0, unit = 100;
-
-    if (!q)
-        return 1000;
-    if (*q == '1')
-        return 1000;
-    if (q[0] == '0' && q[1] == '.')
-        for (q += 2; q < end && *q >= '0' && *q <= '9' && unit; q++, unit /= 10)
-            thousandths += (*q - '0') * unit;
-    return thousandths;
-}
-
-static bool is_type(const char *p, const char *end, const char *type)
-{
-    size_t n = strlen(type);
-    return (size_t) (end - p) >= n && strncasecmp(p, type, n) == 0 && (p + n == end || strchr(" \t;,", p[n]));
-}
-
-/* OpenMetrics is for a client that names it, with this version or none, and does not prefer plain
- * text. */
-enum metrics_format metrics_negotiate(const char *accept)
-{
-    int open = 0, text = 0;
-
-    for (const char *p = accept ? accept : "", *end; *p; p = *end ? end + 1 : end) {
-        p += strspn(p, " \t");
-        end = p + strcspn(p, ",");
-        const char *version = parameter(p, end, "version");
-        bool ours = !version || strncmp(version, "1.0.0", 5) == 0 || strncmp(version, "\"1.0.0\"", 7) == 0;
-        int w = weight(p, end);
-        if (is_type(p, end, "application/openmetrics-text") && ours && w > open)
-            open = w;
-        else if (is_type(p, end, "text/plain") && w > text)
-            text = w;
-    }
-    return open && open >= text ? METRICS_OPEN : METRICS_TEXT;
 }
 
 /* --- showing --- */

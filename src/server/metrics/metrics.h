@@ -12,26 +12,14 @@
 
 #define WORD(id, text) METRIC_##id,
 #define LABEL(id, label, words) enum metric_label_##id{ words METRIC_N_##id };
-#define LABEL_FROM(id, label)
 #define LABEL_GIVEN(id, label, max) enum { METRIC_N_##id = max };
-#define METRIC(...)
 #include "server/metrics/metrics.def"
-#undef METRIC
-#undef LABEL
-#undef LABEL_FROM
-#undef LABEL_GIVEN
-#undef WORD
 
 enum metric_label {
 #define LABEL(id, label, words) LABEL_##id,
 #define LABEL_FROM(id, label) LABEL_##id,
 #define LABEL_GIVEN(id, label, max) LABEL_##id,
-#define METRIC(...)
 #include "server/metrics/metrics.def"
-#undef METRIC
-#undef LABEL
-#undef LABEL_FROM
-#undef LABEL_GIVEN
     LABEL_NONE
 };
 
@@ -42,7 +30,6 @@ enum metric_label_BOX_PHASE {
     METRIC_BOX_HOOKS,
 #define STEP(name, word, hint) METRIC_BOX_##name,
 #include "box/box.def"
-#undef STEP
     METRIC_BOX_RENEWAL,
     METRIC_BOX_REHEARSAL,
     METRIC_BOX_EXIT,
@@ -53,20 +40,12 @@ enum metric_label_BOX_PHASE {
 enum metric_label_LACK {
 #define LACK(name, word, why) METRIC_LACK_##name,
 #include "base/lack.def"
-#undef LACK
     METRIC_N_LACK
 };
 
 enum metric {
-#define LABEL(id, label, words)
-#define LABEL_FROM(id, label)
-#define LABEL_GIVEN(id, label, max)
 #define METRIC(id, ...) METRIC_##id,
 #include "server/metrics/metrics.def"
-#undef METRIC
-#undef LABEL
-#undef LABEL_FROM
-#undef LABEL_GIVEN
     METRICS
 };
 
@@ -87,11 +66,10 @@ void metric_count(enum metric metric, unsigned a);
  * to be escaped. */
 void metric_info(enum metric metric, const char *text);
 
-/* The formats: Prometheus' text format 0.0.4, and OpenMetrics 1.0.0. */
+/* Prometheus' text format 0.0.4, or OpenMetrics 1.0.0. */
 enum metrics_format { METRICS_TEXT, METRICS_OPEN, METRICS_FORMATS };
 
-/* The format that a request's header Accept asks for (NULL: none), and its media type. */
-enum metrics_format metrics_negotiate(const char *accept);
+/* The media type of a format. */
 const char *metrics_type(enum metrics_format format);
 
 /* Append all metrics.  @out is large enough if its maximum is METRICS_TEXT_MAX. */

@@ -16,7 +16,6 @@ enum lack {
     LACK_NONE,
 #define LACK(name, word, why) LACK_##name,
 #include "base/lack.def"
-#undef LACK
 };
 
 /* "" for LACK_NONE. */

@@ -10,7 +10,6 @@ static const struct {
     [LACK_NONE] = { "", "" },
 #define LACK(name, word, why) [LACK_##name] = { word, why },
 #include "base/lack.def"
-#undef LACK
 };
 
 const char *lack_word(enum lack lack)

@@ -29,7 +29,6 @@ static const struct {
     [OUTCOME_NONE] = { 500, "internal", METRIC_ENDED_INTERNAL },
 #define OUTCOME(name, status, reason, word) [OUTCOME_##name] = { status, reason, METRIC_ENDED_##word },
 #include "base/outcome.def"
-#undef OUTCOME
 };
 
 void outcome_init(struct outcome *outcome, const struct wire_limits *limits)

@@ -337,7 +337,6 @@ const char *pool_fault_words(const struct pool *pool, unsigned runtime)
         NULL,
 #define FAULT(name, words) words,
 #include "base/fault.def"
-#undef FAULT
     };
     return words[pool->runtimes[runtime].fault];
 }

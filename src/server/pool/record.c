@@ -32,7 +32,6 @@ void slot_count_steps(const struct slot *slot, const struct wire_box_state *stat
     count_step(METRIC_BOX_RENEWAL, state->renewal_ns, most_us);
 #define STEP(name, word, hint) count_step(METRIC_BOX_##name, state->step_ns[BOX_##name], most_us);
 #include "box/box.def"
-#undef STEP
 }
 
 static void count_violation(const struct outcome *outcome)

@@ -59,7 +59,6 @@ enum { VERSION_NOW = sizeof(migrations) / sizeof(*migrations) };
 static const char *const statements[N_STATEMENTS] = {
 #define STATEMENT(name, sql) [SQL_##name] = (sql),
 #include "server/store/sqlite/statements.def"
-#undef STATEMENT
 };
 
 int db_errno(int code)

@@ -27,7 +27,6 @@
 enum statement {
 #define STATEMENT(name, sql) SQL_##name,
 #include "server/store/sqlite/statements.def"
-#undef STATEMENT
     N_STATEMENTS
 };
 
