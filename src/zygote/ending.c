@@ -222,7 +222,19 @@ void ending_finish(struct ending *end, PyObject **main_dict)
     }
 }
 
-void ending_by_return(struct ending *end, PyObject *value)
+/* A line for the author of a program that has probably not done what it should. */
+static void print_hint(PyObject *source)
+{
+    const char *hint = hint_success(source);
+
+    if (!hint)
+        return;
+    print_stderr_words("hatchery: hint: ");
+    print_stderr_words(hint);
+    print_stderr_words("\n");
+}
+
+void ending_by_return(struct ending *end, PyObject *source, PyObject *value)
 {
     char reason[REASON_MAX] = "";
 
@@ -233,6 +245,8 @@ void ending_by_return(struct ending *end, PyObject *value)
         buf_reset(&end->result);
         buf_adds(&end->error, reason);
     }
+    if (value == Py_None)
+        print_hint(source);
 }
 
 void ending_init(struct ending *end)

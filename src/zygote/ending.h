@@ -30,8 +30,8 @@ int ending_prepare(const struct wire_limits *limits);
 /* Begin with an end of which nothing is known. */
 void ending_init(struct ending *end);
 
-/* The program has returned @value at top level. */
-void ending_by_return(struct ending *end, PyObject *value);
+/* The program, whose text is @source, has returned @value at top level. May write a line to sys.stderr. */
+void ending_by_return(struct ending *end, PyObject *source, PyObject *value);
 
 /* The program, whose text is @source (NULL if it was not UTF-8), ended with the Python exception
  * that is set. Clears the exception. @compiling: the program did not run, the exception is about

@@ -17,6 +17,10 @@ void hint_exception(struct buf *out, PyObject *value, PyObject *source, const st
 /* The same for an error of main.py's own syntax; @source may be NULL. */
 void hint_syntax(struct buf *out, PyObject *value, PyObject *source);
 
+/* A sentence for a program that ended well and has probably not done what its author wanted, or NULL. Looks at the text
+ * @source and the names of modules. */
+const char *hint_success(PyObject *source);
+
 /* What to return in place of a value of @type, which is no JSON. */
 void hint_result(struct buf *out, PyTypeObject *type);
 

@@ -81,7 +81,7 @@ static void execute(struct ending *end, PyObject *source, PyObject *space)
     PyObject *value = compile_run(code, space);
     Py_DECREF(code);
     if (value)
-        ending_by_return(end, value);
+        ending_by_return(end, source, value);
     else
         ending_by_exception(end, source, false);
     Py_XDECREF(value);

@@ -345,6 +345,40 @@ def test_a_timeout_tells_how_long_it_may_be(server):
     assert reply["hint"].startswith("a request may ask for a timeout of up to "), reply
 
 
+# Stand-ins for what may not be installed: the names are the same.
+PYPLOT = "import sys, types\nsys.modules['matplotlib.pyplot'] = plt = types.ModuleType('plt')\nplt.show = print\n"
+SUCCESSES = {
+    "quoted": (r'"import json\nprint(\"a\")"', "put into quotes twice"),
+    "quoted_line": ('"print(1)"\n', "put into quotes twice"),
+    "shown": (PYPLOT + "if 1: plt.show()", "plt.show() shows nothing here"),
+}
+SILENT = {
+    "docstring": '"A sentence."',
+    "quoted_and_run": '"print(1)"; x = 1',
+    "two_strings": '"print(1)" "x"',
+    "single_quotes": "'print(1)'",
+    "long_string": '"""print(1)\nreturn 1"""',
+    "returned": PYPLOT + "plt.show()\nreturn 1",
+    "saved": PYPLOT + "plt.savefig = print\nplt.savefig('a.png')\nplt.show()",
+    "in_a_comment": PYPLOT + "x = 1  # plt.show()",
+    "without_pyplot": "import types\nplt = types.ModuleType('plt')\nplt.show = print\nplt.show()",
+    "empty": "",
+    "quote": '""',
+}
+
+
+@pytest.mark.parametrize("name", SUCCESSES)
+def test_a_program_that_did_nothing_is_told(server, name):
+    code, words = SUCCESSES[name]
+    reply = server.run(code).response
+    assert reply["stderr"].startswith("hatchery: hint: ") and words in reply["stderr"] and reply["stderr"].count("\n") == 1
+
+
+@pytest.mark.parametrize("name", SILENT)
+def test_no_word_to_a_program_that_did_what_it_says(server, name):
+    assert server.run(SILENT[name]).response["stderr"] == ""
+
+
 def test_a_limit_names_its_key(server):
     reply = server.run("x = bytearray(1 << 30)")
     if reply["reason"] == "memory":  # without a cgroup it is Python's MemoryError
