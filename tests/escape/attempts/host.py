@@ -73,20 +73,15 @@ with attempt():
         signal.pause()
     for p in range(20):
         os.read(reader, 1)
-    end = time.monotonic() + 2
-    while time.monotonic() < end:
-        os.write(event, b"\1" + bytes(7))
-        os.read(event, 8)
+    write_and_read(event, event, b"\1" + bytes(7))
 
 # attempt: all-poll-one-eventfd
 # wall: rlimits
 # timeout: 40
 # expect: REFUSED done
-# Each write walks every place in the file's queue, with interrupts off: of as many processes as there may be, each with as
-# many places as it may have.
+# In the queue: as many processes as there may be, each with as many places as it may have.
 with attempt():
     event = os.eventfd(0, os.EFD_NONBLOCK)
-    reader, writer = os.pipe()
     def wait_by(which):
         copies = []
         try:
@@ -94,32 +89,14 @@ with attempt():
                 copies.append(os.dup(event))
         except OSError:
             pass
-        entries = b"".join(fd.to_bytes(4, "little") + b"\1\0\0\0" for fd in [event] * 256)
+        entries = polled(event)
         bits = sum(1 << fd for fd in [event, *copies]).to_bytes(128, "little")
-        os.write(writer, b"x")
-        while True:
-            if which == 0:
-                libc.poll(ctypes.create_string_buffer(entries), 256, -1)
-            elif which == 1:
-                libc.ppoll(ctypes.create_string_buffer(entries), 256, None, None)
-            elif which == 2:
-                libc.select(256, ctypes.create_string_buffer(bits), None, None, None)
-            else:
-                libc.pselect(256, ctypes.create_string_buffer(bits), None, None, None, None)
-    made = 0
-    try:
-        while True:
-            if not os.fork():
-                wait_by(made % 4)
-            made += 1
-    except OSError:
-        pass
-    for _ in range(made):
-        os.read(reader, 1)
-    end = time.monotonic() + 2
-    while time.monotonic() < end:
-        os.write(event, b"\1" + bytes(7))
-        os.read(event, 8)
+        return [lambda: libc.poll(entries, 256, -1),
+                lambda: libc.ppoll(entries, 256, None, None),
+                lambda: libc.select(256, ctypes.create_string_buffer(bits), None, None, None),
+                lambda: libc.pselect(256, ctypes.create_string_buffer(bits), None, None, None, None)][which % 4]
+    made = crowd(wait_by)
+    write_and_read(event, event, b"\1" + bytes(7))
     refuse("done" if made > 50 else "too few")
 
 # attempt: all-poll-one-pipe
@@ -128,25 +105,12 @@ with attempt():
 # expect: REFUSED done
 # A pipe has two such queues, and a reader wakes those who would write.
 with attempt():
-    event, other = os.pipe()
     reader, writer = os.pipe()
-    made = 0
-    try:
-        while True:
-            if not os.fork():
-                entries = b"".join(fd.to_bytes(4, "little") + b"\1\0\0\0" for fd in [event] * 256)
-                os.write(writer, b"x")
-                while True:
-                    libc.poll(ctypes.create_string_buffer(entries), 256, -1)
-            made += 1
-    except OSError:
-        pass
-    for _ in range(made):
-        os.read(reader, 1)
-    end = time.monotonic() + 2
-    while time.monotonic() < end:
-        os.write(other, b"x")
-        os.read(event, 1)
+    def wait_by_poll(_):
+        entries = polled(reader)
+        return lambda: libc.poll(entries, 256, -1)
+    made = crowd(wait_by_poll)
+    write_and_read(writer, reader, b"x")
     refuse("done" if made > 50 else "too few")
 
 # attempt: stop-and-continue

@@ -98,3 +98,35 @@ def memory_around(address, gap=256, most=4096):
     os.close(reader)
     os.close(writer)
     return b"".join(found[page] for page in sorted(found))
+
+
+def crowd(prepare):
+    """As many processes as there may be: each prepares, says so, and waits for ever.  How many."""
+    reader, writer = os.pipe()
+    made = 0
+    try:
+        while True:
+            if not os.fork():
+                wait = prepare(made)
+                os.write(writer, b"x")
+                while True:
+                    wait()
+            made += 1
+    except OSError:
+        pass
+    for _ in range(made):
+        os.read(reader, 1)
+    return made
+
+
+def polled(fd):
+    """The argument of poll() that has the file as often as may be."""
+    return ctypes.create_string_buffer((fd.to_bytes(4, "little") + b"\1\0\0\0") * 256)
+
+
+def write_and_read(writer, reader, data, seconds=2):
+    """Each write walks every place in the file's queue, with interrupts off."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        os.write(writer, data)
+        os.read(reader, len(data))
