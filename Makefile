@@ -93,7 +93,8 @@ fuzz: test-packages
 	tests/fuzz/run $(BUILD)-fuzz $(FUZZ_SECONDS)
 
 # End-to-end tests of a sanitized server and supervisor; zygote and boxes are as always, Python is not ours to sanitize.
-SANITIZED_E2E := $(addprefix tests/e2e/test_,execute.py http.py queue.py lifecycle.py)
+SANITIZED_E2E := $(addprefix tests/e2e/test_,execute.py bad_requests.py companions.py http.py http_limits.py queue.py \
+	lifecycle.py killed.py inherited.py)
 sanitize-e2e: $(BUILD)-asan/build.ninja build
 	@$(NINJA) -C $(BUILD)-asan
 	mkdir -p $(BUILD)-asan/e2e

@@ -1,11 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What /openapi.json promises, held against the replies that tests get."""
+"""What every reply must be like: what /openapi.json promises, and the members of replies to runs and of refusals."""
 import re
+import uuid
+
+from service import VERSION
 
 try:
     import jsonschema
 except ImportError:  # Debian: python3-jsonschema
     jsonschema = None
+
+ENVELOPE = {"code", "id", "job_id", "response", "message", "pid", "queue_id", "run_time", "queue_time", "total_time",
+            "queue_length", "build_number"}
 
 
 class Contract:
@@ -60,3 +66,28 @@ class Contract:
             return
         errors = list(self.validator(names if content is None else self.names(content)).iter_errors(reply.json))
         assert not errors, f"{where} is not as /openapi.json says: {errors[0].message} in {reply.body[:2000]}"
+
+
+def check_envelope(reply, id=None):
+    """The members of every reply to a run."""
+    assert ENVELOPE <= set(reply.json)
+    assert reply["code"] == reply.status
+    assert reply["id"] == id
+    assert str(uuid.UUID(reply["job_id"])) == reply["job_id"]
+    for name in ("pid", "queue_id", "queue_length"):
+        assert type(reply[name]) is int
+    assert reply["build_number"] == VERSION
+    for name in (b"run_time", b"queue_time", b"total_time"):
+        assert re.search(rb'"%s": \d+\.\d{6}[,}]' % name, reply.body), "to the microsecond"
+    assert reply["total_time"] >= reply["run_time"] > 0
+    assert reply["queue_time"] >= 0
+    assert reply.headers["content-type"] == "application/json"
+
+
+def check_refusal(reply, status, *words):
+    assert reply.status == status, reply
+    assert reply["code"] == status
+    assert reply["message"] == reply["error"]
+    assert reply.headers["content-type"] == "application/json"
+    for word in words:
+        assert word in reply["error"], reply["error"]

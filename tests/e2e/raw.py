@@ -1,10 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """HTTP by hand, for what no client library would send."""
+import contextlib
 import http.client
 import io
 import json
 
 from client import EXECUTE, KEY, Reply
+from processes import wait_for
 
 
 class Raw:
@@ -74,6 +76,22 @@ def post(code, *fields, **members):
     """A whole request to run @code."""
     body = json.dumps({"code": code, **members}).encode()
     return head("POST", EXECUTE, f"Content-Length: {len(body)}", *fields) + body
+
+
+def chunked(*pieces, last=b"0\r\n\r\n"):
+    return b"".join(b"%x\r\n%s\r\n" % (len(piece), piece) for piece in pieces) + last
+
+
+@contextlib.contextmanager
+def running(server, code, **members):
+    """A connection whose program runs."""
+    with Raw(server, post(code, **members), timeout=60) as raw:
+        wait_for(lambda: server.below("sleep"), 20, "it runs")
+        yield raw
+
+
+def check_alive(server):
+    assert server.run("return 'alive'").response["result"] == "alive"
 
 
 GET_HEALTHZ = head("GET", "/healthz", key=None, type=None)

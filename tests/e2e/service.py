@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """A built Hatchery as a test sees it: started, stopped, and looked over for what it left behind.  It is asked by client.py."""
 import contextlib
+import http.client
 import json
 import os
 import pathlib
@@ -88,6 +89,11 @@ class Service(Client):
             self.host, self.port = match[1].strip("[]"), int(match[2])
         return self
 
+    def start_by(self, script):
+        """Start it by a shell: @script ends in "$@"."""
+        self.command = ["/bin/sh", "-c", script, "sh", *self.command]
+        return self.start()
+
     @property
     def pid(self):
         return self.process.pid
@@ -159,6 +165,16 @@ class Service(Client):
             wait_for(lambda: self.busy_counts() == expected, seconds)
         except AssertionError as error:
             raise AssertionError(f"not at rest: {expected} processes and cgroups, {self.busy_counts()}") from error
+
+    def wait_until_back(self, seconds=20):
+        """Wait until it runs programs again, of which a process was killed."""
+        def answers():
+            try:
+                reply = self.run("return 'back'")
+            except (ConnectionError, http.client.HTTPException):
+                return False
+            return reply.status != 503 and reply.response["result"] == "back"
+        wait_for(answers, seconds, "the service is back")
 
     def log_text(self):
         return self.log_path.read_text(errors="replace")
