@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Work that would hold up the loop, done in libuv's threads.
  *
- * Called by whoever reads or writes much JSON.  What must never happen here:
- * the loop waiting for a processor because long texts keep all of them. */
+ * Called by code that reads or writes much JSON.  What must never happen here: the loop waiting for
+ * a processor because long texts keep all of them. */
 #include "base/beside.h"
 
 #include <sched.h>
@@ -10,12 +10,13 @@
 #include <stdlib.h>
 #include <sys/resource.h>
 
-/* At most so many threads, so that much work leaves processors to the rest. */
+/* At most this many threads, so that much work leaves processors to the rest. */
 enum { THREADS_MAX = 2 };
 
 static _Thread_local bool has_yielded;
 
-/* Libuv's threads take works in their order.  So each gets one, and the others wait here, in the order of their turns. */
+/* Libuv's threads take work in the order of its arrival.  So each thread gets one piece of work,
+ * and the others wait here, in the order of their turns. */
 static TAILQ_HEAD(line, beside) waiting = TAILQ_HEAD_INITIALIZER(waiting);
 static unsigned n_threads = 1, at_work;
 static uint64_t turn; /* of the work that began last */
@@ -29,7 +30,8 @@ void beside_prepare(void)
     setenv("UV_THREADPOOL_SIZE", few ? "1" : "2", 1);
 }
 
-/* Of Linux' threads each is nice by itself.  What can't be nicer is as it was. */
+/* In Linux each thread has its own nice value.  If the kernel refuses it, the thread stays as it
+ * was. */
 void beside_yield(int nice)
 {
     setpriority(PRIO_PROCESS, 0, nice);
@@ -69,7 +71,8 @@ static void begin_next(void)
     }
 }
 
-/* One turn after the last work of the same one that waits; after those that have this turn, too. */
+/* Its turn is one after the last waiting work of the same owner. It stands behind all works of that
+ * turn. */
 static void stand_in_line(struct beside *beside)
 {
     struct beside *before = TAILQ_LAST(&waiting, line);

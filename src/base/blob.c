@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Bytes that several hold.
+/* Bytes with several holders.
  *
- * Used by the server for replies, from its loop and its threads.  What must
- * never happen here: bytes that change while somebody else has them. */
+ * The server uses this for replies, from its loop and its threads.  What must never happen here:
+ * bytes that change while another holder has them. */
 #include "base/blob.h"
 
 #include <stdatomic.h>

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Bytes that several hold and nobody changes: a long reply that many wait for is not copied for each of them.
+/* Bytes with several holders, which nobody changes: a long reply that many clients wait for is not
+ * copied for each of them.
  *
  * References may be given back in any thread. */
 #ifndef HATCHERY_BASE_BLOB_H
@@ -9,10 +10,11 @@
 
 struct blob;
 
-/* Of @buf's bytes, whose memory it takes: @buf is empty afterwards.  The caller has the only reference. */
+/* Make a blob of @buf's bytes and take over their memory: @buf is empty afterwards.  The caller has
+ * the only reference. */
 struct blob *blob_new(struct buf *buf);
 
-/* One more reference; one less, which may be the last.  NULL is fine for both. */
+/* Add a reference; drop one, which may be the last.  NULL is fine for both. */
 struct blob *blob_ref(struct blob *blob);
 struct blob *blob_unref(struct blob *blob);
 

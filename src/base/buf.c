@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The byte buffer with a maximum, and the allocators that never fail.
  *
- * Used by every process for whatever a stranger can size: requests, output,
- * replies, log lines.  What must never happen here: more than the maximum in
- * memory, whatever lengths are asked for (so no sum is formed before it is
- * known not to wrap), or a caller that has to handle an allocation's failure. */
+ * Every process uses it for all that a stranger can size: requests, output, replies, log lines.
+ * What must never happen here: more than the maximum in memory, whatever lengths are asked for (so
+ * no sum is formed before it is known not to wrap), or a caller that must handle an allocation's
+ * failure. */
 #include "base/buf.h"
 
 #include <assert.h>
@@ -37,8 +37,8 @@ void buf_reset(struct buf *b)
     b->full = false;
 }
 
-/* Doubling keeps a long series of small appends linear.  The block has one byte more
- * than @cap says: vsnprintf(3) ends its text with a NUL that is no content. */
+/* Doubling keeps a long series of small appends linear.  The block has one byte more than @cap
+ * says: vsnprintf(3) ends its text with a NUL that is not part of the content. */
 static void grow(struct buf *b, size_t need)
 {
     size_t cap = b->cap > b->max / 2 ? b->max : b->cap * 2;
@@ -48,7 +48,7 @@ static void grow(struct buf *b, size_t need)
     if (cap < need)
         cap = need;
     if (cap == SIZE_MAX)
-        cap--; /* so that the sum below does not wrap; malloc(3) refuses it */
+        cap--; /* keeps the sum below from wrapping; malloc(3) refuses it */
     b->data = xrealloc(b->data, cap + 1);
     b->cap = cap;
 }
@@ -91,7 +91,7 @@ __attribute__((format(printf, 2, 0))) static int add_formatted(struct buf *b, co
     size_t room = b->data ? b->cap - b->len : 0;
     va_list ap;
 
-    /* Mostly there is room, and once is enough. */
+    /* Usually there is room, and this is enough. */
     va_copy(ap, args);
     int n = vsnprintf(b->data ? b->data + b->len : NULL, b->data ? room + 1 : 0, fmt, ap);
     va_end(ap);
@@ -147,7 +147,7 @@ void buf_consume(struct buf *b, size_t n)
         memmove(b->data, b->data + n, b->len);
 }
 
-/* No message: formatting one may need the memory that is not there. */
+/* No message: formatting one may need the memory that is missing. */
 static void *or_abort(void *p)
 {
     if (!p)

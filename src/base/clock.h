@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What time it is.  Never blocks; usable after a fork. */
+/* The time.  Never blocks; usable after a fork. */
 #ifndef HATCHERY_BASE_CLOCK_H
 #define HATCHERY_BASE_CLOCK_H
 
@@ -9,7 +9,8 @@
 int64_t now_us(void);
 int64_t now_ns(void);
 
-/* The wall clock (CLOCK_REALTIME), in microseconds since 1970, for what is stored and shown.  It may jump. */
+/* The wall clock (CLOCK_REALTIME), in microseconds since 1970, for times that are stored and shown.
+ * It may jump. */
 int64_t wall_us(void);
 
 #endif

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* File descriptors: closing by scope, passing in messages, small files.
  *
- * Used by every process.  What must never happen here: a descriptor that
- * arrived with a message and is owned by nobody, because the receiver did not
- * expect it; such a message is refused whole and its descriptors are closed. */
+ * Every process uses this.  What must never happen here: that a descriptor arrives with a message
+ * and nobody owns it, because the receiver did not expect it.  Such a message is refused as a
+ * whole, and its descriptors are closed. */
 #include "base/fd.h"
 
 #include <errno.h>
@@ -85,7 +85,7 @@ int fd_send_now(int sock, const void *msg, size_t size, const int *fds, unsigned
     return send_with(MSG_DONTWAIT, sock, msg, size, fds, n_fds);
 }
 
-/* Take the descriptors of one control message; false when they are too many. */
+/* Take the descriptors of one control message. -EPROTO if they are too many. */
 static int take_fds(const struct cmsghdr *c, int *fds, unsigned max_fds, unsigned *n_fds)
 {
     unsigned n = (unsigned) ((c->cmsg_len - CMSG_LEN(0)) / sizeof(int));
@@ -137,7 +137,7 @@ ssize_t fd_recv(int sock, void *msg, size_t size, int *fds, unsigned max_fds, st
         err = -EMSGSIZE;
     if (mh.msg_flags & MSG_CTRUNC)
         err = -EPROTO;
-    if (err || n == 0) /* what looks like the end must not leave descriptors behind */
+    if (err || n == 0) /* a message that looks like the end must not leave descriptors behind */
         for (unsigned i = 0; i < n_fds; i++)
             fd_close(&fds[i]);
     return err ? err : n;

@@ -23,7 +23,7 @@ void dir_close(DIR **dir);
 #define _cleanup_file_ __attribute__((cleanup(file_close)))
 #define _cleanup_dir_ __attribute__((cleanup(dir_close)))
 
-/* The value of *@fd, whose owner is now the caller; *@fd becomes -1. */
+/* Return the value of *@fd, which the caller owns from now on; *@fd becomes -1. */
 int fd_steal(int *fd);
 
 /* Send one message with up to FD_PASS_MAX descriptors (unix(7), SCM_RIGHTS) on a
@@ -31,22 +31,22 @@ int fd_steal(int *fd);
 enum { FD_PASS_MAX = 8 };
 int fd_send(int sock, const void *msg, size_t size, const int *fds, unsigned n_fds);
 
-/* The same, and -EAGAIN where it would have to wait, whatever the socket's flags say: they are shared with whoever else
- * holds the socket. */
+/* The same, but -EAGAIN instead of waiting, whatever the socket's flags are: other holders of the
+ * socket share its flags. */
 int fd_send_now(int sock, const void *msg, size_t size, const int *fds, unsigned n_fds);
 
-/* Receive one message into @msg.  Descriptors that came with it are put into @fds,
- * the unused rest of which is set to -1; more than @max_fds make the message an error and are closed.
- * @ret_cred, where not NULL, receives the sender's ids as the kernel translates them
- * (SO_PASSCRED must be on).  Returns the message's size, 0 at the end of the stream, or -errno
- * (-EMSGSIZE: larger than @size, -EPROTO: wrong number of descriptors). */
+/* Receive one message into @msg.  Its descriptors go into @fds, the unused rest of which is set to
+ * -1.  If there are more than @max_fds, the message is an error, and all are closed.  @ret_cred, if
+ * not NULL, receives the sender's ids as the kernel translates them (SO_PASSCRED must be on).
+ * Returns the message's size, 0 at the end of the stream, or -errno (-EMSGSIZE: larger than @size,
+ * -EPROTO: wrong number of descriptors). */
 ssize_t fd_recv(int sock, void *msg, size_t size, int *fds, unsigned max_fds, struct ucred *ret_cred);
 
 /* Write @text to the existing file @name below @dir_fd (AT_FDCWD: a path). 0 or -errno. */
 int fd_write_file(int dir_fd, const char *name, const char *text);
 
-/* Open the file @name below @dir_fd to be read.  A pipe that nobody writes to is no reason to wait: it is at its end.
- * Returns the descriptor or -errno. */
+/* Open the file @name below @dir_fd for reading.  Does not wait for a writer of a pipe: a pipe
+ * without one is at its end.  Returns the descriptor or -errno. */
 int fd_open_file(int dir_fd, const char *name);
 
 /* Read at most @size - 1 bytes of @name and end them with NUL. Returns the length or -errno. */

@@ -1,12 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Addresses: which a webhook may be sent to, and what the operator allows beyond.
+/* Addresses to which a webhook may go, and those that the operator allows beyond.
  *
- * Called by the courier for every address that libcurl is about to connect
- * to, and by guard_url.c for an address in a URL.  What must never happen here:
- * an address that a table entry was meant to stop and that slips through in
- * another notation.  Therefore addresses are compared as bytes, IPv4 inside of
- * IPv6 is taken out and judged by itself, and what no entry knows outside of
- * 2000::/3, the only global unicast there is, is refused. */
+ * The courier calls this for every address before libcurl connects to it, and guard_url.c for an
+ * address in a URL.  What must never happen here: that an address which a table entry should stop
+ * gets through in another notation.  Therefore addresses are compared as bytes, and IPv4 inside of
+ * IPv6 is taken out and judged by itself.  IPv6 addresses that no entry knows are refused outside
+ * of 2000::/3, the only global unicast there is. */
 #include "base/guard.h"
 
 #include <arpa/inet.h>
@@ -19,7 +18,7 @@
 
 enum { SHOWN_MAX = 60, PORT_MAX = 65535 };
 
-/* An address or a network: the first @bits count. */
+/* An address or a network: only the first @bits count. */
 struct net {
     sa_family_t family;
     unsigned bits;
@@ -38,16 +37,17 @@ struct guard_allow {
     struct ports *ports;
 };
 
-/* Is @allowed needed to be within the network itself (STRICT), or will `private` do (PRIVATE)? */
+/* Which exception does it need: a network of the list within this block (STRICT), or is `private`
+ * enough (PRIVATE)? */
 enum kind { PRIVATE, STRICT };
 
-/* IANA's special-purpose registries (RFC 6890 and successors) and the metadata services of clouds that lie elsewhere.
- * The first that fits counts. */
+/* IANA's special-purpose registries (RFC 6890 and successors), and metadata services of clouds at
+ * other addresses.  The first match counts. */
 static const struct {
     const char *net;
     unsigned bits;
     enum kind kind;
-    int inner; /* the byte at which an IPv4 address is inside, 0: none */
+    int inner; /* the byte where an IPv4 address begins inside, 0: none */
     const char *what;
 } blocks[] = {
     { "100.100.100.200", 32, STRICT, 0, "a cloud's metadata service" },
@@ -102,7 +102,7 @@ static bool net_has(const struct net *net, const struct net *address)
     return net->family == address->family && bits_equal(net->bytes, address->bytes, net->bits);
 }
 
-/* The address that @text is in its one canonical form. */
+/* Parse @text, an address in its canonical form. */
 static int net_parse(const char *text, struct net *ret_net)
 {
     struct net net = { 0 };
@@ -153,7 +153,7 @@ static int add_net(struct guard_allow *allow, const struct net *net)
     return 0;
 }
 
-/* Each returns NULL, or what is wrong with the word. */
+/* Each of these parsers returns NULL, or what is wrong with the word. */
 static const char *parse_net(struct guard_allow *allow, char *word, char *slash)
 {
     struct net net;
@@ -263,7 +263,7 @@ struct guard_allow *guard_allow_free(struct guard_allow *allow)
 
 /* --- ports --- */
 
-/* A number at **@text, which is moved behind it; 0: there is none from 1 to PORT_MAX. */
+/* The number at **@text, which moves behind it; 0 if there is none from 1 to PORT_MAX. */
 static unsigned parse_port(const char **text)
 {
     unsigned port = 0;
@@ -306,10 +306,8 @@ int guard_allow_ports(struct guard_allow *allow, const char *text, struct buf *e
         err = -EINVAL;
     }
     free(copy);
-    if (!err && !n) {
-        buf_adds(error, "it has no port: the default is " GUARD_PORTS);
-        err = -EINVAL;
-    }
+    if (err == 0 && n == 0)
+        err = fail(error, -EINVAL, "it has no port: the default is " GUARD_PORTS);
     if (err) {
         free(list);
         return err;
@@ -325,8 +323,9 @@ int guard_allow_new(const char *text, const char *ports, struct guard_allow **re
     struct guard_allow *allow = NULL;
     int err = guard_allow_parse(text, &allow, error);
 
-    if (!err)
-        err = guard_allow_ports(allow, ports, error);
+    if (err)
+        return err;
+    err = guard_allow_ports(allow, ports, error);
     if (err)
         guard_allow_free(allow);
     else
@@ -339,11 +338,10 @@ int guard_port(const struct guard_allow *allow, unsigned port, struct buf *error
     for (size_t i = 0; i < allow->n_ports; i++)
         if (port >= allow->ports[i].first && port <= allow->ports[i].last)
             return 0;
-    buf_addf(error,
-             "port %u is none that webhooks may be sent to: to allow it, the operator adds it to webhooks.ports "
-             "(HATCHERY_WEBHOOKS_PORTS), which is " GUARD_PORTS " by default",
-             port);
-    return -EACCES;
+    return fail(error, -EACCES,
+                "webhooks may not be sent to port %u: to allow it, the operator adds it to webhooks.ports "
+                "(HATCHERY_WEBHOOKS_PORTS), which is " GUARD_PORTS " by default",
+                port);
 }
 
 /* --- the verdict --- */
@@ -365,7 +363,7 @@ static bool host_is_listed(const struct guard_allow *allow, const char *host)
     return false;
 }
 
-/* The block of the table that @address is in, or -1: it is public. */
+/* The block of the table that has @address, or -1 if the address is public. */
 static int find_block(const struct net *address)
 {
     for (size_t i = 0; i < sizeof(blocks) / sizeof(*blocks); i++) {
@@ -379,7 +377,8 @@ static int find_block(const struct net *address)
     return -1;
 }
 
-/* The block that forbids @address for @host, or -1.  An inner IPv4 address is judged once more, by itself. */
+/* The block that forbids @address for @host, or -1.  An inner IPv4 address is judged once more, by
+ * itself. */
 static int forbidden(const struct guard_allow *allow, const char *host, const struct net *address)
 {
     struct net inner;
@@ -402,7 +401,8 @@ static int forbidden(const struct guard_allow *allow, const char *host, const st
     return forbidden(allow, host, &inner);
 }
 
-/* A name's address is not told: who may send webhooks need not learn what this host's resolver knows. */
+/* Does not tell a name's address: a sender of webhooks need not learn what this host's resolver
+ * knows. */
 static void explain(struct buf *error, const char *host, const char *what)
 {
     struct in6_addr ignored;
@@ -438,10 +438,8 @@ int guard_address(const struct guard_allow *allow, const char *host, const struc
 {
     struct net net;
 
-    if (net_from(address, &net) < 0) {
-        buf_adds(error, "the host has an address that is neither IPv4 nor IPv6");
-        return -EACCES;
-    }
+    if (net_from(address, &net) < 0)
+        return fail(error, -EACCES, "the host has an address that is neither IPv4 nor IPv6");
     int block = forbidden(allow, host, &net);
     if (block < 0)
         return 0;

@@ -1,12 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* URLs: what a webhook's may look like.
+/* URLs of webhooks.
  *
- * Called by the server when a request comes in and by the courier for each
- * attempt.  libcurl's parser is the only one: its handle is what is connected
- * to, so nobody can disagree with it about which part is the host.  What must
- * never happen here: a second look at the text that decides something the
- * handle does not say.  The text itself is only searched for what has no place
- * in any URL, and for the two slashes that libcurl is lax about. */
+ * The server calls this when a request comes in, the courier for each attempt.  libcurl's parser is
+ * the only one: its handle is also what the courier connects to, so no other parser can disagree
+ * about which part is the host.  What must never happen here: a second look at the text that
+ * decides something the handle does not say.  The text itself is only searched for characters that
+ * no URL may have, and for the two slashes that libcurl does not insist on. */
 #include "base/guard.h"
 
 #include <arpa/inet.h>
@@ -19,20 +18,26 @@
 
 static int refuse(struct buf *error, const char *why)
 {
-    buf_adds(error, why);
-    return -EINVAL;
+    return fail(error, -EINVAL, "%s", why);
 }
 
-/* What no URL has, in whatever part; and the schemes, because libcurl also takes http:/a and http:///a. */
+/* The length of "http://" or "https://" at the beginning of @text, or 0. */
+static size_t length_of_scheme(const char *text)
+{
+    if (strncasecmp(text, "http://", 7) == 0)
+        return 7;
+    return strncasecmp(text, "https://", 8) == 0 ? 8 : 0;
+}
+
+/* Refuse characters that no URL has in any part, and other schemes. libcurl also takes http:/a and
+ * http:///a. */
 static int check_text(const char *text, struct buf *error)
 {
     size_t n = strnlen(text, GUARD_URL_MAX + 1);
-    size_t scheme = strncasecmp(text, "http://", 7) == 0 ? 7 : strncasecmp(text, "https://", 8) == 0 ? 8 : 0;
+    size_t scheme = length_of_scheme(text);
 
-    if (n > GUARD_URL_MAX) {
-        buf_addf(error, "the URL is longer than %d bytes", GUARD_URL_MAX);
-        return -EINVAL;
-    }
+    if (n > GUARD_URL_MAX)
+        return fail(error, -EINVAL, "the URL is longer than %d bytes", GUARD_URL_MAX);
     for (size_t i = 0; i < n; i++) {
         if (text[i] == '\\')
             return refuse(error, "the URL has a backslash, which must be written as %5C");
@@ -47,7 +52,7 @@ static int check_text(const char *text, struct buf *error)
     return 0;
 }
 
-/* A part that must not be there, were it empty. */
+/* Does the URL have this part, even if the part is empty? */
 static bool has(CURLU *handle, CURLUPart part)
 {
     char *text = NULL;
@@ -76,7 +81,7 @@ static int find_port(CURLU *handle, unsigned *ret_port, struct buf *error)
     return *ret_port ? 0 : refuse(error, "the URL's port is no number from 1 to 65535");
 }
 
-/* The host in the one form it is compared in: no brackets, no final dot, lower case. */
+/* The host in the one form in which hosts are compared: no brackets, no final dot, lower case. */
 static int copy_host(CURLU *handle, char *ret_host, struct buf *error)
 {
     char *text = NULL, *p;
@@ -108,8 +113,9 @@ static int copy_host(CURLU *handle, char *ret_host, struct buf *error)
     return err;
 }
 
-/* The address that @host is, as inet_aton(3) and with it getaddrinfo(3) reads numbers; @host is then written in the
- * usual way.  Returns 1, 0 for a name, or -EINVAL for what ends in a number and is none. */
+/* The address that @host means if it is read as inet_aton(3) and getaddrinfo(3) read numbers; @host
+ * is then rewritten in the usual form.  Returns 1, 0 for a name, or -EINVAL if it ends in a number
+ * and is not an address. */
 static int find_address(char *host, struct sockaddr_storage *ret_address)
 {
     struct sockaddr_in6 v6 = { .sin6_family = AF_INET6 };
@@ -131,7 +137,7 @@ static int find_address(char *host, struct sockaddr_storage *ret_address)
     return number || hex ? -EINVAL : 0;
 }
 
-/* RFC 6761: localhost and what is below it need no resolver. */
+/* RFC 6761: localhost and names below it need no resolver. */
 static bool is_localhost(const char *host)
 {
     size_t n = strlen(host);
@@ -152,7 +158,7 @@ static int check_host(const struct guard_allow *allow, char *host, struct buf *e
     return found ? guard_address(allow, host, (const struct sockaddr *) &address, error) : 0;
 }
 
-/* As the handle has it; the text was looked at before. */
+/* The scheme as the handle has it. The text was checked before. */
 static int find_scheme(CURLU *handle, bool *ret_tls, struct buf *error)
 {
     char *scheme = NULL;
@@ -171,24 +177,32 @@ static int parse(const char *text, struct guard_url *url, unsigned *ret_port, st
 {
     CURLUcode code = curl_url_set(url->handle, CURLUPART_URL, text, CURLU_PATH_AS_IS);
 
-    if (code != CURLUE_OK) {
-        buf_addf(error, "the URL cannot be understood (%s)", curl_url_strerror(code));
-        return -EINVAL;
-    }
+    if (code != CURLUE_OK)
+        return fail(error, -EINVAL, "the URL cannot be understood (%s)", curl_url_strerror(code));
     int err = find_scheme(url->handle, &url->tls, error);
-    if (!err)
-        err = check_parts(url->handle, error);
-    if (!err)
-        err = find_port(url->handle, ret_port, error);
-    if (!err)
-        err = copy_host(url->handle, url->host, error);
-    return err;
+    if (err)
+        return err;
+    err = check_parts(url->handle, error);
+    if (err)
+        return err;
+    err = find_port(url->handle, ret_port, error);
+    return err ? err : copy_host(url->handle, url->host, error);
+}
+
+static int judge(const struct guard_allow *allow, const char *text, struct guard_url *url, struct buf *error)
+{
+    unsigned port = 0;
+    int err = parse(text, url, &port, error);
+
+    if (err)
+        return err;
+    err = check_host(allow, url->host, error);
+    return err ? err : guard_port(allow, port, error);
 }
 
 int guard_url(const struct guard_allow *allow, const char *text, struct guard_url *ret_url, struct buf *error)
 {
     struct guard_url url = { 0 };
-    unsigned port = 0;
     int err = check_text(text, error);
 
     if (err)
@@ -196,11 +210,7 @@ int guard_url(const struct guard_allow *allow, const char *text, struct guard_ur
     url.handle = curl_url();
     if (!url.handle)
         abort();
-    err = parse(text, &url, &port, error);
-    if (!err)
-        err = check_host(allow, url.host, error);
-    if (!err)
-        err = guard_port(allow, port, error);
+    err = judge(allow, text, &url, error);
     if (err || !ret_url)
         guard_url_free(&url);
     else

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A key, or an address whose clients have shown none, and how much it holds of what all of them share.
+/* A key, or an address whose clients have shown no key, and how much it holds of what all share.
  *
- * The HTTP room counts in it (server/http/yield.c).  Its owner has it as a member, zeroed at first but for is_key, and may be
- * freed when nothing is counted any more. */
+ * The HTTP room counts in it (server/http/yield.c).  Its owner has it as a member, zeroed at first
+ * but for is_key.  The owner may be freed when nothing is counted any more. */
 #ifndef HATCHERY_BASE_HOLDER_H
 #define HATCHERY_BASE_HOLDER_H
 
@@ -15,14 +15,16 @@ struct conn;
 
 struct holder {
     bool is_key;
-    unsigned n_conns;         /* places: connections that are open */
+    unsigned n_conns;         /* places: open connections */
     size_t bodies;            /* bytes of requests, until the last copy is gone */
-    size_t pinned;            /* of these, those that nobody can take back: the store has them */
-    size_t unsent;            /* bytes of replies that clients have yet to read */
-    TAILQ_HEAD(, conn) conns; /* by when each last was of use; while there are any */
+    size_t pinned;            /* of these, bytes that nobody can take back, because the store has
+                               * them */
+    size_t unsent;            /* bytes of replies that clients have not read */
+    TAILQ_HEAD(, conn) conns; /* by the time of their last use; set while there are any */
     LIST_ENTRY(holder) link;  /* the same */
-    uint64_t late_ms;         /* the turn of the loop, by its time, in which it read when that was over, */
-    unsigned n_late;          /* and how often */
+    uint64_t late_ms;         /* the turn of the loop, by its time, in which this holder last
+                               * read */
+    unsigned n_late;          /* after that time was over, and how often it did */
 };
 
 #endif

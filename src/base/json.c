@@ -1,11 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* JSON text: the strict check of what a box returned, and the writing of strings.
  *
- * The checker reads bytes a hostile program chose, before they are copied into
- * a reply; the writers quote whatever the program printed.  Called by the
- * server and, for log lines, by every process.  What must never happen here:
- * recursion (depth is the attacker's), a read past the end, or text accepted
- * that another parser would take for something else. */
+ * The checker reads bytes that a hostile program chose, before they are copied into a reply.  The
+ * writers quote text that a program printed.  The server calls this file, and every process does
+ * for log lines. What must never happen here: recursion (depth is the attacker's), a read past the
+ * end, or accepting text that another parser would read differently. */
 #include "base/json.h"
 
 #include <errno.h>
@@ -13,7 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* What may stand at the next byte that is no white space. */
+/* What may come next, after white space. */
 enum expect { VALUE, VALUE_OR_END, NAME, NAME_OR_END, AFTER };
 
 struct check {
@@ -23,12 +22,12 @@ struct check {
     size_t depth, max_depth;
 };
 
-/* The length of the UTF-8 sequence at @p (Unicode 15, table 3-7: no overlong forms, no
- * surrogates, nothing above U+10FFFF), or minus the length of the maximal invalid subpart. */
+/* The length of the UTF-8 sequence at @p (Unicode 15, table 3-7: no overlong forms, no surrogates,
+ * nothing above U+10FFFF), or minus the length of the maximal invalid subpart. */
 static int utf8_sequence(const unsigned char *p, size_t n)
 {
     unsigned char low = 0x80, high = 0xbf;
-    int need = p[0] < 0xe0 ? 1 : p[0] < 0xf0 ? 2 : 3;
+    int need = 1 + (p[0] >= 0xe0) + (p[0] >= 0xf0);
 
     if (p[0] < 0x80)
         return 1;
@@ -83,7 +82,7 @@ static int take_digits(struct check *c)
     return 0;
 }
 
-/* A second digit after a leading zero is left for the caller, who expects no digit there. */
+/* Leaves a second digit after a leading zero for the caller, who expects no digit there. */
 static int take_number(struct check *c)
 {
     take(c, '-');
@@ -103,7 +102,7 @@ static bool is_hex(unsigned char ch)
     return (ch >= '0' && ch <= '9') || (ch >= 'a' && ch <= 'f') || (ch >= 'A' && ch <= 'F');
 }
 
-/* What follows a backslash. */
+/* The rest of an escape, after its backslash. */
 static int take_escape(struct check *c)
 {
     if (c->p == c->end)
@@ -184,7 +183,7 @@ static int take_name(struct check *c)
     return take(c, ':') ? 0 : -EINVAL;
 }
 
-/* The end of the innermost array or object, where one may stand. */
+/* Take the end of the innermost array or object, if it may end here. */
 static bool take_end(struct check *c)
 {
     if (!c->depth || c->expect == VALUE || c->expect == NAME || !take(c, in_object(c) ? '}' : ']'))
@@ -249,7 +248,8 @@ struct flat {
     struct json_member *found;   /* by the order of @fields */
     const unsigned char *read;   /* behind the value that was read last */
     const unsigned char *string; /* in the value that is read: behind its quote; NULL: it is none */
-    const unsigned char *piece;  /* of that: the characters without an escape, or the escape, that are read */
+    const unsigned char *piece;  /* of that: the characters without an escape, or the escape, that
+                                  * are read */
 };
 
 static unsigned hex_value(unsigned char ch)
@@ -257,7 +257,7 @@ static unsigned hex_value(unsigned char ch)
     return ch <= '9' ? ch - (unsigned) '0' : (ch | 0x20u) - 'a' + 10;
 }
 
-/* XXXX behind \u. */
+/* The four digits after \u. */
 static int take_unit(struct check *c, unsigned *ret)
 {
     unsigned unit = 0;
@@ -273,7 +273,8 @@ static int take_unit(struct check *c, unsigned *ret)
     return 0;
 }
 
-/* The second half of a pair, of which @first is the first (RFC 8259 section 7).  One without the other is no text. */
+/* The second half of a surrogate pair whose first half is @first (RFC 8259 section 7).  One half
+ * alone is not text. */
 static int take_second_half(struct check *c, unsigned first, unsigned *ret)
 {
     unsigned second = 0;
@@ -289,7 +290,7 @@ static int take_second_half(struct check *c, unsigned first, unsigned *ret)
 static char *add_utf8(char *to, unsigned point)
 {
     static const unsigned char firsts[] = { 0, 0xc0, 0xe0, 0xf0 };
-    unsigned more = point < 0x80 ? 0 : point < 0x800 ? 1 : point < 0x10000 ? 2 : 3;
+    unsigned more = (point >= 0x80) + (point >= 0x800) + (point >= 0x10000);
 
     *to++ = (char) (firsts[more] | point >> 6 * more);
     while (more-- > 0)
@@ -297,7 +298,7 @@ static char *add_utf8(char *to, unsigned point)
     return to;
 }
 
-/* What it becomes is never longer than it was. */
+/* The result is never longer than the escape. */
 static int decode_unicode(struct flat *f)
 {
     unsigned point = 0;
@@ -324,7 +325,8 @@ static int decode_escape(struct flat *f)
     return take(c, 'u') ? decode_unicode(f) : -EINVAL;
 }
 
-/* Up to a quote, a backslash or what may not stand in a string, or a little more than @most bytes. */
+/* Skip to a quote, a backslash or a byte that may not stand in a string, but only a little more
+ * than @most bytes. */
 static void skip_plain(struct check *c, size_t most)
 {
     const unsigned char *stop = (size_t) (c->end - c->p) > most ? c->p + most : c->end;
@@ -376,13 +378,15 @@ static int take_small_integer(struct check *c, double *ret)
         value = value * 10 + (unsigned) (*c->p++ - '0');
     if (c->p == start || (*start == '0' && c->p - start > 1))
         return -EINVAL;
-    if (c->p == c->end || !*c->p || !strchr(",} \t\r\n", *c->p)) /* it goes on, but not as a small integer */
+    /* it goes on, but not as a small integer */
+    if (c->p == c->end || !*c->p || !strchr(",} \t\r\n", *c->p))
         return -EINVAL;
     *ret = value;
     return 0;
 }
 
-/* One of the fields, for the first time.  No escapes in it: it is compared as it stands. */
+/* Take the name of a field that has not come yet.  It must have no escapes, because it is compared
+ * as it stands. */
 static int take_field_name(struct flat *f, unsigned *ret)
 {
     struct check *c = &f->text;
@@ -421,7 +425,7 @@ static int take_member(struct flat *f)
     }
     f->read = c->p;
     f->string = NULL;
-    skip_space(c); /* a comma or the end must follow: the caller sees to it */
+    skip_space(c); /* a comma or the end must follow: the caller checks */
     return 0;
 }
 
@@ -461,7 +465,7 @@ int json_read_flat(const char *p, size_t n, const struct json_field *fields, uns
     return err;
 }
 
-/* DEL and U+0080 to U+009F are control characters as well: some terminals obey them. */
+/* DEL and U+0080 to U+009F are also control characters: some terminals obey them. */
 static bool is_control(const unsigned char *p, int len)
 {
     return (len == 1 && (p[0] < 0x20 || p[0] == 0x7f)) || (len == 2 && p[0] == 0xc2 && p[1] < 0xa0);
@@ -475,7 +479,7 @@ static int add_escape(struct buf *b, const unsigned char *p, int len)
 
     char text[6] = { '\\', (char) ch, '0', '0' };
 
-    /* By hand: printf(3) is ten times as long about it, and a program may print nothing else. */
+    /* By hand: printf(3) takes ten times as long, and a program may print nothing else. */
     if (len == 1 && (ch == '"' || ch == '\\'))
         return buf_add(b, text, 2);
     if (at) {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The kernel's interfaces that Debian 12's headers (Linux 6.1) do not have yet,
- * and the wrappers that glibc does not.  The only place for #ifdef: what a
- * kernel lacks is found out at run time, by the call that fails. */
+/* Interfaces of the kernel that Debian 12's headers (Linux 6.1) lack, and wrappers that glibc
+ * lacks.  The only place for #ifdef.  At run time a call that fails shows what the running kernel
+ * lacks. */
 #ifndef HATCHERY_BASE_KERNEL_H
 #define HATCHERY_BASE_KERNEL_H
 
@@ -24,7 +24,7 @@
 #endif
 
 /* landlock(7).  The header's struct grows with the kernel; this is ABI 6's (Linux 6.12).  An older
- * kernel accepts it as long as what it does not know is zero. */
+ * kernel accepts it if the parts that it does not know are zero. */
 struct kernel_landlock_ruleset {
     __u64 handled_access_fs, handled_access_net, scoped;
 };
@@ -79,25 +79,26 @@ static inline int kernel_pivot_root(const char *new_root, const char *put_old)
     return (int) syscall(SYS_pivot_root, new_root, put_old);
 }
 
-/* mount_setattr(2), Linux 5.12: glibc 2.36 has it, musl has not. */
+/* mount_setattr(2), Linux 5.12: glibc 2.36 has it, musl does not. */
 static inline int kernel_mount_setattr(int dir, const char *path, unsigned flags, struct mount_attr *attr)
 {
     return (int) syscall(SYS_mount_setattr, dir, path, flags, attr, sizeof(*attr));
 }
 
-/* open_tree(2), Linux 5.2: glibc 2.36 has it, musl has not. */
+/* open_tree(2), Linux 5.2: glibc 2.36 has it, musl does not. */
 static inline int kernel_open_tree(int dir, const char *path, unsigned flags)
 {
     return (int) syscall(SYS_open_tree, dir, path, flags);
 }
 
-/* clone3(2), Linux 5.3, without a stack: a fork with flags.  The C library does not know of it (fork(2), handlers). */
+/* clone3(2), Linux 5.3, without a stack: a fork with flags.  The C library does not notice it
+ * (fork(2), handlers). */
 static inline pid_t kernel_clone3(struct clone_args *args)
 {
     return (pid_t) syscall(SYS_clone3, args, sizeof(*args));
 }
 
-/* Of any signal: the C library's signal() leaves out its own two (32 and 33). */
+/* For any signal: the C library's signal() leaves out its own two (32 and 33). */
 static inline int kernel_signal_default(int signal)
 {
     static const struct {

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The file of keys, text to structs and back.
+/* The file of keys, from text to structs and back.
  *
- * Called by the command and by the server.  What must never happen here: a
- * line that is half understood, as it says who may do what. */
+ * The command and the server call this.  What must never happen here: that a line is half
+ * understood, because it says who may do what. */
 #include "base/keyfile.h"
 
 #include <errno.h>
@@ -35,7 +35,7 @@ static int take_hash(const char *hex, unsigned char hash[KEYFILE_HASH])
     return 0;
 }
 
-/* What not every key has; each at most once, in this order. */
+/* The fields that not every key has; each at most once, in this order. */
 static int parse_rest(const char *rest, struct keyfile_key *key)
 {
     char runtime[KEYFILE_RUNTIME_MAX + 2] = "";

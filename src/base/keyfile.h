@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The file `keys` of the state directory: a line a key, hashes only.
+/* The file `keys` of the state directory: one line for each key, hashes only.
  *
  *   NAME HASH WEIGHT MAX_RUNS MAX_WAITING RATE CREATED [RUNTIME] [max-bytes=BYTES]
  *
- * HASH is the BLAKE2b-256 of the key in hexadecimal, CREATED seconds since 1970; 0 is "unlimited".  Written whole by
- * the command (`hatchery key`) and renamed into place; read by the server. */
+ * HASH is the BLAKE2b-256 of the key in hexadecimal, CREATED is seconds since 1970, and a limit of
+ * 0 means unlimited.  The command (`hatchery key`) writes the whole file and renames it into place;
+ * the server reads it. */
 #ifndef HATCHERY_BASE_KEYFILE_H
 #define HATCHERY_BASE_KEYFILE_H
 
@@ -25,20 +26,22 @@ struct keyfile_key {
     unsigned char hash[KEYFILE_HASH];
     unsigned weight, max_runs, max_waiting, rate; /* rate: requests a minute */
     int64_t created_s;
-    int64_t max_bytes;                     /* what its jobs may take of the store */
-    char runtime[KEYFILE_RUNTIME_MAX + 1]; /* of requests that name none; "": the default */
+    int64_t max_bytes;                     /* space that its jobs may take in the store */
+    char runtime[KEYFILE_RUNTIME_MAX + 1]; /* of requests that name none; "": the default runtime */
 };
 
-/* The name of the key that comes from API_KEY or the configuration; the file has none of this name. */
+/* The name of the key that comes from API_KEY or the configuration; the file has no key of this
+ * name. */
 #define KEYFILE_DEFAULT "default"
 
-/* May a runtime be called so?  Small letters, digits, '_', '-', beginning with a letter. */
+/* May a runtime have this name?  Small letters, digits, '_', '-', beginning with a letter. */
 bool keyfile_runtime_ok(const char *name);
 
-/* May a key be called so?  Letters, digits, '.', '_', '-', at most KEYFILE_NAME_MAX. */
+/* May a key have this name?  Letters, digits, '.', '_', '-', at most KEYFILE_NAME_MAX. */
 bool keyfile_name_ok(const char *name);
 
-/* Call @on_key for every line of @text. 0, or -EINVAL with the line's number in @ret_line; nothing is skipped. */
+/* Call @on_key for every line of @text. 0, or -EINVAL with the line's number in @ret_line; nothing
+ * is skipped. */
 int keyfile_parse(const char *text, size_t len, void (*on_key)(void *data, const struct keyfile_key *key), void *data,
                   unsigned *ret_line);
 

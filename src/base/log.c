@@ -1,11 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The log: one event, one line, one write(2).
  *
- * Called by every process from its event loop, never between a fork and the
- * jail's last step.  What must never happen here: a line that a value broke in
- * two or filled with a terminal's control characters, a half line of JSON, an
- * allocation (a line is built on the stack), or a caller that loses its errno
- * or waits because nobody reads the log. */
+ * Every process calls this from its event loop, never between a fork and the jail's last step.
+ * What must never happen here: that a value breaks a line in two or fills it with a terminal's
+ * control characters, a half line of JSON, an allocation (a line is built on the stack), or a
+ * caller that loses its errno or waits because nobody reads the log. */
 #include "base/log.h"
 
 #include "base/clock.h"
@@ -25,7 +24,7 @@
 enum { LINE_MAX_BYTES = 16384 };
 
 struct style {
-    const char *cut; /* said at the end of a line that lost something */
+    const char *cut; /* ends a line that lost something */
     const char *end;
     void (*begin)(struct buf *line, enum log_level level);
     void (*add_name)(struct buf *line, const char *name);
@@ -78,7 +77,7 @@ static void add_json_name(struct buf *line, const char *name)
     buf_addc(line, ':');
 }
 
-/* journald adds the time and the process to what it stores. */
+/* journald itself stores the time and the process. */
 static void begin_text(struct buf *line, enum log_level level)
 {
     add_priority(line, level);
@@ -94,7 +93,7 @@ static void add_text_name(struct buf *line, const char *name)
     buf_addf(line, " %s=", name);
 }
 
-/* Bare where no reader can take it for anything else, quoted as JSON otherwise. */
+/* Bare if no reader can mistake it for anything else, otherwise quoted as JSON. */
 static void add_text_value(struct buf *line, const char *s, size_t n)
 {
     bool bare = n > 0;
@@ -107,7 +106,7 @@ static void add_text_value(struct buf *line, const char *s, size_t n)
         json_add_string(line, s, n);
 }
 
-/* The message is ours, so text shows it as it is; but a caller may have put a file's name in. */
+/* The message is ours, so text shows it as it is. But a caller may have put a file's name in. */
 static void add_text_message(struct buf *line, const char *s, size_t n)
 {
     for (size_t i = 0; i < n; i++)
@@ -162,7 +161,8 @@ static bool add_value(struct buf *line, const struct style *style, const struct 
     return false;
 }
 
-/* The whole field, or it with a shortened value, or nothing of it; false when something was lost. */
+/* Append the whole field, or the field with a shortened value, or nothing. False if something was
+ * lost. */
 static bool add_field(struct buf *line, const struct style *style, const struct log_field *f)
 {
     size_t mark = line->len;
@@ -176,8 +176,9 @@ static bool add_field(struct buf *line, const struct style *style, const struct 
     return whole;
 }
 
-/* A reader that went away (callers ignore SIGPIPE) or is too slow costs the line, not the service.  The descriptor is
- * shared with whoever started us, so it is asked and not made non-blocking. */
+/* A reader that went away (callers ignore SIGPIPE) or is too slow costs the line, not the service.
+ * We share the descriptor with the process that started us, so we ask it and do not make it
+ * non-blocking. */
 static void write_line(const struct buf *line)
 {
     struct pollfd out = { .fd = STDERR_FILENO, .events = POLLOUT };
@@ -199,7 +200,8 @@ void log_init(const char *logger, enum log_format format, enum log_level level)
     state.level = level;
     state.style = json ? &json_style : &text_style;
     state.journal = format & LOG_JOURNAL;
-    tzset(); /* gmtime_r(3) opens /etc/localtime the first time: now, while this process still may */
+    tzset(); /* gmtime_r(3) opens /etc/localtime the first time: now, while this process still
+              * may */
 }
 
 bool log_is_journal(void)

@@ -1,9 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The log: one line an event on stderr, JSON or (on a terminal) text.
+/* The log: one line for each event on stderr, JSON or (on a terminal) text.
  *
- * Never code, output or keys of a program or a client.  Each line is written
- * with one write(2), so lines of several processes do not mix.  Not for use
- * between fork and the jail's last step. */
+ * Never code, output or keys of a program or a client.  Each line is one write(2), so lines of
+ * several processes do not mix.  Not for use between fork and the jail's last step. */
 #ifndef HATCHERY_BASE_LOG_H
 #define HATCHERY_BASE_LOG_H
 
@@ -17,14 +16,14 @@ enum log_format { LOG_AUTO, LOG_JSON, LOG_TEXT, LOG_JOURNAL = 4 };
 enum log_type { LOG_T_END, LOG_T_STRING, LOG_T_INT, LOG_T_SECONDS };
 
 struct log_field {
-    const char *name; /* NULL: it is left out */
+    const char *name; /* NULL: the field is left out */
     enum log_type type;
     const char *s; /* LOG_T_STRING; NULL is written as null */
     int64_t i;     /* LOG_T_INT, or microseconds for LOG_T_SECONDS */
 };
 
 #define LOG_S(name, value) { (name), LOG_T_STRING, (value), 0 },
-/* Not at all where it is empty. */
+/* Leaves the field out if the value is empty. */
 #define LOG_SOME(name, value) { *(value) ? (name) : NULL, LOG_T_STRING, (value), 0 },
 #define LOG_I(name, value) { (name), LOG_T_INT, 0, (int64_t) (value) },
 #define LOG_US(name, value) { (name), LOG_T_SECONDS, 0, (int64_t) (value) },
@@ -35,26 +34,28 @@ struct log_field {
 #define log_warn(msg, ...) log_write(LOG_WARN, msg, (const struct log_field[]){ __VA_ARGS__{ 0 } })
 #define log_error(msg, ...) log_write(LOG_ERROR, msg, (const struct log_field[]){ __VA_ARGS__{ 0 } })
 
-/* @logger names the process: "supervisor", "server", "zygote".  LOG_AUTO is text on a terminal and JSON elsewhere.
- * With LOG_JOURNAL each line begins with its priority ("<6>", sd-daemon(3)), which journald takes off again; text then
- * goes without the time. */
+/* @logger names the process: "supervisor", "server", "zygote".  LOG_AUTO is text on a terminal and
+ * JSON elsewhere.  With LOG_JOURNAL each line begins with its priority ("<6>", sd-daemon(3)), which
+ * journald removes; text then has no time. */
 void log_init(const char *logger, enum log_format format, enum log_level level);
 
-/* Does stderr go to the journal?  JOURNAL_STREAM says so (systemd.exec(5)) and names this very stream: it may be left
- * over from whoever started us, who has sent our stderr elsewhere.  For the first process, before log_init(). */
+/* Does stderr go to the journal?  JOURNAL_STREAM says so (systemd.exec(5)) and must name this very
+ * stream: a parent may have left the variable set and sent our stderr elsewhere.  For the first
+ * process, before log_init(). */
 bool log_is_journal(void);
 
-/* A sentence on stderr for whoever typed the command: "hatchery: ".  In the journal it has the priority of an error. */
+/* Print a sentence on stderr for the user of the command, after "hatchery: ".  In the journal it
+ * has the priority of an error. */
 __attribute__((format(printf, 1, 2))) void log_sentence(const char *fmt, ...);
 
-/* Is what is as important as @level written?  For lines that take work before they are made. */
+/* Are lines of @level written?  For lines that take work to make. */
 bool log_has(enum log_level level);
 
-/* From here on, what is less important is not written. */
+/* From now on, lines below @level are not written. */
 void log_set_level(enum log_level level);
 
-/* For lines that somebody else can cause at will: is there room for one more?  At most LOG_PACE of them in a second for
- * each @pace, which begins as zeros and is its caller's. */
+/* For lines that a stranger can cause at will: is there room for one more?  At most LOG_PACE of
+ * them in a second for each @pace, which begins as zeros and belongs to its caller. */
 struct log_pace {
     int64_t since_us;
     unsigned lines;

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* W3C Trace Context: https://www.w3.org/TR/trace-context/ (sections 3.2 and 4.3).
  *
- * Called by the handler of runs with what a client sent, and by whoever logs.
- * What must never happen here: a byte of the client's in a header or a log that
- * is not a hexadecimal digit. */
+ * The handler of runs calls this with a client's header; every writer of log lines calls it too.
+ * What must never happen here: a client's byte that is not a hexadecimal digit in a header or a
+ * log. */
 #include "base/trace.h"
 
 #include <sodium.h>
@@ -12,7 +12,7 @@
 
 /* 00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01 */
 enum { AT_TRACE = 3, AT_SPAN = 36, AT_FLAGS = 53, LENGTH = 55 };
-enum { KNOWN_FLAGS = 0x03 }; /* sampled, random; others are to be sent as 0 */
+enum { KNOWN_FLAGS = 0x03 }; /* sampled, random; other flags must be sent as 0 */
 
 static bool is_hex(const char *p, size_t n)
 {
@@ -27,7 +27,7 @@ static bool is_id(const char *p, size_t n)
     return is_hex(p, n) && strspn(p, "0") < n;
 }
 
-/* A later version may have more to say behind what this one has. */
+/* A later version may append more. */
 static bool is_traceparent(const char *p)
 {
     size_t n = strlen(p);

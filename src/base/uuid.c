@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Job ids: UUID version 7 (RFC 9562, 5.7).
  *
- * Called once for each request that becomes a job, by the loop's thread alone,
- * and for the ids that clients send.  What must never happen here: an id that can be guessed, as it is all
- * that one needs beside the key. */
+ * Called once for each request that becomes a job, by the loop's thread alone, and for the ids that
+ * clients send.  What must never happen here: an id that can be guessed, because the id and the key
+ * are all that a reader of a job needs. */
 #include "base/uuid.h"
 
 #include <sodium.h>
@@ -54,7 +54,8 @@ bool uuid_parse(const char *text, size_t len, unsigned char ret[static UUID_BYTE
     return true;
 }
 
-/* From the kernel, many at once: each call there costs as much as all the rest here.  Used ones are wiped. */
+/* Random bytes from the kernel, many at once: a call costs as much as the rest of an id.  Used
+ * bytes are wiped. */
 static void take_random(unsigned char *ret, size_t n)
 {
     static unsigned char pool[640];

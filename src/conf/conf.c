@@ -1,10 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The configuration: the table, the struct it makes, one key at a time.
+/* The configuration: the table, the struct that it makes, one key at a time.
  *
- * The command loads it, from the sources in conf_source.c; the supervisor
- * sends the other processes what they need of it.  What must never happen here:
- * a value that is not what was written, a key of the server in a message, or a
- * default that its own bounds refuse. */
+ * The command loads it from the sources in conf_source.c.  The supervisor sends the other processes
+ * the parts that they need.  What must never happen here: a value that differs from what was
+ * written, a key of the server in a message, or a default that its own bounds refuse. */
 #include "conf/conf.h"
 
 #include "conf/conf_parts.h"
@@ -68,7 +67,7 @@ static char **origin_field(const struct conf *conf, const struct conf_key *key)
     return (char **) (uintptr_t) &conf->origins[key - conf_keys];
 }
 
-/* As an error begins: a variable goes by its name alone. */
+/* The beginning of an error: a variable goes by its name alone. */
 static const char *place_of(const struct conf *conf, const struct conf_key *key)
 {
     static const char environment[] = "environment ";
@@ -77,7 +76,7 @@ static const char *place_of(const struct conf *conf, const struct conf_key *key)
     return strncmp(origin, environment, sizeof(environment) - 1) == 0 ? origin + sizeof(environment) - 1 : origin;
 }
 
-/* Where the value comes from that @said begins with, if it is that of one of @keys. */
+/* If @said begins with one of @keys, add where this key's value comes from. */
 static void add_place(const struct conf *conf, const struct conf_key *keys, const struct buf *said, struct buf *error)
 {
     for (const struct conf_key *k = keys; k->section; k++) {
@@ -108,7 +107,8 @@ int conf_locate(const struct conf *conf, int err, size_t mark, struct buf *error
     return err;
 }
 
-/* A key in the wrong section is as near as one with two slips, one of the same section that @key begins as with one. */
+/* A key in the wrong section counts as one with two slips; a key whose beginning is @key, in the
+ * same section, as one with one slip. */
 static unsigned distance_to(const struct conf_key *of, const char *section, const char *key)
 {
     enum { BEGINNING_MIN = 3 };
@@ -142,7 +142,7 @@ static int refuse_unknown(const char *section, const char *key, struct buf *erro
     return -ENOENT;
 }
 
-/* Begin the sentence about @value; of a secret it says nothing. */
+/* Begin the sentence about @value; a secret's value is not shown. */
 static void begin_refusal(const struct conf_key *key, const char *value, struct buf *error)
 {
     buf_addf(error, "%s.%s: ", key->section, key->key);
@@ -216,7 +216,8 @@ static int check_characters(const struct conf_key *key, const char *value, char 
     return 0;
 }
 
-/* A key travels in a header.  A space or a control character would end it there, or would be stripped. */
+/* A key travels in a header.  A space or a control character would end it there, or would be
+ * stripped. */
 int conf_check_visible(const struct conf_key *key, const char *value, struct buf *error)
 {
     return check_characters(key, value, '!', error);
@@ -300,7 +301,7 @@ static void set_default(struct conf *conf, const struct conf_key *k)
     buf_free(&error);
 }
 
-/* The first key of a runtime makes it. */
+/* The first key of a runtime makes the runtime. */
 static int find_runtime(struct conf *conf, const char *section, const char *key, struct conf_runtime **ret,
                         struct buf *error)
 {
@@ -327,12 +328,12 @@ int conf_set(struct conf *conf, const char *section, const char *key, const char
     err = set_key(conf, k, value, error);
     if (!rt)
         conf->refused[k - conf_keys] = err < 0;
-    if (!err) /* whoever knows more says so */
+    if (!err) /* the caller notes a better origin if it has one */
         conf_note_origin(conf, k, NULL);
     return err;
 }
 
-/* The one that every server has, where the machine has what it is for. */
+/* The runtime that every server has if the machine has its packages. */
 static void add_data_runtime(struct conf *conf)
 {
     struct buf error;
@@ -404,7 +405,8 @@ const char *conf_text_of(const struct conf *conf, const struct conf_key *key)
     return text ? text : "";
 }
 
-/* Entries of the same name: of the table, or of each one's runtimes. */
+/* @key and @other have the same name: both in the table, or one in each configuration's
+ * runtimes. */
 static bool same_value(const struct conf *a, const struct conf_key *key, const struct conf *b,
                        const struct conf_key *other)
 {
@@ -417,7 +419,8 @@ bool conf_equals(const struct conf *a, const struct conf *b, const struct conf_k
     return same_value(a, key, b, key);
 }
 
-/* The value of @key, an entry of @conf's runtimes or the table's, from @other's entry of the same name. */
+/* Copy the value of @other, @from's entry, into @key, @conf's entry of the same name. Both are in
+ * the table, or both in runtimes. */
 static void copy_value(struct conf *conf, const struct conf_key *key, const struct conf *from,
                        const struct conf_key *other)
 {
@@ -451,7 +454,7 @@ void conf_copy_runtimes(struct conf *conf, const struct conf *from)
     }
 }
 
-/* In any order. */
+/* The order does not matter. */
 bool conf_same_runtimes(const struct conf *a, const struct conf *b)
 {
     for (unsigned i = 0; i < a->n_runtimes; i++) {

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The configuration: one table of keys (conf.def), one struct, one loader.
  *
- * Read by the command only; other processes receive what they need of it.
- * Precedence: defaults < file < environment < command line (the caller's). */
+ * Only the command reads it; other processes receive the parts that they need.  Precedence:
+ * defaults < file < environment < command line (the caller's). */
 #ifndef HATCHERY_CONF_CONF_H
 #define HATCHERY_CONF_CONF_H
 
@@ -41,7 +41,8 @@ enum {
 
 struct conf_key;
 
-/* May @value be the text of @key, whose length is right?  0, or -EINVAL with a sentence as in conf_set(). */
+/* May @value be the text of @key, whose length is right?  0, or -EINVAL with a sentence as in
+ * conf_set(). */
 typedef int conf_check(const struct conf_key *key, const char *value, struct buf *error);
 
 struct conf_key {
@@ -59,7 +60,7 @@ struct conf_key {
 /* A section [runtime.NAME], and its keys as entries of their own. */
 struct conf_runtime {
     char section[CONF_SECTION_MAX];
-    struct conf_key keys[CONF_RUNTIME_KEYS + 1]; /* ended as the table is */
+    struct conf_key keys[CONF_RUNTIME_KEYS + 1]; /* ends like the table */
 #define RUNTIME(key, type, def, min, max, check, doc) CONF_C_##type key;
 #include "conf/conf.def"
     char *origins[CONF_RUNTIME_KEYS];
@@ -71,8 +72,8 @@ struct conf {
 #include "conf/conf.def"
     unsigned n_runtimes;
     struct conf_runtime runtimes[CONF_RUNTIMES_MAX];
-    char *origins[CONF_KEYS]; /* by the table's order; NULL: the default */
-    bool refused[CONF_KEYS];  /* the last value for it was no good, and the field has the one before */
+    char *origins[CONF_KEYS]; /* in the table's order; NULL: the default */
+    bool refused[CONF_KEYS];  /* the last value was wrong, and the field has the one before */
 };
 
 /* The table, ended by an entry with section == NULL. */
@@ -81,24 +82,26 @@ extern const struct conf_key conf_keys[];
 /* The entry of a key, or NULL. */
 const struct conf_key *conf_find(const char *section, const char *key);
 
-/* The same, also in the sections of runtimes that @conf has. */
+/* The same, but also in the sections of @conf's runtimes. */
 const struct conf_key *conf_find_in(struct conf *conf, const char *section, const char *key);
 
-/* conf_runtime.c: the keys that each runtime has, as they are before it has a name, ended as the table is. */
+/* conf_runtime.c: the keys that each runtime has, before it has a name; ends like the table. */
 extern const struct conf_key *const conf_runtime_keys;
 bool conf_runtime_name_ok(const char *name);
 const char *conf_runtime_name(const struct conf_runtime *runtime);
 bool conf_is_runtime(const char *section);
 struct conf_runtime *conf_runtime_find(struct conf *conf, const char *section); /* or NULL */
 int conf_runtime_add(struct conf *conf, const char *section, struct conf_runtime **ret, struct buf *error);
-const struct conf_key *conf_runtime_key(const struct conf_runtime *runtime, const char *key); /* or NULL */
+/* or NULL */
+const struct conf_key *conf_runtime_key(const struct conf_runtime *runtime, const char *key);
 bool conf_runtime_has_key(const char *key);
-int conf_runtime_refuse_key(const char *section, const char *key, struct buf *error); /* -ENOENT, and a sentence */
+/* -ENOENT, and a sentence */
+int conf_runtime_refuse_key(const char *section, const char *key, struct buf *error);
 
-/* HATCHERY_RUNTIME_NAME_KEY: which section and key?  False where @variable is none of these. */
+/* Section and key of HATCHERY_RUNTIME_NAME_KEY.  False if @variable is not such a name. */
 bool conf_runtime_of_variable(const char *variable, char ret_section[static CONF_SECTION_MAX], const char **ret_key);
 
-/* Have the same runtimes as @from; have they got them? */
+/* Take over @from's runtimes; do both have the same ones? */
 void conf_copy_runtimes(struct conf *conf, const struct conf *from);
 bool conf_same_runtimes(const struct conf *a, const struct conf *b);
 
@@ -110,57 +113,64 @@ void conf_env_name(const struct conf_key *key, char ret_name[CONF_ENV_NAME_MAX])
 void conf_init(struct conf *conf);
 void conf_free(struct conf *conf);
 
-/* Errors are gathered: each function appends its sentences to @error, each on a line of its own, which this begins. */
+/* Errors are gathered: each function appends its sentences to @error.  Each sentence has a line of
+ * its own, and this function begins the line. */
 void conf_sentence(struct buf *error);
 
-/* A check of the values returned @err, and appended behind @mark a sentence that begins with "SECTION.KEY: ": give it a
- * line of its own, and put "FILE:LINE: ", "VARIABLE: " or "command line: " before it if that is where the key's value
- * comes from.  Without an error what it appended is forgotten.  Returns @err. */
+/* A check of the values returned @err, and appended behind @mark a sentence that begins with
+ * "SECTION.KEY: ".  Give the sentence a line of its own, and put "FILE:LINE: ", "VARIABLE: " or
+ * "command line: " before it if the key's value comes from there.  Without an error, forget what
+ * was appended. Returns @err. */
 int conf_locate(const struct conf *conf, int err, size_t mark, struct buf *error);
 
-/* Set one key from text.  Returns 0, -ENOENT (no such key) or -EINVAL; @error then
- * holds one sentence with the key and the rule: "limits.memory: '12X' is no size (a number
- * with an optional K, M or G)".  A value that breaks its bounds is named with them, a secret never.
- * What concerns one key alone is checked here: type, bounds, the words of isolation.cgroup, log.format and
- * log.level, listen's syntax, a key's characters (printable ASCII without spaces).
- * Setting one of server.api_key and server.api_key_file, not to nothing, forgets the other: the later source wins.
- * On failure @conf is untouched but for @refused. */
+/* Set one key from text.  Returns 0, -ENOENT (no such key) or -EINVAL.  Then @error has one
+ * sentence with the key and the rule: "limits.memory: '12X' is no size (a number with an optional
+ * K, M or G)".  If a value is out of bounds, the sentence names the bounds.  It never shows a
+ * secret. Checks here need only one key: type, bounds, the words of isolation.cgroup, log.format
+ * and log.level, listen's syntax, a key's characters (printable ASCII without spaces). A non-empty
+ * server.api_key clears server.api_key_file, and the other way round: the later source wins. On
+ * failure @conf is untouched but for @refused. */
 int conf_set(struct conf *conf, const char *section, const char *key, const char *value, struct buf *error);
 
-/* Where the value of @key comes from, in words: "default", "FILE:LINE", "environment NAME", or what was noted. */
+/* The source of @key's value in words: "default", "FILE:LINE", "environment NAME", or what was
+ * noted. */
 const char *conf_origin(const struct conf *conf, const struct conf_key *key);
 void conf_note_origin(struct conf *conf, const struct conf_key *key, const char *origin);
 
-/* Have the same value as @from, and its origin. */
+/* Copy @from's value and its origin; are both values the same? */
 void conf_copy(struct conf *conf, const struct conf *from, const struct conf_key *key);
 bool conf_equals(const struct conf *a, const struct conf *b, const struct conf_key *key);
 
-/* Append all keys with what is in effect as the text of a file, each with its origin in a comment.  What is secret is
- * said to be set, and not shown. */
+/* Append all keys and the values in effect as the text of a file, each with its origin in a
+ * comment.  Of a secret it only says that it is set. */
 void conf_print(const struct conf *conf, struct buf *out);
 
-/* Read an INI file (libinih).  Lines are empty, comments (after ; or #), [section] or key = value; an indented line
- * without "=" goes on with the value above it, after a space.  Behind a space, ; begins a comment in any line.  A line has at most about 200 bytes (libinih's limit).
- * Unknown keys, bad values, keys outside a section and lines that are no INI are errors: -EINVAL and
- * "FILE:LINE: sentence" in @error for each; an unknown key's sentence suggests the nearest known one, where one is near.  Behind a [section]
- * that is no such line, nothing is judged until the next.
- * -errno when the file can't be read, with a sentence too.  May block. */
+/* Read an INI file (libinih).  Lines are empty, comments (after ; or #), [section] or key = value.
+ * An indented line without "=" continues the value above it, after a space.  After a space, ;
+ * begins a comment in any line.  A line has at most about 200 bytes (libinih's limit). Unknown
+ * keys, wrong values, keys outside a section and lines that are not INI are errors: -EINVAL, and
+ * "FILE:LINE: sentence" in @error for each.  For an unknown key the sentence suggests the nearest
+ * known key, if one is near.  After a wrong [section] line nothing is judged until the next
+ * section. -errno, also with a sentence, if the file can't be read.  May block. */
 int conf_read(struct conf *conf, const char *path, struct buf *error);
 
 /* The same from an open stream, which stays the caller's; @name stands for FILE. */
 int conf_read_stream(struct conf *conf, FILE *stream, const char *name, struct buf *error);
 
-/* Apply the environment: HATCHERY_SECTION_KEY for every key, HATCHERY_RUNTIME_NAME_KEY, API_KEY, API_KEY_FILE, MAX_QUEUE_LENGTH (the longer name
- * wins).  A key and a key file at once are an error.  Empty variables of these three, and of the key, count as unset.
- * An unknown variable that begins with HATCHERY_ is an error that names it and the nearest known one; ignored are
- * HATCHERY_CONFIG (the command's) and what Kubernetes sets for a service called hatchery (HATCHERY_PORT,
- * HATCHERY_SERVICE_HOST ...).  -EINVAL; each sentence of @error begins with the variable's name. */
+/* Apply the environment: HATCHERY_SECTION_KEY for every key, HATCHERY_RUNTIME_NAME_KEY, API_KEY,
+ * API_KEY_FILE, MAX_QUEUE_LENGTH (the longer name wins).  A key and a key file at once are an
+ * error.  If one of these three, or the key, is empty, it counts as unset.  An unknown variable
+ * that begins with HATCHERY_ is an error; the sentence names it and the nearest known one.  Ignored
+ * are HATCHERY_CONFIG (the command's) and the variables that Kubernetes sets for a service called
+ * hatchery (HATCHERY_PORT, HATCHERY_SERVICE_HOST ...). -EINVAL; each sentence of @error begins with
+ * the variable's name. */
 int conf_environ(struct conf *conf, char *const *envp, struct buf *error);
 
-/* After all sources: resolve server.api_key_file into server.api_key (first line, white space at its end
- * removed), check what spans several keys (timeout_default <= timeout_max, limits.code * 6 + 64 KiB <= server.max_body).
- * Keys whose own values were refused are not compared.  No key at all is no error here: only serving needs one.  Same errors, -errno where the key file
- * can't be read.  May block. */
+/* After all sources: resolve server.api_key_file into server.api_key (first line, white space at
+ * its end removed), and check rules about several keys (timeout_default <= timeout_max, limits.code
+ * * 6 + 64 KiB <= server.max_body).  A key whose own value was refused is not compared.  A missing
+ * key is no error here: only serving needs one.  Same errors; -errno if the key file can't be read.
+ * May block. */
 int conf_finish(struct conf *conf, struct buf *error);
 
 #endif

@@ -1,11 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What can be judged only when all sources are read: the key file, and what
- * spans several keys.
+/* Checks that need all sources: the key file, and rules about several keys.
  *
- * The command calls conf_finish(), once for each reading of the configuration.
- * What must never happen here: a key that is not the whole first line of its
- * file, a copy of it left on the stack, or a second error about a value that was
- * refused before. */
+ * The command calls conf_finish(), once for each reading of the configuration.  What must never
+ * happen here: a key that is not the whole first line of its file, a copy of it left on the stack,
+ * or a second error about a value that was refused before. */
 #include "conf/conf_parts.h"
 
 #include "conf/conf_value.h"
@@ -34,12 +32,28 @@ static int cut_first_line(char *text, size_t n)
     return strlen(text) == len && len ? 0 : -EINVAL;
 }
 
-static int read_key_file(struct conf *conf, struct buf *error)
+static int put_key(struct conf *conf, const char *text, const char *path, struct buf *error)
 {
     const struct conf_key *api_key = conf_find("server", "api_key");
-    const char *path = conf->server_api_key_file;
+    size_t mark = error->len;
     char origin[4200];
-    char text[1024]; /* more than a key may have: what is cut off here is refused for its length */
+
+    buf_addf(error, "the first line of %s: ", path);
+    int err = conf_check_text(api_key, text, error);
+    if (err)
+        return err;
+    conf_put_text(conf, api_key, text);
+    snprintf(origin, sizeof(origin), "the file %s", path);
+    conf_note_origin(conf, api_key, origin);
+    error->len = mark;
+    return 0;
+}
+
+static int read_key_file(struct conf *conf, struct buf *error)
+{
+    const char *path = conf->server_api_key_file;
+    char text[1024]; /* more than a key may have: a longer line is cut here, and then refused for
+                      * its length */
     ssize_t n = fd_read_file(AT_FDCWD, path, text, sizeof(text));
     int err = n < 0 ? (int) n : cut_first_line(text, (size_t) n);
 
@@ -47,17 +61,8 @@ static int read_key_file(struct conf *conf, struct buf *error)
         buf_addf(error, "server.api_key_file: cannot read %s: %s", path, strerror((int) -n));
     else if (err)
         buf_addf(error, "server.api_key_file: the first line of %s is no key: it is empty or has a NUL byte", path);
-    else {
-        size_t mark = error->len;
-        buf_addf(error, "the first line of %s: ", path);
-        err = conf_check_text(api_key, text, error);
-        if (!err) {
-            conf_put_text(conf, api_key, text);
-            snprintf(origin, sizeof(origin), "the file %s", path);
-            conf_note_origin(conf, api_key, origin);
-            error->len = mark;
-        }
-    }
+    else
+        err = put_key(conf, text, path, error);
     explicit_bzero(text, sizeof(text));
     return err;
 }
@@ -96,5 +101,7 @@ int conf_finish(struct conf *conf, struct buf *error)
     int body = conf_locate(conf, check_body(conf, error), mark, error);
     mark = error->len;
     int key = conf_locate(conf, has_file ? read_key_file(conf, error) : 0, mark, error);
-    return timeouts ? timeouts : body ? body : key;
+    if (timeouts)
+        return timeouts;
+    return body ? body : key;
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What the files of this room share of a key's value in struct conf.  No other room includes this.
+/* A key's value in struct conf, for the files of this room.  No other room includes this header.
  *
  * @key is an entry of the table or of one of @conf's runtimes. */
 #ifndef HATCHERY_CONF_CONF_PARTS_H
@@ -21,21 +21,21 @@
 conf_check conf_check_plain, conf_check_word, conf_check_listen, conf_check_listen_or_none, conf_check_visible,
     conf_check_visible_words;
 
-/* Is the value a text (CONF_STRING, CONF_SECRET)?  Else it is a number. */
+/* Is the value a text (CONF_STRING, CONF_SECRET)?  Otherwise it is a number. */
 bool conf_is_text(const struct conf_key *key);
 
-/* The value of a key that is a text; never NULL.  It is @conf's, and may be a secret. */
+/* The value of a key that is a text; never NULL.  It belongs to @conf, and may be a secret. */
 const char *conf_text_of(const struct conf *conf, const struct conf_key *key);
 
-/* The value of a key that is no text; 0 or 1 for CONF_BOOL. */
+/* The value of a key that is a number; 0 or 1 for CONF_BOOL. */
 int64_t conf_number_of(const struct conf *conf, const struct conf_key *key);
 
-/* Have a copy of @value, or NULL, in the field of a key that is a text, unchecked.  The old value is freed; if it was a
- * secret, it is wiped before, as secrets do not stay in freed memory. */
+/* Put a copy of @value, or NULL, into the field of a key that is a text, unchecked.  Frees the old
+ * value, and wipes it first if it was a secret, because secrets must not stay in freed memory. */
 void conf_put_text(struct conf *conf, const struct conf_key *key, const char *value);
 
-/* Is @value allowed for a key that is a text: its length, its characters, its syntax?  Returns 0, or -EINVAL with a
- * sentence as in conf_set(), which shows no secret. */
+/* Is @value allowed for a key that is a text: its length, its characters, its syntax?  Returns 0,
+ * or -EINVAL with a sentence as in conf_set(), which shows no secret. */
 int conf_check_text(const struct conf_key *key, const char *value, struct buf *error);
 
 #endif

@@ -9,7 +9,7 @@
 
 #include <string.h>
 
-/* A line has at most some 200 bytes: what is longer goes on in indented ones. */
+/* A line has at most some 200 bytes, so a longer value continues in indented lines. */
 static void add_words(struct buf *out, const char *text)
 {
     enum { LINE = 100 };

@@ -1,10 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The sections of the configuration that have names of their own: [runtime.NAME].
  *
- * Called by conf.c and conf_source.c.  Each runtime has its keys as entries of
- * the same kind as the table's, so that all that is done with a key can be done
- * with them.  What must never happen here: two runtimes of one name, or a name
- * that is a path. */
+ * conf.c and conf_source.c call this file.  Each runtime has its keys as entries of the same kind
+ * as the table's, so every function for keys works for them.  What must never happen here: two
+ * runtimes of one name, or a name that is a path. */
 #include "conf/conf.h"
 #include "conf/conf_parts.h"
 #include "conf/conf_value.h"
@@ -52,8 +51,7 @@ struct conf_runtime *conf_runtime_find(struct conf *conf, const char *section)
 static int refuse_name(const char *section, const char *rule, struct buf *error)
 {
     conf_value_add_name(error, section);
-    buf_adds(error, rule);
-    return -EINVAL;
+    return fail(error, -EINVAL, "%s", rule);
 }
 
 int conf_runtime_add(struct conf *conf, const char *section, struct conf_runtime **ret, struct buf *error)
@@ -114,7 +112,8 @@ int conf_runtime_refuse_key(const char *section, const char *key, struct buf *er
     return -ENOENT;
 }
 
-/* Names have no capitals, and variables nothing else: HATCHERY_RUNTIME_MY_DATA_POOL_SIZE is my_data's pool_size. */
+/* Names have no capitals, and variables have nothing else: HATCHERY_RUNTIME_MY_DATA_POOL_SIZE is
+ * my_data's pool_size. */
 bool conf_runtime_of_variable(const char *variable, char ret_section[static CONF_SECTION_MAX], const char **ret_key)
 {
     static const char start[] = "HATCHERY_RUNTIME_";

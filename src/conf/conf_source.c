@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Where the configuration comes from: an INI file, the environment.
+/* The sources of the configuration: an INI file, the environment.
  *
- * Called once by the command, file first.  libinih splits the lines; what it
- * would pass over in silence (a line cut at its limit, a NUL byte) is refused
- * here.  All that is wrong is told at once.  What must never happen: a line or a
- * variable that is meant for us and is ignored. */
+ * The command calls this once, file first.  libinih splits the lines.  This file refuses what
+ * libinih would skip in silence (a line cut at its limit, a NUL byte).  All errors are told at
+ * once.  What must never happen here: that a line or a variable which is meant for us is
+ * ignored. */
 #include "conf/conf.h"
 #include "conf/conf_value.h"
 
@@ -25,14 +25,15 @@ struct reading {
     const char *name;
     struct buf *error;
     unsigned line;
-    size_t left;                 /* bytes that may come yet */
-    int err;                     /* the first refusal */
-    bool lost;                   /* the section is not known: its line is wrong */
-    bool dropped;                /* the last value was refused, and with it the lines that go on with it */
-    const struct conf_key *last; /* and its value, which an indented line goes on with */
+    size_t left;                 /* bytes that may still come */
+    int err;                     /* the first error */
+    bool lost;                   /* the section is not known, because its line is wrong */
+    bool dropped;                /* the last value was refused, and the lines that continue it are
+                                  * dropped */
+    const struct conf_key *last; /* the last key and its value, which an indented line continues */
     struct buf value;
-    unsigned value_line; /* where it begins */
-    bool goes_on;        /* the current line is such a line */
+    unsigned value_line; /* where the value begins */
+    bool goes_on;        /* the current line continues the value */
 };
 
 /* Begin the sentence about the current line. */
@@ -44,7 +45,8 @@ static int refuse_line(struct reading *r, const char *sentence)
     return -EINVAL;
 }
 
-/* Of a file without an end, a device's for example, no more is read than a configuration may have. */
+/* Read no more than a configuration may have, because a file may have no end, for example a
+ * device's. */
 static int next_byte(struct reading *r)
 {
     int c = r->left ? getc(r->stream) : EOF;
@@ -53,7 +55,7 @@ static int next_byte(struct reading *r)
     return c;
 }
 
-/* What is wrong with the line has been said; the next begins behind it. */
+/* Refuse the rest of the line; the next line begins behind it. */
 static int drop_line(struct reading *r, const char *sentence)
 {
     int c;
@@ -63,7 +65,7 @@ static int drop_line(struct reading *r, const char *sentence)
     return refuse_line(r, sentence);
 }
 
-/* One line without what ends it, into @line. 1, 0 at the end of the file, or a refusal. */
+/* Read one line into @line, without its end. 1, 0 at the end of the file, or an error. */
 static int read_line(struct reading *r, char *line, int size)
 {
     int n = 0;
@@ -85,14 +87,14 @@ static int read_line(struct reading *r, char *line, int size)
     return c == EOF && n == 0 ? 0 : 1;
 }
 
-static const char blanks[] = " \t\r\v\f"; /* what libinih skips */
+static const char blanks[] = " \t\r\v\f"; /* the blanks that libinih skips */
 
 static bool is_comment(const char *p)
 {
     return *p == '\0' || *p == ';' || *p == '#';
 }
 
-/* "[section]" and nothing behind it but a comment: libinih passes over the rest of the line. */
+/* "[section]" and nothing behind it but a comment: libinih ignores the rest of the line. */
 static bool is_section(const char *line)
 {
     const char *end = line + strcspn(line, "];");
@@ -100,7 +102,7 @@ static bool is_section(const char *line)
     return *end == ']' && is_comment(end + 1 + strspn(end + 1, blanks));
 }
 
-/* "key = value"; libinih would take a colon, too, and end the line where a comment begins. */
+/* "key = value". libinih would also take a colon, and end the line where a comment begins. */
 static bool is_pair(const char *line)
 {
     size_t n = strcspn(line, "=:;");
@@ -109,7 +111,7 @@ static bool is_pair(const char *line)
 
 static const char no_ini[] = "the line is neither [section] nor key = value nor a comment (; or #)";
 
-/* Behind a blank a semicolon begins a comment, as libinih has it for most lines. */
+/* After a blank a semicolon begins a comment, as libinih has it for most lines. */
 static void cut_comment(char *text)
 {
     for (char *p = text; (p = strchr(p, ';')); p++)
@@ -119,8 +121,8 @@ static void cut_comment(char *text)
         }
 }
 
-/* What libinih would read in its own way, or go on after, is decided here. Only an indented line that is no pair
- * goes on with the value above: libinih would take any indented one for that. */
+/* Decide here what libinih would read in its own way. Only an indented line that is not a pair
+ * continues the value above it: libinih would take any indented line for that. */
 static int check_line(struct reading *r, char *line, size_t skip)
 {
     size_t indent = strspn(line + skip, blanks);
@@ -147,7 +149,7 @@ static int check_line(struct reading *r, char *line, size_t skip)
 
 static char *next_line(char *line, int size, void *data)
 {
-    static const char mark[] = "\xef\xbb\xbf"; /* some editors begin a file with it */
+    static const char mark[] = "\xef\xbb\xbf"; /* some editors begin a file with this mark */
     struct reading *r = data;
 
     int got = read_line(r, line, size);
@@ -156,12 +158,12 @@ static char *next_line(char *line, int size, void *data)
     size_t skip = got > 0 && r->line == 1 && strncmp(line, mark, 3) == 0 ? 3 : 0;
     if (got < 0 || check_line(r, line, skip) < 0) {
         r->dropped = true;
-        *line = '\0'; /* libinih goes on behind it */
+        *line = '\0'; /* libinih continues after it */
     }
     return line;
 }
 
-/* A value of several lines is where its first is. */
+/* A value of several lines has the place of its first line. */
 static void note_place(struct reading *r)
 {
     char place[4200];
@@ -180,16 +182,16 @@ static int on_value(void *data, const char *section, const char *key, const char
     if (r->lost)
         return 1;
     r->dropped = true;
-    if (!section[0])
-        return refuse_line(r, "the key stands before the first [section]"), 1;
+    if (!section[0]) {
+        refuse_line(r, "the key stands before the first [section]");
+        return 1;
+    }
     if (r->goes_on)
         buf_addc(&r->value, ' ');
     else
         buf_reset(&r->value);
     buf_adds(&r->value, value);
-    char *text = xmalloc(r->value.len + 1);
-    memcpy(text, r->value.data ? r->value.data : "", r->value.len);
-    text[r->value.len] = '\0';
+    char *text = xstrdup(buf_text(&r->value));
     conf_sentence(r->error);
     buf_addf(r->error, "%s:%u: ", r->name, r->line);
     if (r->value.full)
@@ -231,7 +233,7 @@ int conf_read_stream(struct conf *conf, FILE *stream, const char *name, struct b
     return r.err == -ENOENT ? -EINVAL : r.err;
 }
 
-/* One that has no writer would be taken for an empty file, and for one that says: all is as it is by default. */
+/* A pipe without a writer would look like an empty file, which means: everything as by default. */
 static bool is_unwritten_pipe(FILE *stream)
 {
     struct stat st;
@@ -246,8 +248,7 @@ static bool is_unwritten_pipe(FILE *stream)
 static int refuse_pipe(const char *path, struct buf *error)
 {
     conf_sentence(error);
-    buf_addf(error, "%s: is a pipe that nobody has written to", path);
-    return -EINVAL;
+    return fail(error, -EINVAL, "%s: is a pipe that nobody has written to", path);
 }
 
 int conf_read(struct conf *conf, const char *path, struct buf *error)
@@ -259,15 +260,14 @@ int conf_read(struct conf *conf, const char *path, struct buf *error)
         int err = fd < 0 ? fd : -errno;
         fd_close(&fd);
         conf_sentence(error);
-        buf_addf(error, "%s: cannot be opened: %s", path, strerror(-err));
-        return err;
+        return fail(error, err, "%s: cannot be opened: %s", path, strerror(-err));
     }
     int err = is_unwritten_pipe(stream) ? refuse_pipe(path, error) : conf_read_stream(conf, stream, path, error);
     fclose(stream);
     return err;
 }
 
-/* Names of others for keys of ours; the longer name wins. */
+/* Variables of other names for our keys; the longer name wins. */
 static const struct {
     const char *name, *section, *key;
 } aliases[] = {
@@ -276,7 +276,7 @@ static const struct {
     { "MAX_QUEUE_LENGTH", "queue", "max_length" },
 };
 
-/* What begins with our prefix and is no key. */
+/* Variables with our prefix that are not keys. */
 static bool is_foreign(const char *name)
 {
     static const char *const prefixes[] = { "HATCHERY_SERVICE_HOST", "HATCHERY_SERVICE_PORT", "HATCHERY_PORT" };
@@ -309,7 +309,8 @@ static const char *alias_of(const struct conf_key *key)
     return NULL;
 }
 
-/* The variable that sets @key and its value, or NULL.  An empty one of those that stand in for others is not set. */
+/* The variable that sets @key, and its value, or NULL.  An empty variable does not count if the key
+ * has an alias. */
 static const char *variable_of(const struct conf_key *key, char *const *envp, char name[CONF_ENV_NAME_MAX])
 {
     const char *alias = alias_of(key);
@@ -358,7 +359,7 @@ static int refuse_unknown(const char *name, struct buf *error)
     return -EINVAL;
 }
 
-/* Every variable with our prefix must be one that is read. */
+/* Every variable with our prefix must be one that we read. */
 static int check_names(char *const *envp, struct buf *error)
 {
     static const char prefix[] = "HATCHERY_";

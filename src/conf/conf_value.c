@@ -1,10 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The text of one configuration value, to a number and back.
  *
- * Called while the configuration is loaded and for the sentences of its
- * errors.  What must never happen here: text that is half understood (1.5G,
- * 10x, -1, 0x10 and a blank between number and unit are no values), or a number
- * that wrapped. */
+ * Called while the configuration is loaded, and for the sentences of its errors.  What must never
+ * happen here: text that is half understood (1.5G, 10x, -1, 0x10 and a blank between number and
+ * unit are no values), or a number that wrapped. */
 #include "conf/conf_value.h"
 
 #include <arpa/inet.h>
@@ -20,7 +19,7 @@ struct unit {
     int64_t factor;
 };
 
-/* Ascending; the entry without a name is how the unit of the field itself is shown. */
+/* Ascending. The entry without a name stands for the field's own unit. */
 static const struct unit size_units[] = {
     { "", 1 }, { "K", 1 << 10 }, { "M", 1 << 20 }, { "G", 1 << 30 }, { NULL, 0 },
 };
@@ -64,7 +63,7 @@ static int find_bool(const char *text, int64_t *ret_number)
     return -EINVAL;
 }
 
-/* The digits at *@text, which is moved behind them. */
+/* Take the digits at *@text, which moves behind them. */
 static int take_digits(const char **text, int64_t *ret_number)
 {
     int64_t n = 0;
@@ -78,22 +77,24 @@ static int take_digits(const char **text, int64_t *ret_number)
     return 0;
 }
 
+/* The factor of the unit @text, which may be empty. */
+static int find_unit(enum conf_type type, const char *text, int64_t *ret_factor)
+{
+    if (type == CONF_BYTES)
+        return find_size(text, ret_factor);
+    if (type == CONF_TIME)
+        return find_time(text, ret_factor);
+    return *text ? -EINVAL : 0;
+}
+
 int conf_value_number(enum conf_type type, const char *text, int64_t *ret_number)
 {
     int64_t n, factor = 1;
-    int err;
 
     if (type == CONF_BOOL)
         return find_bool(text, ret_number);
-    err = take_digits(&text, &n);
-    if (!err && type == CONF_BYTES)
-        err = find_size(text, &factor);
-    else if (!err && type == CONF_TIME)
-        err = find_time(text, &factor);
-    else if (!err && *text)
-        err = -EINVAL;
-    if (err)
-        return err;
+    if (take_digits(&text, &n) < 0 || find_unit(type, text, &factor) < 0)
+        return -EINVAL;
     if (__builtin_mul_overflow(n, factor, &n))
         n = INT64_MAX;
     *ret_number = n;
@@ -107,7 +108,7 @@ static bool is_port(const char *text)
     return strlen(text) <= 5 && conf_value_number(CONF_COUNT, text, &port) == 0 && port <= 65535;
 }
 
-/* Is the address in front of the port, @n bytes long, one that needs no resolver? */
+/* Can the address before the port, @n bytes long, be used without a resolver? */
 static bool is_host(const char *text, size_t n)
 {
     char host[INET6_ADDRSTRLEN + 1], address[sizeof(struct in6_addr)];
@@ -124,7 +125,7 @@ bool conf_value_is_listen(const char *text)
 {
     const char *colon = strrchr(text, ':');
 
-    if (strncmp(text, "unix:", 5) == 0) /* unix(7): the path and its NUL have to fit */
+    if (strncmp(text, "unix:", 5) == 0) /* unix(7): the path must fit with its NUL */
         return text[5] && strlen(text + 5) < sizeof(((struct sockaddr_un *) NULL)->sun_path);
     return colon && is_host(text, (size_t) (colon - text)) && is_port(colon + 1);
 }
