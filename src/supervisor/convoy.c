@@ -148,7 +148,7 @@ static void look_at(struct convoy *c, uint32_t slot, unsigned boxes)
 
     if (cgroups_list_tasks(c->groups, slot, c->tasks, sizeof(c->tasks)) < 0)
         return;
-    unsigned tasks = count_lines(c->tasks), n = judge_choose(c->judge, tasks, boxes, places);
+    unsigned tasks = count_lines(c->tasks), n = judge_choose(c->judge, slot, tasks, boxes, places);
     const char *p = c->tasks;
     for (unsigned i = 0; i < n; i++) {
         for (; line < places[i]; line++)

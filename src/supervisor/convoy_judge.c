@@ -15,10 +15,11 @@ enum { LINE = 4, LOOKS = 4, LINE_AGAIN = 2, LOOKS_AGAIN = 2 };
 struct judge {
     unsigned n_slots;
     uint64_t random;
-    unsigned looks; /* in a row that found a line */
-    unsigned now;   /* tasks of all boxes that wait at this look */
-    bool judged;    /* the last look was the last of its row */
-    unsigned *sums; /* by slot: of the looks of this row */
+    unsigned looks;  /* in a row that found a line */
+    unsigned now;    /* tasks of all boxes that wait at this look */
+    bool judged;     /* the last look was the last of its row */
+    unsigned *sums;  /* by slot: of the looks of this row */
+    bool *suspected; /* by slot: one of its tasks waited at the last look */
 };
 
 struct judge *judge_new(unsigned n_slots, uint64_t seed)
@@ -28,13 +29,16 @@ struct judge *judge_new(unsigned n_slots, uint64_t seed)
     j->n_slots = n_slots;
     j->random = seed | 1;
     j->sums = xcalloc(n_slots, sizeof(*j->sums));
+    j->suspected = xcalloc(n_slots, sizeof(*j->suspected));
     return j;
 }
 
 void judge_free(struct judge *j)
 {
-    if (j)
-        free(j->sums);
+    if (!j)
+        return;
+    free(j->sums);
+    free(j->suspected);
     free(j);
 }
 
@@ -48,12 +52,13 @@ static unsigned below(struct judge *j, unsigned n)
 }
 
 /* Each part of the list has one who is asked: those who wait may be next to each other. */
-unsigned judge_choose(struct judge *j, unsigned tasks, unsigned boxes, unsigned ret_places[static JUDGE_ASKED_MAX])
+unsigned judge_choose(struct judge *j, uint32_t slot, unsigned tasks, unsigned boxes,
+                      unsigned ret_places[static JUDGE_ASKED_MAX])
 {
     unsigned n = JUDGE_ASKED_OF_ALL / (boxes ? boxes : 1);
 
     n = n < JUDGE_ASKED_MIN ? JUDGE_ASKED_MIN : n;
-    n = n > JUDGE_ASKED_MAX ? JUDGE_ASKED_MAX : n;
+    n = n > JUDGE_ASKED_MAX || j->suspected[slot] ? JUDGE_ASKED_MAX : n;
     n = n > tasks ? tasks : n;
     for (unsigned i = 0; i < n; i++) {
         unsigned begin = i * tasks / n, end = (i + 1) * tasks / n;
@@ -74,6 +79,7 @@ void judge_see(struct judge *j, uint32_t slot, unsigned tasks, unsigned asked, u
     unsigned n = waiting >= 2 ? waiting * tasks / asked : waiting;
 
     begin_row(j);
+    j->suspected[slot] = waiting > 0;
     j->sums[slot] += n;
     j->now += n;
 }
@@ -107,6 +113,7 @@ bool judge_is_of(const struct judge *j, uint32_t slot, unsigned *ret_waiting)
 void judge_forget(struct judge *j, uint32_t slot)
 {
     j->sums[slot] = 0;
+    j->suspected[slot] = false;
 }
 
 void judge_forget_all(struct judge *j)

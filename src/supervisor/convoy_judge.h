@@ -10,7 +10,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-/* How many tasks a look asks: of one box at most, of one box at least, and of all boxes where that lets it. */
+/* How many tasks a look asks: of one box at most (and of one that is suspected), of one box at least, and of all boxes where
+ * that lets it. */
 enum { JUDGE_ASKED_MAX = 64, JUDGE_ASKED_MIN = 4, JUDGE_ASKED_OF_ALL = 64 };
 
 enum judge_verdict { JUDGE_NONE, JUDGE_PERHAPS, JUDGE_LINE };
@@ -20,9 +21,10 @@ struct judge;
 /* For boxes in @n_slots slots; @seed chooses who is asked and must not be known to a program. */
 struct judge *judge_new(unsigned n_slots, uint64_t seed);
 
-/* Of a box with so many @tasks, of @boxes that are looked at, which are to be asked: their places in ascending order, each
- * below @tasks, each at most once.  Returns how many. */
-unsigned judge_choose(struct judge *judge, unsigned tasks, unsigned boxes, unsigned ret_places[static JUDGE_ASKED_MAX]);
+/* Of the slot's box, one of @boxes that are looked at, which of its @tasks are to be asked: their places in ascending order,
+ * each below @tasks, each at most once.  Many, where one waited at the last look.  Returns how many. */
+unsigned judge_choose(struct judge *judge, uint32_t slot, unsigned tasks, unsigned boxes,
+                      unsigned ret_places[static JUDGE_ASKED_MAX]);
 
 /* This look has @asked so many of the slot's @tasks, and so many of them were @waiting. */
 void judge_see(struct judge *judge, uint32_t slot, unsigned tasks, unsigned asked, unsigned waiting);

@@ -33,7 +33,7 @@ static enum judge_verdict look(struct judge *j, const struct box *boxes, unsigne
     unsigned places[JUDGE_ASKED_MAX];
 
     for (uint32_t slot = 0; slot < n; slot++) {
-        unsigned asked = judge_choose(j, boxes[slot].tasks, n, places), waiting = 0;
+        unsigned asked = judge_choose(j, slot, boxes[slot].tasks, n, places), waiting = 0;
         for (unsigned i = 0; i < asked; i++)
             waiting += waits(&boxes[slot], places[i]);
         judge_see(j, slot, boxes[slot].tasks, asked, waiting);
@@ -69,7 +69,7 @@ static void test_choose(void **state)
     (void) state;
     for (unsigned c = 0; c < sizeof(cases) / sizeof(*cases); c++)
         for (int times = 0; times < 100; times++) {
-            unsigned n = judge_choose(j, cases[c].tasks, cases[c].boxes, places);
+            unsigned n = judge_choose(j, 0, cases[c].tasks, cases[c].boxes, places);
             assert_int_equal(n, cases[c].asked);
             for (unsigned i = 0; i < n; i++) {
                 assert_true(places[i] < cases[c].tasks);
@@ -87,7 +87,7 @@ static void test_others_each_time(void **state)
 
     (void) state;
     for (int look = 0; look < 1000; look++) {
-        unsigned n = judge_choose(j, 64, 60, places);
+        unsigned n = judge_choose(j, 0, 64, 60, places);
         for (unsigned i = 0; i < n; i++)
             times[places[i]]++;
     }
@@ -138,6 +138,11 @@ static void test_idle_threads_hide_nothing(void **state)
     (void) state;
     for (unsigned i = 0; i < 60; i++)
         boxes[i] = (struct box){ 60, i == 17 ? 55 : 0, 1 };
+    assert_in_range(looks_until_line(j, boxes, 60, 20), LOOKS, 20);
+    assert_true(is_of(j, 17));
+    for (unsigned i = 0; i < 60; i++)
+        boxes[i] = (struct box){ 60, i == 17 ? 12 : 0, 5 }; /* a fifth of one */
+    judge_forget_all(j);
     assert_in_range(looks_until_line(j, boxes, 60, 20), LOOKS, 20);
     assert_true(is_of(j, 17));
     for (unsigned i = 0; i < 60; i++)
