@@ -58,9 +58,8 @@ static int take_version(struct head *h, const char *p, size_t n)
     return 0;
 }
 
-/* METHOD SP /target SP HTTP/1.x with exactly these spaces.  Origin-form only: a server behind no
- * one's proxy has no use for the other forms, and a second authority beside Host is one to disagree
- * about. */
+/* METHOD SP /target SP HTTP/1.x with exactly these spaces.  Origin-form only: the other forms are
+ * for proxies, and a second authority beside Host could disagree with it. */
 static int take_request_line(struct head *h, const char *p, size_t at, size_t n)
 {
     size_t method_len = span(p + at, n, head_is_token);
@@ -91,7 +90,7 @@ static int take_once(struct head *h, const char *v, size_t n)
     return 0;
 }
 
-/* A host and port, nothing that would make it two hosts or a path to whoever reads it differently. */
+/* A host and port, without a character that another reader could take for a second host or a path. */
 static bool is_host(unsigned char c)
 {
     return c > 0x20 && c < 0x7f && !strchr(",/?#@\\\"<>", c);
@@ -108,7 +107,7 @@ static bool is_digit(unsigned char c)
     return c >= '0' && c <= '9';
 }
 
-/* 18 digits fit into 64 bits whatever they are; "+5", "5, 5" and "0x5" are somebody else's 5. */
+/* Any 18 digits fit into 64 bits; other readers take "+5", "5, 5" and "0x5" for different lengths. */
 static int take_length(struct head *h, const char *v, size_t n)
 {
     if (n == 0 || n > 18 || span(v, n, is_digit) != n)
@@ -184,7 +183,7 @@ static int take_field(struct head *h, const char *p, size_t n)
     return take_single(h, p, name_len, p + value, end - value);
 }
 
-/* What only the whole head can tell. */
+/* The checks that need the whole head. */
 static int finish(struct head *h)
 {
     if (h->minor == 1 && !(h->seen & SEEN_HOST))
@@ -211,8 +210,8 @@ static int take_line(struct head *h, const char *p, size_t at, size_t n)
     return at == 0 ? 0 : -400; /* RFC 9112 section 2.2: one empty line before a request is forgiven */
 }
 
-/* What can be said of a line whose end has not come: that it is too long, or no request (TLS spoken
- * to a plain port would wait for the head's timeout otherwise). */
+/* Judge a line whose end has not come: it may be too long, or no request (otherwise TLS spoken to a
+ * plain port would wait for the head's timeout). */
 static int check_part(const struct head *h, const char *p, size_t len)
 {
     size_t n = len - h->pos;

@@ -34,7 +34,6 @@ static void close_socket(struct zygote *zygote)
     uv_close((uv_handle_t *) &zygote->poll, on_closed);
     uv_close((uv_handle_t *) &zygote->age, on_closed);
     fd_close(&zygote->fd);
-    zygote->warm = false;
 }
 
 static void on_warm(void *data, struct wire_in *in)
@@ -42,7 +41,6 @@ static void on_warm(void *data, struct wire_in *in)
     struct zygote *zygote = data;
 
     (void) in;
-    zygote->warm = true;
     zygote->hooks->on_warm(zygote);
 }
 

@@ -34,8 +34,7 @@ struct zygote {
     unsigned coming, waiting;      /* of these: on their way to be ready; ready */
     int64_t ordered;               /* in its life */
     int64_t max_boxes, max_age_ms; /* 0: unlimited */
-    bool warm;
-    bool retired; /* its successor is warm: no more orders, and it is closed with its last box */
+    bool retired;                  /* its successor is warm: no more orders, and it is closed with its last box */
 };
 
 /* Takes @fd, a zygote's socket.  Never blocks. */

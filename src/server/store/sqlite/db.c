@@ -12,7 +12,7 @@
 
 enum { APPLICATION_ID = 0x48746368, PAGES_A_CHECKPOINT = 2000 }; /* "Htch" */
 
-/* Version n of the schema is what migrations[0..n) make.  Never change one that was released: add
+/* migrations[0..n) make version n of the schema.  Never change a migration that was released: add
  * another. */
 static const char *const migrations[] = {
     "CREATE TABLE jobs(seq INTEGER PRIMARY KEY, id BLOB NOT NULL, tenant TEXT NOT NULL, state INTEGER NOT NULL,"
@@ -43,7 +43,7 @@ static const char *const migrations[] = {
     "DROP INDEX deliveries_due;"
     "CREATE INDEX deliveries_due ON deliveries(tenant, host, due) WHERE state = 0;",
     "CREATE INDEX jobs_state ON jobs(tenant, state, seq) WHERE over IS NOT NULL;",
-    /* What a job is charged, as store_charge() has it, and its idempotency key's name. */
+    /* The charge of a job, as of store_charge(), and the name of its idempotency key. */
     "ALTER TABLE jobs ADD COLUMN bytes INTEGER NOT NULL DEFAULT 0;"
     "ALTER TABLE jobs ADD COLUMN idem TEXT;"
     "DELETE FROM idempotency WHERE NOT EXISTS(SELECT 1 FROM jobs j WHERE j.seq = idempotency.seq AND "

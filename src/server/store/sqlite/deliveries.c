@@ -28,7 +28,7 @@ int delivery_add(struct writer *w, const struct job_charge *c, int64_t due_us)
     return turns_add(w, c->seq);
 }
 
-/* How many more of @t may be under way to @host. */
+/* How many more deliveries of @t may be under way to @host. */
 static int64_t room_at(const struct writer *w, const struct store_outbox_claim *claim, const struct tenant *t,
                        const char *host)
 {
@@ -124,7 +124,7 @@ static int end_delivery(struct writer *w, int64_t seq)
     return 0;
 }
 
-/* The last few: a job can be delivered again as often as its owner likes. */
+/* Keep the last few attempts: a job can be delivered again as often as its sender likes. */
 static int add_attempt(struct writer *w, int64_t seq, const struct store_attempt *a)
 {
     PREPARE(s, ADD_ATTEMPT);

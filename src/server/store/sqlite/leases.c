@@ -60,7 +60,7 @@ static int claim_suspect(struct writer *w, struct op *op, struct store_record *r
     return 0;
 }
 
-/* @within_ms: of the first few of its jobs, one with no larger timeout; 0: the first. */
+/* The first job of @t; with @within_ms, one of its first few jobs whose timeout is not larger. */
 static int next_of(struct writer *w, const struct tenant *t, int64_t within_ms, int64_t *ret)
 {
     sqlite3_stmt *s = db_statement(&w->db, within_ms ? SQL_NEXT_SHORT_OF : SQL_NEXT_OF);

@@ -48,7 +48,7 @@ static int drop_job(struct writer *w, int64_t seq)
     return 0;
 }
 
-/* What @s finds. */
+/* Drop the jobs that @s finds. */
 static int drop_found(struct writer *w, sqlite3_stmt *s, int *ret_n, int64_t *ret_first)
 {
     int64_t seqs[SWEEP_MAX];
@@ -66,7 +66,7 @@ static int drop_found(struct writer *w, sqlite3_stmt *s, int *ret_n, int64_t *re
 
 /* --- whose jobs --- */
 
-/* By age: of all tenants. */
+/* Drop by age, of all tenants. */
 static int drop_old(struct writer *w, int64_t over_before_us, int64_t max, int *ret_n)
 {
     sqlite3_stmt *s = db_statement(&w->db, SQL_OLD);
@@ -79,8 +79,8 @@ static int drop_old(struct writer *w, int64_t over_before_us, int64_t max, int *
     return drop_found(w, s, ret_n, &first);
 }
 
-/* The oldest of @t that may be dropped, or of its rows of history.  @from: none of these is before
- * it. */
+/* Find the oldest jobs of @t that may be dropped, or its oldest rows of history.  None of them is
+ * before @from. */
 static int drop_of(struct writer *w, struct tenant *t, enum statement which, int64_t *from, int64_t max, int *ret_n)
 {
     sqlite3_stmt *s = db_statement(&w->db, which);
@@ -124,7 +124,8 @@ static int64_t by_history(const struct tenant *t)
     return t->is.history;
 }
 
-/* Who has most; NULL: nobody has any.  @ret_lead: how much more than the next. */
+/* The tenant that has most; NULL: no tenant has any.  @ret_lead: how much more it has than the
+ * next. */
 static struct tenant *largest(const struct writer *w, int64_t (*size)(const struct tenant *), int64_t *ret_lead)
 {
     struct tenant *most = NULL;
@@ -155,7 +156,7 @@ static bool is_within(const struct tenant *t, int64_t bytes)
     return !t->max_bytes || t->is.bytes + bytes <= t->max_bytes;
 }
 
-/* Who is over its own limit gives way to itself, else who has most. */
+/* A tenant above its own limit gives way to itself; otherwise the tenant that has most gives way. */
 static struct tenant *who_gives_way(const struct writer *w, struct tenant *t, int64_t bytes)
 {
     int64_t lead;
@@ -190,8 +191,8 @@ static void take_quotas(struct writer *w, const struct store_sweep *sweep)
         tenant_of(w, sweep->quotas[i].tenant)->max_bytes = sweep->quotas[i].max_bytes;
 }
 
-/* There are too many: rows of history of who has most of them, then the oldest jobs of who has
- * most. */
+/* There are too many jobs: drop rows of history of the tenant that has most of them, then the
+ * oldest jobs of the tenant that has most. */
 static int drop_excess(struct writer *w, int64_t excess, int *ret_n)
 {
     int err = 0, n = 1;
@@ -212,7 +213,7 @@ static int drop_excess(struct writer *w, int64_t excess, int *ret_n)
     return err;
 }
 
-/* The store is nine tenths full, or a tenant's own part of it. */
+/* The store, or a tenant's own part of it, is nine tenths full. */
 static struct tenant *who_is_too_large(const struct writer *w)
 {
     int64_t lead;

@@ -130,6 +130,6 @@ static int64_t left_for(const struct writer *w, const struct tenant *t, int64_t 
 
 bool room_for_reply(const struct writer *w, const struct tenant *t, int64_t reply_max)
 {
-    /* However small the limits are, one by one they run. */
+    /* However small the limits are, one job at a time may run. */
     return left_for(w, t, reply_max) >= reply_max || (!t->is.running && left_for(w, t, 0) > 0);
 }

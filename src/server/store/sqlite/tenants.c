@@ -29,7 +29,7 @@ struct tenant *tenant_of(struct writer *w, const char *name)
 
 /* --- counts --- */
 
-/* A tenant that was idle does not catch up on the time it had no use for. */
+/* A tenant that was idle does not catch up on the time that it did not need. */
 void tenant_add(struct writer *w, struct tenant *t)
 {
     if (t->is.queued++ == 0)

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Whose deliveries are next: tenants take turns, and so do the hosts of each.
  *
- * Called by the writer thread, inside of its transactions.  The table `turns` is in memory only.
- * It has a row for each tenant and host with deliveries that wait: when the first is due (or
- * earlier: a claim finds out), and when this host had its turn last.
+ * Called by the writer thread, inside of its transactions.  The table `turns` is in memory only. It
+ * has a row for each tenant and host with deliveries that wait: when the first is due (or earlier:
+ * a claim finds out), and when this host had its turn last.
  * What must never happen here: a delivery that waits without such a row, or a turn that takes
  * longer the more hosts wait for a time that has not come. */
 #include "server/store/sqlite/sqlite.h"
@@ -46,7 +46,7 @@ int turns_add(struct writer *w, int64_t seq)
     return r;
 }
 
-/* When the first of its deliveries is due that is due after @after_us; 0: none is. */
+/* When the first delivery of @t after @after_us is due; 0: none is. */
 static int first_due(struct writer *w, const struct tenant *t, int64_t after_us, int64_t *ret)
 {
     sqlite3_stmt *s = db_statement(&w->db, SQL_TURN_DUE);
@@ -63,8 +63,7 @@ static int first_due(struct writer *w, const struct tenant *t, int64_t after_us,
     return 0;
 }
 
-/* Of its hosts, the one that has waited longest and had no turn in this claim.  1, 0: there is
- * none, -errno. */
+/* The host of a tenant that has waited longest and had no turn in this claim.  1; 0: none; -errno. */
 static int next_host(struct writer *w, struct tenant *t, int64_t now_us, struct turn *ret)
 {
     int64_t due_us;
