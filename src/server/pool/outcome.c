@@ -23,11 +23,11 @@ enum { RESULT_DEPTH = 512, ERROR_MAX = 131072, MESSAGE_MAX = 300 };
 
 static const struct {
     int status;
-    const char *reason;
     unsigned metric;
+    const char *reason;
 } kinds[] = {
-    [OUTCOME_NONE] = { 500, "internal", METRIC_ENDED_INTERNAL },
-#define OUTCOME(name, status, reason, word) [OUTCOME_##name] = { status, reason, METRIC_ENDED_##word },
+    [OUTCOME_NONE] = { 500, METRIC_ENDED_INTERNAL, "internal" },
+#define OUTCOME(name, status, reason, word) [OUTCOME_##name] = { status, METRIC_ENDED_##word, reason },
 #include "base/outcome.def"
 };
 
