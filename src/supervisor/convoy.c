@@ -43,10 +43,11 @@ struct convoy {
     int64_t look_at_us, count_at_us, turns_until_us, calm_at_us;
     bool few; /* there were too few tasks for a line */
     bool in_turns;
-    uint32_t turn;   /* whose turn it was last */
-    bool running;    /* and it still is */
-    unsigned pauses; /* since then */
-    bool resting;    /* nothing was seen that must be looked at soon */
+    uint32_t turn;        /* whose turn it was last */
+    bool running;         /* and it still is */
+    unsigned pauses;      /* since then */
+    int64_t others_at_us; /* those that are not caught are not looked at before */
+    bool resting;         /* nothing was seen that must be looked at soon */
     struct convoy_sums sums;
     char tasks[32768]; /* of one box, as the kernel lists them */
     struct slot slots[];
@@ -263,7 +264,28 @@ static bool next_turn(struct convoy *c)
     return false;
 }
 
-/* The others are looked at when the pause is over: those who only stood behind a box that is held have gone on by then. */
+/* What this thread has had of a processor: who waits for one while the machine is busy must look the sooner. */
+static int64_t spent_us(void)
+{
+    struct timespec t;
+
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
+    return t.tv_sec * INT64_C(1000000) + t.tv_nsec / 1000;
+}
+
+/* When a pause is over: those who only stood behind a box that is held have gone on by then. */
+static void look_at_others(struct convoy *c, int64_t now)
+{
+    int64_t spent = spent_us();
+
+    if (now < c->others_at_us)
+        return;
+    enum judge_verdict verdict = look(c);
+    c->others_at_us = verdict == JUDGE_NONE ? now + (spent_us() - spent) * SHARE_OF_TIME : 0;
+    if (verdict == JUDGE_LINE)
+        catch_most(c);
+}
+
 static int64_t take_turns(struct convoy *c, int64_t now)
 {
     if (now >= c->turns_until_us)
@@ -275,8 +297,7 @@ static int64_t take_turns(struct convoy *c, int64_t now)
         c->pauses = 0;
         return PAUSE_MS;
     }
-    if (look(c) == JUDGE_LINE)
-        catch_most(c);
+    look_at_others(c, now);
     if (++c->pauses < PAUSES)
         return PAUSE_MS;
     if (!next_turn(c))
@@ -314,15 +335,6 @@ static int64_t look_once(struct convoy *c, int64_t now)
         return look_for_line(c, now);
     judge_forget_all(c->judge);
     return !tasks ? -1 : c->few ? COUNT_MS : LOOK_MS;
-}
-
-/* What this thread has had of a processor: who waits for one while the machine is busy must look the sooner. */
-static int64_t spent_us(void)
-{
-    struct timespec t;
-
-    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
-    return t.tv_sec * INT64_C(1000000) + t.tv_nsec / 1000;
 }
 
 void convoy_look(struct convoy *c)
