@@ -72,7 +72,7 @@ struct wire_server_conf {
     bool metrics_here;                  /* with the key, on the clients' listener */
     unsigned n_listeners;               /* for clients */
     bool inherited;                     /* somebody else keeps them open when we end, and starts the next one on them */
-    bool has_watch, has_state;          /* which descriptors come along */
+    bool has_metrics, has_state;        /* which descriptors come along */
     int64_t queue_max;                  /* 0: unlimited */
     int64_t rotate_runs, rotate_age_ms; /* of a zygote; 0: unlimited */
     unsigned max_connections, max_connections_per_address;

@@ -40,6 +40,8 @@ struct courier {
     struct deliveries running, finished; /* finished: the result is still to be sent */
     unsigned n_finished;
     int server_fd; /* -1: no server has come, or the last one has gone */
+    struct wire_link from_supervisor, from_server;
+    bool unusable; /* the supervisor's last message */
     bool warned;
 };
 
@@ -124,23 +126,24 @@ static bool has_room(const struct courier *c)
     return c->lanes.n_waiting + c->n_finished < IN_HAND_MAX;
 }
 
+static void on_order(void *data, struct wire_in *in)
+{
+    take_order(data, in->msg, fd_steal(&in->fds[0]));
+}
+
+static wire_handler *const orders_of_server[COURIER_TYPES] = { [COURIER_ORDER] = on_order };
+
 static void read_orders(struct courier *c)
 {
     struct courier_order order;
-    int fd;
+    struct wire_in in = { .msg = &order, .size = sizeof(order) };
 
     for (int i = 0; i < ORDERS_A_TURN && c->server_fd >= 0 && has_room(c); i++) {
-        ssize_t n = fd_recv(c->server_fd, &order, sizeof(order), &fd, 1, NULL);
-        if (n == -EAGAIN)
+        int heard = wire_hear(&c->from_server, c->server_fd, &in, orders_of_server, c);
+        if (heard == -EAGAIN)
             return;
-        if (n == sizeof(order) && order.type == COURIER_ORDER) {
-            take_order(c, &order, fd);
-            continue;
-        }
-        fd_close(&fd);
-        if (n != 0 && n != -ECONNRESET)
-            log_error("the server does not speak as it should", LOG_I("result", n));
-        drop_server(c);
+        if (heard <= 0)
+            drop_server(c);
     }
 }
 
@@ -212,37 +215,40 @@ static bool take_conf(struct courier *c, struct courier_conf *fresh)
     return true;
 }
 
-static bool take_server(struct courier *c, int fd)
+static void on_conf(void *data, struct wire_in *in)
 {
-    if (fd < 0 || set_nonblocking(fd) < 0) {
-        fd_close(&fd);
-        return false;
+    struct courier *c = data;
+    c->unusable = !take_conf(c, in->msg);
+}
+
+static void on_server(void *data, struct wire_in *in)
+{
+    struct courier *c = data;
+
+    if (set_nonblocking(in->fds[0]) < 0) {
+        c->unusable = true;
+        return;
     }
     drop_server(c);
-    c->server_fd = fd;
-    return true;
+    c->server_fd = fd_steal(&in->fds[0]);
+    c->from_server = (struct wire_link){ .table = &courier_table, .from = PEER_SERVER, .to = PEER_COURIER };
 }
+
+static wire_handler *const orders_of_supervisor[COURIER_TYPES] = {
+    [COURIER_CONF] = on_conf,
+    [COURIER_SERVER] = on_server,
+};
 
 /* False if the supervisor is gone or sends nonsense. */
 static bool read_supervisor(struct courier *c)
 {
-    static union {
-        enum courier_type type;
-        struct courier_conf conf;
-    } in;
-    int fd;
+    static struct courier_conf room; /* the largest message */
+    struct wire_in in = { .msg = &room, .size = sizeof(room) };
+    int heard = 1;
 
-    for (;;) {
-        ssize_t n = fd_recv(SUPERVISOR_FD, &in, sizeof(in), &fd, 1, NULL);
-        if (n == -EAGAIN)
-            return true;
-        bool server = n == sizeof(in.type) && in.type == COURIER_SERVER;
-        bool conf = n == sizeof(in.conf) && in.type == COURIER_CONF && fd < 0;
-        if (!server && n > 0 && !conf)
-            fd_close(&fd);
-        if (!(server ? take_server(c, fd) : conf && take_conf(c, &in.conf)))
-            return false;
-    }
+    while (heard > 0 && !c->unusable)
+        heard = wire_hear(&c->from_supervisor, SUPERVISOR_FD, &in, orders_of_supervisor, c);
+    return heard == -EAGAIN;
 }
 
 /* --- the loop --- */
@@ -304,6 +310,7 @@ static int start(struct courier *c)
     TAILQ_INIT(&c->running);
     TAILQ_INIT(&c->finished);
     c->server_fd = -1;
+    c->from_supervisor = (struct wire_link){ .table = &courier_table, .from = PEER_SUPERVISOR, .to = PEER_COURIER };
     int err = confine(FDS_BASE + FDS_EACH * c->conf.in_all, &what);
     if (err)
         log_error("the courier could not confine itself", LOG_S("step", what) LOG_S("errno", strerrorname_np(-err)));

@@ -1,10 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Messages between the server, the supervisor and hatchery-courier.
  *
- *   supervisor -> courier   struct courier_conf, first, and at each change of the configuration
- *   supervisor -> courier   COURIER_SERVER [socket], again for every new server
- *   server -> courier       struct courier_order [body], one for each delivery attempt
- *   courier -> server       struct courier_result, exactly one for each order
+ * courier.def has a row for each message.
  *
  * SOCK_SEQPACKET socketpairs, fixed-size messages, as in base/wire.h.  Nobody misses the courier's
  * queue: if the courier dies, its open orders get no result.  The server, whose store has the
@@ -13,13 +10,22 @@
 #define HATCHERY_COURIER_COURIER_H
 
 #include "base/guard.h"
+#include "base/wire.h"
 
 #include <stdbool.h>
 #include <stdint.h>
 
 enum { COURIER_SECRETS_MAX = 8, COURIER_ALLOW_MAX = 4096, COURIER_PORTS_MAX = 512 };
 
-enum courier_type { COURIER_CONF = 1, COURIER_SERVER, COURIER_ORDER, COURIER_RESULT };
+enum courier_type {
+    COURIER_NONE,
+#define MESSAGE(name, from, to, members, descriptors, times) COURIER_##name,
+#include "courier/courier.def"
+#undef MESSAGE
+    COURIER_TYPES
+};
+
+extern const struct wire_table courier_table; /* courier.def */
 
 /* The courier's slice of the configuration.  The server never sees the secrets. */
 struct courier_conf {
@@ -34,6 +40,10 @@ struct courier_conf {
         unsigned char key[64];      /* decoded from whsec_... */
         unsigned len;               /* 24 to 64 */
     } secrets[COURIER_SECRETS_MAX]; /* every one of them signs, for rotation */
+};
+
+struct courier_server {
+    enum courier_type type;
 };
 
 /* Deliver the content of the descriptor that comes with it (a sealed memfd, read from its start) to

@@ -91,7 +91,7 @@ static int start_http(struct server *s, const int *listeners, int metrics)
 
     of_metrics.max_connections = of_metrics.max_connections_per_address = METRICS_CONNECTIONS_MAX;
     if (metrics >= 0) {
-        s->metrics = http_new(s->loop, &of_metrics, api_watch_routes, &s->api);
+        s->metrics = http_new(s->loop, &of_metrics, api_metrics_routes, &s->api);
         err = http_listen(s->metrics, metrics);
     }
     s->clients = http_new(s->loop, &conf, api_routes, &s->api);
@@ -133,7 +133,7 @@ static void make_parts(struct server *s)
 static int start_service(struct server *s, const int *fds)
 {
     const int *metrics = fds + s->conf.n_listeners;
-    const int *state = metrics + s->conf.has_watch;
+    const int *state = metrics + s->conf.has_metrics;
 
     s->lock_fd = s->conf.has_state ? state[1] : -1;
     api_metrics_init(&s->api);
@@ -141,7 +141,7 @@ static int start_service(struct server *s, const int *fds)
     metric_set(METRIC_CONFIG_OK, 1, 0, 0, 0);
     int err = server_open_state(s, s->conf.has_state ? state[0] : -1);
     if (!err)
-        err = start_http(s, fds, s->conf.has_watch ? *metrics : -1);
+        err = start_http(s, fds, s->conf.has_metrics ? *metrics : -1);
     server_lend(s);
     return err;
 }

@@ -110,8 +110,8 @@ void announce(const struct supervisor *s)
     else
         printf("The key is the one that you have configured: put it in the place of YOUR-KEY.\n");
     print_state(s);
-    if (s->watch_fd >= 0)
-        printf("Metrics are at %.*s/metrics\n", (int) s->watch_url.len, s->watch_url.data);
+    if (s->metrics_fd >= 0)
+        printf("Metrics are at %.*s/metrics\n", (int) s->metrics_url.len, s->metrics_url.data);
     buf_init(&curl, 512);
     add_curl(&curl, url);
     printf("Try it from another terminal:\n\n  curl -s %.*s/v1/code/execute/python -H 'x-api-key: %s' -H "

@@ -38,7 +38,7 @@ static void connect_courier(struct supervisor *s)
 {
     const struct child *courier = &s->singles[PROCESS_COURIER];
     const struct wire_plain here = { .type = WIRE_COURIER };
-    const enum courier_type type = COURIER_SERVER;
+    const struct courier_server there = { .type = COURIER_SERVER };
     _cleanup_fd_ int server_end = -1;
     _cleanup_fd_ int courier_end = -1;
 
@@ -46,7 +46,7 @@ static void connect_courier(struct supervisor *s)
         return;
     int err = make_pair(&server_end, &courier_end);
     if (!err)
-        err = fd_send(courier->sock, &type, sizeof(type), &courier_end, 1);
+        err = fd_send(courier->sock, &there, sizeof(there), &courier_end, 1);
     if (!err)
         err = fd_send(s->server->sock, &here, sizeof(here), &server_end, 1);
     if (err)
@@ -85,8 +85,8 @@ static int start_server(struct supervisor *s, struct child *server, struct buf *
     fcntl(server->sock, F_SETFL, O_NONBLOCK);
     for (unsigned i = 0; i < n_fds && !one_run; i++)
         fds[i] = s->listener_fds[i];
-    if (s->server_conf.has_watch)
-        fds[n_fds++] = s->watch_fd;
+    if (s->server_conf.has_metrics)
+        fds[n_fds++] = s->metrics_fd;
     if (s->server_conf.has_state) {
         fds[n_fds++] = s->state_fd;
         fds[n_fds++] = s->lock_fd;

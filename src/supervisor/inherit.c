@@ -17,7 +17,7 @@
 
 enum { FIRST_FD = 3 }; /* SD_LISTEN_FDS_START */
 
-static const char watch_name[] = "metrics";
+static const char metrics_name[] = "metrics";
 
 static int get_option(int fd, int option)
 {
@@ -55,19 +55,19 @@ static size_t next_name(const char **names, const char **ret)
 
 static int take(struct inherited *in, int fd, const char *name, size_t n, struct buf *error)
 {
-    bool watch = n == strlen(watch_name) && strncmp(name, watch_name, n) == 0;
+    bool metrics = n == strlen(metrics_name) && strncmp(name, metrics_name, n) == 0;
     const char *reason = judge(fd);
 
-    if (!reason && watch && in->watch_fd >= 0)
+    if (!reason && metrics && in->metrics_fd >= 0)
         reason = "is the second with the name metrics: one can be served";
-    if (!reason && !watch && in->n == WIRE_LISTENERS_MAX)
+    if (!reason && !metrics && in->n == WIRE_LISTENERS_MAX)
         reason = "is one too many: four can be served beside one with the name metrics";
     if (reason) {
         buf_addf(error, "LISTEN_FDS: descriptor %d (%.*s) %s", fd, (int) n, name, reason);
         return -EINVAL;
     }
-    if (watch)
-        in->watch_fd = fd;
+    if (metrics)
+        in->metrics_fd = fd;
     else
         in->fds[in->n++] = fd;
     return fcntl(fd, F_SETFD, FD_CLOEXEC) < 0 ? -errno : 0;
@@ -76,7 +76,7 @@ static int take(struct inherited *in, int fd, const char *name, size_t n, struct
 int inherit_listeners(struct inherited *ret, struct buf *error)
 {
     const char *count = getenv("LISTEN_FDS"), *pid = getenv("LISTEN_PID"), *names = getenv("LISTEN_FDNAMES");
-    struct inherited in = { .watch_fd = -1 };
+    struct inherited in = { .metrics_fd = -1 };
     const char *name;
     char *end = NULL;
     int err = 0;
@@ -106,11 +106,11 @@ void inherit_describe(const struct inherited *in, struct buf *ret)
         buf_adds(ret, i ? ", " : "Served instead of server.listen, because the service manager has given it to us: ");
         listener_describe(in->fds[i], ret);
     }
-    if (in->watch_fd < 0)
+    if (in->metrics_fd < 0)
         return;
     buf_adds(ret, in->n ? "; instead" : "Served instead");
     buf_adds(ret, " of metrics.listen: ");
-    listener_describe(in->watch_fd, ret);
+    listener_describe(in->metrics_fd, ret);
 }
 
 void inherit_forget(void)

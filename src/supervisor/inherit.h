@@ -9,7 +9,7 @@
 struct inherited {
     unsigned n; /* for clients */
     int fds[WIRE_LISTENERS_MAX];
-    int watch_fd; /* the one with the name "metrics", or -1 */
+    int metrics_fd; /* the one with the name "metrics", or -1 */
 };
 
 /* Look at LISTEN_FDS, LISTEN_PID and LISTEN_FDNAMES.  What is given to another process is nothing.  The descriptors are

@@ -209,28 +209,28 @@ static int open_listeners(struct supervisor *s, const struct inherited *given, s
 }
 
 /* The listener of those who watch, where they have one of their own. */
-static int open_watch(struct supervisor *s, const struct inherited *given, struct buf *error)
+static int open_metrics(struct supervisor *s, const struct inherited *given, struct buf *error)
 {
     const char *listen = s->conf->metrics_listen;
 
-    s->watch_fd = given->watch_fd;
-    s->server_conf.metrics_here = !*listen && s->watch_fd < 0;
-    if (s->watch_fd >= 0)
-        listener_describe(s->watch_fd, &s->watch_url);
+    s->metrics_fd = given->metrics_fd;
+    s->server_conf.metrics_here = !*listen && s->metrics_fd < 0;
+    if (s->metrics_fd >= 0)
+        listener_describe(s->metrics_fd, &s->metrics_url);
     else if (*listen && strcmp(listen, "none") != 0) {
-        s->watch_fd = listener_open(listen, &s->watch_url, error);
-        s->watch_bound = s->watch_fd >= 0;
-        if (s->watch_fd < 0)
+        s->metrics_fd = listener_open(listen, &s->metrics_url, error);
+        s->metrics_bound = s->metrics_fd >= 0;
+        if (s->metrics_fd < 0)
             return -1;
     }
-    s->server_conf.has_watch = s->watch_fd >= 0;
+    s->server_conf.has_metrics = s->metrics_fd >= 0;
     return 0;
 }
 
 /* What others gave us, and what we make for ourselves: sockets and state. */
 static int open_all(struct supervisor *s, struct buf *error)
 {
-    struct inherited given = { .watch_fd = -1 };
+    struct inherited given = { .metrics_fd = -1 };
     int err = s->options->managed ? notify_open(&s->notify, error) : 0;
 
     if (!err && s->options->managed) {
@@ -244,7 +244,7 @@ static int open_all(struct supervisor *s, struct buf *error)
     err = open_state(s, error);
     if (!err)
         err = open_listeners(s, &given, error);
-    return err ? err : open_watch(s, &given, error);
+    return err ? err : open_metrics(s, &given, error);
 }
 
 int prepare(struct supervisor *s)

@@ -110,10 +110,10 @@ struct supervisor {
     struct child singles[SINGLES];
     struct child *server;                       /* the first of them */
     struct zygotes runtimes[WIRE_RUNTIMES_MAX]; /* server_conf.n_runtimes of them */
-    struct buf url, more_urls, watch_url;
+    struct buf url, more_urls, metrics_url;
     int listener_fds[WIRE_LISTENERS_MAX];
-    int watch_fd, signal_fd, state_fd, lock_fd;
-    bool bound, watch_bound; /* by us, not inherited: we remove its socket from the file system */
+    int metrics_fd, signal_fd, state_fd, lock_fd;
+    bool bound, metrics_bound; /* by us, not inherited: we remove its socket from the file system */
     bool ready, stopping;
     struct log_pace bad_joins;
     bool refused; /* this server has said that no box can be made; later words are ignored */

@@ -57,7 +57,7 @@ static void refill_server_conf(struct supervisor *s)
     w->metrics_here = old.metrics_here;
     w->n_listeners = old.n_listeners;
     w->inherited = old.inherited;
-    w->has_watch = old.has_watch;
+    w->has_metrics = old.has_metrics;
     w->has_state = old.has_state;
     fit_connections(w);
 }

@@ -144,7 +144,7 @@ int supervisor_run(const struct supervisor_options *options)
                             .conf = options->conf,
                             .require = options->require ? options->require : &own,
                             .listener_fds = { -1, -1, -1, -1 },
-                            .watch_fd = -1,
+                            .metrics_fd = -1,
                             .signal_fd = -1,
                             .notify = { .fd = -1 },
                             .state_fd = -1,
@@ -157,7 +157,7 @@ int supervisor_run(const struct supervisor_options *options)
     init_children(&s);
     buf_init(&s.url, 256);
     buf_init(&s.more_urls, 1024);
-    buf_init(&s.watch_url, 256);
+    buf_init(&s.metrics_url, 256);
     log_init("supervisor", log_format_of(s.conf), (enum log_level) log_level_of(s.conf, options));
     s.exit_status = EXIT_FAILURE;
     if (prepare(&s) == 0) {
@@ -175,12 +175,12 @@ int supervisor_run(const struct supervisor_options *options)
     s.conf = options->conf;
     if (s.bound && strncmp(s.conf->server_listen, "unix:", 5) == 0)
         unlink(s.conf->server_listen + 5);
-    if (s.watch_bound && strncmp(s.conf->metrics_listen, "unix:", 5) == 0)
+    if (s.metrics_bound && strncmp(s.conf->metrics_listen, "unix:", 5) == 0)
         unlink(s.conf->metrics_listen + 5);
-    fd_close(&s.watch_fd);
+    fd_close(&s.metrics_fd);
     notify_close(&s.notify);
     buf_free(&s.url);
     buf_free(&s.more_urls);
-    buf_free(&s.watch_url);
+    buf_free(&s.metrics_url);
     return s.exit_status;
 }

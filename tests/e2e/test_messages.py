@@ -6,39 +6,42 @@ import re
 from service import ROOT
 
 SRC = ROOT / "src"
-# Who reads which edge: (from, to): the file with the handlers.
+TABLES = {"WIRE": "base/wire.def", "COURIER": "courier/courier.def"}
+# Who reads which edge of a table: (prefix, from, to): the file with the handlers.
 READERS = {
-    ("SUPERVISOR", "SERVER"): "server/orders.c",
-    ("SERVER", "SUPERVISOR"): "supervisor/orders.c",
-    ("ZYGOTE", "SUPERVISOR"): "supervisor/orders.c",
-    ("SERVER", "ZYGOTE"): "zygote/main.c",
-    ("ZYGOTE", "SERVER"): "server/pool/zygote.c",
+    ("WIRE", "SUPERVISOR", "SERVER"): "server/orders.c",
+    ("WIRE", "SERVER", "SUPERVISOR"): "supervisor/orders.c",
+    ("WIRE", "ZYGOTE", "SUPERVISOR"): "supervisor/orders.c",
+    ("WIRE", "SERVER", "ZYGOTE"): "zygote/main.c",
+    ("WIRE", "ZYGOTE", "SERVER"): "server/pool/zygote.c",
+    ("COURIER", "SUPERVISOR", "COURIER"): "courier/courier.c",
+    ("COURIER", "SERVER", "COURIER"): "courier/courier.c",
+    ("COURIER", "COURIER", "SERVER"): "server/jobs/outbox.c",
 }
 FIRST = {"SERVER_CONF", "ZYGOTE_CONF"}  # read before there is a loop
 
 
 def rows():
-    """(name, from, to, struct, descriptors, times) of each message."""
-    return [tuple(map(str.strip, row.split(","))) for row in
-            re.findall(r"^MESSAGE\((.*?)\)", (SRC / "base/wire.def").read_text(), re.M | re.S)]
+    """(prefix, name, from, to, struct, descriptors, times) of each message."""
+    return [(prefix, *map(str.strip, row.split(","))) for prefix, table in TABLES.items()
+            for row in re.findall(r"^MESSAGE\((.*?)\)", (SRC / table).read_text(), re.M | re.S)]
 
 
 def test_each_message_has_its_handler():
     wanted = collections.defaultdict(set)
-    for name, sender, receiver, *_ in rows():
+    for prefix, name, sender, receiver, *_ in rows():
         if name not in FIRST:
-            wanted[READERS[sender, receiver]].add(name)
+            wanted[READERS[prefix, sender, receiver]].add(f"{prefix}_{name}")
     assert set(wanted) == set(READERS.values())
     for file, names in wanted.items():
-        assert set(re.findall(r"\[WIRE_(\w+)\] = \w+", (SRC / file).read_text())) == names, file
+        assert set(re.findall(r"\[((?:WIRE|COURIER)_\w+)\] = \w+", (SRC / file).read_text())) == names, file
 
 
 def test_what_comes_once():
-    assert {row[0] for row in rows() if row[5] == "ONCE"} == FIRST | {"READY", "REFUSED", "WARM"}
+    assert {row[1] for row in rows() if row[6] == "ONCE"} == FIRST | {"READY", "REFUSED", "WARM"}
 
 
 def test_nobody_receives_by_hand():
     """Outside of wire_hear() there are the first messages, and a box's socket of its own."""
     found = {str(p.relative_to(SRC)) for p in SRC.rglob("*.c") if re.search(r"\bfd_recv\(", p.read_text())}
-    assert found == {"base/fd.c", "base/wire.c", "box/enter.c", "zygote/main.c", "server/orders.c", "courier/courier.c",
-                     "server/jobs/outbox.c"}
+    assert found == {"base/fd.c", "base/wire.c", "box/enter.c", "zygote/main.c", "server/orders.c", "courier/courier.c"}

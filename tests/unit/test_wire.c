@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Every row of wire.def against every reader: what its row says comes through, all else is refused and leaves no
+/* Every row of wire.def and courier.def against every reader: what its row says comes through, all else is refused and leaves no
  * descriptor. */
 #include "base/wire.h"
 
 #include "base/fd.h"
 #include "base/log.h"
+#include "courier/courier.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -19,6 +20,8 @@
 enum { ROOM = 65536, PEERS = PEER_COURIER + 1 };
 
 static char room[ROOM];
+static const struct wire_table *const tables[] = { &wire_table, &courier_table };
+static const struct wire_table *table = &wire_table; /* whose messages are heard */
 
 /* What the handler saw. */
 struct seen {
@@ -57,7 +60,7 @@ static void start(struct scene *s, enum wire_peer from, enum wire_peer to)
     int pair[2];
 
     assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair), 0);
-    *s = (struct scene){ .ours = pair[0], .theirs = pair[1], .link = { .table = &wire_table, .from = from, .to = to } };
+    *s = (struct scene){ .ours = pair[0], .theirs = pair[1], .link = { .table = table, .from = from, .to = to } };
     for (int i = 0; i < 64; i++)
         s->handlers[i] = on_any;
 }
@@ -106,11 +109,10 @@ static unsigned fds_of(const struct wire_row *row)
     return row->n_fds == WIRE_FDS_SOME ? 3 : (unsigned) row->n_fds;
 }
 
-static void test_rows(void **state)
+static void check_rows(void)
 {
-    (void) state;
-    for (unsigned type = 1; type < wire_table.n; type++) {
-        const struct wire_row *row = &wire_table.rows[type];
+    for (unsigned type = 1; type < table->n; type++) {
+        const struct wire_row *row = &table->rows[type];
         unsigned n = fds_of(row);
         assert_int_equal(heard_of(row->from, row->to, type, row->size, n), 1);
         for (unsigned from = 0; from < PEERS; from++)
@@ -126,6 +128,21 @@ static void test_rows(void **state)
     }
 }
 
+static void of_each_table(void (*check)(void))
+{
+    for (size_t i = 0; i < sizeof(tables) / sizeof(*tables); i++) {
+        table = tables[i];
+        check();
+    }
+    table = &wire_table;
+}
+
+static void test_rows(void **state)
+{
+    (void) state;
+    of_each_table(check_rows);
+}
+
 static void test_unknown(void **state)
 {
     static const uint32_t types[] = { WIRE_NONE, WIRE_TYPES, 63, 64, 77, INT32_MAX, UINT32_MAX };
@@ -139,11 +156,10 @@ static void test_unknown(void **state)
 }
 
 /* As often as the row says; and a new peer begins anew. */
-static void test_times(void **state)
+static void check_times(void)
 {
-    (void) state;
-    for (unsigned type = 1; type < wire_table.n; type++) {
-        const struct wire_row *row = &wire_table.rows[type];
+    for (unsigned type = 1; type < table->n; type++) {
+        const struct wire_row *row = &table->rows[type];
         struct scene s;
         start(&s, row->from, row->to);
         for (int i = 0; i < 3; i++) {
@@ -152,6 +168,12 @@ static void test_times(void **state)
         }
         stop(&s);
     }
+}
+
+static void test_times(void **state)
+{
+    (void) state;
+    of_each_table(check_times);
 }
 
 /* A handler keeps what it takes; what it leaves, and what nobody handles, is closed. */

@@ -46,7 +46,7 @@ enum api_path {
 };
 
 /* For http_new(): everything, and what metrics.listen serves, without a key. */
-extern const struct route api_routes[], api_watch_routes[];
+extern const struct route api_routes[], api_metrics_routes[];
 
 /* For struct http_conf: compares hashes, so that time tells nothing of the key. @data is the struct api. */
 struct holder *api_find_key(void *data, const char *key, size_t len);

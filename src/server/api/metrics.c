@@ -247,7 +247,7 @@ static void watch_metrics(struct request *req, void *data)
     reply_metrics(req, data);
 }
 
-const struct route api_watch_routes[] = {
+const struct route api_metrics_routes[] = {
     { "GET", "/metrics", 0, watch_metrics, PATH_METRICS }, { "GET", "/healthz", 0, api_healthz, PATH_HEALTHZ },
     { "GET", "/livez", 0, api_healthz, PATH_LIVEZ },       { "GET", "/health", 0, api_healthz, PATH_HEALTH },
     { "GET", "/readyz", 0, api_readyz, PATH_READYZ },      { NULL, NULL, 0, NULL, 0 },

@@ -66,6 +66,7 @@ struct outbox {
     unsigned n_flights;
     uint64_t serial;
     int fd; /* the courier's; -1: none */
+    struct wire_link heard;
     uv_poll_t *poll;
     uv_timer_t due, retry, last;
     bool claiming, again, draining;
@@ -224,8 +225,10 @@ static void lose_courier(struct outbox *o)
     check_idle(o);
 }
 
-static void on_result(struct outbox *o, struct courier_result *r)
+static void on_result(void *data, struct wire_in *in)
 {
+    struct courier_result *r = in->msg;
+    struct outbox *o = data;
     struct flight *f;
 
     r->error[sizeof(r->error) - 1] = r->address[sizeof(r->address) - 1] = '\0';
@@ -236,24 +239,26 @@ static void on_result(struct outbox *o, struct courier_result *r)
         }
 }
 
+static wire_handler *const from_courier[COURIER_TYPES] = { [COURIER_RESULT] = on_result };
+
 static void on_courier(uv_poll_t *handle, int status, int events)
 {
     struct outbox *o = handle->data;
     struct courier_result result;
+    struct wire_in in = { .msg = &result, .size = sizeof(result) };
 
     (void) status;
     if (events & UV_WRITABLE)
         send_orders(o);
     for (int left = RESULTS_A_TURN; left && o->poll == handle; left--) {
-        ssize_t n = fd_recv(o->fd, &result, sizeof(result), NULL, 0, NULL);
-        if (n == -EAGAIN)
+        int heard = wire_hear(&o->heard, o->fd, &in, from_courier, o);
+        if (heard == -EAGAIN)
             return;
-        if (n != sizeof(result) || result.type != COURIER_RESULT) {
+        if (heard <= 0) {
             log_warn("the courier is gone; what it had is delivered by the next");
             lose_courier(o);
             return;
         }
-        on_result(o, &result);
     }
 }
 
@@ -283,6 +288,7 @@ void outbox_courier(struct outbox *o, int fd)
 {
     lose_courier(o);
     o->fd = fd;
+    o->heard = (struct wire_link){ .table = &courier_table, .from = PEER_COURIER, .to = PEER_SERVER };
     o->poll = xcalloc(1, sizeof(*o->poll));
     o->poll->data = o;
     uv_poll_init(o->loop, o->poll, fd); /* makes it non-blocking */
