@@ -6,8 +6,7 @@
 #include "base/filter.h"
 
 #include <errno.h>
-#include <sched.h>
-#include <stdint.h>
+#include <stddef.h>
 
 int filter_add(scmp_filter_ctx ctx, uint32_t action, const char *name, unsigned n, const struct scmp_arg_cmp *args)
 {
@@ -15,15 +14,6 @@ int filter_add(scmp_filter_ctx ctx, uint32_t action, const char *name, unsigned 
     if (number == __NR_SCMP_ERROR || number < 0)
         return 0;
     return seccomp_rule_add_array(ctx, action, number, n, args);
-}
-
-int filter_add_threads(scmp_filter_ctx ctx)
-{
-    const uint64_t namespaces = CLONE_NEWNS | CLONE_NEWCGROUP | CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWUSER
-                                | CLONE_NEWPID | CLONE_NEWNET | 0x80 /* CLONE_NEWTIME */;
-    const struct scmp_arg_cmp thread = SCMP_CMP64(0, SCMP_CMP_MASKED_EQ, namespaces | CLONE_THREAD, CLONE_THREAD);
-
-    return filter_add(ctx, SCMP_ACT_ALLOW, "clone", 1, &thread);
 }
 
 int filter_without(const char *name)

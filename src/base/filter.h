@@ -9,9 +9,6 @@
  * made either, and needs no rule: 0.  0 or -errno. */
 int filter_add(scmp_filter_ctx ctx, uint32_t action, const char *name, unsigned n, const struct scmp_arg_cmp *args);
 
-/* clone(2) for a thread in the caller's own namespaces, for no process.  0 or -errno. */
-int filter_add_threads(scmp_filter_ctx ctx);
-
 /* From here on this process has no such call: it fails with ENOSYS, as on a kernel without it
  * (seccomp(2)).  For a call that a library makes while it starts, before the process's own filter
  * holds.  Sets no_new_privs.  0 or -errno. */

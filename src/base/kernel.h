@@ -59,6 +59,24 @@ enum {
 #define KERNEL_SCOPE_ABSTRACT_UNIX (1ULL << 0) /* ABI 6, Linux 6.12 */
 #define KERNEL_SCOPE_SIGNAL (1ULL << 1)
 
+/* All rights that a kernel of this ABI knows.  It refuses a ruleset with any other. */
+static inline struct kernel_landlock_ruleset kernel_landlock_known(int abi)
+{
+    struct kernel_landlock_ruleset known = { .handled_access_fs = KERNEL_FS_REFER - 1 };
+
+    if (abi >= 2)
+        known.handled_access_fs |= KERNEL_FS_REFER;
+    if (abi >= 3)
+        known.handled_access_fs |= KERNEL_FS_TRUNCATE;
+    if (abi >= 4)
+        known.handled_access_net = KERNEL_NET_BIND_TCP | KERNEL_NET_CONNECT_TCP;
+    if (abi >= 5)
+        known.handled_access_fs |= KERNEL_FS_IOCTL_DEV;
+    if (abi >= 6)
+        known.scoped = KERNEL_SCOPE_ABSTRACT_UNIX | KERNEL_SCOPE_SIGNAL;
+    return known;
+}
+
 static inline int kernel_landlock_create(const struct kernel_landlock_ruleset *attr, size_t size, __u32 flags)
 {
     return (int) syscall(SYS_landlock_create_ruleset, attr, size, flags);

@@ -32,19 +32,6 @@ static const struct {
     { "/opt", FS_RUN },           { "/proc", FS_READ },
 };
 
-/* The rights that a kernel of this ABI knows. It refuses a ruleset with any other. */
-static __u64 known_fs(int abi)
-{
-    __u64 fs = KERNEL_FS_REFER - 1;
-    if (abi >= 2)
-        fs |= KERNEL_FS_REFER;
-    if (abi >= 3)
-        fs |= KERNEL_FS_TRUNCATE;
-    if (abi >= 5)
-        fs |= KERNEL_FS_IOCTL_DEV;
-    return fs;
-}
-
 /* A path that this host does not have needs no rule. */
 static int add_rule(int ruleset, const char *path, __u64 access)
 {
@@ -61,11 +48,7 @@ int box_landlock_prepare(void)
     int abi = kernel_landlock_create(NULL, 0, KERNEL_LANDLOCK_CREATE_VERSION);
     if (abi < 0)
         return -errno;
-    struct kernel_landlock_ruleset attr = { .handled_access_fs = known_fs(abi) };
-    if (abi >= 4)
-        attr.handled_access_net = KERNEL_NET_BIND_TCP | KERNEL_NET_CONNECT_TCP;
-    if (abi >= 6)
-        attr.scoped = KERNEL_SCOPE_ABSTRACT_UNIX | KERNEL_SCOPE_SIGNAL;
+    const struct kernel_landlock_ruleset attr = kernel_landlock_known(abi);
     _cleanup_fd_ int ruleset = kernel_landlock_create(&attr, sizeof(attr), 0);
     if (ruleset < 0)
         return -errno;

@@ -7,6 +7,6 @@
  * than @open_files descriptors, all files but what TLS and the resolver read (landlock(7), where the kernel has it),
  * and every system call that is not in confine.def (seccomp(2)).  Call it once, before there are threads.
  * Returns 0, or -errno with the name of what failed in @ret_what. */
-int confine(unsigned open_files, const char **ret_what);
+int courier_confine(unsigned open_files, const char **ret_what);
 
 #endif

@@ -311,7 +311,7 @@ static int start(struct courier *c)
     TAILQ_INIT(&c->finished);
     c->server_fd = -1;
     c->from_supervisor = (struct wire_link){ .table = &courier_table, .from = PEER_SUPERVISOR, .to = PEER_COURIER };
-    int err = confine(FDS_BASE + FDS_EACH * c->conf.in_all, &what);
+    int err = courier_confine(FDS_BASE + FDS_EACH * c->conf.in_all, &what);
     if (err)
         log_error("the courier could not confine itself", LOG_S("step", what) LOG_S("errno", strerrorname_np(-err)));
     return err;

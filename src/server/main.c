@@ -150,7 +150,7 @@ static int start(struct server *s, const int *fds)
 {
     int err = slots_prepare();
 
-    /* libuv from 1.45 on would make a ring now, and could not use it once confine() has closed the way to it. */
+    /* libuv from 1.45 on would make a ring now, and could not use it once server_confine() has closed the way to it. */
     if (!err)
         err = filter_without("io_uring_setup");
     if (err)

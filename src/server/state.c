@@ -80,7 +80,7 @@ static void open_store(struct server *s)
 int server_give_up_the_rest(int state_fd)
 {
     const char *what = "";
-    int err = confine(state_fd, &what);
+    int err = server_confine(state_fd, &what);
 
     if (err)
         log_error("the server can't confine itself", LOG_S("layer", what) LOG_S("errno", strerrorname_np(-err))

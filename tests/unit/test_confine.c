@@ -173,7 +173,7 @@ static int inside(int (*attempt)(void))
 
     if (pid == 0) {
         const char *what;
-        if (confine(OPEN_FILES, &what) < 0) {
+        if (courier_confine(OPEN_FILES, &what) < 0) {
             dprintf(2, "%s: %s\n", what, strerror(errno));
             _exit(200);
         }

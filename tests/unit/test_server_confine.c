@@ -111,7 +111,7 @@ static int confined(int (*attempt)(void))
     if (pid == 0) {
         const char *what;
         int state = open(".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-        if (state < 0 || confine(state, &what) < 0)
+        if (state < 0 || server_confine(state, &what) < 0)
             _exit(255);
         _exit(attempt());
     }
