@@ -233,5 +233,7 @@ void hint_syntax(struct buf *out, PyObject *value, PyObject *source)
         sentence = sentence_for_later(message, line, offset);
     if (!sentence && number == 1 && strcmp(message, "unexpected indent") == 0)
         sentence = "the first line is indented: send the code without the blanks that stand before all of its lines";
+    if (!sentence && number == 1 && offset == 1 && *line == '=')
+        sentence = "the code begins with =, as n8n marks an expression: take it out, or switch the field to Expression";
     buf_adds(out, sentence ? sentence : "");
 }

@@ -289,7 +289,12 @@ def test_long_bodies_are_refused_right(untouched, body, status, words):
     (b'{"code": "x = 1\nreturn x"}', r": write it as \n (in n8n: {{ JSON.stringify(...) }})"),
     (b'{"code": "x = 1\r\nreturn x"}', r": write it as \r (in n8n: {{ JSON.stringify(...) }})"),
     (b'{"code": "if 1:\treturn x"}', r": write it as \t (in n8n: {{ JSON.stringify(...) }})"),
-], ids=["empty", "blank", "Latin-1", "line break", "return", "tab"])
+    (b'{"code": ""print(1)"", "timeout": 10}', "with no quotes around it)"),
+    (b'{"code": {{ JSON.stringify($json.code) }}}', "switch the field to Expression"),
+    (b"{'code': 'print(1)'}", ": JSON has its texts and names in double quotes"),
+    (b'{"code": print(1)}', ": JSON has texts in double quotes, numbers, true, false and null (in n8n"),
+    (b'{"code": "print(1)"', "'}' expected near end of file (line 1, column 19)"),
+], ids=["empty", "blank", "Latin-1", "line break", "return", "tab", "quotes", "n8n", "single quotes", "bare", "cut off"])
 def test_a_body_that_is_no_json_is_told_what_helps(server, body, words):
     check_refusal(server.request("POST", EXECUTE, body), 400, words)
 

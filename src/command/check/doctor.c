@@ -403,6 +403,7 @@ static void print_packages(const json_t *python)
 {
     static const char *const known[] = { "numpy", "pandas", "matplotlib" };
     const json_t *packages = json_object_get(python, "packages");
+    bool missing = false;
 
     if (!python)
         return;
@@ -411,8 +412,12 @@ static void print_packages(const json_t *python)
     for (size_t i = 0; i < sizeof(known) / sizeof(*known); i++) {
         const char *version = json_string_value(json_object_get(packages, known[i]));
         printf(", %s %s", known[i], version ? version : "not installed");
+        missing |= !version;
     }
     printf("\n");
+    if (missing)
+        printf("  To install what is missing: apt-get install python3-NAME, then restart the server; or hatchery env "
+               "add\n");
 }
 
 static const char *how_it_starts(const json_t *runtime)

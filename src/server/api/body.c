@@ -147,6 +147,13 @@ static const struct {
     { "unexpected newline", ": write it as \\n (in n8n: {{ JSON.stringify(...) }})" },
     { "control character 0xd", ": write it as \\r (in n8n: {{ JSON.stringify(...) }})" },
     { "control character 0x9", ": write it as \\t (in n8n: {{ JSON.stringify(...) }})" },
+    { "'}' expected near '",
+      ": a quote within a text is \\\" (in n8n: {{ JSON.stringify(...) }}, with no quotes around it)" },
+    { "string or '}' expected near '{'",
+      ": in n8n, switch the field to Expression; then {{ JSON.stringify(...) }} becomes a text" },
+    { "string or '}' expected near '''", ": JSON has its texts and names in double quotes" },
+    { "invalid token near '", ": JSON has texts in double quotes, numbers, true, false and null (in n8n: {{ "
+                              "JSON.stringify(...) }} writes them)" },
 };
 
 static const char *help_with(const char *text)
