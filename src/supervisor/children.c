@@ -201,9 +201,9 @@ static void start_child(struct supervisor *s, struct child *child)
     struct buf error;
 
     buf_init(&error, 2048);
-    if (child->untold_ms)
-        say_restarting(child, child->untold_ms);
-    child->untold_ms = 0;
+    if (child->unlogged_ms)
+        say_restarting(child, child->unlogged_ms);
+    child->unlogged_ms = 0;
     child->started_us = now_us();
     child->behind = false;
     child->heard = (struct wire_link){ .table = &wire_table, .from = child->process->peer, .to = PEER_SUPERVISOR };

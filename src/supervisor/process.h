@@ -65,11 +65,11 @@ struct child {
     struct wire_link heard;
     bool behind; /* it must still be told of a change of its configuration */
     int64_t started_us, start_at_us;
-    int64_t untold_ms;  /* the pause before its next start, which is logged only then; 0: nothing to log */
-    unsigned failures;  /* in a row */
-    unsigned runtime;   /* a zygote's */
-    unsigned importing; /* a zygote's: the place of its current import; WIRE_IMPORTS_MAX: none */
-    bool imported;      /* a zygote has all of its imports */
+    int64_t unlogged_ms; /* the pause before its next start, which is logged only then; 0: nothing to log */
+    unsigned failures;   /* in a row */
+    unsigned runtime;    /* a zygote's */
+    unsigned importing;  /* a zygote's: the place of its current import; WIRE_IMPORTS_MAX: none */
+    bool imported;       /* a zygote has all of its imports */
 };
 
 /* The zygotes of one runtime: the one that makes the boxes, and the one before it until its last

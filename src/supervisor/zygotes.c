@@ -233,7 +233,7 @@ static void on_zygote_over(struct supervisor *s, struct child *child)
     if (lives && is_current && !s->server_conf.runtimes[child->runtime].at_start)
         z->needed = false;
     else if (lives && is_current)
-        child->untold_ms = put_off(child);
+        child->unlogged_ms = put_off(child);
     else
         child->start_at_us = now_us() + BACKOFF_FIRST_MS * 1000;
 }
@@ -244,8 +244,8 @@ void forget_needs(struct supervisor *s)
     for (unsigned i = 0; i < s->server_conf.n_runtimes; i++) {
         struct child *now = current_of(&s->runtimes[i]);
         s->runtimes[i].needed = s->server_conf.runtimes[i].at_start;
-        now->failures -= now->untold_ms ? 1 : 0;
-        now->untold_ms = 0;
+        now->failures -= now->unlogged_ms ? 1 : 0;
+        now->unlogged_ms = 0;
     }
 }
 
