@@ -516,6 +516,18 @@ void json_add_string(struct buf *b, const char *p, size_t n)
     buf_addc(b, '"');
 }
 
+size_t json_longest(const char *p, size_t n)
+{
+    size_t sum = 2;
+
+    for (size_t i = 0; i < n; i++) {
+        unsigned char ch = (unsigned char) p[i];
+        bool is_control = ch < 0x20 || ch == 0x7f;
+        sum += ch >= 0x80 ? 3 : is_control ? 6 : ch == '"' || ch == '\\' ? 2 : 1;
+    }
+    return sum;
+}
+
 void json_add_cstring(struct buf *b, const char *s)
 {
     if (s)

@@ -62,6 +62,9 @@ int json_read_flat(const char *p, size_t n, const struct json_field *fields, uns
  * errors="replace").  Errors are in b->full. */
 void json_add_string(struct buf *b, const char *p, size_t n);
 
+/* How many bytes json_add_string() makes of @p[0..n), at most. */
+size_t json_longest(const char *p, size_t n);
+
 /* Append a NUL-terminated string, or null for NULL. */
 void json_add_cstring(struct buf *b, const char *s);
 

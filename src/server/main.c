@@ -119,12 +119,13 @@ static void make_parts(struct server *s)
     headroom_init(&s->headroom, s->conf.memory_bytes);
     s->pool = pool_new(s->loop, &s->conf, &pool_hooks, s);
     s->keys = keys_new(s->conf.has_key ? s->conf.key_hash : NULL);
-    s->api = (struct api){ .loop = s->loop,
-                           .conf = &s->conf,
-                           .pool = s->pool,
-                           .keys = s->keys,
-                           .envelope.queue_id = (int64_t) randombytes_uniform(0x7fffffff),
-                           .envelope.build_number = VERSION };
+    s->api = (struct api){
+        .loop = s->loop,
+        .conf = &s->conf,
+        .pool = s->pool,
+        .keys = s->keys,
+        .self = { .pid = getpid(), .queue_id = (int64_t) randombytes_uniform(0x7fffffff), .build = VERSION }
+    };
     server_hear_supervisor(s);
     loop_turns_watch(&s->turns, s->loop);
 }

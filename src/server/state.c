@@ -6,6 +6,8 @@
  * a file opened outside of that directory. */
 #include "server/server.h"
 
+#include "server/api/wording.h"
+
 #include "base/fd.h"
 #include "base/log.h"
 #include "box/layers.h"
@@ -54,9 +56,11 @@ static void open_store(struct server *s)
     struct backlog_conf backlog = { .loop = s->loop,
                                     .pool = s->pool,
                                     .keys = s->keys,
-                                    .envelope = &s->api.envelope,
+                                    .self = &s->api.self,
+                                    .wordings = api_wordings,
                                     .places = s->conf.places,
                                     .limits = &s->conf.limits };
+    struct outbox_conf outbox = { .loop = s->loop, .conf = &s->conf, .keys = s->keys, .wordings = api_wordings };
     struct buf error;
 
     buf_init(&error, 1024);
@@ -70,9 +74,9 @@ static void open_store(struct server *s)
         log_error("asynchronous jobs are not available",
                   LOG_S("error", buf_text(&error)) LOG_S("errno", strerrorname_np(-err)));
     else {
-        backlog.store = s->store;
+        backlog.store = outbox.store = s->store;
         s->backlog = backlog_new(&backlog);
-        s->outbox = outbox_new(s->loop, &s->conf, s->store);
+        s->outbox = outbox_new(&outbox);
     }
     buf_free(&error);
 }

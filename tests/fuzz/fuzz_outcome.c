@@ -46,7 +46,7 @@ static void check_reply(const struct outcome *outcome)
 
     buf_init(&text, 1 << 24);
     buf_addc(&text, '{');
-    outcome_add_json(outcome, &limits, &text);
+    wording_add_outcome(&text, outcome);
     buf_addc(&text, '}');
     assert(json_check(text.data, text.len, 600) == 0);
     /* jansson has neither numbers as large as Python's nor lone surrogates. */

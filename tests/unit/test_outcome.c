@@ -2,6 +2,8 @@
 /* Outcomes: reports that lie, and the words, the status and the JSON of every way a run can end. */
 #include "server/pool/outcome.h"
 
+#include "server/api/wording.h"
+
 #include <errno.h>
 #include <jansson.h>
 #include <setjmp.h>
@@ -363,7 +365,7 @@ static json_t *tell(const struct outcome *outcome)
 
     buf_init(&text, 1 << 20);
     buf_addc(&text, '{');
-    outcome_add_json(outcome, &limits, &text);
+    wording_add_outcome(&text, outcome);
     buf_addc(&text, '}');
     json_t *tree = json_loadb(text.data, text.len, JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, &why);
     if (!tree)
@@ -442,7 +444,7 @@ static void test_success(void **state)
     assert_int_equal(outcome_status(&outcome), 200);
     assert_string_equal(outcome_reason(&outcome), "");
     buf_reset(&text);
-    outcome_add_json(&outcome, &limits, &text);
+    wording_add_outcome(&text, &outcome);
     assert_true(is(&text, "\"response\": {\"result\": null, \"stdout\": \"\", \"stderr\": \"\", \"exit_code\": 0}, "
                           "\"message\": \"success\""));
     buf_reset(&text);
@@ -451,7 +453,7 @@ static void test_success(void **state)
     outcome.out.total = 3;
     buf_adds(&outcome.err.kept, "0123456789");
     outcome.err.total = 11;
-    outcome_add_json(&outcome, &limits, &text);
+    wording_add_outcome(&text, &outcome);
     assert_true(is(&text, "\"response\": {\"result\": [1000000000000000000000000000000, 1.10], \"stdout\": "
                           "\"a\\n\xef\xbf\xbd\", \"stderr\": \"0123456789\", \"stderr_truncated\": true, "
                           "\"exit_code\": 0}, \"message\": \"success\""));

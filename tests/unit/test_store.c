@@ -30,7 +30,8 @@ struct seen {
         struct store_lease lease;
         char id[UUID_SIZE], tenant[65], code[256], body[256], url[256], host[64], client_id[64];
         enum store_state state;
-        int status, tries, requeues;
+        int status, tries, requeues, api, form;
+        int64_t longest;
         bool has_delivery;
         enum store_delivery_state delivery;
         int64_t created_us, over_us, due_us;
@@ -85,6 +86,9 @@ static void on_done(void *data, const struct store_answer *a)
         s->records[i].status = r->status;
         s->records[i].tries = r->tries;
         s->records[i].requeues = r->requeues;
+        s->records[i].api = r->api;
+        s->records[i].form = r->form;
+        s->records[i].longest = r->longest;
         s->records[i].has_delivery = r->has_delivery;
         s->records[i].delivery = r->delivery;
         s->records[i].created_us = r->created_us;
@@ -185,7 +189,9 @@ static struct store_end an_end(enum store_state state, const char *body)
                                .status = state == STORE_DONE ? 200 : 400,
                                .started_us = 2000,
                                .over_us = 3000,
-                               .body = { body, strlen(body) } };
+                               .body = { body, strlen(body) },
+                               .form = 1,
+                               .longest = 6 * (int64_t) strlen(body) };
 }
 
 static struct seen *claim(struct test *t, unsigned max, bool alone)
@@ -241,6 +247,7 @@ static void run_large(struct test *t, struct store_job job, size_t n)
     struct store_end end = an_end(STORE_DONE, "");
 
     end.body = (struct store_bytes){ body, n };
+    end.longest = (int64_t) n;
     run_job_with(t, &job, &end);
 }
 
@@ -304,6 +311,27 @@ static void test_a_job_is_kept_as_it_was(void **state)
     assert_int_equal(s->records[0].state, STORE_QUEUED);
     assert_int_equal(s->records[0].created_us, 1000);
     assert_string_equal(claim(t, 1, true)->records[0].code, "pass");
+}
+
+/* What its callers alone understand comes back; a row without a length is as long as its bytes. */
+static void test_forms_come_back(void **state)
+{
+    struct test *t = *state;
+    struct store_job job = a_webhook_job("k", "receiver.example:80");
+    const struct store_end end = an_end(STORE_DONE, "reply");
+
+    job.api = 3;
+    assert_int_equal(ASK(enqueue, &job)->err, 0);
+    assert_int_equal(claim(t, 1, true)->records[0].api, 3);
+    struct store_lease lease = t->seen.records[0].lease;
+    assert_int_equal(ASK(finish, &lease, &end)->err, 0);
+    const struct seen *s = ASK(get, "k", job.id);
+    for (int i = 0; i < 2; i++, s = outbox_claim(t, 4000, 5, 5)) {
+        assert_string_equal(s->records[0].body, "reply");
+        assert_int_equal(s->records[0].api, 3);
+        assert_int_equal(s->records[0].form, 1);
+        assert_int_equal(s->records[0].longest, 30);
+    }
 }
 
 static void test_another_tenant_sees_nothing(void **state)
@@ -468,6 +496,8 @@ static void test_a_queue_of_the_first_schema_is_taken_over(void **state)
              "/usr/bin/python3 -c 'import sqlite3; c = sqlite3.connect(\"%s\"); "
              "c.executescript(\"ALTER TABLE jobs DROP COLUMN bytes; ALTER TABLE jobs DROP COLUMN idem; "
              "ALTER TABLE jobs DROP COLUMN runtime; ALTER TABLE jobs DROP COLUMN requeues; "
+             "ALTER TABLE jobs DROP COLUMN api; ALTER TABLE results DROP COLUMN form; ALTER TABLE results DROP COLUMN "
+             "longest; "
              "DROP INDEX jobs_state; DROP INDEX deliveries_due; ALTER TABLE deliveries DROP COLUMN tenant; "
              "CREATE INDEX deliveries_due ON deliveries(host, due) WHERE state = 0; PRAGMA user_version = 1\")'",
              t->path);
@@ -1366,6 +1396,7 @@ int main(void)
 #define TEST(name) cmocka_unit_test_setup_teardown(test_##name, setup, teardown)
     const struct CMUnitTest tests[] = {
         TEST(a_job_is_kept_as_it_was),
+        TEST(forms_come_back),
         TEST(another_tenant_sees_nothing),
         TEST(a_lease_is_fenced),
         TEST(released_unstarted_is_as_never_claimed),

@@ -5,6 +5,8 @@
  * work that a request without a key can ask for. */
 #include "server/api/api.h"
 
+#include "server/api/wording.h"
+
 #include "base/clock.h"
 #include "base/json.h"
 #include "server/metrics/metrics.h"
@@ -97,10 +99,17 @@ int64_t api_queue_length(const struct api *api)
     return pool_queue_length(api->pool) + (api->backlog ? backlog_queued(api->backlog) : 0);
 }
 
-void api_add_envelope(const struct api *api, struct buf *out, int64_t run_us, int64_t queue_us, const char *waited_for,
+void api_add_envelope(const struct api *api, struct buf *out, int64_t run_us, int64_t queue_us, enum lack waited_for,
                       int64_t total_us)
 {
-    envelope_add(out, &api->envelope, run_us, queue_us, waited_for, total_us, api_queue_length(api));
+    struct figures figures = api->self;
+
+    figures.run_us = run_us;
+    figures.queue_us = queue_us;
+    figures.total_us = total_us;
+    figures.waited_for = waited_for;
+    figures.queue_length = api_queue_length(api);
+    wording_add_figures(out, &figures);
 }
 
 static void begin_response(struct buf *out, const struct buf *response)
@@ -109,7 +118,7 @@ static void begin_response(struct buf *out, const struct buf *response)
 
     buf_init(out, SIZE_MAX / 2);
     uuid_make(job_id);
-    envelope_begin(out, 200, (struct store_bytes){ 0 }, job_id);
+    wording_begin_reply(out, 200, (struct store_bytes){ 0 }, job_id);
     buf_adds(out, "\"response\": ");
     buf_add(out, response->data, response->len);
 }
@@ -117,7 +126,7 @@ static void begin_response(struct buf *out, const struct buf *response)
 static void end_response(struct request *req, const struct api *api, struct buf *out)
 {
     buf_adds(out, ", \"message\": \"success\", ");
-    api_add_envelope(api, out, 0, 0, "", now_us() - (int64_t) request_start_us(req));
+    api_add_envelope(api, out, 0, 0, LACK_NONE, now_us() - (int64_t) request_start_us(req));
     buf_addc(out, '}');
 }
 

@@ -21,7 +21,7 @@ struct api {
     const struct wire_server_conf *conf;
     struct pool *pool;
     struct keys *keys;
-    struct envelope envelope;
+    struct figures self; /* what is the same in all replies of this process; the others are 0 */
     /* What needs a store; NULL where there is none, and then why. */
     struct store *store;
     struct backlog *backlog;
@@ -166,7 +166,7 @@ int64_t api_queue_length(const struct api *api);
 
 /* Append the members that end every reply to a job:
  * pid, queue_id, run_time, queue_time, total_time, queue_length, build_number. */
-void api_add_envelope(const struct api *api, struct buf *out, int64_t run_us, int64_t queue_us, const char *waited_for,
+void api_add_envelope(const struct api *api, struct buf *out, int64_t run_us, int64_t queue_us, enum lack waited_for,
                       int64_t total_us);
 
 /* Reply with the envelope of a request that runs nothing, with @response (JSON) in it. */

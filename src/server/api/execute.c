@@ -10,11 +10,11 @@
 #include "server/api/body.h"
 
 #include "server/api/api.h"
+#include "server/api/wording.h"
 
 #include "base/beside.h"
 #include "base/clock.h"
 #include "base/json.h"
-#include "server/jobs/wording.h"
 #include "server/metrics/metrics.h"
 
 #include <errno.h>
@@ -32,9 +32,10 @@ struct execution {
     struct charge charge; /* for the two: */
     struct body body;     /* the program points into it, or */
     char *id;             /* the caller's id into this */
-    struct beside beside; /* while a thread reads the body, which it has here: */
+    struct beside beside; /* while a thread reads the body, or writes the reply, which it has here: */
     struct buf text;
-    int status; /* of a run that is over */
+    struct verdict verdict; /* what the reply is written of */
+    int status;             /* of a run that is over */
 };
 
 static struct execution *of(struct program *program)
@@ -77,7 +78,7 @@ static void begin_reply(const struct execution *e, int status, struct buf *out)
 {
     /* Its parts are all bounded: result, two streams and an error, each escaped sixfold at worst. */
     buf_init(out, SIZE_MAX / 2);
-    envelope_begin(out, status, e->program.client_id, e->program.job.id);
+    wording_begin_reply(out, status, e->program.client_id, e->program.job.id);
 }
 
 static void end_reply(struct execution *e, int status, struct buf *out, unsigned retry_after_s)
@@ -85,8 +86,8 @@ static void end_reply(struct execution *e, int status, struct buf *out, unsigned
     const struct job *job = &e->program.job;
 
     buf_adds(out, ", ");
-    api_add_envelope(e->api, out, job->ended_us - job->started_us, job->started_us - job->queued_us,
-                     lack_word(job->waited_for), now_us() - e->program.start_us);
+    api_add_envelope(e->api, out, job->ended_us - job->started_us, job->started_us - job->queued_us, job->waited_for,
+                     now_us() - e->program.start_us);
     buf_addc(out, '}');
     struct parts parts = { .before = *out };
     reply_parts(e->req, status, &parts, retry_after_s);
@@ -99,7 +100,7 @@ static void refuse_program(struct execution *e, int status, const char *text, un
     if (e->req) {
         api_on_refusal(e->api, e->req, status);
         begin_reply(e, status, &out);
-        envelope_add_error(&out, text, NULL);
+        wording_add_error(&out, text);
         end_reply(e, status, &out, retry_after_s);
     }
     execution_free(e);
@@ -133,28 +134,44 @@ static void count_phases(const struct execution *e)
     request_mark(e->req, job->ended_us);
 }
 
-static void on_reply_worded(void *data, struct buf *body)
+static void on_reply_worded(struct execution *e)
+{
+    if (e->req)
+        end_reply(e, e->status, &e->text, e->status == 503 ? 1 : 0);
+    else
+        buf_free(&e->text);
+    execution_free(e);
+}
+
+static void word_aside(void *data)
 {
     struct execution *e = data;
 
-    if (e->req)
-        end_reply(e, e->status, body, e->status == 503 ? 1 : 0);
-    else
-        buf_free(body);
-    execution_free(e);
+    wording_add_outcome(&e->text, &e->verdict.outcome);
+    verdict_free(&e->verdict);
+}
+
+static void on_word_aside(void *data)
+{
+    on_reply_worded(data);
 }
 
 static void on_done(struct program *program, struct outcome *outcome)
 {
     struct execution *e = of(program);
-    struct buf out;
 
     count_phases(e);
     e->status = outcome_status(outcome);
-    begin_reply(e, e->status, &out);
+    begin_reply(e, e->status, &e->text);
     request_on_gone(e->req, on_gone_meanwhile, e);
     request_may_yield(e->req, NULL);
-    wording_begin(e->api->loop, program->job.share, outcome, &out, on_reply_worded, e);
+    if (outcome_is_long(outcome)) {
+        verdict_take(&e->verdict, outcome);
+        beside_begin(e->api->loop, &e->beside, program->job.share, word_aside, on_word_aside, e);
+        return;
+    }
+    wording_add_outcome(&e->text, outcome);
+    on_reply_worded(e);
 }
 
 /* The client went away: nobody wants the rest. */
@@ -256,20 +273,30 @@ static void on_over(struct program *program, int status, struct blob *reply)
     execution_free(e);
 }
 
+static void on_stored_worded(void *data, struct blob *reply)
+{
+    struct execution *e = data;
+
+    if (e->req)
+        reply_stored(e, e->status, reply);
+    execution_free(e);
+}
+
 static void on_stored(struct program *program, const struct store_record *r)
 {
     struct execution *e = of(program);
 
     charge_drop(&e->charge);
-    if (e->req && !program->webhook_url && !r->blob) {
-        intake_wait(program);
-        return;
-    }
-    if (e->req && program->webhook_url)
+    if (!e->req)
+        execution_free(e);
+    else if (program->webhook_url) {
         reply_accepted(e);
-    else if (e->req)
-        reply_stored(e, r->status, r->blob);
-    execution_free(e);
+        execution_free(e);
+    } else if (r->blob) {
+        e->status = r->status;
+        wording_begin(e->api->loop, api_wordings, program->job.share, r, on_stored_worded, e);
+    } else
+        intake_wait(program);
 }
 
 static void submit(struct execution *e)
@@ -433,6 +460,7 @@ static struct execution *begin(struct request *req, struct api *api, struct key 
     e->req = req;
     e->program.calls = &calls;
     e->program.key = key;
+    e->program.api = API_EXECUTE;
     e->program.start_us = (int64_t) request_start_us(req);
     e->program.job.timeout_ms = api->conf->limits.timeout_default_ms;
     e->program.job.share = &key->share;

@@ -176,19 +176,25 @@ void api_jobs_list(struct request *req, void *data)
 
 /* --- GET /v1/jobs/{id} --- */
 
+static void reply_job(struct question *q, struct blob *reply)
+{
+    struct parts parts = { .before = q->before, .blob = blob_ref(reply) };
+
+    buf_init(&q->before, 0);
+    buf_init(&parts.after, 16);
+    buf_adds(&parts.after, reply ? "}" : "null}");
+    reply_parts(q->req, 200, &parts, 0);
+}
+
 static void answer_job(struct question *q, const struct store_answer *answer)
 {
     const struct store_record *r = &answer->records[0], shown = question_as_shown(q, r);
-    struct buf out;
 
-    buf_init(&out, SIZE_MAX / 2);
-    add_job(&out, &shown);
-    add_delivery(&out, r);
-    buf_adds(&out, ", \"reply\": ");
-    struct parts parts = { .before = out, .blob = blob_ref(r->blob) };
-    buf_init(&parts.after, 16);
-    buf_adds(&parts.after, r->blob ? "}" : "null}");
-    reply_parts(q->req, 200, &parts, 0);
+    buf_init(&q->before, SIZE_MAX / 2);
+    add_job(&q->before, &shown);
+    add_delivery(&q->before, r);
+    buf_adds(&q->before, ", \"reply\": ");
+    q->reply = reply_job;
 }
 
 void api_job_get(struct request *req, void *data)

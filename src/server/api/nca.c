@@ -10,7 +10,6 @@
 
 #include <jansson.h>
 #include <string.h>
-#include <unistd.h>
 
 enum { SINCE_DEFAULT_S = 600, SINCE_MAX_S = 31536000, STATUS_MAX = 10000 };
 
@@ -22,17 +21,20 @@ static const char *nca_word(enum store_state state)
 
 /* --- POST /v1/toolkit/job/status --- */
 
+static void reply_status(struct question *q, struct blob *reply)
+{
+    api_reply_long(q->req, q->api, &q->before, reply);
+}
+
 static void answer_status(struct question *q, const struct store_answer *answer)
 {
     const struct store_record *r = &answer->records[0], shown = question_as_shown(q, r);
-    struct buf out;
 
-    buf_init(&out, SIZE_MAX / 2);
-    buf_addf(&out,
+    buf_init(&q->before, SIZE_MAX / 2);
+    buf_addf(&q->before,
              "{\"job_id\": \"%s\", \"job_status\": \"%s\", \"queue_id\": %lld, \"process_id\": %d, \"response\": ",
-             r->id, nca_word(shown.state), (long long) q->api->envelope.queue_id, (int) getpid());
-    api_reply_long(q->req, q->api, &out, r->blob);
-    buf_free(&out);
+             r->id, nca_word(shown.state), (long long) q->api->self.queue_id, (int) q->api->self.pid);
+    q->reply = reply_status;
 }
 
 /* Append to @error what is wrong with @body, if anything is.  @name is the only member that it may have. */

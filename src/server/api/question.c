@@ -7,6 +7,7 @@
 #include "server/api/question.h"
 
 #include "base/json.h"
+#include "server/api/wording.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -35,6 +36,7 @@ struct question *question_new(struct request *req, struct api *api, struct key *
 
 void question_free(struct question *q)
 {
+    buf_free(&q->before);
     charge_drop(&q->charge);
     free(q);
 }
@@ -57,14 +59,28 @@ void question_refuse(struct question *q, int err)
     buf_free(&body);
 }
 
+static void on_worded(void *data, struct blob *reply)
+{
+    struct question *q = data;
+
+    if (q->req)
+        q->reply(q, reply);
+    question_free(q);
+}
+
 void question_on_answer(void *data, const struct store_answer *answer)
 {
     struct question *q = data;
 
     if (q->req && answer->err)
         question_refuse(q, answer->err);
-    else if (q->req)
+    else if (q->req) {
         q->answer(q, answer);
+        if (q->reply) {
+            wording_begin(q->api->loop, api_wordings, &q->key->share, &answer->records[0], on_worded, q);
+            return;
+        }
+    }
     question_free(q);
 }
 

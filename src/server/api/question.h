@@ -12,6 +12,9 @@ struct question {
     struct charge charge;
     char id[UUID_SIZE];
     void (*answer)(struct question *q, const struct store_answer *answer);
+    /* NULL, or set by @answer: called then with the reply that the job has, or NULL.  The reply may be worded in between. */
+    void (*reply)(struct question *q, struct blob *reply);
+    struct buf before; /* what @answer has worded for that */
 };
 
 /* A question about job @id (NULL: about no single one).  question_on_answer() calls @answer, unless the store failed or the

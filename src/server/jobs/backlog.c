@@ -11,8 +11,6 @@
  * because of what it did itself. */
 #include "server/jobs/backlog_parts.h"
 
-#include "server/jobs/wording.h"
-
 #include "base/clock.h"
 #include "base/log.h"
 #include "server/metrics/metrics.h"
@@ -44,8 +42,7 @@ static void lease_free(struct lease *lease)
 
     LIST_REMOVE(lease, link);
     b->n_leases--;
-    buf_free(&lease->body);
-    blob_unref(lease->reply);
+    blob_unref(lease->packed);
     free_bytes(lease->client_id);
     blob_unref(lease->code);
     free(lease);
@@ -72,6 +69,27 @@ static void tell_canceller(struct lease *lease, int err)
     lease->on_cancelled = NULL;
 }
 
+static void on_worded(void *data, struct blob *reply)
+{
+    struct lease *lease = data;
+
+    backlog_tell_waiters(lease->backlog, lease->job.id, lease->end.status, reply);
+    lease_free(lease);
+}
+
+/* Once for all of them. */
+static void word_for_waiters(struct lease *lease)
+{
+    const struct backlog_conf *conf = &lease->backlog->conf;
+    struct store_record record = {
+        .api = lease->api, .form = lease->end.form, .client_id = lease->client_id, .blob = lease->packed
+    };
+
+    memcpy(record.id, lease->job.id, sizeof(record.id));
+    lease->state = LEASE_TOLD;
+    wording_begin(conf->loop, conf->wordings, lease->job.share, &record, on_worded, lease);
+}
+
 static void on_end_stored(void *data, const struct store_answer *answer)
 {
     struct lease *lease = data;
@@ -87,10 +105,12 @@ static void on_end_stored(void *data, const struct store_answer *answer)
     if (answer->err) {
         log_warn("a lease was lost: its result changes nothing", LOG_S("job_id", lease->job.id));
         metric_count(METRIC_LEASES_LOST, 0);
-    } else if (!lease->released)
-        backlog_tell_waiters(b, lease->job.id, lease->end.status, lease->reply);
+    }
     tell_canceller(lease, answer->err ? -EALREADY : 0);
-    lease_free(lease);
+    if (!answer->err && !lease->released && backlog_is_awaited(b, lease->job.id))
+        word_for_waiters(lease);
+    else
+        lease_free(lease);
 }
 
 void lease_post_end(struct lease *lease)
@@ -119,33 +139,52 @@ static void give_back(struct lease *lease, bool lost)
     leave_pool(lease);
 }
 
-static void begin_end(struct lease *lease, enum store_state state, int status)
+/* The figures of what ends now with @outcome, which it takes. */
+static void take_verdict(struct lease *lease, enum store_state state, struct outcome *outcome)
 {
-    int64_t now_us_ = now_us(), wall = wall_us();
+    int64_t now = now_us(), wall = wall_us();
+    const struct backlog *b = lease->backlog;
     const struct job *job = &lease->job;
+    struct figures *f = &lease->verdict.figures;
 
     lease->end = (struct store_end){ .state = state,
-                                     .status = status,
-                                     .started_us = job->started_us ? wall - (now_us_ - job->started_us) : 0,
+                                     .status = outcome_status(outcome),
+                                     .started_us = job->started_us ? wall - (now - job->started_us) : 0,
                                      .over_us = wall };
-    buf_init(&lease->body, SIZE_MAX / 2); /* its parts are bounded */
-    envelope_begin(&lease->body, status, lease->client_id, job->id);
+    verdict_take(&lease->verdict, outcome);
+    *f = *b->conf.self;
+    f->run_us = job->started_us ? job->ended_us - job->started_us : 0;
+    f->total_us = wall > lease->created_us ? wall - lease->created_us : 0;
+    f->queue_us = lease->end.started_us ? lease->end.started_us - lease->created_us : f->total_us;
+    f->queue_us = f->queue_us > 0 ? f->queue_us : 0;
+    f->waited_for = job->waited_for;
+    f->queue_length = b->queued + pool_queue_length(b->conf.pool);
 }
 
-static void end_end(struct lease *lease)
+struct blob *backlog_pack(struct store_end *end, struct verdict *verdict, struct store_bytes client_id)
 {
-    struct backlog *b = lease->backlog;
-    const struct job *job = &lease->job;
-    int64_t run_us = job->started_us ? job->ended_us - job->started_us : 0;
-    int64_t total_us = lease->end.over_us - lease->created_us;
-    int64_t queue_us = lease->end.started_us ? lease->end.started_us - lease->created_us : total_us;
+    struct buf bytes;
 
-    buf_adds(&lease->body, ", ");
-    envelope_add(&lease->body, b->conf.envelope, run_us, queue_us > 0 ? queue_us : 0, lack_word(job->waited_for),
-                 total_us > 0 ? total_us : 0, b->queued + pool_queue_length(b->conf.pool));
-    buf_addc(&lease->body, '}');
-    lease->reply = blob_new(&lease->body);
-    lease->end.body = (struct store_bytes){ blob_bytes(lease->reply), blob_len(lease->reply) };
+    buf_init(&bytes, SIZE_MAX / 2); /* its parts are bounded */
+    verdict_encode(verdict, &bytes);
+    end->form = FORM_VERDICT;
+    end->longest = wording_longest(verdict, client_id);
+    verdict_free(verdict);
+    struct blob *packed = blob_new(&bytes);
+    end->body = (struct store_bytes){ blob_bytes(packed), blob_len(packed) };
+    return packed;
+}
+
+static void pack(void *data)
+{
+    struct lease *lease = data;
+
+    lease->packed = backlog_pack(&lease->end, &lease->verdict, lease->client_id);
+}
+
+static void on_packed(void *data)
+{
+    leave_pool(data);
 }
 
 /* No box had it: it ends as the server says. */
@@ -156,21 +195,9 @@ static void end_without_run(struct lease *lease, enum store_state state, enum ou
     outcome_init(&outcome, lease->backlog->conf.limits);
     outcome_kill(&outcome, kind);
     buf_adds(&outcome.name, lease->runtime);
-    begin_end(lease, state, outcome_status(&outcome));
-    outcome_add_json(&outcome, outcome.limits, &lease->body);
     metric_add(METRIC_RUNS, 1, METRIC_ASYNC, outcome_metric(&outcome), 0);
-    outcome_free(&outcome);
-    end_end(lease);
-    leave_pool(lease);
-}
-
-static void on_job_worded(void *data, struct buf *body)
-{
-    struct lease *lease = data;
-
-    if (body != &lease->body)
-        lease->body = *body;
-    end_end(lease);
+    take_verdict(lease, state, &outcome);
+    pack(lease);
     leave_pool(lease);
 }
 
@@ -197,13 +224,19 @@ static void on_job_done(struct job *job, struct outcome *outcome)
         run_again(lease, outcome->kind == OUTCOME_INTERNAL ? METRIC_RETRY_BOX : METRIC_RETRY_MEMORY);
         return;
     }
-    begin_end(lease,
-              outcome->kind == OUTCOME_CANCELLED ? STORE_CANCELLED
-              : status == 200                    ? STORE_DONE
-                                                 : STORE_FAILED,
-              status);
-    lease->state = LEASE_WORDED;
-    wording_begin(lease->backlog->conf.loop, lease->job.share, outcome, &lease->body, on_job_worded, lease);
+    bool is_long = outcome_is_long(outcome);
+    take_verdict(lease,
+                 outcome->kind == OUTCOME_CANCELLED ? STORE_CANCELLED
+                 : status == 200                    ? STORE_DONE
+                                                    : STORE_FAILED,
+                 outcome);
+    lease->state = LEASE_PACKED;
+    if (is_long)
+        beside_begin(lease->backlog->conf.loop, &lease->beside, lease->job.share, pack, on_packed, lease);
+    else {
+        pack(lease);
+        leave_pool(lease);
+    }
 }
 
 /* No box came for it: it waits on disk again. */
@@ -230,6 +263,7 @@ static void start(struct backlog *b, const struct store_record *r)
     lease->key = keys_named(b->conf.keys, r->tenant);
     lease->fence = (struct store_lease){ r->seq, r->attempt };
     lease->created_us = r->created_us;
+    lease->api = r->api;
     lease->client_id = copy_bytes(r->client_id);
     lease->code = blob_ref(r->blob);
     lease->job = (struct job){ .code = r->code.p,
@@ -357,16 +391,12 @@ static unsigned wanted(const struct backlog *b)
     return waiting < most ? most - waiting : 0;
 }
 
-/* Bytes of the largest reply: what is printed may be escaped sixfold, and the error repeats the end of it. */
-static int64_t reply_max(const struct wire_limits *limits)
-{
-    return (int64_t) limits->result_bytes + 6 * (3 * (int64_t) limits->output_bytes + 65536);
-}
-
 static void claim_now(struct backlog *b)
 {
     struct store_share *shares;
-    struct store_claim claim = { .max = wanted(b), .alone = b->n_leases == 0, .reply_max = reply_max(b->conf.limits) };
+    struct store_claim claim = { .max = wanted(b),
+                                 .alone = b->n_leases == 0,
+                                 .reply_max = verdict_max(b->conf.limits) };
 
     b->again = b->claiming;
     if (b->claiming || b->draining || b->alone || !claim.max || !pool_is_ready(b->conf.pool))

@@ -5,8 +5,8 @@
 #ifndef HATCHERY_SERVER_JOBS_BACKLOG_H
 #define HATCHERY_SERVER_JOBS_BACKLOG_H
 
-#include "server/jobs/envelope.h"
 #include "server/jobs/keys.h"
+#include "server/jobs/wording.h"
 
 #include "server/pool/pool.h"
 #include "server/store/store.h"
@@ -19,8 +19,9 @@ struct backlog_conf {
     struct pool *pool;
     struct keys *keys;
     struct store *store;
-    const struct envelope *envelope;
-    unsigned places; /* the pool's: programs that have just begun */
+    const struct figures *self;     /* what is the same for all jobs that end here */
+    const struct wording *wordings; /* [APIS]: for those who wait for a reply */
+    unsigned places;                /* the pool's: programs that have just begun */
     const struct wire_limits *limits;
 };
 

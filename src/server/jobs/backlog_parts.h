@@ -9,6 +9,8 @@
 
 #include "server/jobs/backlog.h"
 
+#include "base/beside.h"
+
 #include <stdlib.h>
 #include <string.h>
 #include <sys/queue.h>
@@ -17,9 +19,10 @@ enum { HISTORY_MAX = 256 }; /* rows in struct backlog's history */
 
 enum lease_state {
     LEASE_POOLED,  /* the pool has it */
-    LEASE_WORDED,  /* its run is over, and its reply is being written */
+    LEASE_PACKED,  /* its run is over, and what it ended with is being made one piece */
     LEASE_ENDING,  /* its end is on its way to the disk */
     LEASE_REFUSED, /* the disk did not take it; it is tried again */
+    LEASE_TOLD,    /* it is on disk, and the reply is being written for those who wait */
 };
 
 /* A job of the store that this server has, until its end is on disk. */
@@ -32,11 +35,13 @@ struct lease {
     bool released, lost; /* it ends by being given back */
     struct blob *code;
     char runtime[WIRE_RUNTIME_NAME_MAX + 1]; /* "": the default */
+    int api;
     struct store_bytes client_id;
     int64_t created_us;
     struct store_end end;
-    struct buf body;
-    struct blob *reply; /* what @body was when it was whole */
+    struct verdict verdict;
+    struct beside beside; /* while it is packed: into */
+    struct blob *packed;
     void (*on_cancelled)(void *data, int err);
     void *on_cancelled_data;
     LIST_ENTRY(lease) link;
@@ -83,6 +88,12 @@ void lease_post_end(struct lease *lease);
 
 /* Call backlog_drain()'s on_idle once the last thing is over: each part calls this when it is done with something. */
 void backlog_check_idle(struct backlog *b);
+
+/* @verdict, which is freed, in one piece, as the body of @end.  In any thread. */
+struct blob *backlog_pack(struct store_end *end, struct verdict *verdict, struct store_bytes client_id);
+
+/* Does anybody wait for the job @id? */
+bool backlog_is_awaited(const struct backlog *b, const char *id);
 
 /* Call and forget the waiters of the job @id, or all where it is NULL.  @reply stays the caller's. */
 void backlog_tell_waiters(struct backlog *b, const char *id, int status, struct blob *reply);

@@ -23,7 +23,8 @@ struct cancel {
     char *tenant;
     char id[UUID_SIZE];
     unsigned tries;
-    struct buf body;
+    struct store_record record; /* what is told of it: id, client_id, api and */
+    struct blob *packed;        /* what it ended with */
     void (*done)(void *data, int err);
     void *data;
 };
@@ -35,10 +36,30 @@ static void cancel_over(struct cancel *c, int err)
     struct backlog *b = c->backlog;
 
     c->done(c->data, err);
-    buf_free(&c->body);
+    blob_unref(c->packed);
+    free_bytes(c->record.client_id);
     free(c->tenant);
     free(c);
     backlog_check_idle(b);
+}
+
+static void on_worded(void *data, struct blob *reply)
+{
+    struct cancel *c = data;
+    struct backlog *b = c->backlog;
+
+    b->asked--;
+    backlog_tell_waiters(b, c->id, 400, reply);
+    cancel_over(c, 0);
+}
+
+static void word_for_waiters(struct cancel *c)
+{
+    struct backlog *b = c->backlog;
+
+    b->asked++;
+    c->record.blob = c->packed;
+    wording_begin(b->conf.loop, b->conf.wordings, b, &c->record, on_worded, c);
 }
 
 static void on_queued_cancelled(void *data, const struct store_answer *answer)
@@ -54,32 +75,44 @@ static void on_queued_cancelled(void *data, const struct store_answer *answer)
     if (!answer->err) {
         metric_add(METRIC_RUNS, 1, METRIC_ASYNC, METRIC_ENDED_CANCELLED, 0);
         b->queued = answer->queued;
-        struct blob *reply = blob_new(&c->body);
-        backlog_tell_waiters(b, c->id, 400, reply);
-        blob_unref(reply);
+        if (backlog_is_awaited(b, c->id)) {
+            word_for_waiters(c);
+            return;
+        }
     }
     cancel_over(c, answer->err);
 }
 
-static void cancel_queued(struct cancel *c, struct store_bytes client_id, int64_t created_us)
+/* It ends without a run. */
+static void pack(struct cancel *c, struct store_end *end, int64_t waited_us)
 {
-    struct backlog *b = c->backlog;
-    int64_t now = wall_us(), waited_us = now > created_us ? now - created_us : 0;
-
-    buf_free(&c->body);
-    buf_init(&c->body, SIZE_MAX / 2);
-    envelope_begin(&c->body, 400, client_id, c->id);
+    const struct backlog *b = c->backlog;
     struct outcome outcome;
+    struct verdict verdict;
+
     outcome_init(&outcome, b->conf.limits);
     outcome_kill(&outcome, OUTCOME_CANCELLED);
-    outcome_add_json(&outcome, outcome.limits, &c->body);
-    outcome_free(&outcome);
-    buf_adds(&c->body, ", ");
-    envelope_add(&c->body, b->conf.envelope, 0, waited_us, "", waited_us, b->queued);
-    buf_addc(&c->body, '}');
-    const struct store_end end = {
-        .state = STORE_CANCELLED, .status = 400, .over_us = now, .body = { c->body.data, c->body.len }
-    };
+    end->status = outcome_status(&outcome);
+    verdict_take(&verdict, &outcome);
+    verdict.figures = *b->conf.self;
+    verdict.figures.queue_us = verdict.figures.total_us = waited_us;
+    verdict.figures.queue_length = b->queued;
+    c->packed = blob_unref(c->packed);
+    c->packed = backlog_pack(end, &verdict, c->record.client_id);
+    c->record.form = end->form;
+}
+
+static void cancel_queued(struct cancel *c, int api, struct store_bytes client_id, int64_t created_us)
+{
+    struct backlog *b = c->backlog;
+    int64_t now = wall_us();
+    struct store_end end = { .state = STORE_CANCELLED, .over_us = now };
+
+    free_bytes(c->record.client_id);
+    c->record.client_id = copy_bytes(client_id);
+    c->record.api = api;
+    memcpy(c->record.id, c->id, sizeof(c->record.id));
+    pack(c, &end, now > created_us ? now - created_us : 0);
     b->asked++;
     store_cancel(b->conf.store, c->tenant, c->id, &end, on_queued_cancelled, c);
 }
@@ -93,7 +126,7 @@ static void on_found(void *data, const struct store_answer *answer)
     if (answer->err || r->state > STORE_RUNNING)
         cancel_over(c, answer->err ? answer->err : -EALREADY);
     else
-        cancel_queued(c, r->client_id, r->created_us);
+        cancel_queued(c, r->api, r->client_id, r->created_us);
 }
 
 /* It is given back first: then it was never claimed.  Nothing comes between the two. */
@@ -105,7 +138,7 @@ static void cancel_unbegun(struct cancel *c, struct lease *lease)
     lease->released = true;
     b->n_pooled--;
     lease_post_end(lease);
-    cancel_queued(c, lease->client_id, lease->created_us);
+    cancel_queued(c, lease->api, lease->client_id, lease->created_us);
     backlog_wake(b);
 }
 

@@ -70,6 +70,7 @@ static void leave_history(const struct program *p, enum store_state state, int s
                                    .timeout_ms = job->timeout_ms,
                                    .status = status,
                                    .runtime = { p->runtime, 0 },
+                                   .api = p->api,
                                    .client_id = p->client_id };
 
     if (!p->intake->backlog)
@@ -172,6 +173,7 @@ static void post(struct program *p)
                                 .host = p->host,
                                 .trace = job->trace[0] ? job->trace : NULL,
                                 .runtime = p->runtime,
+                                .api = p->api,
                                 .idem_key = p->name[0] ? p->name : NULL,
                                 .idem_expires_us = now + REMEMBERED_S * 1000000LL };
 

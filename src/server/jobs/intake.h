@@ -7,6 +7,7 @@
 #define HATCHERY_SERVER_JOBS_INTAKE_H
 
 #include "server/jobs/backlog.h"
+#include "server/jobs/wording.h"
 
 #include "base/guard.h"
 #include "base/wire.h"
@@ -58,6 +59,7 @@ struct program {
     struct job job; /* code, timeout_ms, runtime, share, trace */
     const struct program_calls *calls;
     struct key *key;
+    int api;             /* enum job_api: whose it is, and who will word its reply */
     const char *runtime; /* its name; NULL: the default */
     struct store_bytes client_id;
     int64_t start_us;        /* now_us(), when its request came */

@@ -50,7 +50,8 @@ struct flight {
     unsigned orders;
     char host[STORE_HOST_MAX + 1], tenant[STORE_TENANT_MAX + 1], job_id[UUID_SIZE];
     struct courier_order order;
-    struct blob *reply; /* NULL: none, or it is in the file */
+    struct kept kept; /* what the reply is worded of; empty once that is in the file */
+    int64_t bytes;    /* of the reply, at most until it is worded */
     struct beside beside;
     int body_fd; /* or -errno */
     struct store_attempt attempt;
@@ -59,9 +60,7 @@ struct flight {
 };
 
 struct outbox {
-    uv_loop_t *loop;
-    const struct wire_server_conf *conf;
-    struct store *store;
+    struct outbox_conf conf;
     TAILQ_HEAD(, flight) flights;
     unsigned n_flights;
     uint64_t serial;
@@ -100,7 +99,7 @@ static void flight_free(struct flight *f)
     TAILQ_REMOVE(&o->flights, f, link);
     o->n_flights--;
     fd_close(&f->body_fd);
-    blob_unref(f->reply);
+    kept_free(&f->kept);
     free(f);
 }
 
@@ -136,13 +135,13 @@ static void record(struct flight *f)
     struct outbox *o = f->outbox;
 
     f->state = FLIGHT_LANDED;
-    store_outbox_done(o->store, f->seq, &f->attempt, on_recorded, f);
+    store_outbox_done(o->conf.store, f->seq, &f->attempt, on_recorded, f);
 }
 
 /* The schedule's time, up to a tenth more or less so that receivers that failed together are not asked together. */
 static int64_t wait_us(const struct outbox *o, const struct flight *f, int64_t retry_after_s)
 {
-    int64_t ms = o->conf->retry_ms[f->tries];
+    int64_t ms = o->conf.conf->retry_ms[f->tries];
 
     ms += ms / 10 - (int64_t) randombytes_uniform((uint32_t) (ms / 5 < UINT32_MAX - 1 ? ms / 5 : UINT32_MAX - 1) + 1);
     if (retry_after_s > RETRY_AFTER_MAX_S)
@@ -161,7 +160,7 @@ static void judge(struct flight *f, const struct courier_result *r)
 
     if (answered && r->status >= 200 && r->status < 300)
         f->attempt.next = STORE_DELIVERED;
-    else if ((answered && r->status == 410) || f->tries >= (int) o->conf->n_retries) {
+    else if ((answered && r->status == 410) || f->tries >= (int) o->conf.conf->n_retries) {
         f->attempt.next = STORE_GIVEN_UP;
         what = "given up";
         word = METRIC_DELIVERY_GIVEN_UP;
@@ -291,7 +290,7 @@ void outbox_courier(struct outbox *o, int fd)
     o->heard = (struct wire_link){ .table = &courier_table, .from = PEER_COURIER, .to = PEER_SERVER };
     o->poll = xcalloc(1, sizeof(*o->poll));
     o->poll->data = o;
-    uv_poll_init(o->loop, o->poll, fd); /* makes it non-blocking */
+    uv_poll_init(o->conf.loop, o->poll, fd); /* makes it non-blocking */
     send_orders(o);
     pump(o);
 }
@@ -336,8 +335,12 @@ static void pack(void *data)
 {
     struct flight *f = data;
 
-    f->body_fd = make_body(f->reply ? blob_bytes(f->reply) : "", f->order.body_len);
-    f->reply = blob_unref(f->reply);
+    struct blob *reply = kept_word(&f->kept, f->outbox->conf.wordings);
+
+    f->order.body_len = reply ? blob_len(reply) : 0;
+    f->body_fd = make_body(reply ? blob_bytes(reply) : "", f->order.body_len);
+    blob_unref(reply);
+    kept_free(&f->kept);
 }
 
 /* It may be ordered now. */
@@ -350,6 +353,7 @@ static void on_packed(void *data)
     struct outbox *o = f->outbox;
 
     f->state = FLIGHT_UNSENT;
+    f->bytes = (int64_t) f->order.body_len;
     if (f->body_fd < 0)
         land(f, &no_memory);
     send_orders(o);
@@ -369,17 +373,17 @@ static void take_off(struct outbox *o, const struct store_record *r)
     snprintf(f->tenant, sizeof(f->tenant), "%s", r->tenant);
     f->order.type = COURIER_ORDER;
     f->order.delivery = ++o->serial;
-    f->order.body_len = r->body.n;
+    f->bytes = r->longest;
     name_message(r, f->order.webhook_id, sizeof(f->order.webhook_id));
     snprintf(f->order.url, sizeof(f->order.url), "%s", r->webhook_url.p ? r->webhook_url.p : "");
     snprintf(f->order.traceparent, sizeof(f->order.traceparent), "%s", r->trace.p ? r->trace.p : "");
     f->state = FLIGHT_PACKING;
     f->body_fd = -1;
-    f->reply = blob_ref(r->blob);
+    kept_take(&f->kept, r);
     TAILQ_INSERT_TAIL(&o->flights, f, link);
     o->n_flights++;
-    if (r->body.n > BESIDE_MIN)
-        beside_begin(o->loop, &f->beside, o, pack, on_packed, f);
+    if (kept_is_long(&f->kept))
+        beside_begin(o->conf.loop, &f->beside, &keys_named(o->conf.keys, f->tenant)->share, pack, on_packed, f);
     else {
         pack(f);
         on_packed(f);
@@ -424,14 +428,14 @@ static unsigned list_busy(const struct outbox *o, struct store_busy *busy)
         if (i == n)
             busy[n++] = (struct store_busy){ .host = f->host, .tenant = f->tenant };
         busy[i].n++;
-        busy[i].bytes += (int64_t) f->order.body_len;
+        busy[i].bytes += f->bytes;
     }
     return n;
 }
 
 static void pump(struct outbox *o)
 {
-    unsigned in_all = o->conf->webhooks_in_all;
+    unsigned in_all = o->conf.conf->webhooks_in_all;
 
     o->again = o->claiming;
     if (o->claiming || o->draining || !o->poll || o->n_flights >= in_all)
@@ -439,13 +443,13 @@ static void pump(struct outbox *o)
     struct store_busy *busy = xcalloc(o->n_flights + 1, sizeof(*busy));
     const struct store_outbox_claim claim = { .now_us = wall_us(),
                                               .max = in_all - o->n_flights,
-                                              .per_host = o->conf->webhooks_per_host,
+                                              .per_host = o->conf.conf->webhooks_per_host,
                                               .max_bytes = IN_FLIGHT_MAX,
                                               .n_busy = list_busy(o, busy),
                                               .busy = busy };
     o->claiming = true;
     o->again = false;
-    store_outbox_claim(o->store, &claim, on_claimed, o);
+    store_outbox_claim(o->conf.store, &claim, on_claimed, o);
     free(busy);
 }
 
@@ -475,18 +479,16 @@ void outbox_drain(struct outbox *o, void (*on_idle)(void *data), void *data)
     check_idle(o);
 }
 
-struct outbox *outbox_new(uv_loop_t *loop, const struct wire_server_conf *conf, struct store *store)
+struct outbox *outbox_new(const struct outbox_conf *conf)
 {
     struct outbox *o = xcalloc(1, sizeof(*o));
 
-    o->loop = loop;
-    o->conf = conf;
-    o->store = store;
+    o->conf = *conf;
     o->fd = -1;
     TAILQ_INIT(&o->flights);
-    uv_timer_init(loop, &o->due);
-    uv_timer_init(loop, &o->retry);
-    uv_timer_init(loop, &o->last);
+    uv_timer_init(conf->loop, &o->due);
+    uv_timer_init(conf->loop, &o->retry);
+    uv_timer_init(conf->loop, &o->last);
     o->due.data = o->retry.data = o->last.data = o;
     return o;
 }

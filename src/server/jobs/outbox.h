@@ -4,14 +4,23 @@
 #define HATCHERY_SERVER_JOBS_OUTBOX_H
 
 #include "base/wire.h"
+#include "server/jobs/keys.h"
+#include "server/jobs/wording.h"
 #include "server/store/store.h"
 
 #include <uv.h>
 
 struct outbox;
 
-/* @conf: retries, attempts at once. */
-struct outbox *outbox_new(uv_loop_t *loop, const struct wire_server_conf *conf, struct store *store);
+struct outbox_conf {
+    uv_loop_t *loop;
+    const struct wire_server_conf *conf; /* retries, attempts at once */
+    struct store *store;
+    struct keys *keys;
+    const struct wording *wordings; /* [APIS]: what is delivered is worded when it is sent */
+};
+
+struct outbox *outbox_new(const struct outbox_conf *conf);
 
 /* A courier's socket, which the outbox owns from here.  What the courier before it had is given to this one. */
 void outbox_courier(struct outbox *outbox, int fd);

@@ -52,6 +52,16 @@ void backlog_unwait(struct backlog *b, struct waiter *w)
     free(w);
 }
 
+bool backlog_is_awaited(const struct backlog *b, const char *id)
+{
+    const struct waiter *w;
+
+    LIST_FOREACH (w, &b->waiters, link)
+        if (strcmp(w->id, id) == 0)
+            return true;
+    return false;
+}
+
 /* @id NULL: all. */
 void backlog_tell_waiters(struct backlog *b, const char *id, int status, struct blob *reply)
 {

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* How a run ended, and how that is told to a client.
+/* How a run ended, and that in plain words.
  *
  * Called by slot.c and report.c, which learn the ending, and by whoever writes a
  * reply.
@@ -8,6 +8,7 @@
  * program could make malformed, or a limit that hides behind a bare 137. */
 #include "server/pool/outcome.h"
 
+#include "base/beside.h"
 #include "base/json.h"
 #include "server/metrics/metrics.h"
 
@@ -143,6 +144,11 @@ int outcome_status(const struct outcome *outcome)
 const char *outcome_reason(const struct outcome *outcome)
 {
     return kinds[outcome->kind].reason;
+}
+
+bool outcome_is_long(const struct outcome *o)
+{
+    return o->result.len + o->error.len + o->value.len + o->out.kept.len + o->err.kept.len > BESIDE_MIN;
 }
 
 unsigned outcome_metric(const struct outcome *outcome)
@@ -333,85 +339,39 @@ void outcome_message(const struct outcome *outcome, const struct wire_limits *li
     add_hint(out, outcome);
 }
 
-/* The text of "error": the box's, else ours, else what the program said before it failed. */
-static void add_error(const struct outcome *outcome, const struct wire_limits *limits, struct buf *out)
+void outcome_error(const struct outcome *outcome, struct buf *out)
 {
-    struct buf own;
+    const size_t before = out->len;
+    bool box_says = !blank(&outcome->error);
 
-    buf_init(&own, ERROR_MAX + 128);
-    add_own_words(outcome, limits, &own);
-    if (outcome->kind == OUTCOME_PROCESSES && !blank(&outcome->error))
-        buf_reset(&own); /* the traceback tells where; the message names the limit */
+    if (outcome->kind != OUTCOME_PROCESSES || !box_says) /* the traceback tells where; the message names the limit */
+        add_own_words(outcome, outcome->limits, out);
     if (outcome->kind == OUTCOME_RESULT) {
-        buf_adds(&own, result_failed);
-        buf_add(&own, outcome->error.data, outcome->error.len);
+        buf_adds(out, result_failed);
+        buf_add(out, outcome->error.data, outcome->error.len);
     }
-    if (own.len)
-        json_add_string(out, own.data, own.len);
-    else if (!blank(&outcome->error))
-        json_add_string(out, outcome->error.data, outcome->error.len);
-    else if (!blank(&outcome->err.kept))
-        json_add_string(out, outcome->err.kept.data, outcome->err.kept.len);
-    else
-        json_add_cstring(out, "Execution failed");
-    buf_free(&own);
-}
-
-static void add_stream(struct buf *out, const char *name, const struct stream *stream)
-{
-    buf_addf(out, ", \"%s\": ", name);
-    json_add_string(out, stream->kept.data, stream->kept.len);
-    if (stream->total > (int64_t) stream->kept.len)
-        buf_addf(out, ", \"%s_truncated\": true", name);
-}
-
-/* What helps where the server itself has ended the run, or what the box says. */
-static void add_hint_member(const struct outcome *outcome, const struct wire_limits *limits, struct buf *out)
-{
-    struct buf own;
-
-    buf_init(&own, WIRE_HINT_MAX);
-    if (outcome->kind == OUTCOME_PROCESSES)
-        buf_adds(&own, "threads count too (limits.processes)");
-    else if (outcome->kind == OUTCOME_MEMORY)
-        buf_adds(&own, "files that the program wrote count too (limits.memory)");
-    else if (outcome->kind == OUTCOME_TIMEOUT && outcome->timeout_ms < limits->timeout_max_ms) {
-        buf_adds(&own, "a request may ask for a timeout of up to ");
-        add_seconds(&own, limits->timeout_max_ms);
-        buf_adds(&own, " seconds (limits.timeout_max)");
-    }
-    const struct buf *hint = own.len ? &own : &outcome->hint;
-    if (hint->len) {
-        buf_adds(out, ", \"hint\": ");
-        json_add_string(out, hint->data, hint->len);
-    }
-    buf_free(&own);
-}
-
-void outcome_add_json(const struct outcome *outcome, const struct wire_limits *limits, struct buf *out)
-{
-    if (outcome->kind == OUTCOME_OK) {
-        buf_adds(out, "\"response\": {\"result\": ");
-        if (outcome->result.len)
-            buf_add(out, outcome->result.data, outcome->result.len);
-        else
-            buf_adds(out, "null");
-        add_stream(out, "stdout", &outcome->out);
-        add_stream(out, "stderr", &outcome->err);
-        buf_adds(out, ", \"exit_code\": 0}, \"message\": \"success\"");
+    if (out->len > before)
         return;
-    }
-    struct buf message;
-    buf_init(&message, ERROR_MAX + 128);
-    outcome_message(outcome, limits, &message);
-    buf_adds(out, "\"response\": null, \"message\": ");
-    json_add_string(out, message.data, message.len);
-    buf_free(&message);
-    buf_adds(out, ", \"error\": ");
-    add_error(outcome, limits, out);
-    buf_addf(out, ", \"reason\": \"%s\"", outcome_reason(outcome));
-    add_hint_member(outcome, limits, out);
-    add_stream(out, "stdout", &outcome->out);
-    add_stream(out, "stderr", &outcome->err);
-    buf_addf(out, ", \"exit_code\": %d", outcome->exit_code);
+    if (box_says)
+        buf_add(out, outcome->error.data, outcome->error.len);
+    else if (!blank(&outcome->err.kept))
+        buf_add(out, outcome->err.kept.data, outcome->err.kept.len);
+    else
+        buf_adds(out, "Execution failed");
+}
+
+void outcome_hint(const struct outcome *outcome, struct buf *out)
+{
+    const struct wire_limits *limits = outcome->limits;
+
+    if (outcome->kind == OUTCOME_PROCESSES)
+        buf_adds(out, "threads count too (limits.processes)");
+    else if (outcome->kind == OUTCOME_MEMORY)
+        buf_adds(out, "files that the program wrote count too (limits.memory)");
+    else if (outcome->kind == OUTCOME_TIMEOUT && outcome->timeout_ms < limits->timeout_max_ms) {
+        buf_adds(out, "a request may ask for a timeout of up to ");
+        add_seconds(out, limits->timeout_max_ms);
+        buf_adds(out, " seconds (limits.timeout_max)");
+    } else
+        buf_add(out, outcome->hint.data, outcome->hint.len);
 }

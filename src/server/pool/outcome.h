@@ -58,8 +58,13 @@ unsigned outcome_metric(const struct outcome *outcome);
  * the first line of its text, then the hint if there is one. */
 void outcome_message(const struct outcome *outcome, const struct wire_limits *limits, struct buf *out);
 
-/* Append the members "response", "message" and, for failures, "error", "reason", "hint" if there is one, "stdout",
- * "stderr", "exit_code": no braces, no comma at the ends. */
-void outcome_add_json(const struct outcome *outcome, const struct wire_limits *limits, struct buf *out);
+/* Is that more than the loop should write, or copy? */
+bool outcome_is_long(const struct outcome *outcome);
+
+/* The text of a failure, appended to @out: the server's own words, else the box's, else what the program said last. */
+void outcome_error(const struct outcome *outcome, struct buf *out);
+
+/* What helps where the server itself has ended the run, or what the box says; nothing where nobody says anything. */
+void outcome_hint(const struct outcome *outcome, struct buf *out);
 
 #endif

@@ -62,18 +62,21 @@ struct store_job {
     const char *host;        /* the host of the webhook: deliveries are limited by host */
     const char *trace;       /* traceparent; NULL: none */
     const char *runtime;     /* its name; NULL: the default */
+    int api;                 /* which one took it: a number that its callers give a meaning */
     const char *idem_key;    /* NULL: none */
     unsigned char fingerprint[STORE_FINGERPRINT];
     int64_t idem_expires_us;
     struct store_limits limits;
 };
 
-/* How a job ended, with the whole reply. */
+/* How a job ended, and with what: bytes that no engine reads. */
 struct store_end {
     enum store_state state;
     int status; /* HTTP */
     int64_t started_us, over_us;
     struct store_bytes body;
+    int form;        /* what @body is: a number that its callers give a meaning; 0 of rows that are older than forms */
+    int64_t longest; /* bytes that the reply can have that is made of it */
 };
 
 struct store_lease {
@@ -157,7 +160,11 @@ struct store_record {
     struct store_bytes client_id, webhook_url, host, trace;
     struct store_bytes runtime; /* absent: the default; for history() it ends with NUL */
     struct store_bytes code;    /* of a claim */
-    struct store_bytes body;    /* of a get and an outbox claim: the reply */
+    int api;
+    struct store_bytes
+        body; /* of a get and an outbox claim: what the job ended with; as struct store_end has the next two */
+    int form;
+    int64_t longest;
     struct blob
         *blob; /* has the bytes of @code or @body, for longer than the answer is valid; NULL: neither is there */
     /* if it has a delivery: */

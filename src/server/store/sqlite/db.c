@@ -52,6 +52,10 @@ static const char *const migrations[] = {
     "ifnull((SELECT length(code) FROM programs p WHERE p.seq = jobs.seq), 0) + "
     "ifnull((SELECT length(body) FROM results r WHERE r.seq = jobs.seq), 0);"
     "UPDATE jobs SET idem = i.name FROM idempotency i WHERE i.seq = jobs.seq;",
+    /* What a job ended with is kept, not a finished reply: those that are here already have form 0. */
+    "ALTER TABLE jobs ADD COLUMN api INTEGER NOT NULL DEFAULT 0;"
+    "ALTER TABLE results ADD COLUMN form INTEGER NOT NULL DEFAULT 0;"
+    "ALTER TABLE results ADD COLUMN longest INTEGER;",
 };
 
 enum { VERSION_NOW = sizeof(migrations) / sizeof(*migrations) };

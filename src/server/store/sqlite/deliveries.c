@@ -46,7 +46,7 @@ static int send_one(struct writer *w, struct op *op, struct tenant *t, int64_t s
 {
     TRY(load_record(w, op, seq, record));
     TRY(run_on_seq(w, SQL_SEND, seq));
-    turns_sent(w, t, 1, (int64_t) record->body.n);
+    turns_sent(w, t, 1, record->longest);
     op->answer.n++;
     return 0;
 }

@@ -120,6 +120,8 @@ int add_result(struct writer *w, const struct job_charge *c, const struct store_
         PREPARE(s, ADD_RESULT);
         sqlite3_bind_int64(s, 1, c->seq);
         db_bind_bytes(s, 2, end->body);
+        sqlite3_bind_int(s, 3, end->form);
+        sqlite3_bind_int64(s, 4, end->longest);
         TRY(db_step(s));
     }
     charge_change(w, c->tenant, after - c->bytes);

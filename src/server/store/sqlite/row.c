@@ -10,7 +10,8 @@
 
 #include <errno.h>
 
-enum { FIRST_OF_DELIVERY = 17 };
+/* Behind the columns of a job stand those of its result, then those of its delivery. */
+enum { FIRST_OF_RESULT = 17, FIRST_OF_DELIVERY = 20 };
 
 /* --- columns and records --- */
 
@@ -57,12 +58,15 @@ void record_from_row(struct op *op, sqlite3_stmt *row, struct store_record *ret)
         .trace = column_bytes(op, row, 13),
         .requeues = sqlite3_column_int(row, 14),
         .runtime = column_bytes(op, row, 15),
+        .api = sqlite3_column_int(row, 16),
     };
     if (id && sqlite3_column_bytes(row, 1) == UUID_BYTES)
         uuid_format(id, ret->id);
-    if (n <= FIRST_OF_DELIVERY - 1)
+    if (n <= FIRST_OF_RESULT)
         return;
-    ret->blob = column_blob(op, row, FIRST_OF_DELIVERY - 1, &ret->body);
+    ret->blob = column_blob(op, row, FIRST_OF_RESULT, &ret->body);
+    ret->form = sqlite3_column_int(row, FIRST_OF_RESULT + 1);
+    ret->longest = sqlite3_column_int64(row, FIRST_OF_RESULT + 2);
     ret->has_delivery = sqlite3_column_type(row, FIRST_OF_DELIVERY) != SQLITE_NULL;
     ret->delivery = (enum store_delivery_state) sqlite3_column_int(row, FIRST_OF_DELIVERY);
     ret->tries = sqlite3_column_int(row, FIRST_OF_DELIVERY + 1);

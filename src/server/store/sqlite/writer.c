@@ -126,6 +126,7 @@ static int add_job(struct writer *w, const struct store_record *r, const unsigne
     db_bind_string(s, 13, r->runtime.p);
     sqlite3_bind_int64(s, 14, bytes);
     db_bind_string(s, 15, idem);
+    sqlite3_bind_int(s, 16, r->api);
     return db_step(s);
 }
 
@@ -186,7 +187,8 @@ int apply_enqueue(struct writer *w, struct op *op)
                                          .webhook_url = { job->webhook_url, 0 },
                                          .host = { job->webhook_url ? job->host : NULL, 0 },
                                          .trace = { job->trace, 0 },
-                                         .runtime = { job->runtime, 0 } };
+                                         .runtime = { job->runtime, 0 },
+                                         .api = job->api };
     TRY(add_job(w, &record, id, bytes, job->idem_key));
     int64_t seq = sqlite3_last_insert_rowid(w->db.handle);
     TRY(add_program(w, seq, job->code));
