@@ -18,7 +18,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { KEY_SHORT = 16 }; /* characters: with fewer it is a word that somebody thought of */
+enum { KEY_SHORT = 16 }; /* characters: a shorter key is probably a word that somebody thought of */
 
 int refuse(const char *sentence)
 {
@@ -64,8 +64,8 @@ static void warn_of_strangers(const struct supervisor *s)
     warn_of_readable(s->conf->webhooks_secret_file, "webhooks.secret_file");
 }
 
-/* Where jobs stay: a trial's are found again, and do not surprise who starts a server on them
- * later. */
+/* Say where jobs stay, so that the operator finds a trial's jobs again, and is not surprised by
+ * them when a server is later started on them. */
 static void print_state(const struct supervisor *s)
 {
     struct buf path, error;
@@ -78,7 +78,7 @@ static void print_state(const struct supervisor *s)
     buf_free(&error);
 }
 
-/* The first words of a curl command that asks this server, where it is typed beside it. */
+/* The first words of a curl command for this server, typed on this machine. */
 static void add_curl(struct buf *out, const char *url)
 {
     static const char any4[] = "http://0.0.0.0:", any6[] = "http://[::]:";
@@ -101,7 +101,7 @@ void announce(const struct supervisor *s)
 
     warn_of_strangers(s);
     snprintf(url, sizeof(url), "%.*s", (int) s->url.len, s->url.data);
-    if (!isatty(STDOUT_FILENO) || !isatty(STDERR_FILENO)) /* there the next line says it */
+    if (!isatty(STDOUT_FILENO) || !isatty(STDERR_FILENO)) /* on a terminal the next line says it */
         log_info("listening", LOG_S("url", url) LOG_S("version", VERSION));
     printf("Hatchery %s is listening on %s%.*s\n", VERSION, url, (int) s->more_urls.len,
            s->more_urls.len ? s->more_urls.data : "");

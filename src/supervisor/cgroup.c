@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* A box in its group: it joins, yields, is held, and is asked what happened to it.
  *
- * Called by the supervisor only (and its convoy.c), which is the one process that sees the hierarchy.  What must never
- * happen here: a box that is told it has joined and has not, or one that answers for the slot's last box. */
+ * Only the supervisor (and its convoy.c) calls this file: it is the one process that sees the
+ * hierarchy. What must never happen here: that a box is told it has joined and has not, or that the
+ * answer is about the slot's last box. */
 #include "supervisor/cgroup_parts.h"
 
 #include "base/fd.h"
@@ -16,9 +17,10 @@
 #include <sys/epoll.h>
 #include <unistd.h>
 
-/* A box's share of a crowded processor: of a new one (the kernel's defaults), and of one that has run for long.  Twenty
- * of these together weigh less than a new one.  Not SCHED_IDLE: those that are preempted while they hold a lock of the
- * kernel would keep all others from forking, for seconds. */
+/* A box's share of a crowded processor: of a new box (the kernel's defaults), and of a box that has
+ * run for long.  Twenty long boxes together weigh less than a new one.  Not SCHED_IDLE: a task that
+ * is preempted while it holds a lock of the kernel would keep all others from forking, for
+ * seconds. */
 static const struct {
     const char *file, *whole, *yielding;
 } weights[] = { [1] = { "cpu.shares", "1024", "32" }, [2] = { "cpu.weight", "100", "3" } };
@@ -56,14 +58,15 @@ static int64_t read_bytes(const struct cgroups *groups, uint32_t slot, const cha
     return fd_read_file(cgroups_dir_of(groups, MEMORY), path, text, sizeof(text)) > 0 ? atoll(text) : 0;
 }
 
-/* v1: the most that the group has had since its join.  What is asked for at once may not fit a little below the limit. */
+/* v1: has the group been near its memory limit since its join?  A large allocation may fail a
+ * little below the limit. */
 static bool was_at_limit(const struct cgroups *groups, uint32_t slot)
 {
     return read_bytes(groups, slot, "memory.max_usage_in_bytes") + (2 << 20)
            >= read_bytes(groups, slot, "memory.limit_in_bytes");
 }
 
-/* v1: that is counted anew.  (Its counter of failures stays at 0 with new kernels.) */
+/* v1: begin to count that anew. (Its counter of failures stays at 0 on new kernels.) */
 static void forget_most(const struct cgroups *groups, uint32_t slot)
 {
     char path[64];
@@ -84,12 +87,12 @@ static struct counters read_counters(const struct cgroups *groups, uint32_t slot
                               .at_limit = v1 ? 0 : read_counter(cgroups_dir_of(groups, MEMORY), events, "oom") };
 }
 
-/* Take what an event says off its eventfd. */
+/* Take the event off its eventfd. */
 static void hear(const struct oom_watch *watch)
 {
     uint64_t times;
     if (watch->event_fd >= 0 && read(watch->event_fd, &times, sizeof(times)) < 0)
-        return; /* EAGAIN: nothing was said */
+        return; /* EAGAIN: there was no event */
 }
 
 static void write_weight(struct cgroups *groups, uint32_t slot, bool yielding)
@@ -98,7 +101,7 @@ static void write_weight(struct cgroups *groups, uint32_t slot, bool yielding)
                       yielding ? weights[groups->version].yielding : weights[groups->version].whole);
 }
 
-/* Without a weight a box is still in its group: no reason to refuse it. */
+/* A box without a weight is still in its group: no reason to refuse it. */
 static void set_weight(struct cgroups *groups, uint32_t slot, bool yielding)
 {
     if (groups->yielding[slot] != yielding)
@@ -128,7 +131,8 @@ enum cgroups_hold_by cgroups_hold_by(const struct cgroups *groups)
     return groups->hold_by;
 }
 
-/* v2: the freezer.  v1: a millisecond of each second; a group whose quota is made more goes on at once. */
+/* v2: the freezer.  v1: a millisecond of each second; the group continues as soon as its quota is
+ * raised. */
 static int hold(struct cgroups *groups, uint32_t slot)
 {
     if (groups->version == 2)
@@ -148,7 +152,8 @@ static int let_go(struct cgroups *groups, uint32_t slot)
     return err ? err : cgroups_set_limit(groups, CPU, slot, "cpu.cfs_period_us", false, CPU_PERIOD);
 }
 
-/* Who has a lock of the kernel gives it back as fast as others run: a box that is held yields to nobody. */
+/* A task that has a lock of the kernel gives it back as fast as it gets to run. So a held box
+ * yields to nobody. */
 int cgroups_hold(struct cgroups *groups, uint32_t slot, bool held)
 {
     if (held == groups->held[slot])
@@ -160,7 +165,7 @@ int cgroups_hold(struct cgroups *groups, uint32_t slot, bool held)
     return held ? err : let_go(groups, slot);
 }
 
-/* More processes and threads than a program that is soon over has. */
+/* More processes and threads than a short program has. */
 static bool is_crowd(const struct cgroups *groups, uint32_t slot)
 {
     return cgroups_count_tasks(groups, slot) > CROWD;
@@ -177,7 +182,7 @@ bool cgroups_yield(struct cgroups *groups, uint32_t slot, uint32_t serial, bool 
     return true;
 }
 
-/* Nobody else is in the group of a box that begins, or these few are all of it. */
+/* Is @pid the first process in the group's list?  A new box's group has no other, or only a few. */
 static bool is_in_group(const struct cgroups *groups, uint32_t slot, pid_t pid)
 {
     char path[64], text[1024], line[24];
@@ -208,7 +213,8 @@ void cgroups_change(struct cgroups *groups, const struct wire_limits *limits)
     groups->change++;
 }
 
-/* v1: the limit with swap may not be below the one without, so where both go up it goes first. */
+/* v1: the limit with swap may not be below the limit without. So if both go up, the limit with swap
+ * goes first. */
 static int change_limits(struct cgroups *groups, uint32_t slot)
 {
     char memory[24];
@@ -216,20 +222,19 @@ static int change_limits(struct cgroups *groups, uint32_t slot)
     snprintf(memory, sizeof(memory), "%lld", (long long) groups->limits.memory_bytes);
     if (groups->version == 1)
         (void) cgroups_set_limit(groups, MEMORY, slot, "memory.memsw.limit_in_bytes", true,
-                                 memory); /* refused where they go down */
+                                 memory); /* refused if they go down */
     return cgroups_set_limits(groups, slot, &groups->limits);
 }
 
-/* The first box of a slot is never born in its group, as there was none. */
+/* The first box of a slot is never born in its group, because there was none. */
 static int make_later_slot(struct cgroups *groups, uint32_t slot)
 {
-    struct buf error;
+    _cleanup_buf_ struct buf error;
 
     buf_init(&error, 1024);
     int err = cgroups_make_slot(groups, slot, &error);
-    if (err && buf_addc(&error, '\0') == 0)
-        log_error("a slot has no cgroup", LOG_I("slot", slot) LOG_S("error", error.data));
-    buf_free(&error);
+    if (err)
+        log_error("a slot has no cgroup", LOG_I("slot", slot) LOG_S("error", buf_text(&error)));
     return err;
 }
 
@@ -275,7 +280,8 @@ int cgroups_oom_fd(const struct cgroups *groups)
     return groups->epoll_fd;
 }
 
-/* An event is no kill yet, and a group above ours that is at its limit signals all below it: the counter tells. */
+/* An event is not a kill, and a group above ours that reaches its limit signals to all groups below
+ * it.  So the counter decides. */
 bool cgroups_next_oom(struct cgroups *groups, uint32_t *ret_slot, uint32_t *ret_serial, bool *ret_of_machine,
                       int *ret_wait_ms)
 {

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Where the cgroup hierarchies are mounted, and which group of each we are in.
  *
- * cgroup_tree.c asks before it makes groups there.  hostmem.c asks for the memory limit around us.  What must never
- * happen here: a change of any group, as this file only reads. */
+ * cgroup_tree.c asks before it makes groups there; hostmem.c asks for the memory limit around us.
+ * What must never happen here: a change of any group. This file only reads. */
 #include "supervisor/cgroup_parts.h"
 
 #include "base/fd.h"
@@ -26,10 +26,9 @@ bool cgroups_has_word(const char *list, const char *word)
 static int find_own(const char *controller, char *ret_path, size_t size)
 {
     char line[PATH_MAX + 256];
-    int err = -ENOENT;
-    FILE *f = fopen("/proc/self/cgroup", "re");
+    _cleanup_file_ FILE *f = fopen("/proc/self/cgroup", "re");
 
-    while (f && err && fgets(line, sizeof(line), f)) {
+    while (f && fgets(line, sizeof(line), f)) {
         char *list = strchr(line, ':');
         char *path = list ? strchr(list + 1, ':') : NULL;
         if (!path)
@@ -38,20 +37,17 @@ static int find_own(const char *controller, char *ret_path, size_t size)
         path[strcspn(path, "\n")] = '\0';
         bool match = controller ? cgroups_has_word(list + 1, controller) : strncmp(line, "0:", 2) == 0;
         if (match && snprintf(ret_path, size, "%s", path) < (int) size)
-            err = 0;
+            return 0;
     }
-    if (f)
-        fclose(f);
-    return err;
+    return -ENOENT;
 }
 
 int cgroups_find_mount(const char *controller, char *ret_mount, char *ret_root, size_t size)
 {
     char line[8192];
-    int err = -ENOENT;
-    FILE *f = fopen("/proc/self/mountinfo", "re");
+    _cleanup_file_ FILE *f = fopen("/proc/self/mountinfo", "re");
 
-    while (f && err && fgets(line, sizeof(line), f)) {
+    while (f && fgets(line, sizeof(line), f)) {
         char root[PATH_MAX], mount[PATH_MAX], type[64], options[512];
         char *tail = strstr(line, " - ");
         if (!tail || sscanf(line, "%*d %*d %*s %4095s %4095s", root, mount) != 2
@@ -62,12 +58,10 @@ int cgroups_find_mount(const char *controller, char *ret_mount, char *ret_root, 
         if (match && strlen(root) < size && strlen(mount) < size) {
             strcpy(ret_mount, mount);
             strcpy(ret_root, root);
-            err = 0;
+            return 0;
         }
     }
-    if (f)
-        fclose(f);
-    return err;
+    return -ENOENT;
 }
 
 int cgroups_own_directory(const char *controller, char *ret_path, size_t size)
@@ -75,8 +69,9 @@ int cgroups_own_directory(const char *controller, char *ret_path, size_t size)
     char own[PATH_MAX], mount[PATH_MAX], root[PATH_MAX];
     int err = find_own(controller, own, sizeof(own));
 
-    if (!err)
-        err = cgroups_find_mount(controller, mount, root, sizeof(mount));
+    if (err)
+        return err;
+    err = cgroups_find_mount(controller, mount, root, sizeof(mount));
     if (err)
         return err;
     size_t skip = strcmp(root, "/") != 0 && strncmp(own, root, strlen(root)) == 0 ? strlen(root) : 0;
@@ -84,7 +79,8 @@ int cgroups_own_directory(const char *controller, char *ret_path, size_t size)
     return snprintf(ret_path, size, "%s%s", mount, below) < (int) size ? 0 : -ENAMETOOLONG;
 }
 
-/* The smallest number in @file of @path and the directories above it, up to the mount, which is @top bytes of it. */
+/* The smallest number in @file of @path and of the directories above it, up to the mount, which is
+ * the first @top bytes of @path. */
 static int find_smallest(char *path, size_t top, const char *file, char *ret_path, size_t size, int64_t *ret)
 {
     char name[PATH_MAX + 32], text[32];

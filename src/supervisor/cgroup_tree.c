@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The tree of groups, v1 and v2: made at the start, removed at the end.
  *
- * The supervisor calls cgroups_new() and cgroups_free(); cgroup.c makes the groups of later slots when their first box
- * joins.  A slot's groups are used again by every box of it, because making one costs more than a run.  What must never
- * happen here: a group that boxes use without its limits, or the removal of a group whose owner lives. */
+ * The supervisor calls cgroups_new() and cgroups_free(); cgroup.c makes the groups of a later slot
+ * when its first box joins.  Every box of a slot uses the same groups, because making one costs
+ * more than a run.  What must never happen here: that boxes use a group without its limits, or that
+ * a group is removed while its owner lives. */
 #include "supervisor/cgroup_parts.h"
 
 #include "base/clock.h"
@@ -29,7 +30,8 @@ static const char *const controllers[HIERARCHIES] = { [MEMORY] = "memory", [PIDS
 enum { CPU_PERIOD_US = 100000 }; /* CPU_PERIOD */
 
 #define LEAF "supervisor"
-/* v2: beside the boxes' groups, so that a zygote may fork into them without a right to any group above. */
+/* v2: beside the boxes' groups, so that a zygote can fork into them without rights on any group
+ * above. */
 #define ZYGOTE "zygote"
 
 __attribute__((format(printf, 3, 4))) static int fail_with_reason(struct buf *error, int err, const char *fmt, ...)
@@ -44,7 +46,8 @@ __attribute__((format(printf, 3, 4))) static int fail_with_reason(struct buf *er
     return err;
 }
 
-/* Remove @path, once empty: the kernel may need a moment after the last process is reaped. */
+/* Remove @path, which is or will be empty: the kernel may need a moment after the last process is
+ * reaped. */
 static void remove_patiently(int dir, const char *path)
 {
     int64_t end = now_us() + 2000000;
@@ -52,7 +55,7 @@ static void remove_patiently(int dir, const char *path)
         poll(NULL, 0, 2);
 }
 
-/* Whoever held it is gone: what is killed now may end. */
+/* Its owner is gone: let held boxes go on, so that killed ones can end. */
 static void let_go_stale(int dir, const char *group)
 {
     static const char *const words[][2] = { { "cpu.cfs_quota_us", "-1" }, { "cgroup.freeze", "0" } };
@@ -80,8 +83,9 @@ static void remove_boxes(int dir)
         closedir(boxes);
 }
 
-/* A supervisor that was killed could not tidy up.  Its pid is no more here, which in another pid namespace says
- * nothing; so each holds a lock on its group as well, which the kernel takes from the dead. */
+/* A supervisor that was killed could not tidy up.  Its pid does not exist here, but in another pid
+ * namespace that means nothing.  So each supervisor also holds a lock on its group, which the
+ * kernel takes from the dead. */
 static void remove_stale(const char *parent)
 {
     DIR *dir = opendir(parent);
@@ -93,7 +97,8 @@ static void remove_stale(const char *parent)
         _cleanup_fd_ int group = openat(dirfd(dir), entry->d_name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
         if (group < 0 || flock(group, LOCK_EX | LOCK_NB) < 0)
             continue;
-        fd_write_file(group, "cgroup.kill", "1"); /* v2, Linux 5.14; its processes died with it, or are about to */
+        fd_write_file(group, "cgroup.kill", "1"); /* v2, Linux 5.14; its processes died with it, or
+                                                   * are about to */
         remove_boxes(group);
         remove_patiently(dirfd(dir), entry->d_name);
     }
@@ -101,7 +106,7 @@ static void remove_stale(const char *parent)
         closedir(dir);
 }
 
-/* Who looks for stale groups lets go of one at once, its owner never does. */
+/* A supervisor that looks for stale groups lets go of one at once; the owner never does. */
 static bool lock_patiently(int dir)
 {
     int64_t end = now_us() + 200000;
@@ -114,13 +119,15 @@ static bool lock_patiently(int dir)
     return true;
 }
 
-/* Make, open and lock @path.  Another that starts now may take it for stale until it is locked, and may have made its
- * own there by the time it is opened here: who has the lock has the group. */
+/* Make, open and lock @path.  Another supervisor that starts now may take it for stale until it is
+ * locked, and may have made its own there by the time it is opened here.  The group belongs to the
+ * one that has the lock. */
 static int make_locked(const char *path, int *ret_dir)
 {
     for (int tries = 0; tries < 8; tries++) {
         if (mkdir(path, 0755) < 0)
-            return -errno; /* EEXIST: not stale, so somebody's with our pid in another pid namespace */
+            return -errno; /* EEXIST: it is not stale, so it belongs to a supervisor with our pid in
+                            * another pid namespace */
         _cleanup_fd_ int dir = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
         if (dir < 0 && errno != ENOENT)
             return -errno;
@@ -132,7 +139,8 @@ static int make_locked(const char *path, int *ret_dir)
     return -EAGAIN;
 }
 
-/* hatchery-PID below @parent, or hatchery-PID-N where one in another pid namespace has our pid. */
+/* Make hatchery-PID below @parent, or hatchery-PID-N if a supervisor in another pid namespace has
+ * our pid. */
 static int make_base(struct cgroups *groups, unsigned i, const char *parent)
 {
     char *path = groups->paths[i];
@@ -147,9 +155,10 @@ static int make_base(struct cgroups *groups, unsigned i, const char *parent)
             snprintf(path + n, 8, "-%d", other);
         err = make_locked(path, &groups->dirs[i]);
     }
-    if (!err)
-        groups->n_hierarchies = i + 1;
-    return err;
+    if (err)
+        return err;
+    groups->n_hierarchies = i + 1;
+    return 0;
 }
 
 static int make_v1(struct cgroups *groups, struct buf *error)
@@ -160,7 +169,8 @@ static int make_v1(struct cgroups *groups, struct buf *error)
     groups->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
     if (groups->epoll_fd < 0)
         return -errno;
-    for (unsigned i = HIERARCHIES; i--;) /* first where a box may be held, or it could not end */
+    for (unsigned i = HIERARCHIES; i--;) /* first the hierarchy where a box may be held, or the box
+                                          * could not end */
         if (cgroups_own_directory(controllers[i], parent, sizeof(parent)) == 0)
             remove_stale(parent);
     for (unsigned i = 0; i < HIERARCHIES; i++) {
@@ -177,7 +187,7 @@ static int make_v1(struct cgroups *groups, struct buf *error)
 
 static const char all_controllers[] = "+memory +pids +cpu";
 
-/* Where there is no controller to give on, the kernel says ENOENT or EINVAL: say which one it was. */
+/* If a controller is missing, the kernel answers only ENOENT or EINVAL: say which one it was. */
 static void note_absent(int dir, const char *path, struct buf *error)
 {
     char text[512] = "";
@@ -199,7 +209,7 @@ static int move_self(int dir, const char *group)
     return fd_write_file(dir, path, pid);
 }
 
-/* Undo the step into a leaf: nothing of us is left where the group is somebody else's to remove. */
+/* Undo the step into a leaf: leave nothing of ours in a group that somebody else may remove. */
 static void leave_leaf(struct cgroups *groups)
 {
     if (groups->leaf_parent < 0)
@@ -210,8 +220,8 @@ static void leave_leaf(struct cgroups *groups)
     fd_close(&groups->leaf_parent);
 }
 
-/* v2 lets a group have either processes or controllers for its children (cgroups(7), "no internal processes"):
- * in our own, unless it is the root, step down into a leaf first. */
+/* v2 lets a group have either processes or controllers for its children (cgroups(7), "no internal
+ * processes"). So step down into a leaf first if it is our own group, unless it is the root. */
 static int divide(struct cgroups *groups, const char *path, bool own, struct buf *error)
 {
     _cleanup_fd_ int dir = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -231,8 +241,9 @@ static int divide(struct cgroups *groups, const char *path, bool own, struct buf
     return err;
 }
 
-/* A group of ours in the first that lets itself be divided: our own, if we are alone in it (a unit with Delegate=),
- * else the nearest above it that is ours to write to: the slice of a user's session, or for root any. */
+/* Make our group in the first group that can be divided: our own, if we are alone in it (a unit
+ * with Delegate=), otherwise the nearest above it that we may write to: the slice of a user's
+ * session, or for root any. */
 static int make_v2_base(struct cgroups *groups, char *path, size_t mount_len, struct buf *error)
 {
     bool own = true;
@@ -240,11 +251,11 @@ static int make_v2_base(struct cgroups *groups, char *path, size_t mount_len, st
 
     for (;;) {
         err = divide(groups, path, own, error);
-        if (!err) {
+        if (err == 0) {
             remove_stale(path);
             err = make_base(groups, 0, path);
         }
-        if (!err || strlen(path) <= mount_len)
+        if (err == 0 || strlen(path) <= mount_len)
             return err;
         own = false;
         *strrchr(path, '/') = '\0';
@@ -261,8 +272,7 @@ static int make_v2(struct cgroups *groups, struct buf *error)
         return fail_with_reason(error, err ? err : -ENOENT, "no cgroup v2 hierarchy is mounted");
     strcpy(path, own);
     err = make_v2_base(groups, path, strlen(mount), error);
-    if (!err)
-        err = fd_write_file(groups->dirs[0], "cgroup.subtree_control", all_controllers);
+    err = err ? err : fd_write_file(groups->dirs[0], "cgroup.subtree_control", all_controllers);
     if (err)
         return fail_with_reason(
             error, err,
@@ -322,8 +332,9 @@ int cgroups_set_limits(struct cgroups *groups, unsigned slot, const struct wire_
     return err;
 }
 
-/* Of all boxes together, whatever each may have: what the machine's last tenth is kept by.  (Without use_hierarchy, which
- * Linux 5.11 has always on, groups would not count for those above them.) */
+/* Limit the memory of all boxes together, whatever each may have: this keeps the machine's last
+ * tenth free. (Without use_hierarchy, which is always on since Linux 5.11, groups would not count
+ * for those above them.) */
 static int limit_all(struct cgroups *groups, int64_t bytes, struct buf *error)
 {
     char memory[24];
@@ -350,7 +361,7 @@ static int limit_all(struct cgroups *groups, int64_t bytes, struct buf *error)
     return err ? fail_with_reason(error, err, "cannot limit the memory of the cgroup %s", groups->paths[0]) : 0;
 }
 
-/* v1: have the kernel signal an eventfd when the slot's group is at its memory limit
+/* v1: let the kernel signal an eventfd when the slot's group is at its memory limit
  * (Documentation/admin-guide/cgroup-v1/memory.rst, 10. OOM Control). */
 static int watch_slot(struct cgroups *groups, unsigned slot)
 {
@@ -378,17 +389,19 @@ static int give_procs(const struct cgroups *groups, const char *group, uid_t zyg
     return fchownat(groups->dirs[0], path, zygote, (gid_t) -1, 0) < 0 ? -errno : 0;
 }
 
-/* clone3(2) with CLONE_INTO_CGROUP asks for the right to write cgroup.procs in the new group, and in the nearest above
- * the old and the new one.  All else of a group stays ours. */
+/* clone3(2) with CLONE_INTO_CGROUP asks for the right to write cgroup.procs in the new group, and
+ * in the nearest group above the old and the new one.  All other files of a group stay ours. */
+static int open_zygote_group(struct cgroups *groups)
+{
+    if (mkdirat(groups->dirs[0], ZYGOTE, 0755) < 0 && errno != EEXIST)
+        return -errno;
+    groups->zygote_dir = openat(groups->dirs[0], ZYGOTE, O_PATH | O_DIRECTORY | O_CLOEXEC);
+    return groups->zygote_dir < 0 ? -errno : give_procs(groups, ".", groups->zygote);
+}
+
 static int make_zygote_group(struct cgroups *groups, struct buf *error)
 {
-    if (groups->version != 2)
-        return 0;
-    int err = mkdirat(groups->dirs[0], ZYGOTE, 0755) < 0 && errno != EEXIST ? -errno : 0;
-    if (!err && (groups->zygote_dir = openat(groups->dirs[0], ZYGOTE, O_PATH | O_DIRECTORY | O_CLOEXEC)) < 0)
-        err = -errno;
-    if (!err)
-        err = give_procs(groups, ".", groups->zygote);
+    int err = groups->version == 2 ? open_zygote_group(groups) : 0;
     return err ? fail_with_reason(error, err, "cannot make the cgroup %s/" ZYGOTE, groups->paths[0]) : 0;
 }
 
@@ -443,8 +456,9 @@ static struct cgroups *new_groups(const struct cgroups_conf *conf)
     return groups;
 }
 
-/* v1 has a freezer in a hierarchy of its own: each box would have to join a group there too, and what is frozen there can't be
- * killed.  The quota of a processor holds nobody within the kernel since Linux 6.18. */
+/* v1 has a freezer in a hierarchy of its own: each box would have to join a group there too, and a
+ * frozen process can't be killed there.  The quota of a processor holds nobody within the kernel
+ * since Linux 6.18. */
 static enum cgroups_hold_by find_hold(int version)
 {
     struct utsname here;
@@ -457,18 +471,25 @@ static enum cgroups_hold_by find_hold(int version)
     return major > 6 || (major == 6 && minor >= 18) ? CGROUPS_HOLD_BY_QUOTA : CGROUPS_HOLD_BY_NOTHING;
 }
 
+static int make_all(struct cgroups *groups, int version, const struct cgroups_conf *conf, struct buf *error)
+{
+    int err = version == 2 ? make_v2(groups, error) : make_v1(groups, error);
+
+    if (err)
+        return err;
+    err = limit_all(groups, conf->memory_bytes, error);
+    if (err)
+        return err;
+    err = make_zygote_group(groups, error);
+    return err ? err : make_first_slots(groups, conf->n_first_slots, error);
+}
+
 static int try_version(struct cgroups **ret, int version, const struct cgroups_conf *conf, struct buf *error)
 {
     struct cgroups *groups = new_groups(conf);
-    int err = version == 2 ? make_v2(groups, error) : make_v1(groups, error);
 
     groups->hold_by = find_hold(version);
-    if (!err)
-        err = limit_all(groups, conf->memory_bytes, error);
-    if (!err)
-        err = make_zygote_group(groups, error);
-    if (!err)
-        err = make_first_slots(groups, conf->n_first_slots, error);
+    int err = make_all(groups, version, conf, error);
     if (err)
         cgroups_free(groups);
     else
@@ -487,14 +508,15 @@ int cgroups_new(struct cgroups **ret, const char *kind, const struct cgroups_con
         size_t mark = error->len;
         buf_adds(error, mark ? "\n" : ""); /* a line each */
         err = try_version(ret, 1, conf, error);
-        if (err == -ENOENT && mark) { /* v1 is not even mounted: what is wrong with v2 is what counts */
+        if (err == -ENOENT && mark) { /* v1 is not even mounted: only v2's error counts */
             error->len = mark;
             err = v2_err;
         }
     }
-    if (!err)
-        buf_reset(error);
-    return err;
+    if (err)
+        return err;
+    buf_reset(error);
+    return 0;
 }
 
 void cgroups_free(struct cgroups *groups)

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The memory that there is for all of the service.
+/* The memory of the whole service.
  *
- * Called by the supervisor at its start.  Whether there is room for one more
- * program is looked at by the server, which can open no file: it gets these. */
+ * The supervisor calls this at its start.  The server decides whether there is room for one more
+ * program, but it can open no file.  So it gets these descriptors. */
 #include "supervisor/hostmem.h"
 
 #include "supervisor/cgroup.h"

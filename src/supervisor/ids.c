@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Ids to give away.
+/* User and group ids to give away.
  *
- * Called by the supervisor at start.  Root in a container is often root by
- * name only: what counts is the capabilities and which ids its user namespace
- * has. */
+ * The supervisor calls this at its start.  Root in a container is often root by name only: what
+ * counts are the capabilities, and the ids that its user namespace has. */
 #include "supervisor/ids.h"
+
+#include "base/fd.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -32,10 +33,8 @@ static int check_capabilities(struct buf *error)
     struct __user_cap_data_struct data[2] = { { 0 } };
     int err = 0;
 
-    if (geteuid() != 0) {
-        buf_adds(error, "only root can give each box an id of its own: start as root");
-        return -EPERM;
-    }
+    if (geteuid() != 0)
+        return fail(error, -EPERM, "only root can give each box an id of its own: start as root");
     if (syscall(SYS_capget, &header, data) < 0)
         return -errno;
     for (size_t i = 0; i < sizeof(needed) / sizeof(*needed); i++)
@@ -47,17 +46,15 @@ static int check_capabilities(struct buf *error)
     return err;
 }
 
-/* uid_map: lines of "first inside, first outside, count". */
+/* uid_map has lines of "first inside, first outside, count". */
 static bool is_mapped(const char *path, uint64_t first, uint64_t count)
 {
     uint64_t inside, outside, n;
     bool found = false;
-    FILE *f = fopen(path, "re");
+    _cleanup_file_ FILE *f = fopen(path, "re");
 
     while (f && !found && fscanf(f, "%" SCNu64 " %" SCNu64 " %" SCNu64, &inside, &outside, &n) == 3)
         found = first >= inside && first + count <= inside + n;
-    if (f)
-        fclose(f);
     return found;
 }
 
@@ -81,10 +78,8 @@ int ids_of_user(const char *user, uid_t *ret_uid, gid_t *ret_gid, struct buf *er
 {
     const struct passwd *entry = getpwnam(user);
 
-    if (!entry || entry->pw_uid == 0) {
-        buf_addf(error, "server.user: '%s' is no user, or root; leave it empty for an unused number", user);
-        return -ENOENT;
-    }
+    if (!entry || entry->pw_uid == 0)
+        return fail(error, -ENOENT, "server.user: '%s' is no user, or root; leave it empty for an unused number", user);
     *ret_uid = entry->pw_uid;
     *ret_gid = entry->pw_gid;
     return 0;

@@ -7,8 +7,9 @@
 
 #include <sys/types.h>
 
-/* May we give away the ids from @first on, @count of them?  They must be mapped in our own user namespace, and we need
- * the capabilities for it (user_namespaces(7)).  0, or -errno with what to change in @error. */
+/* May we give away @count ids from @first on?  They must be mapped in our own user namespace, and
+ * we need the capabilities for it (user_namespaces(7)).  0, or -errno with what to change in
+ * @error. */
 int ids_available(uid_t first, unsigned count, struct buf *error);
 
 /* The ids of server.user, which must not be root.  0, or -ENOENT with a sentence in @error. */

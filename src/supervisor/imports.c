@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What is wrong with a runtime's imports: who is to blame for the end of an interpreter.
+/* Faults of a runtime's imports: which import is to blame for the end of an interpreter.
  *
- * Called by the supervisor.  What must never happen here: an import that is blamed for what somebody else did. */
+ * The supervisor calls this file.  What must never happen here: that an import is blamed for
+ * something that it did not do. */
 #include "supervisor/imports.h"
 
 #include "base/json.h"
@@ -51,7 +52,7 @@ static void forget_why(struct imports *imports, unsigned at)
 void imports_begin_one(struct imports *imports, unsigned at)
 {
     forget_why(imports, at);
-    if (imports->faults[at] == FAULT_FAILED) /* perhaps it is better now */
+    if (imports->faults[at] == FAULT_FAILED) /* perhaps it works now */
         imports->faults[at] = FAULT_NONE;
 }
 

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Sockets from 3 on, that somebody else has bound and keeps open when we end.
+/* Sockets from descriptor 3 on that a service manager has bound, and keeps open when we end.
  *
- * Called by the supervisor before anything is started, and by check-config.
- * What must never happen here: a descriptor taken for a listening socket that
- * is none, or one that a program could find open. */
+ * The supervisor calls this before it starts anything, and check-config calls it.  What must never
+ * happen here: that a descriptor which is not a listening socket is taken for one, or one that a
+ * program could find open. */
 #include "supervisor/inherit.h"
 
 #include "supervisor/listener.h"
@@ -43,7 +43,7 @@ static const char *judge(int fd)
     return NULL;
 }
 
-/* The next of the names, which colons part. */
+/* The next of the names, which are separated by colons. */
 static size_t next_name(const char **names, const char **ret)
 {
     size_t n = strcspn(*names, ":");
@@ -62,10 +62,8 @@ static int take(struct inherited *in, int fd, const char *name, size_t n, struct
         reason = "is the second with the name metrics: one can be served";
     if (!reason && !metrics && in->n == WIRE_LISTENERS_MAX)
         reason = "is one too many: four can be served beside one with the name metrics";
-    if (reason) {
-        buf_addf(error, "LISTEN_FDS: descriptor %d (%.*s) %s", fd, (int) n, name, reason);
-        return -EINVAL;
-    }
+    if (reason)
+        return fail(error, -EINVAL, "LISTEN_FDS: descriptor %d (%.*s) %s", fd, (int) n, name, reason);
     if (metrics)
         in->metrics_fd = fd;
     else
@@ -86,18 +84,17 @@ int inherit_listeners(struct inherited *ret, struct buf *error)
         return 0;
     errno = 0;
     long n = strtol(count, &end, 10);
-    if (errno || end == count || *end || n < 0 || n > 1 << 20) {
-        buf_addf(error, "LISTEN_FDS: %s is not a number of descriptors", count);
-        return -EINVAL;
-    }
+    if (errno || end == count || *end || n < 0 || n > 1 << 20)
+        return fail(error, -EINVAL, "LISTEN_FDS: %s is not a number of descriptors", count);
     names = names ? names : "";
     for (int i = 0; i < n && !err; i++) {
         size_t len = next_name(&names, &name);
         err = take(&in, FIRST_FD + i, len ? name : "unknown", len ? len : strlen("unknown"), error);
     }
-    if (!err)
-        *ret = in;
-    return err;
+    if (err)
+        return err;
+    *ret = in;
+    return 0;
 }
 
 void inherit_describe(const struct inherited *in, struct buf *ret)

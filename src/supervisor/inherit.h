@@ -9,17 +9,18 @@
 struct inherited {
     unsigned n; /* for clients */
     int fds[WIRE_LISTENERS_MAX];
-    int metrics_fd; /* the one with the name "metrics", or -1 */
+    int metrics_fd; /* the socket with the name "metrics", or -1 */
 };
 
-/* Look at LISTEN_FDS, LISTEN_PID and LISTEN_FDNAMES.  What is given to another process is nothing.  The descriptors are
- * close-on-exec afterwards and the caller's.  Failure: -errno and one sentence in @error. */
+/* Read LISTEN_FDS, LISTEN_PID and LISTEN_FDNAMES.  If they are for another process, there are no
+ * sockets.  The descriptors are close-on-exec afterwards, and the caller's.  Failure: -errno and
+ * one sentence in @error. */
 int inherit_listeners(struct inherited *ret, struct buf *error);
 
-/* Append a sentence about what was given and what it stands for; nothing where there is nothing. */
+/* Append a sentence about the sockets and what they replace; nothing if there are none. */
 void inherit_describe(const struct inherited *in, struct buf *ret);
 
-/* Take the variables from the environment: they are for this process alone. */
+/* Remove the variables from the environment: they are for this process alone. */
 void inherit_forget(void);
 
 #endif

@@ -1,11 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Starting the other processes.
  *
- * Called by the supervisor's loop.  The children between fork and exec run
- * here; each ends with the supervisor (PR_SET_PDEATHSIG) and lives in a session
- * of its own, so that Ctrl-C reaches the supervisor alone.  What must never
- * happen here: a child that keeps a descriptor or an id of ours it is not
- * meant to have. */
+ * The supervisor's loop calls this file.  The children between fork and exec run here.  Each ends
+ * with the supervisor (PR_SET_PDEATHSIG) and lives in a session of its own, so that Ctrl-C reaches
+ * only the supervisor. What must never happen here: that a child keeps a descriptor or an id of
+ * ours that it is not meant to have. */
 #include "supervisor/launch.h"
 
 #include "base/fd.h"
@@ -56,7 +55,7 @@ int launch_check_root(const char *root, struct buf *error)
 
     if (!*root || (fd >= 0 && fstatat(fd, "usr/lib", &st, AT_SYMLINK_NOFOLLOW) == 0))
         return 0;
-    /* A directory that is there has another use: no command to paste may fill it. */
+    /* An existing directory has another use: never suggest a command that would fill it. */
     buf_addf(error,
              "isolation.root: %s%s (%s): make %s with debootstrap --variant=minbase "
              "--include=libpython3.11,libseccomp2 bookworm %s",
@@ -90,7 +89,7 @@ int launch_open(struct launch_files *files, const char *root, struct buf *error)
     return launch_check_root(root, error);
 }
 
-/* Put @fds at FIRST_FD and up, whatever their numbers were, and close all else. */
+/* Put @fds at FIRST_FD and up, whatever their numbers were, and close all others. */
 static int place_fds(const int *fds, int n)
 {
     int spare[FDS_MAX];
@@ -106,8 +105,8 @@ static int place_fds(const int *fds, int n)
     return kernel_close_range((unsigned) (FIRST_FD + n), ~0U, 0);
 }
 
-/* What a process inherits and nobody looks at: of the supervisor, or of the shell, nohup or setarch that started
- * it.  An ignored signal would stay ignored in every program. */
+/* Reset what a process inherits unseen: from the supervisor, or from the shell, nohup or setarch
+ * that started it. An ignored signal would stay ignored in every program. */
 static void start_afresh(void)
 {
     sigset_t none;
@@ -121,7 +120,7 @@ static void start_afresh(void)
     umask(077);
 }
 
-/* Why a child could not become what it is for, in numbers: worded by the parent. */
+/* Why a child could not start, in numbers; the parent words it. */
 struct trouble {
     int error;
     char what[64];
@@ -135,7 +134,7 @@ _Noreturn static void give_up(int fd, const char *what, int err)
     _exit(n < 0 ? 125 : 126);
 }
 
-/* A layer that shows itself only when a jail is made. */
+/* Note a layer that proves to be missing only when a jail is made. */
 static int miss(struct require *r, enum layer layer, int err, const char *at, const char *change)
 {
     char text[sizeof(r->why[layer].change)];
@@ -146,7 +145,7 @@ static int miss(struct require *r, enum layer layer, int err, const char *at, co
     return err;
 }
 
-/* Wait for the child's word: 0, or -errno and what it stumbled over. */
+/* Wait for the child's word: 0, or -errno and the step that failed. */
 static int await_exec(int trouble_fd, struct trouble *ret)
 {
     ssize_t n = read(trouble_fd, ret, sizeof(*ret));
@@ -157,7 +156,7 @@ static int await_exec(int trouble_fd, struct trouble *ret)
     return n == sizeof(*ret) ? -ret->error : -EPIPE;
 }
 
-/* The step that failed, or NULL. */
+/* Drop privileges. Returns the step that failed, or NULL. */
 static const char *drop_to(const struct launch_ids *ids, uid_t uid, gid_t gid)
 {
     for (int cap = 0; ids->root && cap < 64; cap++)
@@ -168,7 +167,7 @@ static const char *drop_to(const struct launch_ids *ids, uid_t uid, gid_t gid)
     return prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 ? "no_new_privs" : NULL;
 }
 
-/* A process without privileges: its executable, what it is called in /proc, and whom it runs as. */
+/* A process without privileges: its executable, its name in /proc and in sentences, and its ids. */
 struct plain {
     int exe_fd;
     const char *name, *who;
@@ -177,8 +176,9 @@ struct plain {
     const char *nice; /* setpriority(2) in digits; NULL: as we are */
 };
 
-/* Whoever serves all passes those who compute.  sched(7): where sessions share processors (autogroup) a process is nice
- * within its own, and so the session is told too.  Who has no privileges for it goes on as before. */
+/* The server, which serves everybody, goes before the programs that compute.  If sessions share
+ * processors (autogroup, sched(7)), a process is nice only within its session, so the session is
+ * told too.  Without the privilege it runs as before. */
 static void be_nice(const char *nice)
 {
     setpriority(PRIO_PROCESS, 0, (int) strtol(nice, NULL, 10));
@@ -205,7 +205,8 @@ _Noreturn static void become_plain(const struct plain *plain, const struct launc
     const char *failed = drop_to(ids, plain->uid, plain->gid);
     if (failed)
         give_up(TROUBLE_FD, failed, errno);
-    if (prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0) < 0 || getppid() != parent) /* a change of ids clears it */
+    /* a change of ids clears it */
+    if (prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0) < 0 || getppid() != parent)
         _exit(126);
     kernel_execveat(EXE_FD, argv, envp);
     give_up(TROUBLE_FD, "execveat", errno);
@@ -257,7 +258,7 @@ struct zygote_args {
     const struct launch_files *files;
     const struct launch_ids *ids;
     int supervisor_fd, server_fd;
-    int go_fd;      /* readable once the id maps are written */
+    int go_fd;      /* readable when the id maps are written */
     int go_write;   /* the parent's end of it */
     int trouble_fd; /* closed by a successful exec */
     const struct launch_group *group;
@@ -266,10 +267,11 @@ struct zygote_args {
     bool in_group;
 };
 
-/* While the host's /proc is still in sight, and before a change of ids makes our own files in it another's; a container
- * may have it read-only, hence no failure of these is one.  A machine out of memory takes boxes first
- * (the supervisor gives each 1000 when it joins), then zygotes, and the filter's wall against user namespaces has a second
- * behind it.  The keyrings of whoever started us are not for programs. */
+/* Call it while the host's /proc is still visible, and before a change of ids makes our own files
+ * in it another user's.  A container may have /proc read-only, so a failure here is no error.  A
+ * machine out of memory kills boxes first (the supervisor gives each 1000 when it joins), then
+ * zygotes.  The sysctl is a second wall against user namespaces, behind the filter's.  Programs
+ * must not get the keyrings of the user who started us. */
 static void prepare_zygote(void)
 {
     fd_write_file(AT_FDCWD, "/proc/self/oom_score_adj", "500");
@@ -277,8 +279,8 @@ static void prepare_zygote(void)
     syscall(SYS_keyctl, KEYCTL_JOIN_SESSION_KEYRING, NULL);
 }
 
-/* A mount of its own, of which no `..` leads out, and read-only: clone3(2) does not mind.  -1 where it can't be had: then
- * the boxes are forked as elsewhere, and join. */
+/* A mount of its own, from which no `..` leads out, and read-only: clone3(2) does not mind.  -1 if
+ * the kernel refuses it: then boxes are forked as elsewhere, and join. */
 static int open_groups(const struct zygote_args *args)
 {
     struct mount_attr attr = { .attr_set =
@@ -294,7 +296,8 @@ static int open_groups(const struct zygote_args *args)
 
 static const char packages_word[] = "packages";
 
-/* By its name, as a mount of another namespace can't be bound; it must be the same as it was judged. */
+/* Open the packages by name, because a mount of another namespace can't be bound.  It must be the
+ * same directory that was judged. */
 static int open_again(const struct launch_packages *packages)
 {
     int fd = open(packages->path, O_PATH | O_DIRECTORY | O_CLOEXEC);
@@ -312,7 +315,8 @@ _Noreturn static void become_zygote(const struct zygote_args *args)
 {
     static char name[] = "hatchery-zygote";
     static char *const argv[] = { name, NULL };
-    /* Every function is found at the start, not in each box again.  The zygote clears its environment. */
+    /* Resolve every function at the start, not again in each box. The zygote clears its
+     * environment. */
     static char bind_now[] = "LD_BIND_NOW=1";
     static char *const envp[] = { bind_now, NULL };
     enum { GROUPS_FD = FIRST_FD + 3, ZYGOTE_FD, TROUBLE_FD };
@@ -323,18 +327,20 @@ _Noreturn static void become_zygote(const struct zygote_args *args)
 
     start_afresh();
     prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
-    close(args->go_write); /* or the parent's death would not end the read */
+    close(args->go_write); /* otherwise the parent's death would not end the read */
     if (read(args->go_fd, &go, 1) != 1)
         _exit(0);
     int null = open("/dev/null", O_RDWR);
     if (null < 0 || dup2(null, 0) < 0 || dup2(null, 1) < 0)
         give_up(args->trouble_fd, "/dev/null", errno);
-    /* In the new mount namespace, or it could not be bound; as who we are, who may pass where the jail's ids may not. */
+    /* In the new mount namespace, or it could not be bound. With our own ids, because the jail's
+     * may not enter. */
     int root_fd = *args->files->root ? open(args->files->root, O_PATH | O_DIRECTORY | O_CLOEXEC) : -1;
     if (*args->files->root && root_fd < 0)
         give_up(args->trouble_fd, "isolation.root", errno);
     int packages_fd = args->packages_fd;
-    if (args->packages && packages_fd < 0) /* an ordinary user can't clone the mount, and may enter what is its own */
+    if (args->packages && packages_fd < 0) /* an ordinary user can't clone the mount, but may enter
+                                            * its own directory */
         packages_fd = open_again(args->packages);
     if (args->packages && packages_fd < 0)
         give_up(args->trouble_fd, packages_word, errno);
@@ -364,11 +370,11 @@ static int write_map(pid_t pid, const char *file, const char *text)
     return fd_write_file(AT_FDCWD, path, text);
 }
 
-/* user_namespaces(7).  Root: a range of ids that nobody has; else: our own id as the only one. */
+/* user_namespaces(7).  Root maps a range of ids that nobody else has; others map their own id
+ * only. */
 static int write_maps(pid_t pid, const struct launch_ids *ids, unsigned n_slots)
 {
     char uids[128], gids[128];
-    int err = 0;
 
     if (ids->root) {
         snprintf(uids, sizeof(uids), "0 %u 1\n%d %u %u\n", ids->zygote, BOX_ID_BASE, ids->slots, n_slots);
@@ -376,14 +382,15 @@ static int write_maps(pid_t pid, const struct launch_ids *ids, unsigned n_slots)
     } else {
         snprintf(uids, sizeof(uids), "0 %u 1\n", geteuid());
         snprintf(gids, sizeof(gids), "0 %u 1\n", getegid());
-        err = write_map(pid, "setgroups", "deny");
+        int denied = write_map(pid, "setgroups", "deny");
+        if (denied)
+            return denied;
     }
-    if (!err)
-        err = write_map(pid, "gid_map", gids);
+    int err = write_map(pid, "gid_map", gids);
     return err ? err : write_map(pid, "uid_map", uids);
 }
 
-/* Sysctls that keep namespaces from us, and what each is to be set to. */
+/* Sysctls that keep us from making namespaces, and the value that each needs. */
 static const struct {
     const char *name, *path, *bad, *good;
 } namespace_sysctls[] = {
@@ -403,7 +410,7 @@ static const struct {
 #undef SYSCTL
 };
 
-/* The very settings, where they can be seen. */
+/* Name the very settings, if they can be read. */
 static const char *clone_change(int err, char *text, size_t size)
 {
     size_t n = 0;
@@ -444,9 +451,10 @@ static pid_t clone_anywhere(const struct zygote_args *args)
     return pid < 0 ? -errno : pid;
 }
 
-/* Where systemd has mounted v2 (nsdelegate), a process forks only into groups that are below its cgroup namespace's
- * root, which would be our own group, and the boxes' are none of it: each box has a namespace of its own, the zygote has
- * ours, and in a user namespace that does not own it the hierarchy can't be mounted. */
+/* Where systemd has mounted v2 (nsdelegate), a process can fork only into groups below the root of
+ * its cgroup namespace.  For a new namespace that root would be our own group, and the boxes'
+ * groups are not below it.  So each box has a namespace of its own, and the zygote has ours.  A
+ * user namespace that does not own the cgroup namespace can't mount the hierarchy. */
 static pid_t clone_zygote(struct zygote_args *args)
 {
     struct clone_args clone = { .flags = (NAMESPACES & ~CLONE_NEWCGROUP) | CLONE_INTO_CGROUP,
@@ -465,7 +473,8 @@ pid_t launch_zygote(const struct launch_files *files, const struct launch_ids *i
                     struct require *r)
 {
     int go[2], word[2];
-    /* As who we are: the state directory that they may be in is open to nobody but its owner. */
+    /* With our own ids: the packages may be in the state directory, which only its owner may
+     * enter. */
     _cleanup_fd_ int packages_fd =
         packages ? kernel_open_tree(packages->fd, "", OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_EMPTY_PATH) : -1;
 
@@ -493,7 +502,7 @@ pid_t launch_zygote(const struct launch_files *files, const struct launch_ids *i
         if (err && packages && strcmp(trouble.what, packages_word) == 0)
             log_error("the packages of a runtime are not there",
                       LOG_S("directory", packages->path) LOG_S("errno", strerrorname_np(-err)));
-        else if (err) /* a user namespace that may exist but not mount is what AppArmor and containers leave one with */
+        else if (err) /* AppArmor and containers may allow a user namespace but no mounts in it */
             miss(r, LAYER_FILES, err, trouble.what, layers[LAYER_NAMESPACES].change);
     }
     if (err) {

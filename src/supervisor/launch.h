@@ -23,42 +23,49 @@ struct launch_ids {
 /* The executables beside ours: build tree or ../libexec/hatchery. */
 struct launch_files {
     int server_fd, zygote_fd, init_fd, courier_fd;
-    const char *root;                 /* the directory of what the jail shows; "": the host's */
-    const struct reach *reach;        /* and what of /usr/share */
-    const struct wire_limits *limits; /* what programs are told in /proc */
+    const char *root;                 /* the directory whose files the jail shows; "": the host's
+                                       * root */
+    const struct reach *reach;        /* directories of /usr/share that it shows */
+    const struct wire_limits *limits; /* what programs read in /proc */
 };
 
 /* Is @root "" or a directory that a jail could show?  0, or -errno with a sentence in @error. */
 int launch_check_root(const char *root, struct buf *error);
 
-/* Open them, and see that @root is "" or a directory to show.  @root must outlive @files. 0, or -errno with a sentence in @error. */
+/* Open the executables, and check that @root is "" or a directory that a jail could show.  @root
+ * must outlive @files. 0, or -errno with a sentence in @error. */
 int launch_open(struct launch_files *files, const char *root, struct buf *error);
 
-/* hatchery-server with @supervisor_fd as its descriptor 3, in a session of its own; without privileges if we have any.
- * Its 0, 1 and 2 are ours.  Returns the pid, or -errno with a sentence in @error. Waits until it has been exec'ed. */
+/* Start hatchery-server with @supervisor_fd as its descriptor 3, in a session of its own, and
+ * without privileges if we have any.  It shares our descriptors 0, 1 and 2.  Returns the pid, or
+ * -errno with a sentence in @error. Waits until it has been exec'ed. */
 pid_t launch_server(const struct launch_files *files, const struct launch_ids *ids, int supervisor_fd,
                     struct buf *error);
 
-/* hatchery-courier, in the same way. */
+/* The same for hatchery-courier. */
 pid_t launch_courier(const struct launch_files *files, const struct launch_ids *ids, int supervisor_fd,
                      struct buf *error);
 
-/* cgroup v2: where a zygote is born, and the path of the group with the boxes' groups in it.  @fd is -1: nowhere. */
+/* cgroup v2: the group in which a zygote is born, and the path of the group that contains the
+ * boxes' groups.  @fd is -1 if there is none. */
 struct launch_group {
     int fd;
     const char *above;
 };
 
-/* The directory of a runtime's packages: its name, and the place itself (O_PATH), which was found to be nobody else's. */
+/* The directory of a runtime's packages: its path, and the directory itself (O_PATH), which was
+ * found to be ours alone. */
 struct launch_packages {
     const char *path;
     int fd;
 };
 
-/* hatchery-zygote with 3 = @supervisor_fd, 4 = @server_fd, 5 = hatchery-init, and where it could be born in @group
- * 6 = the directory of the groups above, through which it can only read and fork into them, as pid 1 and root of its own
- * namespaces, in the jail's root file system, which shows @packages, if that is not NULL.  Returns the pid, or -errno; where that is a layer of the jail, @r has it
- * and a sentence is on stderr. Waits until the jail's root stands. */
+/* Start hatchery-zygote as pid 1 and root of its own namespaces, in the jail's root file system.
+ * Its descriptors are 3 = @supervisor_fd, 4 = @server_fd, 5 = hatchery-init.  If it could be born
+ * in @group, 6 = the directory of the groups above, through which it can only read and fork into
+ * them.  The root shows @packages if that is not NULL. Returns the pid, or -errno.  If a layer of
+ * the jail is missing, @r names it and a sentence is on stderr. Waits until the jail's root
+ * stands. */
 pid_t launch_zygote(const struct launch_files *files, const struct launch_ids *ids, unsigned n_slots, int supervisor_fd,
                     int server_fd, const struct launch_group *group, const struct launch_packages *packages,
                     struct require *r);

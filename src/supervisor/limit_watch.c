@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Watching boxes that have no cgroup.
  *
- * Called by the supervisor's loop.  The zygote's children are its boxes' inits
- * and programs; which box one belongs to is told by its pid namespace, and all
- * below it belong to the same.  What must never happen here: a signal to a
- * process that is not a box (it goes to a pidfd that was opened while the box
- * waited for us), or a box making us walk further than its limit. */
+ * The supervisor's loop calls this file.  The zygote's children are its boxes' inits and programs.
+ * The pid namespace of a child tells which box it belongs to, and all processes below it belong to
+ * the same box.  What must never happen here: a signal to a process that is not a box (it goes to a
+ * pidfd that was opened while the box waited for us), or that a box makes us walk further than its
+ * limit. */
 #include "supervisor/limit_watch.h"
 
 #include "base/buf.h"
@@ -26,28 +26,29 @@
 #include <unistd.h>
 
 struct slot {
-    pid_t pid; /* the program; 0: none yet */
+    pid_t pid; /* the program; 0: none has joined */
     int pidfd;
-    ino_t namespace;      /* not used again for another as long as the pidfd is open: struct pid holds its namespace */
-    int64_t memory_bytes; /* what it may have */
+    ino_t namespace;      /* unique while the pidfd is open, because struct pid holds its
+                           * namespace */
+    int64_t memory_bytes; /* its memory limit */
     unsigned processes;
     bool oom, crowd;
-    pid_t roots[2]; /* the zygote's children in it: init and the program, while they live */
+    pid_t roots[2]; /* the zygote's living children in it: init and the program */
     unsigned n_roots;
 };
 
 struct limit_watch {
     unsigned n_slots;
-    int64_t memory_bytes; /* of boxes to come */
+    int64_t memory_bytes; /* limit of later boxes */
     unsigned processes;
     struct slot *slots;
-    pid_t *found; /* the processes of the box that is looked at, at most max_found */
+    pid_t *found; /* the processes of the box that is being looked at, at most max_found */
     unsigned n_found, max_found;
 };
 
 void limit_watch_change(struct limit_watch *w, const struct wire_limits *limits)
 {
-    unsigned max = (unsigned) limits->processes + 2; /* init, and one more than may be */
+    unsigned max = (unsigned) limits->processes + 2; /* init, and one process more than the limit */
 
     w->memory_bytes = limits->memory_bytes;
     w->processes = (unsigned) limits->processes;
@@ -92,7 +93,7 @@ static int namespace_of(pid_t pid, ino_t *ret)
     return 0;
 }
 
-/* What ends has no memory any more, and its links in /proc can't be followed. */
+/* An ending process has no memory any more, and its links in /proc can't be followed. */
 static bool is_ending(pid_t pid)
 {
     char path[32], text[128];
@@ -111,7 +112,8 @@ int limit_watch_join(struct limit_watch *w, uint32_t slot, pid_t pid)
     if (next.pidfd < 0)
         return -errno;
     int err = namespace_of(pid, &next.namespace);
-    if (is_ending(pid)) /* looked at last, or it could end in between and be taken for another error */
+    if (is_ending(pid)) /* looked at last: it could end in between, and be taken for another
+                         * error */
         err = -ESRCH;
     if (err) {
         fd_close(&next.pidfd);
@@ -128,7 +130,7 @@ void limit_watch_usage(const struct limit_watch *w, uint32_t slot, int64_t *ret_
     *ret_pid_refusals = w->slots[slot].crowd;
 }
 
-/* Add the children of one thread to what was found, as far as there is room. */
+/* Add the children of one thread to the list, if there is room. */
 static void find_children(struct limit_watch *w, pid_t pid, const char *thread)
 {
     char path[PATH_MAX], text[16384];
@@ -145,7 +147,7 @@ static void find_children(struct limit_watch *w, pid_t pid, const char *thread)
     }
 }
 
-/* The threads of @pid, at most one more than @max, whose children are added to what was found. */
+/* Count the threads of @pid, up to @max + 1, and add their children to the list. */
 static unsigned walk_threads(struct limit_watch *w, pid_t pid, unsigned max)
 {
     char path[48];
@@ -170,7 +172,8 @@ static int64_t kilobytes_after(const char *text, const char *name)
     return p ? atoll(p + strlen(name)) : 0;
 }
 
-/* Cheap, and too much: pages that are still the zygote's, and those that processes share, are in it for each process. */
+/* Cheap, but too high: pages that are still the zygote's, and pages that processes share, count for
+ * each process. */
 static int64_t resident(pid_t pid)
 {
     char path[32], text[4096];
@@ -181,7 +184,7 @@ static int64_t resident(pid_t pid)
     return (kilobytes_after(text, "RssAnon:") + kilobytes_after(text, "RssShmem:")) * 1024;
 }
 
-/* Dear, and right: each page shared out among those that have it. */
+/* Expensive, but right: each page is divided among the processes that have it. */
 static int64_t proportional(pid_t pid)
 {
     char path[48], text[2048];
@@ -200,7 +203,7 @@ static int64_t sum(const struct limit_watch *w, int64_t (*bytes_of)(pid_t))
     return bytes;
 }
 
-/* The zygote reaps the program and then kills its init, and so all that it left. */
+/* The zygote reaps the program and then kills its init, and so all that the program left. */
 static void strike(struct slot *s, bool *reason)
 {
     *reason = true;

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The listening socket.
  *
- * Called once by the supervisor before anything else is started, so that a
- * port that is taken is the first thing an operator hears of.  What must never
- * happen here: taking a unix socket away from a server that still lives. */
+ * The supervisor calls this once before it starts anything else, so that an operator first hears of
+ * a port that is taken.  What must never happen here: taking a unix socket away from a server that
+ * still lives. */
 #include "supervisor/listener.h"
 
 #include "base/fd.h"
@@ -65,7 +65,7 @@ static socklen_t parse(const char *spec, union address *ret)
     return sizeof(ret->un);
 }
 
-/* A socket file that nobody answers at is the leftover of a server that was killed. */
+/* A socket file at which nobody answers is left over from a server that was killed. */
 static void remove_dead_socket(const union address *address)
 {
     struct stat st;
@@ -131,15 +131,19 @@ bool listener_is_local(int fd)
     return bound.any.sa_family == AF_UNIX || IN6_IS_ADDR_LOOPBACK(&bound.v6.sin6_addr);
 }
 
+static const char *hint_for(int err)
+{
+    switch (err) {
+    case -EADDRINUSE: return ": something else listens there; choose another with --listen";
+    case -EACCES: return ": ports below 1024 and directories of others need root; choose another with --listen";
+    case -EADDRNOTAVAIL: return ": this machine has no such address";
+    default: return "";
+    }
+}
+
 static int fail_to_listen(struct buf *error, const char *spec, int err)
 {
-    const char *hint = err == -EADDRINUSE ? ": something else listens there; choose another with --listen"
-                       : err == -EACCES
-                           ? ": ports below 1024 and directories of others need root; choose another with --listen"
-                       : err == -EADDRNOTAVAIL ? ": this machine has no such address"
-                                               : "";
-    buf_addf(error, "cannot listen on %s (%s)%s", spec, strerror(-err), hint);
-    return err;
+    return fail(error, err, "cannot listen on %s (%s)%s", spec, strerror(-err), hint_for(err));
 }
 
 int listener_open(const char *spec, struct buf *ret_url, struct buf *error)
@@ -148,10 +152,8 @@ int listener_open(const char *spec, struct buf *ret_url, struct buf *error)
     socklen_t size = parse(spec, &address);
     int on = 1;
 
-    if (!size) {
-        buf_addf(error, "server.listen: '%s' is not ADDRESS:PORT, [IPV6]:PORT or unix:PATH", spec);
-        return -EINVAL;
-    }
+    if (!size)
+        return fail(error, -EINVAL, "server.listen: '%s' is not ADDRESS:PORT, [IPV6]:PORT or unix:PATH", spec);
     _cleanup_fd_ int fd = socket(address.any.sa_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     if (fd < 0)
         return fail_to_listen(error, spec, -errno);

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* One datagram a state, to the socket that NOTIFY_SOCKET names.
+/* One datagram for each state, to the socket that NOTIFY_SOCKET names.
  *
- * Called by the supervisor's loop.  The manager knows the sender by the ids
- * that the kernel adds, so that nobody else can speak for us: no child has the
- * socket, nor the variable.  What must never happen here: waiting for a manager
- * that does not read, or a sign of life that was not asked for by the loop. */
+ * The supervisor's loop calls this file.  The manager knows the sender by the ids that the kernel
+ * adds, so nobody else can speak for us: no child has the socket or the variable.  What must never
+ * happen here: waiting for a manager that does not read, or a sign of life that the loop did not
+ * ask for. */
 #include "supervisor/notify.h"
 
 #include "base/fd.h"
@@ -20,7 +20,8 @@
 
 enum { STATE_MAX = 1024 };
 
-/* "/path", or "@name" in the abstract namespace, whose names are all bytes of the address and have no end. */
+/* "/path", or "@name" in the abstract namespace, where all bytes of the address are the name,
+ * without an end. */
 static int parse_address(const char *text, struct notify *ret)
 {
     size_t n = strlen(text);
@@ -51,6 +52,16 @@ static int64_t read_watchdog(const char *usec, const char *pid)
     return errno || end == usec || *end || us <= 0 ? 0 : us;
 }
 
+static int open_socket(struct notify *ret, const char *address)
+{
+    int err = parse_address(address, ret);
+
+    if (err)
+        return err;
+    ret->fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    return ret->fd < 0 ? -errno : 0;
+}
+
 int notify_open(struct notify *ret, struct buf *error)
 {
     const char *text = getenv("NOTIFY_SOCKET");
@@ -58,13 +69,10 @@ int notify_open(struct notify *ret, struct buf *error)
 
     *ret = (struct notify){ .fd = -1 };
     buf_init(&ret->unsent, STATE_MAX);
-    if (text && *text) {
-        err = parse_address(text, ret);
-        if (!err && (ret->fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0)) < 0)
-            err = -errno;
-        if (err)
-            buf_addf(error, "NOTIFY_SOCKET: %s is not a socket that can be told anything (%s)", text, strerror(-err));
-    }
+    if (text && *text)
+        err = open_socket(ret, text);
+    if (err)
+        buf_addf(error, "NOTIFY_SOCKET: %s is not a socket that can be told anything (%s)", text, strerror(-err));
     if (ret->fd >= 0)
         ret->watchdog_us = read_watchdog(getenv("WATCHDOG_USEC"), getenv("WATCHDOG_PID"));
     unsetenv("NOTIFY_SOCKET");
@@ -79,7 +87,8 @@ void notify_close(struct notify *notify)
     buf_free(&notify->unsent);
 }
 
-/* Only a manager without room is asked again: one that is gone has nobody who waits for it. */
+/* True if the state was sent, or if it is pointless to try again: only a manager without room is
+ * asked again. */
 static bool send_state(const struct notify *notify, const char *text, size_t n)
 {
     return sendto(notify->fd, text, n, MSG_DONTWAIT | MSG_NOSIGNAL, (const struct sockaddr *) &notify->to, notify->len)

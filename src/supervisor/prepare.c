@@ -25,7 +25,7 @@
 
 enum { ID_SERVER = 0, ID_COURIER = 8, ID_ZYGOTE = 16, ID_SLOTS = 32 }; /* from isolation.id_base */
 
-/* For one run the one that was asked for is the only one. */
+/* For `hatchery run`, the runtime that was asked for becomes the only one. */
 static int choose_runtime(struct supervisor *s, struct buf *error)
 {
     const char *name = s->options->runtime ? s->options->runtime : "default";
@@ -51,15 +51,14 @@ static int choose_runtime(struct supervisor *s, struct buf *error)
 
 static int find_runtimes(struct supervisor *s)
 {
-    struct buf error;
+    _cleanup_buf_ struct buf error;
 
     buf_init(&error, 8192);
     int err = runtimes_find(s->conf, &s->found, &error);
-    if (!err && s->options->source_fd >= 0)
+    if (err == 0 && s->options->source_fd >= 0)
         err = choose_runtime(s, &error);
     if (err)
         refuse(buf_text(&error));
-    buf_free(&error);
     return err;
 }
 
@@ -67,7 +66,7 @@ static int choose_ids(struct supervisor *s)
 {
     const char *user = s->conf->server_user;
     uid_t base = (uid_t) s->conf->isolation_id_base;
-    struct buf error;
+    _cleanup_buf_ struct buf error;
 
     buf_init(&error, 512);
     int err = ids_available(base, ID_SLOTS + s->server_conf.n_slots, &error);
@@ -83,7 +82,6 @@ static int choose_ids(struct supervisor *s)
     err = s->ids.root && user[0] ? ids_of_user(user, &s->ids.server_uid, &s->ids.server_gid, &error) : 0;
     if (err)
         refuse(buf_text(&error));
-    buf_free(&error);
     return err;
 }
 
@@ -109,7 +107,7 @@ static void make_cgroups(struct supervisor *s)
     buf_free(&error);
 }
 
-/* The outcome socket of a box has a number above all a program can open. */
+/* The outcome socket of a box has a number above all that a program can open. */
 static int raise_file_limit(void)
 {
     struct rlimit limit;
@@ -123,9 +121,9 @@ static int raise_file_limit(void)
     return 0;
 }
 
-/* Whoever started us may have had them ignored: an ignored SIGCHLD would lose the children's ends,
- * and a shell ignores SIGINT for what it starts with `&`.  Only SIGHUP stays so, which is what
- * nohup(1) is for. */
+/* Our parent may have ignored them: an ignored SIGCHLD would lose the children's ends, and a shell
+ * ignores SIGINT for commands that it starts with `&`.  Only SIGHUP stays ignored, because that is
+ * what nohup(1) is for. */
 static int make_signal_fd(void)
 {
     static const int ours[] = { SIGCHLD, SIGTERM, SIGINT };
@@ -148,16 +146,11 @@ static int make_signal_fd(void)
 /* Look for every layer of the jail before anything is started. */
 static int find_layers(struct supervisor *s)
 {
-    struct buf error;
+    _cleanup_buf_ struct buf error;
 
     buf_init(&error, 2048);
-    if (require_init(s->require, s->conf, &error) < 0) {
-        buf_addc(&error, '\0');
-        refuse(error.data);
-        buf_free(&error);
-        return -1;
-    }
-    buf_free(&error);
+    if (require_init(s->require, s->conf, &error) < 0)
+        return refuse(buf_text(&error));
     if (choose_ids(s) < 0)
         return -1;
     make_cgroups(s);
@@ -165,29 +158,28 @@ static int find_layers(struct supervisor *s)
     return require_settle(s->require, s->conf);
 }
 
-/* Where jobs survive, and who tells of them. */
+/* Open the place where jobs survive, and fill the courier's slice. */
 static int open_state(struct supervisor *s, struct buf *error)
 {
-    struct buf path;
-    int err = webhooks_fill(s->conf, &s->courier_conf, &s->server_conf, error);
+    _cleanup_buf_ struct buf path;
 
+    buf_init(&path, 4096);
+    if (webhooks_fill(s->conf, &s->courier_conf, &s->server_conf, error) < 0)
+        return -1;
     s->courier_conf.log_format = s->server_conf.log_format;
     s->courier_conf.log_level = s->server_conf.log_level;
-    buf_init(&path, 4096);
-    if (!err)
-        err = state_path(s->conf->server_state, &path, error);
-    if (!err && path.len) {
-        buf_addc(&path, '\0');
-        s->state_fd = state_open(path.data, s->ids.root, s->ids.server_uid, s->ids.server_gid, error);
-        if (s->state_fd >= 0)
-            s->lock_fd = state_lock(s->state_fd, path.data, error);
-        err = s->lock_fd < 0 ? -1 : 0;
-    }
-    buf_free(&path);
-    return err;
+    if (state_path(s->conf->server_state, &path, error) < 0)
+        return -1;
+    if (!path.len)
+        return 0;
+    s->state_fd = state_open(buf_text(&path), s->ids.root, s->ids.server_uid, s->ids.server_gid, error);
+    if (s->state_fd < 0)
+        return -1;
+    s->lock_fd = state_lock(s->state_fd, buf_text(&path), error);
+    return s->lock_fd < 0 ? -1 : 0;
 }
 
-/* Those that were given to us are served as they are; else server.listen is bound. */
+/* Sockets from the service manager are served as they are; otherwise server.listen is bound. */
 static int open_listeners(struct supervisor *s, const struct inherited *given, struct buf *error)
 {
     int fd = given->n ? given->fds[0] : listener_open(s->conf->server_listen, &s->url, error);
@@ -208,7 +200,7 @@ static int open_listeners(struct supervisor *s, const struct inherited *given, s
     return 0;
 }
 
-/* The listener of those who watch, where they have one of their own. */
+/* Open the metrics' own listener, if there is one. */
 static int open_metrics(struct supervisor *s, const struct inherited *given, struct buf *error)
 {
     const char *listen = s->conf->metrics_listen;
@@ -227,46 +219,42 @@ static int open_metrics(struct supervisor *s, const struct inherited *given, str
     return 0;
 }
 
-/* What others gave us, and what we make for ourselves: sockets and state. */
+/* Open what others gave us and what we make for ourselves: sockets and state. */
 static int open_all(struct supervisor *s, struct buf *error)
 {
     struct inherited given = { .metrics_fd = -1 };
-    int err = s->options->managed ? notify_open(&s->notify, error) : 0;
 
-    if (!err && s->options->managed) {
-        err = inherit_listeners(&given, error);
+    if (s->options->managed) {
+        if (notify_open(&s->notify, error) < 0)
+            return -1;
+        int err = inherit_listeners(&given, error);
         inherit_forget();
+        if (err)
+            return err;
     }
-    if (!err)
-        err = launch_open(&s->files, s->conf->isolation_root, error);
+    int err = launch_open(&s->files, s->conf->isolation_root, error);
     if (err || s->options->source_fd >= 0)
         return err;
-    err = open_state(s, error);
-    if (!err)
-        err = open_listeners(s, &given, error);
-    return err ? err : open_metrics(s, &given, error);
+    if (open_state(s, error) < 0 || open_listeners(s, &given, error) < 0)
+        return -1;
+    return open_metrics(s, &given, error);
 }
 
 int prepare(struct supervisor *s)
 {
-    struct buf error;
+    _cleanup_buf_ struct buf error;
 
-    s->signal_fd = make_signal_fd(); /* before there is anything that a signal must not leave behind */
+    buf_init(&error, 2048);
+    s->signal_fd = make_signal_fd(); /* before there is anything that a signal must not leave
+                                      * behind */
     if (s->signal_fd < 0 || raise_file_limit() < 0 || find_runtimes(s) < 0)
         return -1;
     hostmem_find(&s->memory);
     fill_server_conf(s);
     if (fit_connections(&s->server_conf) < 0 || find_layers(s) < 0)
         return -1;
-    buf_init(&error, 2048);
-    int err = open_all(s, &error);
-    if (err && error.len) {
-        buf_addc(&error, '\0');
-        refuse(error.data);
-    }
-    buf_free(&error);
-    if (err)
-        return -1;
+    if (open_all(s, &error) != 0)
+        return error.len ? refuse(buf_text(&error)) : -1;
     if (!s->cgroups)
         s->limit_watch = limit_watch_new(s->server_conf.n_slots, &s->server_conf.limits);
     else

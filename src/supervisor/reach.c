@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What the system's Python packages reach for outside of /usr/lib: Debian puts data below /usr/share, and the package has
- * a link there, or a path in its code.
+/* What the system's Python packages use outside of /usr/lib: Debian puts data below /usr/share, and
+ * the package has a link to it, or a path in its code.
  *
- * Called by the supervisor before it starts a zygote.  What must never happen here: a directory that has anything but a
- * package's public files.  Names only are taken from what is read; they are looked for in /usr/share and nowhere else. */
+ * The supervisor calls this before it starts a zygote.  What must never happen here: a directory
+ * that has anything but a package's public files.  Only names are taken from the files that are
+ * read, and they are looked for in /usr/share and nowhere else. */
 #include "supervisor/reach.h"
 
 #include "base/fd.h"
@@ -25,7 +26,8 @@
 
 enum { DEPTH_MAX = 16 };
 
-/* Every package has some of these and no program looks there, or the jail shows them anyway (root.c). */
+/* Every package has some of these and no program looks there, or the jail shows them anyway
+ * (root.c). */
 static const char *const passed_over[] = {
     "applications", "bash-completion", "bug",   "doc",     "doc-base", "emacs", "fish",
     "fonts",        "icons",           "info",  "lintian", "locale",   "man",   "matplotlib",
@@ -41,7 +43,7 @@ static bool is_passed_over(const char *name)
     return *name == '.' || !*name;
 }
 
-/* Root alone can change it, and everybody may look into it. */
+/* Only root can change it, and everybody may look into it. */
 static bool is_public(const char *root, const char *name)
 {
     char path[PATH_MAX + REACH_NAME_MAX];
@@ -52,7 +54,7 @@ static bool is_public(const char *root, const char *name)
            && (st.st_mode & (S_IROTH | S_IXOTH)) == (S_IROTH | S_IXOTH);
 }
 
-/* The directory of /usr/share that @path leads into, if it does. */
+/* If @path leads into a directory of /usr/share, add that directory. */
 static void add(struct reach *reach, const char *root, const char *path)
 {
     char name[REACH_NAME_MAX];
@@ -71,7 +73,8 @@ static void add(struct reach *reach, const char *root, const char *path)
 
 /* --- links --- */
 
-/* What @target means in the directory @at, by its text alone: links in between are not followed. */
+/* The meaning of @target in the directory @at, by its text alone: links in between are not
+ * followed. */
 static void resolve(const char *at, const char *target, char ret[static 2 * PATH_MAX])
 {
     char text[2 * PATH_MAX], *save = NULL;

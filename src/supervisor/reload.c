@@ -19,8 +19,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* What can't change in a server that runs stays as it is, in the whole of it: a child that is
- * restarted later must find what its siblings have. */
+/* Settings that can't change while a server runs stay as they are, for all processes: a child that
+ * is restarted later must find the same values as its siblings. */
 static void keep_what_needs_a_restart(const struct supervisor *s, struct conf *fresh)
 {
     for (const struct conf_key *k = conf_keys; k->section; k++) {
@@ -37,8 +37,7 @@ static void keep_what_needs_a_restart(const struct supervisor *s, struct conf *f
     }
 }
 
-/* The server's slice of the new configuration; what is not in there is what was found at the
- * start. */
+/* Fill the server's slice anew. Values that were found at the start stay. */
 static void refill_server_conf(struct supervisor *s)
 {
     const struct wire_server_conf old = s->server_conf;
@@ -62,7 +61,7 @@ static void refill_server_conf(struct supervisor *s)
     fit_connections(w);
 }
 
-/* Boxes have the limits that their zygote had: new ones need a new one. */
+/* Boxes have the limits of their zygote, so new limits need a new zygote. */
 static void renew_zygotes(struct supervisor *s)
 {
     const struct wire_zygote_conf old = s->zygote_conf;
@@ -76,7 +75,7 @@ static void renew_zygotes(struct supervisor *s)
     bool same_imports = strcmp(old.imports, s->zygote_conf.imports) == 0;
     for (unsigned i = 0; i < s->server_conf.n_runtimes; i++) {
         struct zygotes *z = &s->runtimes[i];
-        bool leaves_out = !imports_all_well(&z->imports); /* what was wrong with it may be mended */
+        bool leaves_out = !imports_all_well(&z->imports); /* its imports may be mended now */
         imports_forget(&z->imports);
         z->wanted = z->wanted || (z->needed && (!same_limits || !same_imports || leaves_out));
     }
@@ -85,7 +84,7 @@ static void renew_zygotes(struct supervisor *s)
 static int adopt(struct supervisor *s, struct conf *fresh, struct buf *error)
 {
     static struct courier_conf courier;
-    static struct wire_server_conf hooks; /* what webhooks_fill() has for the server */
+    static struct wire_server_conf hooks; /* webhooks_fill()'s part for the server */
 
     keep_what_needs_a_restart(s, fresh);
     int err = webhooks_fill(fresh, &courier, &hooks, error);
@@ -157,8 +156,8 @@ void tell_manager(struct supervisor *s)
         say_ready(s);
         s->reload = RELOAD_SETTLED;
     }
-    /* Of the whole service there is one sign of life: that the server's loop answers.  One that has no room for a
-     * question has not answered others. */
+    /* The whole service has one sign of life: the server's loop answers.  A server without room for
+     * a question has not answered earlier ones. */
     if (!s->notify.watchdog_us || !s->ready || now_us() < s->ask_alive_at_us)
         return;
     s->ask_alive_at_us = now_us() + s->notify.watchdog_us / 2;

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Which layers of the jail are required and which are missing.
  *
- * Called by the supervisor before it starts anything, so that an operator hears
- * of all that is missing at once.  What must never happen here: a start with
- * less than was asked for, or with less than everything and not a word of it. */
+ * The supervisor calls this before it starts anything, so that an operator hears of all missing
+ * layers at once.  What must never happen here: a start with less than was asked for, or with less
+ * than everything and not a word of it. */
 #include "supervisor/require.h"
 
 #include "base/fd.h"
@@ -17,7 +17,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-/* Layers that a key of their own turns off. */
+/* Layers that keys of their own turn off. */
 static uint32_t turned_off(const struct conf *conf)
 {
     return (conf->isolation_mdwe ? 0 : LAYER_BIT(LAYER_MDWE))
@@ -46,14 +46,14 @@ void require_missing(struct require *r, enum layer layer, int err, const char *c
              change && *change ? change : layers[layer].change);
 }
 
-/* As engines of containers mark what they start: Docker, podman and CRI-O, Kubernetes. */
+/* The marks of containers by Docker, podman and CRI-O, and Kubernetes. */
 static bool is_in_container(void)
 {
     return access("/.dockerenv", F_OK) == 0 || access("/run/.containerenv", F_OK) == 0 || getenv("container")
            || getenv("KUBERNETES_SERVICE_HOST");
 }
 
-/* The engines' own profile forbids what every box is made of. */
+/* The engines' default profile forbids the calls that every box is made with. */
 static void say_profile(const struct require *r, enum layer layer)
 {
     if (!layers[layer].optional && r->why[layer].err == -EPERM && is_in_container())
@@ -86,7 +86,7 @@ void require_probe_kernel(struct require *r)
     }
 }
 
-/* The shortest list that asks for all that is here and was asked for. */
+/* The shortest list that asks for all layers that are here and were asked for. */
 bool require_offer(const struct require *r, const struct conf *conf, struct buf *out)
 {
     bool all = strncmp(conf->isolation_require, "all", 3) == 0 || strncmp(conf->isolation_require, "supported", 9) == 0;
@@ -106,7 +106,7 @@ bool require_offer(const struct require *r, const struct conf *conf, struct buf 
     return true;
 }
 
-/* A word of a command line, in quotes where a shell needs them. */
+/* Add a word of a command line, in quotes if a shell needs them. */
 static void add_word(struct buf *out, const char *word)
 {
     static const char bare[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_./:,=@%+-";
@@ -121,7 +121,7 @@ static void add_word(struct buf *out, const char *word)
     buf_adds(out, quoted ? "'" : "");
 }
 
-/* What was typed, with the weaker jail in front of it: for the operator to type. */
+/* Print the command that was typed, with the weaker jail in front, for the operator to type. */
 static void say_command(const struct buf *offer)
 {
     static const char key[] = "isolation.require = ";

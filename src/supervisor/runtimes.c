@@ -1,10 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Which runtimes there are, and what is installed in each.
  *
- * Called by the supervisor before anything is started, by check-config and by
- * `hatchery env`.  What must never happen here: packages that somebody else
- * than the operator could have put there (the state directory is the server's,
- * which strangers talk to), or a file of theirs being read. */
+ * The supervisor calls this before it starts anything; check-config and `hatchery env` call it too.
+ * What must never happen here: packages that anybody but the operator could have put there (the
+ * state directory belongs to the server, which strangers talk to), or reading a file of theirs. */
 #include "supervisor/runtimes.h"
 
 #include "supervisor/state.h"
@@ -24,7 +23,7 @@
 #include <sys/sysinfo.h>
 #include <unistd.h>
 
-/* Where Debian has the packages of its own; below isolation.root. */
+/* Where Debian has its own packages; below isolation.root. */
 static const char system_packages[] = "/usr/lib/python3/dist-packages";
 
 enum { POOL_SIZE = 2, IDLE_MS = 15 * 60 * 1000, PACKAGES_MAX = 4096 };
@@ -33,9 +32,11 @@ int runtimes_envs_path(const struct conf *conf, struct buf *ret_path, struct buf
 {
     int err = state_path(conf->server_state, ret_path, error);
 
-    if (!err && ret_path->len)
+    if (err)
+        return err;
+    if (ret_path->len)
         buf_adds(ret_path, "/" RUNTIMES_ENVS);
-    return err;
+    return 0;
 }
 
 /* --- environments --- */
@@ -71,7 +72,7 @@ static int by_name(const void *a, const void *b)
     return strcmp(*(char *const *) a, *(char *const *) b);
 }
 
-/* The names in @dir that @wanted is for, sorted; each is the caller's, and so is the array. */
+/* The names in @dir that @wanted accepts, sorted. The caller owns the names and the array. */
 static size_t list_names(DIR *dir, bool (*wanted)(const char *name), char ***ret)
 {
     struct dirent *e;
@@ -96,8 +97,10 @@ int runtimes_each_env(const char *envs, void (*on_env)(void *data, const char *n
 
     if (fd == -EPERM)
         fprintf(stderr, "hatchery: %s: it is passed over, as others than us can change it\n", envs);
+    if (fd == -ENOENT)
+        return 0;
     if (fd < 0 || !dir)
-        return fd == -ENOENT ? 0 : fd < 0 ? fd : -errno;
+        return fd < 0 ? fd : -errno;
     size_t n = list_names(dir, conf_runtime_name_ok, &names);
     for (size_t i = 0; i < n; i++) {
         if (env_is_ours(fd, names[i]))
@@ -124,19 +127,15 @@ int runtimes_resolve(const char *envs, const char *text, struct buf *ret_path, s
     else if (conf_runtime_name_ok(text) && fd >= 0 && env_is_ours(fd, text))
         buf_addf(ret_path, "%s/%s/" RUNTIMES_PACKAGES, envs, text);
     else
-        return buf_addf(error,
-                        "there is no environment '%.64s' in %s; `hatchery env list` shows them, `hatchery env add` "
-                        "makes one",
-                        text, *envs ? envs : "the state directory, which this server has not"),
-               -ENOENT;
+        return fail(
+            error, -ENOENT,
+            "there is no environment '%.64s' in %s; `hatchery env list` shows them, `hatchery env add` makes one", text,
+            *envs ? envs : "the state directory, which this server has not");
     if (ret_path->full || strlen(text) >= PATH_MAX)
-        return buf_adds(error, "the path is too long"), -ENAMETOOLONG;
-    buf_addc(ret_path, '\0');
-    int err = stat(ret_path->data + mark, &st) < 0 ? -errno : S_ISDIR(st.st_mode) ? 0 : -ENOTDIR;
-    ret_path->len--;
-    if (err)
-        buf_addf(error, "%s: %s", text, strerror(-err));
-    return err;
+        return fail(error, -ENAMETOOLONG, "the path is too long");
+    if (stat(buf_text(ret_path) + mark, &st) < 0)
+        return fail(error, -errno, "%s: %s", text, strerror(errno));
+    return S_ISDIR(st.st_mode) ? 0 : fail(error, -ENOTDIR, "%s: %s", text, strerror(ENOTDIR));
 }
 
 /* --- the list --- */
@@ -182,25 +181,25 @@ static void set(char **field, const char *value)
     *field = xstrdup(value);
 }
 
-/* @key: whose value @text is, for the sentence. */
+/* @key: the key whose value @text is, for the sentence. */
 static void take_packages(struct finding *f, struct runtime_spec *spec, const char *key, const char *text)
 {
-    struct buf path;
+    _cleanup_buf_ struct buf path;
     size_t mark = f->error->len;
 
     buf_init(&path, PATH_MAX);
     buf_addf(f->error, "%s: ", key);
     int err = runtimes_resolve(f->envs, text, &path, f->error);
-    if (!err) {
-        set(&spec->packages, buf_text(&path));
-        spec->of_env = *text != '/';
-    }
     conf_locate(f->conf, err, mark, f->error);
-    f->err = f->err ? f->err : err;
-    buf_free(&path);
+    if (err) {
+        f->err = f->err ? f->err : err;
+        return;
+    }
+    set(&spec->packages, buf_text(&path));
+    spec->of_env = *text != '/';
 }
 
-/* Has the system a module of this name, or the package that it is in? */
+/* Does the system have a module of this name, or the package that contains it? */
 static bool system_has(const struct conf *conf, const char *module, size_t len)
 {
     static const char *const ends[] = { "", ".py" };
@@ -215,10 +214,10 @@ static bool system_has(const struct conf *conf, const char *module, size_t len)
     return false;
 }
 
-/* Of the words of @imports those that can be had. */
+/* Keep the words of @imports that this host has. */
 static void keep_those_here(const struct conf *conf, const char *imports, struct runtime_spec *spec)
 {
-    struct buf kept;
+    _cleanup_buf_ struct buf kept;
 
     buf_init(&kept, 4096);
     for (const char *p = imports; *(p += strspn(p, " ,"));) {
@@ -228,10 +227,9 @@ static void keep_those_here(const struct conf *conf, const char *imports, struct
         p += n;
     }
     set(&spec->imports, buf_text(&kept));
-    buf_free(&kept);
 }
 
-/* The section's @key, whose value @text is: yes, no, or empty, which leaves @ret as it is. */
+/* Take the value @text of the section's @key: yes, no, or empty, which leaves @ret as it is. */
 static void take_switch(struct finding *f, const char *section, const char *key, const char *text, bool *ret)
 {
     size_t mark = f->error->len;
@@ -240,15 +238,16 @@ static void take_switch(struct finding *f, const char *section, const char *key,
     if (!*text)
         return;
     int err = conf_value_number(CONF_BOOL, text, &yes);
-    if (!err)
+    if (err == 0) {
         *ret = yes;
-    else
-        buf_addf(f->error, "%s.%s: '%s' is neither yes nor no", section, key, text);
+        return;
+    }
+    buf_addf(f->error, "%s.%s: '%s' is neither yes nor no", section, key, text);
     conf_locate(f->conf, err, mark, f->error);
     f->err = f->err ? f->err : err;
 }
 
-/* `data` without packages of its own is Debian's: it is there where numpy is. */
+/* `data` without packages of its own is Debian's: it exists if numpy is installed. */
 static void add_configured(struct finding *f, const struct conf_runtime *rt)
 {
     char key[CONF_SECTION_MAX + 16];
@@ -272,7 +271,8 @@ static void add_configured(struct finding *f, const struct conf_runtime *rt)
     take_switch(f, rt->section, "epoll", rt->epoll, &spec->epoll);
 }
 
-/* One that has no section is a runtime all the same; one that has and names no packages gets these. */
+/* An environment without a section is a runtime all the same. If its section names no packages, it
+ * gets these. */
 static void add_env(void *data, const char *name)
 {
     struct finding *f = data;
@@ -286,11 +286,11 @@ static void add_env(void *data, const char *name)
 
 static void add_default(struct finding *f)
 {
-    unsigned cores = (unsigned) get_nprocs();
+    unsigned twice = 2 * (unsigned) get_nprocs(), usual = twice > 4 ? twice : 4;
     struct runtime_spec *spec = add(f, "default");
 
     spec->wire.at_start = true;
-    spec->wire.pool_size = f->conf->pool_size ? (unsigned) f->conf->pool_size : cores * 2 > 4 ? cores * 2 : 4;
+    spec->wire.pool_size = f->conf->pool_size ? (unsigned) f->conf->pool_size : usual;
     if (*f->conf->python_packages)
         take_packages(f, spec, "python.packages", f->conf->python_packages);
 }
@@ -303,13 +303,14 @@ int runtimes_find(const struct conf *conf, struct runtimes *ret, struct buf *err
 
     *ret = (struct runtimes){ 0 };
     buf_init(&envs, PATH_MAX);
-    if (runtimes_envs_path(conf, &envs, error) < 0) /* who needs a state says so */
+    if (runtimes_envs_path(conf, &envs, error) < 0) /* the caller that needs a state reports this */
         error->len = mark;
     f.envs = buf_text(&envs);
     add_default(&f);
     for (unsigned i = 0; i < conf->n_runtimes; i++)
         add_configured(&f, &conf->runtimes[i]);
-    runtimes_each_env(f.envs, add_env, &f); /* where we may not look there is none: who needs a state says so */
+    runtimes_each_env(f.envs, add_env, &f); /* an unreadable directory counts as empty: the caller
+                                             * that needs a state reports it */
     buf_free(&envs);
     if (f.err)
         runtimes_free(ret);
@@ -328,7 +329,7 @@ void runtimes_free(struct runtimes *runtimes)
 
 /* --- are their imports there? --- */
 
-/* Modules that are in Debian's interpreter and in no file. */
+/* Modules that are in Debian's interpreter and have no file. */
 static const char built_in[] =
     " _abc _ast _bisect _blake2 _codecs _collections _csv _datetime _elementtree _functools _heapq _imp _io _locale "
     "_md5"
@@ -338,7 +339,8 @@ static const char built_in[] =
     "time"
     " unicodedata xxsubtype zlib ";
 
-/* Is there a file or directory of the module @name in the directory @path: NAME, NAME.py, NAME.SOMETHING.so? */
+/* Does the directory @path have a file or directory of the module @name: NAME, NAME.py,
+ * NAME.SOMETHING.so? */
 static bool directory_has(const char *path, const char *name)
 {
     size_t n = strlen(name);
@@ -372,7 +374,7 @@ static bool has_module(const struct conf *conf, const struct runtime_spec *spec,
     return false;
 }
 
-/* Of a.b the package a is looked for. */
+/* For a.b it looks for the package a. */
 static void doubt(const struct conf *conf, const struct runtime_spec *spec, const char *key, const char *imports,
                   struct buf *out)
 {
@@ -446,7 +448,8 @@ struct listing {
     size_t mark; /* where the list begins */
 };
 
-/* NAME-VERSION.dist-info, NAME-VERSION-pyX.Y.egg-info; in NAME an underscore stands for a hyphen. */
+/* NAME-VERSION.dist-info, NAME-VERSION-pyX.Y.egg-info; in NAME an underscore stands for a
+ * hyphen. */
 static void add_mark(struct listing *l, const char *mark)
 {
     char text[200], needle[220];
@@ -462,7 +465,7 @@ static void add_mark(struct listing *l, const char *mark)
     for (char *p = text; *p; p++)
         *p = *p == '_' ? '-' : *p;
     snprintf(needle, sizeof(needle), "{\"name\": \"%s\",", text);
-    /* The runtime's own go before the system's, as they do when they are imported. */
+    /* The runtime's own packages come before the system's, as when they are imported. */
     if (!*version || memmem(l->out->data + l->mark, l->out->len - l->mark, needle, strlen(needle)))
         return;
     buf_addf(l->out, "%s%s \"version\": \"%s\"}", l->out->len == l->mark ? "" : ", ", needle, version);

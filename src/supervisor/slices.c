@@ -2,8 +2,9 @@
 /* What each process is told: the slices of the configuration for the server and the zygotes.
  *
  * prepare.c fills them at the start, reload.c when the configuration is read again.  The limits
- * that the machine sets (cores, memory, descriptors) are applied here.  A slice must never hold
- * more than its process needs: the server gets the key's hash and not the key. */
+ * that the machine sets (cores, memory, descriptors) are applied here.  What must never happen
+ * here: a slice with more than its process needs. The server gets the key's hash and not the
+ * key. */
 #include "supervisor/process.h"
 
 #include <sodium.h>
@@ -12,7 +13,7 @@
 #include <sys/resource.h>
 #include <sys/sysinfo.h>
 
-enum { FILES_OF_A_BOX = 4 }; /* descriptors that the server has for each */
+enum { FILES_OF_A_BOX = 4 }; /* descriptors that the server has for each box */
 
 static int word_index(const char *word, const char *const *words)
 {
@@ -65,8 +66,7 @@ static void fill_runtimes(struct supervisor *s)
 
 enum { RUNS_MAX = 128, MEMORY_OF_A_RUN = 128 << 20 };
 
-/* Where none is configured: what most programs need of the memory and of the descriptors that there
- * are. */
+/* If none is configured: as many as the memory and the descriptors allow for most programs. */
 static unsigned default_max_runs(unsigned cores, int64_t memory)
 {
     struct rlimit files;
@@ -80,14 +80,17 @@ static unsigned default_max_runs(unsigned cores, int64_t memory)
     return (unsigned) most > cores ? (unsigned) most : cores;
 }
 
-/* How many run at once, and where. */
+/* Decide how many programs run at once, and how many slots they need. */
 static void fill_slots(struct wire_server_conf *w, const struct conf *c, int64_t memory)
 {
     unsigned cores = (unsigned) get_nprocs(), dying;
 
-    w->max_runs = w->one_run ? 1 : c->pool_max_runs ? (unsigned) c->pool_max_runs : default_max_runs(cores, memory);
+    w->max_runs = c->pool_max_runs ? (unsigned) c->pool_max_runs : default_max_runs(cores, memory);
+    if (w->one_run)
+        w->max_runs = 1;
     w->places = w->max_runs < cores ? w->max_runs : cores;
-    /* A slot is free again only when the last process of its box is gone: some are always dying. */
+    /* A slot is free again only when the last process of its box is gone, and some are always
+     * dying. */
     dying = w->max_runs < 4 * cores ? w->max_runs : 4 * cores;
     w->n_slots = w->max_runs + dying + 4;
     w->n_first_slots = 2 * w->places + 4;
@@ -162,12 +165,13 @@ void fill_zygote_conf(struct supervisor *s)
     snprintf(s->zygote_conf.imports, sizeof(s->zygote_conf.imports), "%s", s->conf->python_imports);
 }
 
-/* Connections must leave descriptors for the boxes: strangers without the key could otherwise
- * starve everybody's runs. */
+/* Connections must leave descriptors for the boxes: otherwise strangers without a key could starve
+ * all runs. */
 int fit_connections(struct wire_server_conf *w)
 {
     struct rlimit limit;
-    rlim_t others = FILES_OF_A_BOX * (rlim_t) w->n_slots + 64 + 64; /* of our own, and of those who watch */
+    /* our own, and the connections of the metrics' listener */
+    rlim_t others = FILES_OF_A_BOX * (rlim_t) w->n_slots + 64 + 64;
 
     getrlimit(RLIMIT_NOFILE, &limit);
     if (limit.rlim_cur <= others)

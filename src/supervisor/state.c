@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The state directory.
  *
- * Called by the command before anything is started, and by its verbs that change
- * keys and environments.  What must never happen here: somebody else's directory
- * being given away or closed off, or two servers on one store. */
+ * The command calls this before it starts anything; its verbs that change keys and environments
+ * call it too.  What must never happen here: that another user's directory is given away or closed
+ * off, or two servers on one store. */
 #include "supervisor/state.h"
 
 #include "base/fd.h"
@@ -25,7 +25,7 @@ enum { LOCK_TRIES = 60, LOCK_WAIT_MS = 50 };
 
 #define NEXT_STEP "; choose another directory with --state DIR, or run without asynchronous jobs: --state none"
 
-static const char lock_name[] = "hatchery.lock"; /* also the mark of a directory of ours */
+static const char lock_name[] = "hatchery.lock"; /* also marks a directory as ours */
 
 int state_path(const char *configured, struct buf *ret_path, struct buf *error)
 {
@@ -41,11 +41,10 @@ int state_path(const char *configured, struct buf *ret_path, struct buf *error)
         return buf_addf(ret_path, "%s/hatchery", xdg);
     if (home && *home == '/')
         return buf_addf(ret_path, "%s/.local/state/hatchery", home);
-    buf_adds(error, "there is no place for the state: neither XDG_STATE_HOME nor HOME is set" NEXT_STEP);
-    return -ENOENT;
+    return fail(error, -ENOENT, "there is no place for the state: neither XDG_STATE_HOME nor HOME is set" NEXT_STEP);
 }
 
-/* Make @path and what is missing above it. */
+/* Make @path and the missing directories above it. */
 static int make_directories(const char *path)
 {
     char part[PATH_MAX];
@@ -58,7 +57,7 @@ static int make_directories(const char *path)
     return mkdir(path, 0700) < 0 && errno != EEXIST ? -errno : 0;
 }
 
-/* What a backup has of it; the rest is made anew. */
+/* Is it one of the files that a backup has? The others are made anew. */
 static bool is_kept(const char *name)
 {
     static const char *const kept[] = {
@@ -71,7 +70,7 @@ static bool is_kept(const char *name)
     return i < sizeof(kept) / sizeof(*kept);
 }
 
-/* Has it our mark, or nothing but what a backup has? */
+/* Does the directory have our mark, or only files that a backup has? */
 static bool is_ours(int fd)
 {
     struct stat st;
@@ -87,8 +86,8 @@ static bool is_ours(int fd)
     return kept || fstatat(fd, lock_name, &st, AT_SYMLINK_NOFOLLOW) == 0;
 }
 
-/* Whoever had the directory before may still change it: what is looked at is what is given.  A file with a second name
- * could be one from elsewhere. */
+/* The former owner of the directory may still change it, so the very file that was checked is
+ * given.  A file with a second name could be from elsewhere. */
 static int give_file(int fd, const char *name, uid_t uid, gid_t gid)
 {
     _cleanup_fd_ int file = openat(fd, name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
@@ -99,7 +98,7 @@ static int give_file(int fd, const char *name, uid_t uid, gid_t gid)
     return fchownat(file, "", uid, gid, AT_EMPTY_PATH) < 0 ? -errno : 0;
 }
 
-/* Files that a server with another id has left, or that were put back from a backup. */
+/* Give away files that a server with another id has left, or that were put back from a backup. */
 static int give_files(int fd, uid_t uid, gid_t gid)
 {
     int copy = openat(fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -116,7 +115,8 @@ static int give_files(int fd, uid_t uid, gid_t gid)
     return err;
 }
 
-/* For reading where the disk takes nothing: synchronous runs need no store, and a lock needs no writing. */
+/* Open for reading if the disk accepts no writes: synchronous runs need no store, and a lock needs
+ * no writing. */
 static int open_mark(int fd)
 {
     int mark = openat(fd, lock_name, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
@@ -150,18 +150,20 @@ static int adopt(int fd, bool give, uid_t uid, gid_t gid)
 int state_open(const char *path, bool give, uid_t uid, gid_t gid, struct buf *error)
 {
     int err = make_directories(path);
-    _cleanup_fd_ int fd = err ? -1 : open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    _cleanup_fd_ int fd = err ? err : open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 
-    if (!err)
-        err = fd < 0 ? -errno : adopt(fd, give, uid, gid);
+    if (fd >= 0)
+        err = adopt(fd, give, uid, gid);
+    else if (err == 0)
+        err = -errno;
     if (err == -ENOTEMPTY)
-        buf_addf(error, "the state directory %s holds files that are not Hatchery's" NEXT_STEP, path);
-    else if (err)
-        buf_addf(error, "the state directory %s cannot be used (%s)" NEXT_STEP, path, strerror(-err));
-    return err ? err : fd_steal(&fd);
+        return fail(error, err, "the state directory %s holds files that are not Hatchery's" NEXT_STEP, path);
+    if (err)
+        return fail(error, err, "the state directory %s cannot be used (%s)" NEXT_STEP, path, strerror(-err));
+    return fd_steal(&fd);
 }
 
-/* Who the server will be, where it has not been started yet. */
+/* The server's ids, also if it has never been started. */
 static int server_user(const struct conf *conf, uid_t *ret_uid, gid_t *ret_gid, struct buf *error)
 {
     *ret_uid = (uid_t) conf->isolation_id_base;
@@ -169,44 +171,43 @@ static int server_user(const struct conf *conf, uid_t *ret_uid, gid_t *ret_gid, 
     if (!*conf->server_user)
         return 0;
     const struct passwd *entry = getpwnam(conf->server_user);
-    if (!entry) {
-        buf_addf(error, "server.user: '%s' is no user", conf->server_user);
-        return -ENOENT;
-    }
+    if (!entry)
+        return fail(error, -ENOENT, "server.user: '%s' is no user", conf->server_user);
     *ret_uid = entry->pw_uid;
     *ret_gid = entry->pw_gid;
     return 0;
 }
 
-int state_open_configured(const struct conf *conf, bool change, struct buf *error)
+static int make_configured(const struct conf *conf, const char *path, struct buf *error)
 {
-    struct buf path;
     uid_t uid = 0;
     gid_t gid = 0;
+    int err = server_user(conf, &uid, &gid, error);
+
+    return err ? err : state_open(path, geteuid() == 0, uid, gid, error);
+}
+
+int state_open_configured(const struct conf *conf, bool change, struct buf *error)
+{
+    _cleanup_buf_ struct buf path;
 
     buf_init(&path, 4096);
     int err = state_path(conf->server_state, &path, error);
-    if (!err && !path.len) {
-        buf_adds(
-            error,
-            "server.state is none: there is no place for keys and environments; choose a directory with --state DIR");
-        err = -ENOENT;
-    }
-    buf_addc(&path, '\0');
-    _cleanup_fd_ int fd = err ? -1 : open(path.data, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (!err && fd < 0 && errno == ENOENT && change) {
-        err = server_user(conf, &uid, &gid, error);
-        fd = err ? -1 : state_open(path.data, geteuid() == 0, uid, gid, error);
-        err = fd < 0 ? -ENOENT : 0;
-    } else if (!err && fd < 0) {
-        err = -errno;
-        buf_addf(error, "the state directory %s cannot be opened (%s); name it with --state DIR", path.data,
-                 strerror(-err));
-    }
-    buf_free(&path);
-    if (!err && change && flock(fd, LOCK_EX) < 0)
-        err = -errno;
-    return err ? err : fd_steal(&fd);
+    if (err)
+        return err;
+    if (!path.len)
+        return fail(error, -ENOENT,
+                    "server.state is none: there is no place for keys and environments; choose a directory with "
+                    "--state DIR");
+    _cleanup_fd_ int fd = open(buf_text(&path), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd < 0 && (errno != ENOENT || !change))
+        return fail(error, -errno, "the state directory %s cannot be opened (%s); name it with --state DIR",
+                    buf_text(&path), strerror(errno));
+    if (fd < 0)
+        fd = make_configured(conf, buf_text(&path), error);
+    if (fd < 0)
+        return -ENOENT;
+    return change && flock(fd, LOCK_EX) < 0 ? -errno : fd_steal(&fd);
 }
 
 static bool try_lock(int fd)
@@ -226,22 +227,20 @@ int state_lock(int state_fd, const char *path, struct buf *error)
     _cleanup_fd_ int fd = open_mark(state_fd);
     char holder[32];
 
-    if (fd < 0) {
-        buf_addf(error, "the state directory %s cannot be written to (%s)" NEXT_STEP, path, strerror(-fd));
-        return fd;
-    }
+    if (fd < 0)
+        return fail(error, fd, "the state directory %s cannot be written to (%s)" NEXT_STEP, path, strerror(-fd));
     if (!try_lock(fd)) {
         ssize_t len = pread(fd, holder, sizeof(holder) - 1, 0);
         holder[len > 0 ? len : 0] = '\0';
         holder[strspn(holder, "0123456789")] = '\0';
-        buf_addf(error,
-                 "the state directory %s is in use by another Hatchery (process %s): stop that one, or give this "
-                 "one a directory of its own: --state DIR, or HATCHERY_SERVER_STATE=DIR in the environment",
-                 path, holder[0] ? holder : "unknown");
-        return -EBUSY;
+        return fail(error, -EBUSY,
+                    "the state directory %s is in use by another Hatchery (process %s): stop that one, or give this "
+                    "one a directory of its own: --state DIR, or HATCHERY_SERVER_STATE=DIR in the environment",
+                    path, holder[0] ? holder : "unknown");
     }
     int n = snprintf(holder, sizeof(holder), "%d\n", (int) getpid());
     if (ftruncate(fd, 0) < 0 || pwrite(fd, holder, (size_t) n, 0) != n)
-        errno = 0; /* a full or read-only disk: the name of the holder is a courtesy, the store says what is wrong */
+        errno = 0; /* a full or read-only disk: the holder's name is a courtesy, and the store
+                    * reports the error */
     return fd_steal(&fd);
 }

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The [webhooks] section of the configuration.
  *
- * Called by the command when it has loaded the configuration, and by the
- * supervisor.  What must never happen here: a secret in a message, or one that
- * is passed over because it is malformed. */
+ * The command calls this when it has loaded the configuration, and the supervisor calls it.  What
+ * must never happen here: a secret in a message, or a secret that is ignored because it is
+ * malformed. */
 #include "supervisor/webhooks.h"
 
 #include "base/fd.h"
@@ -16,7 +16,7 @@
 #include <stdio.h>
 #include <string.h>
 
-/* The next word of *@text, copied; false at the end. */
+/* Copy the next word of *@text; false at the end. */
 static bool next_word(const char **text, char *word, size_t size)
 {
     *text += strspn(*text, " \t\r\n");
@@ -33,8 +33,7 @@ static int take_secrets(struct courier_conf *conf, const char *text, const char 
 
     while (!err && next_word(&text, word, sizeof(word))) {
         if (conf->n_secrets == COURIER_SECRETS_MAX) {
-            buf_addf(error, "%s: there are more than %d secrets", key, COURIER_SECRETS_MAX);
-            err = -E2BIG;
+            err = fail(error, -E2BIG, "%s: there are more than %d secrets", key, COURIER_SECRETS_MAX);
             break;
         }
         err = sign_secret(word, conf->secrets[conf->n_secrets].key, &conf->secrets[conf->n_secrets].len);
@@ -58,15 +57,15 @@ static int read_secrets(const struct conf *c, struct courier_conf *conf, struct 
         return err;
     ssize_t n = fd_read_file(AT_FDCWD, c->webhooks_secret_file, text, sizeof(text));
     if (n < 0)
-        buf_addf(error, "webhooks.secret_file: cannot read %s: %s", c->webhooks_secret_file, strerror((int) -n));
-    else
-        err = take_secrets(conf, text, "webhooks.secret_file", error);
+        return fail(error, (int) n, "webhooks.secret_file: cannot read %s: %s", c->webhooks_secret_file,
+                    strerror((int) -n));
+    err = take_secrets(conf, text, "webhooks.secret_file", error);
     explicit_bzero(text, sizeof(text));
-    if (!err && n >= 0 && !conf->n_secrets) {
-        buf_addf(error, "webhooks.secret_file: %s has no secret in it", c->webhooks_secret_file);
-        err = -EINVAL;
-    }
-    return n < 0 ? (int) n : err;
+    if (err)
+        return err;
+    return conf->n_secrets
+               ? 0
+               : fail(error, -EINVAL, "webhooks.secret_file: %s has no secret in it", c->webhooks_secret_file);
 }
 
 static int take_retries(const char *text, struct wire_server_conf *server, struct buf *error)
@@ -82,10 +81,8 @@ static int take_retries(const char *text, struct wire_server_conf *server, struc
             buf_adds(error, " is no time of at most 720h (a number of seconds, or with ms, s, min or h)");
             return -EINVAL;
         }
-        if (server->n_retries == WIRE_RETRIES_MAX) {
-            buf_addf(error, "webhooks.retries: there are more than %d", WIRE_RETRIES_MAX);
-            return -E2BIG;
-        }
+        if (server->n_retries == WIRE_RETRIES_MAX)
+            return fail(error, -E2BIG, "webhooks.retries: there are more than %d", WIRE_RETRIES_MAX);
         server->retry_ms[server->n_retries++] = ms;
     }
     return 0;
@@ -98,10 +95,11 @@ static int check_allow(const char *text, struct buf *error)
 
     buf_adds(error, "webhooks.allow: ");
     int err = guard_allow_parse(text, &allow, error);
-    if (!err)
-        error->len = mark;
+    if (err)
+        return err;
+    error->len = mark;
     guard_allow_free(allow);
-    return err;
+    return 0;
 }
 
 static int check_ports(const char *text, struct buf *error)
@@ -111,10 +109,11 @@ static int check_ports(const char *text, struct buf *error)
 
     buf_adds(error, "webhooks.ports: ");
     int err = guard_allow_new("", text, &allow, error);
-    if (!err)
-        error->len = mark;
+    if (err)
+        return err;
+    error->len = mark;
     guard_allow_free(allow);
-    return err;
+    return 0;
 }
 
 void webhooks_copy(struct wire_server_conf *server, const struct wire_server_conf *from)
@@ -148,5 +147,9 @@ int webhooks_fill(const struct conf *conf, struct courier_conf *ret_courier, str
     int allow = conf_locate(conf, check_allow(conf->webhooks_allow, error), mark, error);
     mark = error->len;
     int ports = conf_locate(conf, check_ports(conf->webhooks_ports, error), mark, error);
-    return secrets ? secrets : retries ? retries : allow ? allow : ports;
+    const int found[] = { secrets, retries, allow, ports };
+    for (size_t i = 0; i < sizeof(found) / sizeof(*found); i++)
+        if (found[i])
+            return found[i];
+    return 0;
 }

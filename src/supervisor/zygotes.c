@@ -22,8 +22,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-/* From one zygote's start to the next that a server may ask for: warming one takes a good part of a
- * second. */
+/* The shortest time from one zygote's start to the next that a server asks for: warming one takes a
+ * good part of a second. */
 enum { ROTATE_LEAST_MS = 1000 };
 
 static void add_words(struct buf *out, const char *words, const char *between)
@@ -76,14 +76,15 @@ int send_fault(struct supervisor *s, unsigned runtime)
     return ok ? fd_send(s->server->sock, &here, sizeof(here), &fd, 1) : -EIO;
 }
 
-/* What is all runtimes', and what is this one's. */
+/* Send the settings of all runtimes, and those of this one. */
 static int send_zygote_conf(const struct supervisor *s, int sock, unsigned runtime)
 {
     static struct wire_zygote_conf conf;
 
     conf = s->zygote_conf;
     conf.type = WIRE_ZYGOTE_CONF;
-    /* The watch can't see a file in memory that is written and not mapped. */
+    /* The watch that stands in for cgroups can't see a file in memory that is written and not
+     * mapped. */
     conf.callbacks = s->found.list[runtime].callbacks && s->cgroups;
     conf.epoll = s->found.list[runtime].epoll;
     list_imports(s, runtime, conf.imports);
@@ -91,7 +92,7 @@ static int send_zygote_conf(const struct supervisor *s, int sock, unsigned runti
     return fd_send(sock, &conf, sizeof(conf), NULL, 0);
 }
 
-/* @ret->fd is the caller's; -1 where there are none. */
+/* @ret->fd is the caller's; -1 if there are no packages. */
 static int open_packages(const struct runtime_spec *spec, struct launch_packages *ret)
 {
     *ret = (struct launch_packages){ spec->packages, -1 };
@@ -115,11 +116,12 @@ int start_zygote(struct supervisor *s, struct child *zygote, struct buf *error)
     int err = make_pair(&zygote->sock, &theirs);
 
     (void) error;
-    if (!err)
-        err = make_pair(&server_end, &zygote_end);
     if (err)
         return err;
-    /* A box that asks to join a cgroup is known by the pid the kernel tells us. */
+    err = make_pair(&server_end, &zygote_end);
+    if (err)
+        return err;
+    /* A box that asks to join a cgroup is known by the pid that the kernel tells us. */
     if (setsockopt(zygote->sock, SOL_SOCKET, SO_PASSCRED, &on, sizeof(on)) < 0)
         return -errno;
     struct launch_group group = { .fd = -1 };
@@ -154,24 +156,23 @@ void report_fault(struct supervisor *s, unsigned runtime, unsigned at)
     size_t n = report ? strlen(report->text) : 0;
     bool import = at < WIRE_IMPORTS_MAX;
     char list[sizeof(s->zygote_conf.imports)], name[256];
-    struct buf why;
+    _cleanup_buf_ struct buf why;
 
     buf_init(&why, 2 * WIRE_WHY_MAX);
     imports_add_why(&s->runtimes[runtime].imports, at, &why);
-    buf_addc(&why, '\0');
     list_imports(s, runtime, list);
     imports_name(list, at, name);
     if (import)
         log_warn("an import is left out of a runtime",
-                 LOG_S("runtime", s->found.list[runtime].wire.name) LOG_S("import", name) LOG_S("why", why.data));
+                 LOG_S("runtime", s->found.list[runtime].wire.name) LOG_S("import", name) LOG_S("why", buf_text(&why)));
     else
         log_error("a runtime does not start",
-                  LOG_S("runtime", s->found.list[runtime].wire.name) LOG_S("why", why.data));
+                  LOG_S("runtime", s->found.list[runtime].wire.name) LOG_S("why", buf_text(&why)));
     if (report && import)
-        snprintf(report->text + n, sizeof(report->text) - n, "The import of %s is left out: %s.\n", name, why.data);
+        snprintf(report->text + n, sizeof(report->text) - n, "The import of %s is left out: %s.\n", name,
+                 buf_text(&why));
     else if (report)
-        snprintf(report->text + n, sizeof(report->text) - n, "It does not start: %s.\n", why.data);
-    buf_free(&why);
+        snprintf(report->text + n, sizeof(report->text) - n, "It does not start: %s.\n", buf_text(&why));
     if (server_is_there(s))
         send_fault(s, runtime);
 }
