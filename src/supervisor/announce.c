@@ -55,8 +55,8 @@ static void warn_of_strangers(const struct supervisor *s)
         local = local && listener_is_local(s->listener_fds[i]);
     }
     if (everywhere)
-        log_warn("listening on all addresses of this machine, without TLS: whoever can reach it can send keys and "
-                 "programs in the clear; put a proxy in front");
+        log_warn("listening on all addresses of this machine, without TLS: clients send keys and programs in the "
+                 "clear; put a proxy in front");
     if (!local && key && *key && strlen(key) < KEY_SHORT)
         log_warn("the API key is short enough to be guessed, and other machines can reach the server",
                  LOG_I("least", KEY_SHORT) LOG_S("hint", "openssl rand -hex 24"));

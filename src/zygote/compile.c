@@ -269,7 +269,7 @@ static PyObject *compile_and_show(const char *text, size_t n)
     return code;
 }
 
-/* Lines that end as on other systems, as CPython's tokenizer takes them. A new str. */
+/* Line ends of other systems become \n, as in CPython's tokenizer. A new str. */
 static PyObject *translate_newlines(PyObject *source)
 {
     PyObject *unix_only = PyObject_CallMethod(source, "replace", "ss", "\r\n", "\n");
