@@ -75,7 +75,7 @@ void box_log_times(const struct wire_box_state *state);
 const char *box_step_word(int step);
 const char *box_step_hint(int step);
 
-/* What the root shows beside the lists in root.c. */
+/* Additions to the lists in root.c that the root shows. */
 struct box_root {
     int root_fd;     /* the directory whose files are shown; -1: the host's root */
     int packages_fd; /* mounted at PACKAGES_DIR; -1: there are none */

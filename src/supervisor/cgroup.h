@@ -69,7 +69,7 @@ unsigned cgroups_count_tasks(const struct cgroups *groups, uint32_t slot);
 /* Their numbers, a line each, in @text, as many as fit; or -errno. */
 ssize_t cgroups_list_tasks(const struct cgroups *groups, uint32_t slot, char *text, size_t size);
 
-/* What happened in the slot's group since its last join. */
+/* Events in the slot's group since its last join. */
 struct cgroups_usage {
     int64_t oom_kills, pid_refusals;
     bool oom_of_machine; /* a process was killed, but the box was not at its own limit: the machine

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Boxes whose processes stand in line for a lock of the kernel: looked for, and held.
  *
- * Called by the supervisor's loop, which is to answer others meanwhile: a look asks so many tasks of each box and no more.
- * convoy_judge.c judges what a look has seen.  What must never happen here: a box that stays held: whatever is seen, each
- * has its turns, and after a while all are let go. */
+ * Called by the supervisor's loop, which is to answer others meanwhile: a look asks so many tasks
+ * of each box and no more. convoy_judge.c judges what a look has seen.  What must never happen
+ * here: a box that stays held: whatever is seen, each has its turns, and after a while all are let
+ * go. */
 #include "supervisor/convoy.h"
 
 #include "supervisor/cgroup.h"
@@ -20,13 +21,16 @@
 #include <sys/random.h>
 #include <time.h>
 
-/* While there is no line: the next look comes after so long, or after so many times of what the last one took. */
+/* While there is no line: the next look comes after so long, or after so many times of what the
+ * last one took. */
 enum { FEW = 4, COUNT_MS = 200, LOOK_MS = 50, LOOK_AGAIN_MS = 10, SHARE_OF_TIME = 20 };
 /* After a look that may have seen a line. */
 enum { LOOK_SOON_MS = 25, LOOK_SOON_AGAIN_MS = 10 };
-/* So long they go on in turns; again, twice as long, where a line is back before it was calm for so long. */
+/* So long they go on in turns; again, twice as long, where a line is back before it was calm for so
+ * long. */
 enum { TURNS_FIRST_MS = 500, TURNS_MAX_MS = 8000, CALM_US = 2000000 };
-/* Each one of them in its turn runs for so long, then nobody does for so many pauses, with a look at the others after each. */
+/* Each one of them in its turn runs for so long, then nobody does for so many pauses, with a look
+ * at the others after each. */
 enum { RUN_MS = 5, PAUSE_MS = 22, PAUSES = 2 };
 
 struct slot {
@@ -39,7 +43,8 @@ struct convoy {
     struct cgroups *groups;
     struct judge *judge;
     unsigned n_slots;
-    int64_t turns_ms; /* how long they went on in turns the last time; 0: not, or all was calm since */
+    int64_t turns_ms; /* how long they went on in turns the last time; 0: not, or all was calm
+                       * since */
     int64_t look_at_us, count_at_us, turns_until_us, calm_at_us;
     bool few; /* there were too few tasks for a line */
     bool in_turns;
@@ -114,7 +119,8 @@ struct convoy_sums convoy_sums(const struct convoy *c)
     return c->sums;
 }
 
-/* Who has a child by vfork(2) waits for it to execute, which is nobody's lock: proc_pid_wchan(5). */
+/* Who has a child by vfork(2) waits for it to execute, which is nobody's lock:
+ * proc_pid_wchan(5). */
 static bool is_parent(long task)
 {
     char path[64], text[64];
@@ -142,7 +148,8 @@ static unsigned count_lines(const char *text)
     return n;
 }
 
-/* Where a box has more tasks than there is room for their numbers, only those with room are asked. */
+/* Where a box has more tasks than there is room for their numbers, only those with room are
+ * asked. */
 static void look_at(struct convoy *c, uint32_t slot, unsigned boxes)
 {
     unsigned places[JUDGE_ASKED_MAX], waiting = 0, line = 0;
@@ -172,8 +179,8 @@ static enum judge_verdict look(struct convoy *c)
     return judge_end_look(c->judge, c->turns_ms > 0);
 }
 
-/* How many tasks there are: those of the boxes that are caught are counted each time, the others now and then.  A box
- * without any is over, and the next one may be born in its group. */
+/* How many tasks there are: those of the boxes that are caught are counted each time, the others
+ * now and then.  A box without any is over, and the next one may be born in its group. */
 static unsigned count_tasks(struct convoy *c, int64_t now)
 {
     bool every = now >= c->count_at_us;
@@ -192,7 +199,8 @@ static unsigned count_tasks(struct convoy *c, int64_t now)
     return all;
 }
 
-/* Does anything of the machine run or wait for a processor, but us?  If not, nobody hands a lock on: proc_loadavg(5). */
+/* Does anything of the machine run or wait for a processor, but us?  If not, nobody hands a lock
+ * on: proc_loadavg(5). */
 static bool anything_runs(void)
 {
     char text[128];
@@ -264,7 +272,8 @@ static bool next_turn(struct convoy *c)
     return false;
 }
 
-/* What this thread has had of a processor: who waits for one while the machine is busy must look the sooner. */
+/* What this thread has had of a processor: who waits for one while the machine is busy must look
+ * the sooner. */
 static int64_t spent_us(void)
 {
     struct timespec t;

@@ -1,17 +1,19 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Convoys: many processes of programs that stand in line for one lock of the kernel.
  *
- * A lock that sleeps (of a file's mappings, of pages that forks share) is handed on first come, first served.  The next one
- * of the host to come waits until each of the line has had a processor.  So boxes are looked at that have run for long.  Where
- * more than a few of their tasks wait uninterruptibly (proc_pid_stat(5): D) at each of four looks within a tenth of a second,
- * the boxes with most of them go on in turns: each runs for five milliseconds, and is held for the rest.  A task that is held
- * finishes the call that it is in, so the line is gone.  At each pause the other boxes are looked at.  After half a second all
- * go on, and where the line is back, the turns last twice as long.
+ * A lock that sleeps (of a file's mappings, of pages that forks share) is handed on first come,
+ * first served.  The next one of the host to come waits until each of the line has had a processor.
+ * So boxes are looked at that have run for long.  Where more than a few of their tasks wait
+ * uninterruptibly (proc_pid_stat(5): D) at each of four looks within a tenth of a second, the boxes
+ * with most of them go on in turns: each runs for five milliseconds, and is held for the rest.  A
+ * task that is held finishes the call that it is in, so the line is gone.  At each pause the other
+ * boxes are looked at.  After half a second all go on, and where the line is back, the turns last
+ * twice as long.
  *
- * Nothing is looked at while no box has run for long, and no task while all boxes together have few or while
- * nothing of the machine runs; then the files of proc(5)
- * and of the cgroups are read, for at most a twentieth of a processor's time while there is no line.  Calls block only as long as these
- * files do. */
+ * Nothing is looked at while no box has run for long, and no task while all boxes together have few
+ * or while nothing of the machine runs; then the files of proc(5) and of the cgroups are read, for
+ * at most a twentieth of a processor's time while there is no line.  Calls block only as long as
+ * these files do. */
 #ifndef HATCHERY_SUPERVISOR_CONVOY_H
 #define HATCHERY_SUPERVISOR_CONVOY_H
 

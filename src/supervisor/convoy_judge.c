@@ -1,15 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What a few looks at some tasks say about the line at a lock.
  *
- * convoy.c calls it in each look.  What must never happen here: that one task that happens to wait condemns a box, or that
- * many tasks that do nothing hide those that wait. */
+ * convoy.c calls it in each look.  What must never happen here: that one task that happens to wait
+ * condemns a box, or that many tasks that do nothing hide those that wait. */
 #include "supervisor/convoy_judge.h"
 
 #include "base/buf.h"
 
 #include <stdlib.h>
 
-/* More than so many wait, in so many looks in a row.  Where there was one a moment ago it need not be one yet, only begin. */
+/* More than so many wait, in so many looks in a row.  Where there was one a moment ago it need not
+ * be one yet, only begin. */
 enum { LINE = 4, LOOKS = 4, LINE_AGAIN = 2, LOOKS_AGAIN = 2 };
 
 struct judge {

@@ -158,8 +158,8 @@ enum log_format log_format_of(const struct conf *conf);
  * there it is at least LOG_WARN. */
 int log_level_of(const struct conf *conf, const struct supervisor_options *options);
 
-/* Fill s->server_conf from s->conf, s->memory and s->found.  What prepare() finds later is 0 in
- * it. */
+/* Fill s->server_conf from s->conf, s->memory and s->found.  Values that prepare() finds
+ * later are 0 in it. */
 void fill_server_conf(struct supervisor *s);
 
 /* Fill s->zygote_conf from s->server_conf and s->conf, once the layers are known. */
@@ -184,8 +184,8 @@ int prepare(struct supervisor *s);
 /* Take the whole new configuration, or log what is wrong with it and keep the old one. */
 void reload(struct supervisor *s);
 
-/* Send a changed slice to the server and the courier.  Who has no room for it stays behind and is
- * asked again soon. */
+/* Send a changed slice to the server and the courier.  A process without room
+ * for it stays behind, and gets it soon. */
 void tell_of_change(struct supervisor *s);
 
 /* Must a process that runs still be told of a change? */

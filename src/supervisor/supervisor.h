@@ -7,8 +7,8 @@
 
 #include "conf/conf.h"
 
-/* What was wrong with the imports of the runtime that was asked for, a sentence a line; shared with
- * who started us. */
+/* Faults of the imports of the requested runtime, one sentence a line; shared with the process that
+ * started us. */
 struct supervisor_report {
     char text[8192];
 };
@@ -18,14 +18,14 @@ struct supervisor_options {
     const char *generated_key; /* shown when the server is ready; NULL: the operator knows it */
     int source_fd;             /* `hatchery run`: the program; -1: serve */
     const char *runtime;       /* `hatchery run`: in which; NULL: the default */
-    bool managed;              /* serve: what a service manager has put into the environment is for
+    bool managed;              /* serve: a service manager's variables in the environment are for
                                 * us */
     /* serve: read the configuration again, for SIGHUP.  0 and @ret is the caller's, or -errno with
      * a sentence in @error. */
     int (*reload)(void *data, struct conf *ret, struct buf *error);
     void *reload_data;
-    struct require *require;          /* NULL, or filled with what was found of the layers, also where the
-                              * start is refused */
+    struct require *require;          /* NULL, or filled with the layers that were found, also if the start
+                              * is refused */
     struct supervisor_report *report; /* or NULL */
 };
 

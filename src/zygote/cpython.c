@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What differs between versions of CPython: see cpython.h.
  *
- * finish.c, show.c and renew.c call this file.  What must never happen here: a version whose way is only
- * guessed.  Where a version is newer than those of cpython.h, the way of the newest is taken, by names that are
- * looked up when the zygote starts; a name that is gone costs speed and not correctness. */
+ * finish.c, show.c and renew.c call this file.  What must never happen here: a version whose way is
+ * only guessed.  Where a version is newer than those of cpython.h, the way of the newest is taken,
+ * by names that are looked up when the zygote starts; a name that is gone costs speed and not
+ * correctness. */
 #include "zygote/cpython.h"
 
 #if PY_VERSION_HEX < 0x030c0000
@@ -72,7 +73,8 @@ static bool holds_at_most(PyObject *dict, const char *name, Py_ssize_t n)
 
 #if PY_VERSION_HEX < 0x030d0000
 
-/* Made once: the interpreter's cache of methods knows a name by its address, and each new entry is a page copied. */
+/* Made once: the interpreter's cache of methods knows a name by its address, and each new entry is
+ * a page copied. */
 static struct {
     PyObject *tstate_lock, *is_stopped;
 } names;

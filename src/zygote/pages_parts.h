@@ -44,8 +44,8 @@ void note_data(uintptr_t start, uintptr_t end);
 
 /* --- pages_huge.c --- */
 
-/* A PyObjectArenaAllocator. The arenas of the zygote share huge pages. Those of a box, which may
- * stay nearly empty, do not. NULL if there is no memory. */
+/* A PyObjectArenaAllocator. The arenas of the zygote share huge pages. Arenas of a box,
+ * which may stay nearly empty, do not. NULL if there is no memory. */
 void *arena_alloc(void *unused, size_t size);
 void arena_free(void *unused, void *p, size_t size);
 
