@@ -339,7 +339,7 @@ int guard_port(const struct guard_allow *allow, unsigned port, struct buf *error
         if (port >= allow->ports[i].first && port <= allow->ports[i].last)
             return 0;
     return fail(error, -EACCES,
-                "webhooks may not be sent to port %u: to allow it, the operator adds it to webhooks.ports "
+                "port %u is closed to webhooks: to allow it, the operator adds it to webhooks.ports "
                 "(HATCHERY_WEBHOOKS_PORTS), which is " GUARD_PORTS " by default",
                 port);
 }
