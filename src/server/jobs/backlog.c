@@ -46,8 +46,8 @@ static void lease_free(struct lease *lease)
     free_bytes(lease->client_id);
     blob_unref(lease->code);
     free(lease);
-    if (!b->n_leases)
-        b->alone = false;
+    if (!b->n_leases && b->suspects == SUSPECTS_RUNNING)
+        b->suspects = SUSPECTS_NONE;
     claim_more(b);
     backlog_check_idle(b);
 }
@@ -280,7 +280,8 @@ static void start(struct backlog *b, const struct store_record *r)
     LIST_INSERT_HEAD(&b->leases, lease, link);
     b->n_leases++;
     b->n_pooled++;
-    b->alone = b->alone || r->attempt > 1;
+    if (r->attempt > 1)
+        b->suspects = SUSPECTS_RUNNING;
     int runtime = r->runtime.p ? pool_find_runtime(b->conf.pool, lease->runtime) : 0;
     lease->job.runtime = runtime < 0 ? 0 : (unsigned) runtime;
     if (r->attempt > LOSSES_MAX * (1 + r->requeues))
@@ -309,20 +310,18 @@ static void on_claimed(void *data, const struct store_answer *answer)
 {
     struct backlog *b = data;
 
-    bool new_suspects = !answer->err && answer->suspects && !b->suspects;
+    bool new_suspects = !answer->err && answer->suspects && b->suspects == SUSPECTS_NONE;
 
     b->asked--;
     b->claiming = false;
     if (new_suspects)
-        b->until_us = last_end_us(b);
+        b->quiet_by_us = last_end_us(b);
     if (!answer->err) {
         b->queued = answer->queued;
-        b->suspects = answer->suspects;
+        b->suspects = answer->suspects ? SUSPECTS_WAIT : SUSPECTS_NONE;
     }
     for (unsigned i = 0; i < answer->n; i++)
         start(b, &answer->records[i]);
-    if (b->alone)
-        b->suspects = false;
     if (b->again || ((answer->n || new_suspects) && b->queued))
         claim_more(b);
     backlog_check_idle(b);
@@ -399,10 +398,10 @@ static void claim_now(struct backlog *b)
                                  .reply_max = verdict_max(b->conf.limits) };
 
     b->again = b->claiming;
-    if (b->claiming || b->draining || b->alone || !claim.max || !pool_is_ready(b->conf.pool))
+    if (b->claiming || b->draining || b->suspects == SUSPECTS_RUNNING || !claim.max || !pool_is_ready(b->conf.pool))
         return;
-    if (b->suspects && !claim.alone) {
-        claim.within_ms = (b->until_us - now_us()) / 1000;
+    if (b->suspects == SUSPECTS_WAIT && !claim.alone) {
+        claim.within_ms = (b->quiet_by_us - now_us()) / 1000;
         if (claim.within_ms < 1000) /* the shortest timeout */
             return;
     }

@@ -47,6 +47,13 @@ struct lease {
     LIST_ENTRY(lease) link;
 };
 
+/* Jobs that were lost once run alone: each may be what took its server down. */
+enum suspects {
+    SUSPECTS_NONE,
+    SUSPECTS_WAIT,    /* until we hold no lease */
+    SUSPECTS_RUNNING, /* one of them: nothing else is claimed */
+};
+
 struct backlog {
     struct backlog_conf conf;
     LIST_HEAD(, lease) leases;
@@ -54,9 +61,8 @@ struct backlog {
     unsigned n_leases, n_pooled;
     unsigned asked;       /* answers of the store that are outstanding and must not find us gone */
     bool claiming, again; /* a claim is under way; and one more is wanted after it */
-    bool suspects;        /* lost jobs wait until we hold no lease, */
-    int64_t until_us;     /* which will be by then: what ends before puts it off no further */
-    bool alone;           /* one of them is running */
+    enum suspects suspects;
+    int64_t quiet_by_us; /* SUSPECTS_WAIT: no lease is held by then; a job that ends before puts it off no further */
     bool draining;
     int64_t queued;
     uv_timer_t retry, sweep, flush;
