@@ -8,6 +8,7 @@
 #include "base/log.h"
 #include "base/fd.h"
 #include "base/json.h"
+#include "server/api/wording.h"
 #include "server/pool/slot.h"
 
 #include <assert.h>
