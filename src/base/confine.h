@@ -18,8 +18,8 @@ enum { CONFINE_CONDITIONS_MAX = 3 };
 struct confine_row {
     const char *call;
     uint32_t action;
-    struct scmp_arg_cmp conditions[CONFINE_CONDITIONS_MAX]; /* all of them hold; one without a mask ends the list */
     unsigned argument;                                      /* has one of the values, if there are any */
+    struct scmp_arg_cmp conditions[CONFINE_CONDITIONS_MAX]; /* all of them hold; one without a mask ends the list */
     const uint32_t *values;
     size_t n_values;
 };
@@ -30,7 +30,7 @@ struct confine_row {
 #define ALLOW(name) { #name, SCMP_ACT_ALLOW },
 #define ANSWER(name, error) { #name, SCMP_ACT_ERRNO(error) },
 #define END(name) { #name, SCMP_ACT_KILL_PROCESS },
-#define WHEN(name, ...) { #name, SCMP_ACT_ALLOW, { __VA_ARGS__ } },
+#define WHEN(name, ...) { .call = #name, .action = SCMP_ACT_ALLOW, .conditions = { __VA_ARGS__ } },
 #define VALUES(name, arg, ...)                                                                                         \
     { .call = #name,                                                                                                   \
       .action = SCMP_ACT_ALLOW,                                                                                        \
