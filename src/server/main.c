@@ -11,7 +11,6 @@
 
 #include "base/beside.h"
 #include "base/fd.h"
-#include "base/filter.h"
 #include "base/log.h"
 #include "server/metrics/metrics.h"
 #include "server/pool/slot.h"
@@ -151,9 +150,8 @@ static int start(struct server *s, const int *fds)
 {
     int err = slots_prepare();
 
-    /* libuv from 1.45 on would make a ring now, and could not use it once server_confine() has closed the way to it. */
     if (!err)
-        err = filter_without("io_uring_setup");
+        err = server_forgo_io_uring();
     if (err)
         return err;
     make_parts(s);

@@ -71,6 +71,11 @@ void server_lend(struct server *s);
  * open or do, and open the store.  Without a store synchronous runs go on.  0 or -errno. */
 int server_open_state(struct server *s, int state_fd);
 
+/* Before the loop is made: no io_uring (io_uring_setup(2) fails with ENOSYS).  libuv from 1.45 on would make a ring with
+ * its loop, and could not use it once server_give_up_the_rest() has closed the way to it.  0, or -errno after a line in
+ * the log. */
+int server_forgo_io_uring(void);
+
 /* From here on nothing is opened but the directory @state_fd (-1: not even that), and nothing is
  * started or connected.  0, or -errno after a line in the log. */
 int server_give_up_the_rest(int state_fd);

@@ -9,6 +9,7 @@
 #include "server/api/wording.h"
 
 #include "base/fd.h"
+#include "base/filter.h"
 #include "base/log.h"
 #include "box/layers.h"
 #include "server/confine.h"
@@ -81,15 +82,25 @@ static void open_store(struct server *s)
     buf_free(&error);
 }
 
+static int tell_confined(int err, const char *layer)
+{
+    if (err)
+        log_error("the server can't confine itself", LOG_S("layer", layer) LOG_S("errno", strerrorname_np(-err))
+                                                         LOG_S("hint", layers[layers_of_step(layer)].change));
+    return err;
+}
+
+int server_forgo_io_uring(void)
+{
+    return tell_confined(filter_without("io_uring_setup"), "seccomp");
+}
+
 int server_give_up_the_rest(int state_fd)
 {
     const char *what = "";
     int err = server_confine(state_fd, &what);
 
-    if (err)
-        log_error("the server can't confine itself", LOG_S("layer", what) LOG_S("errno", strerrorname_np(-err))
-                                                         LOG_S("hint", layers[layers_of_step(what)].change));
-    return err;
+    return tell_confined(err, what);
 }
 
 int server_open_state(struct server *s, int state_fd)

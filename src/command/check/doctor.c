@@ -416,7 +416,7 @@ static void print_packages(const json_t *python)
     }
     printf("\n");
     if (missing)
-        printf("  To install what is missing: apt-get install python3-NAME, then restart the server; or hatchery env "
+        printf("  To install a package: apt-get install python3-NAME, then restart the server; or hatchery env "
                "add\n");
 }
 
