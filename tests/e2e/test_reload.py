@@ -201,7 +201,8 @@ def test_limits_change_without_cgroups(make):
     """There the supervisor watches: each box by the limits that it was made with."""
     server = make(env={"HATCHERY_ISOLATION_CGROUP": "none"}, config="[limits]\nmemory = 64M\nprocesses = 8\n")
     code = "x = bytearray(100 << 20)\nimport time; time.sleep(1)\nreturn len(x)"
-    threads = "import threading, time\nfor _ in range(20): threading.Thread(target=time.sleep, args=(1,)).start()\ntime.sleep(1)"
+    # Small stacks: a thread that finds no memory for its first step dies, and Python waits for its word for ever.
+    threads = "import threading, time\nthreading.stack_size(1 << 18)\nfor _ in range(20): threading.Thread(target=time.sleep, args=(1,)).start()\ntime.sleep(1)"
     assert server.run(code).status == 400
     assert server.run(threads).status == 400
     with Raw(server, post(f"{ASLEEP}; x = bytearray(100 << 20); import time; time.sleep(1)")) as raw:
