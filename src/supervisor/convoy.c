@@ -24,8 +24,8 @@
 /* While there is no line: the next look comes after so long, or after so many times of what the
  * last one took. */
 enum { FEW = 4, COUNT_MS = 200, LOOK_MS = 50, LOOK_AGAIN_MS = 10, SHARE_OF_TIME = 20 };
-/* After a look that may have seen a line. */
-enum { LOOK_SOON_MS = 25, LOOK_SOON_AGAIN_MS = 10 };
+/* After a look that may have seen a line: a quarter of the time at most. */
+enum { LOOK_SOON_MS = 25, LOOK_SOON_AGAIN_MS = 10, SHARE_OF_TIME_SOON = 3 };
 /* So long they go on in turns; again, twice as long, where a line is back before it was calm for so
  * long. */
 enum { TURNS_FIRST_MS = 500, TURNS_MAX_MS = 8000, CALM_US = 2000000 };
@@ -119,24 +119,18 @@ struct convoy_sums convoy_sums(const struct convoy *c)
     return c->sums;
 }
 
-/* Who has a child by vfork(2) waits for it to execute, which is nobody's lock:
- * proc_pid_wchan(5). */
-static bool is_parent(long task)
-{
-    char path[64], text[64];
-
-    snprintf(path, sizeof(path), "/proc/%ld/task/%ld/wchan", task, task);
-    return fd_read_file(AT_FDCWD, path, text, sizeof(text)) > 0 && strcmp(text, "kernel_clone") == 0;
-}
-
-/* Does it wait for what no signal ends?  What has ended meanwhile does not. */
+/* Does it wait for what no signal ends?  What has ended meanwhile does not.  To read stat or wchan (proc(5)) is to wait
+ * for a task that is executing a file (exec_update_lock, Linux 6.18), for seconds where its box is out of memory; the
+ * supervisor has to answer meanwhile.  status needs no such lock.  It does not tell who only waits for a child by
+ * vfork(2) to execute. */
 static bool is_waiting(long task)
 {
-    char path[64], text[128];
+    static const char state[] = "\nState:\t";
+    char path[64], text[256];
 
-    snprintf(path, sizeof(path), "/proc/%ld/task/%ld/stat", task, task);
-    const char *name_end = fd_read_file(AT_FDCWD, path, text, sizeof(text)) > 0 ? strrchr(text, ')') : NULL;
-    return name_end && name_end[1] == ' ' && name_end[2] == 'D' && !is_parent(task);
+    snprintf(path, sizeof(path), "/proc/%ld/task/%ld/status", task, task);
+    const char *found = fd_read_file(AT_FDCWD, path, text, sizeof(text)) > 0 ? strstr(text, state) : NULL;
+    return found && found[sizeof(state) - 1] == 'D';
 }
 
 static unsigned count_lines(const char *text)
@@ -353,6 +347,6 @@ void convoy_look(struct convoy *c)
     if (begin < c->look_at_us)
         return;
     int64_t spent = spent_us(), wait_us = look_once(c, begin) * 1000;
-    int64_t rest_us = c->resting ? (spent_us() - spent) * SHARE_OF_TIME : 0;
+    int64_t rest_us = (spent_us() - spent) * (c->resting ? SHARE_OF_TIME : SHARE_OF_TIME_SOON);
     c->look_at_us = wait_us < 0 ? INT64_MAX : now_us() + (rest_us > wait_us ? rest_us : wait_us);
 }

@@ -223,7 +223,7 @@ int64_t __wrap_now_us(void)
     return world.now_us;
 }
 
-/* Of each task its state and where it waits. */
+/* Of each task its state.  Other files of a task may be locked: nobody may ask for them. */
 ssize_t __wrap_fd_read_file(int dir_fd, const char *name, char *buf, size_t size)
 {
     unsigned task, same;
@@ -233,12 +233,12 @@ ssize_t __wrap_fd_read_file(int dir_fd, const char *name, char *buf, size_t size
     if (strcmp(name, "/proc/loadavg") == 0)
         return snprintf(buf, size, "0.20 0.18 0.12 %u/80 11206\n", world.running);
     assert_int_equal(sscanf(name, "/proc/%u/task/%u/%15s", &task, &same, file), 3);
-    if (strcmp(file, "wchan") == 0)
-        return snprintf(buf, size, "unlink_file_vma");
+    assert_string_equal(file, "status");
     unsigned slot = task / TASKS_MAX, place = task % TASKS_MAX;
     bool waits = place < world.boxes[slot].waiting && !world.boxes[slot].held;
     world.looked++;
-    return snprintf(buf, size, "%u (a) name) %c 1 1", task, waits ? 'D' : 'R');
+    return snprintf(buf, size, "Name:\ta State: D\nUmask:\t0077\nState:\t%s\n",
+                    waits ? "D (disk sleep)" : "R (running)");
 }
 
 enum cgroups_hold_by cgroups_hold_by(const struct cgroups *groups)
