@@ -12,7 +12,8 @@
  *
  * Nothing is looked at while no box has run for long, and no task while all boxes together have few
  * or while nothing of the machine runs; then the files of proc(5) and of the cgroups are read, for
- * at most a twentieth of a processor's time while there is no line.  Calls block only as long as
+ * at most a twentieth of a processor's time while there is no line, and a quarter while there
+ * may be one.  Calls block only as long as
  * these files do. */
 #ifndef HATCHERY_SUPERVISOR_CONVOY_H
 #define HATCHERY_SUPERVISOR_CONVOY_H
