@@ -6,8 +6,9 @@
 #ifndef HATCHERY_BASE_CONFINE_H
 #define HATCHERY_BASE_CONFINE_H
 
+#include "base/filter.h"
+
 #include <errno.h>
-#include <seccomp.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/resource.h>
@@ -38,20 +39,6 @@ struct confine_row {
       .values = (const uint32_t[]){ __VA_ARGS__ },                                                                     \
       .n_values = sizeof((const uint32_t[]){ __VA_ARGS__ }) / sizeof(uint32_t) },
 #define THREADS(name) WHEN(name, { 0, SCMP_CMP_MASKED_EQ, CONFINE_NAMESPACES | CLONE_THREAD, CLONE_THREAD })
-
-/* Conditions, of the low 32 bits of an argument: it is this value; it is, apart from these flags; it has none of these. */
-#define IS(arg, value)                                                                                                 \
-    {                                                                                                                  \
-        (arg), SCMP_CMP_MASKED_EQ, 0xffffffff, (uint32_t) (value)                                                      \
-    }
-#define IS_BESIDE(arg, flags, value)                                                                                   \
-    {                                                                                                                  \
-        (arg), SCMP_CMP_MASKED_EQ, 0xffffffff & ~(uint32_t) (flags), (uint32_t) (value)                                \
-    }
-#define NONE_OF(arg, flags)                                                                                            \
-    {                                                                                                                  \
-        (arg), SCMP_CMP_MASKED_EQ, (uint32_t) (flags), 0                                                               \
-    }
 
 #define CONFINE_NAMESPACES                                                                                             \
     (CLONE_NEWNS | CLONE_NEWCGROUP | CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWUSER | CLONE_NEWPID | CLONE_NEWNET         \

@@ -23,6 +23,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 README = pathlib.Path(__file__).with_name("README.md")
 BEGIN, END = "<!-- walls -->\n", "<!-- end -->\n"
 
+CALLS = "src/box/seccomp.def"
 ENTER, ROOT_C, SECCOMP, LANDLOCK = "src/box/enter.c", "src/box/root.c", "src/box/seccomp.c", "src/box/landlock.c"
 LAUNCH, CGROUP, SUPERVISOR = "src/supervisor/launch.c", "src/supervisor/cgroup_tree.c", "src/supervisor/supervisor.c"
 ORDERS = "src/supervisor/orders.c"
@@ -38,8 +39,8 @@ HELD = "tests/e2e/test_cgroup.py::test_what_is_held_ends_when_its_client_goes"
 
 def no_words(name):
     """The rule on one call's argument: any value passes."""
-    return [(SECCOMP, "        put_call(f, words[i].name,",
-             f'        if (strcmp(words[i].name, "{name}") != 0)\n            put_call(f, words[i].name,')]
+    return [(SECCOMP, "        if (row->front == front)",
+             f'        if (row->front == front && (front != FRONT_VALUES || strcmp(row->name, "{name}") != 0))')]
 
 
 class Wall:
@@ -122,21 +123,23 @@ WALLS = {
     "foreign-abi": Wall("other ABIs pass the filter", [
         (SECCOMP, "SCMP_FLTATR_ACT_BADARCH, SCMP_ACT_KILL_PROCESS", "SCMP_FLTATR_ACT_BADARCH, SCMP_ACT_ALLOW")]),
     "clone-flags": Wall("any flags", [
-        (SECCOMP, "SCMP_CMP_MASKED_EQ, forbidden, 0", "SCMP_CMP_MASKED_EQ, 0 & forbidden, 0")]),
-    "socket": Wall("any socket", [(SECCOMP, 'SCMP_ACT_ERRNO(EAFNOSUPPORT), "socket"', 'SCMP_ACT_ALLOW, "socket"')],
+        (CALLS, "WHEN(clone, NONE_OF(0, CLONE_NEWNS", "WHEN(clone, NONE_OF(0, 0 & (CLONE_NEWNS"),
+        (CALLS, "0x80 /* CLONE_NEWTIME */))", "0x80)))")]),
+    "socket": Wall("any socket", [(CALLS, "REFUSE(socket, EAFNOSUPPORT)", "ALLOW(socket)")],
                    only=["network/socket-inet", "network/socket-unix", "network/socket-netlink", "network/socket-vsock",
                          "network/socket-by-high-bits", "network/interfaces"]),
-    "message-flags": Wall("any flags", [(SECCOMP, "MSG_OOB | MSG_ERRQUEUE, 0", "0, 0")]),
+    "message-flags": Wall("any flags", [(CALLS, "NONE_OF(3, MSG_OOB | MSG_ERRQUEUE)", "NONE_OF(3, 0)")]),
     "prlimit": Wall("any process, any limit", [
-        (SECCOMP, 'add(part, SCMP_ACT_ALLOW, "prlimit64", resource == RLIMIT_CORE ? 3 : 2, cmp)',
-         'resource ? 0 : add(ctx, SCMP_ACT_ALLOW, "prlimit64", 0, cmp)'),
-        (SECCOMP, "if (!err && resource == RLIMIT_CORE)", "if (0)")]),
+        (CALLS, "WHEN(prlimit64, IS(0, 0), IS(1, RLIMIT_CPU))", "ALLOW(prlimit64)"),
+        (CALLS, "WHEN(prlimit64, IS", "// "),
+        (CALLS, "REFUSE(prlimit64,", "// ")]),
     "ioctl": Wall("any request", no_words("ioctl")),
     "fcntl": Wall("any command", no_words("fcntl")),
     "locks": Wall("locks are made", [
-        ("src/box/seccomp.def", "ANSWER(flock, 0)", "ALLOW(flock)"),
-        (SECCOMP, "F_GETLK, F_DUPFD_CLOEXEC,", "F_GETLK, F_SETLK, F_SETLKW, F_DUPFD_CLOEXEC,"),
-        (SECCOMP, '    WORDS("fcntl", 1, 0, locks),', "    // ")]),
+        (CALLS, "ANSWER(flock, 0)", "ALLOW(flock)"),
+        (CALLS, "F_GETLK, F_DUPFD_CLOEXEC,", "F_GETLK, F_SETLK, F_SETLKW, F_DUPFD_CLOEXEC,"),
+        (CALLS, "WHEN(fcntl, IS(1, F_GETLK))", "WHEN(fcntl, IS(1, F_GETLK)) WHEN(fcntl, IS(1, F_SETLK)) WHEN(fcntl, IS(1, F_SETLKW))"),
+        (CALLS, "ANSWERED(fcntl, 1, 0, F_SETLK, F_SETLKW)", "")]),
     "epoll": Wall("every runtime has epoll", [(ENTER, "conf->epoll, &box->shared_filter", "true, &box->shared_filter")]),
     "convoys": Wall("nobody looks for queues at kernel locks", [
         (SUPERVISOR, "        convoy_look(s->convoy);", "        (void) convoy_look;")], test=HELD),
@@ -153,14 +156,14 @@ WALLS = {
     "socket-options": Wall("any option", no_words("getsockopt")),
     "read-flags": Wall("any flags", no_words("preadv2")),
     "open-flags": Wall("any flags", [
-        (SECCOMP, "SCMP_CMP_MASKED_EQ, O_DIRECT, O_DIRECT)", "SCMP_CMP_MASKED_EQ, 1ULL << 62, 1ULL << 62)"),
-        (SECCOMP, "SCMP_CMP_MASKED_EQ, O_DIRECT, 0)", "SCMP_CMP_MASKED_EQ, 0, 0)"),
-        (SECCOMP, '"open", 1, O_DIRECT', '"open", 1, 1ULL << 62'),
-        (SECCOMP, '"openat", 2, O_DIRECT', '"openat", 2, 1ULL << 62')]),
+        (CALLS, "WHEN(fcntl, IS(1, F_SETFL), NONE_OF(2, O_DIRECT))", "WHEN(fcntl, IS(1, F_SETFL))"),
+        (CALLS, "REFUSE(fcntl, EINVAL, IS(1, F_SETFL), ALL_OF(2, O_DIRECT))", ""),
+        (CALLS, "WITHOUT(open, 1, O_DIRECT, EINVAL)", "ALLOW(open)"),
+        (CALLS, "WITHOUT(openat, 2, O_DIRECT, EINVAL)", "ALLOW(openat)")]),
     "mmap-flags": Wall("any flags", [
-        (SECCOMP, '"mmap", 3, MAP_HUGETLB', '"mmap", 3, 1ULL << 62'),
-        (SECCOMP, '"mremap", 3, MREMAP_FIXED', '"mremap", 3, 1ULL << 62')]),
-    "memfd-flags": Wall("any flags", [(SECCOMP, "    if (f->callbacks)\n        put_call(f,", "    if (0)\n        put_call(f,")]),
+        (CALLS, "WITHOUT(mmap, 3, MAP_HUGETLB, EINVAL)", "ALLOW(mmap)"),
+        (CALLS, "WITHOUT(mremap, 3, MREMAP_FIXED, EINVAL)", "ALLOW(mremap)")]),
+    "memfd-flags": Wall("any flags", [(SECCOMP, "front != FRONT_CALLBACKS || f->callbacks", "front != FRONT_CALLBACKS")]),
     "callbacks": Wall("the filter does not know of isolation.callbacks", [
         (ENTER, "BOX_FILTER_SHARED, conf->callbacks", "BOX_FILTER_SHARED, true")]),
     "net-namespace": Wall("the host's network, without the filter, Landlock and a namespace of one's own", NO_FILTER,
@@ -179,7 +182,7 @@ WALLS = {
                   only=["leaks/random-module"]),
     "numpy": Wall("numpy is not seeded", [(RUN, "    renew();\n", "    (void) renew;\n")]),
     "guard": Wall("the outcome's socket is a descriptor as others", [
-        (SECCOMP, "put_call(f, guarded[i].name, guarded[i].arg, guarded[i].error, true, ours, 1);", "(void) ours;")],
+        (SECCOMP, "enum front front = FRONT_GUARDED; front", "enum front front = FRONT_ANSWERED; front")],
         only=["result/write-to-the-channel", "result/close-the-channel", "result/replace-the-channel",
               "result/shut-the-channel-down", "result/write-by-high-bits"]),
     "token": Wall("packets count without it", [
