@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What differs between versions of CPython: see cpython.h.
  *
- * finish.c, show.c and renew.c call this file.  What must never happen here: a version whose way is
- * only guessed.  Where a version is newer than those of cpython.h, the way of the newest is taken,
- * by names that are looked up when the zygote starts; a name that is gone costs speed and not
- * correctness. */
+ * finish.c and show.c call this file; failure.c and the hints use its header.  What must never
+ * happen here: a version whose way is only guessed.  Where a version is newer than those of
+ * cpython.h, the way of the newest is taken, by names that are looked up when the zygote starts.  A
+ * name that is gone costs speed and not correctness. */
 #include "zygote/cpython.h"
 
 #if PY_VERSION_HEX < 0x030c0000

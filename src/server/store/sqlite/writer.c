@@ -299,7 +299,6 @@ int apply_history(struct writer *w, struct op *op)
         charge_add(w, t, bytes);
         charge_let_go(w, t, sqlite3_last_insert_rowid(w->db.handle), 0);
         t->is.history++;
-        w->is.history++;
     }
     return 0;
 }
